@@ -1,0 +1,64 @@
+"""The registry: which kinds exist, how they are named in paths, which value type reads them."""
+
+from msgspec import Struct
+
+from weft.api.k8s import apps_v1, batch_v1, coordination_v1, core_v1, discovery_v1, pod_v1
+
+
+class Kind(Struct, frozen=True):
+    """A kind of object as API discovery describes it."""
+
+    group: str
+    version: str
+    """The version objects are stored in and typed by."""
+    kind: str
+    plural: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+    """e.g. `status`, `scale`, `log`."""
+    served_versions: tuple[str, ...] = ()
+    """Every version clients may use, preferred first; empty means only `version`."""
+    struct: type[Struct] | None = None
+    """The value type that our own code decodes objects of this kind into."""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        return self.served_versions or (self.version,)
+
+
+ALL = ("all",)
+KUBERNETES_KINDS = (
+    Kind("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
+         subresources=("status", "finalize"), struct=core_v1.Namespace),
+    Kind("", "v1", "Node", "nodes", namespaced=False, short_names=("no",),
+         subresources=("status",), struct=core_v1.Node),
+    Kind("", "v1", "Pod", "pods", short_names=("po",), categories=ALL,
+         subresources=("status", "log", "binding"), struct=pod_v1.Pod),
+    Kind("", "v1", "Service", "services", short_names=("svc",), categories=ALL,
+         subresources=("status",), struct=core_v1.Service),
+    Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",), struct=core_v1.ConfigMap),
+    Kind("", "v1", "Secret", "secrets", struct=core_v1.Secret),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts", short_names=("sa",),
+         struct=core_v1.ServiceAccount),
+    Kind("", "v1", "Event", "events", short_names=("ev",), struct=core_v1.Event),
+    Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices",
+         struct=discovery_v1.EndpointSlice),
+    Kind("coordination.k8s.io", "v1", "Lease", "leases", struct=coordination_v1.Lease),
+    Kind("apps", "v1", "Deployment", "deployments", short_names=("deploy",), categories=ALL,
+         subresources=("status", "scale"), struct=apps_v1.Deployment),
+    Kind("apps", "v1", "ReplicaSet", "replicasets", short_names=("rs",), categories=ALL,
+         subresources=("status", "scale"), struct=apps_v1.ReplicaSet),
+    Kind("batch", "v1", "Job", "jobs", categories=ALL, subresources=("status",),
+         struct=batch_v1.Job),
+)  # fmt: skip
+ISTIO_VERSIONS = ("v1", "v1beta1", "v1alpha3")

@@ -1,0 +1,48 @@
+"""Names that several packages agree on: ports, labels, annotations, conditions, limits."""
+
+# --- identity
+TRUST_DOMAIN_DEFAULT = "cluster.local"
+CLUSTER_DOMAIN = "cluster.local"
+
+# --- ports inside a pod's network namespace (Istio's numbers, so that users recognise them)
+OUTBOUND_PORT = 15001
+INBOUND_PORT = 15006
+
+# --- labels and annotations of Kubernetes and Istio
+LABEL_SERVICE_NAME = "kubernetes.io/service-name"
+LABEL_HOSTNAME = "kubernetes.io/hostname"
+LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+LABEL_POD_TEMPLATE_HASH = "pod-template-hash"
+LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
+ANNOTATION_DEPLOYMENT_REVISION = "deployment.kubernetes.io/revision"
+ANNOTATION_CHANGE_CAUSE = "kubernetes.io/change-cause"
+LABEL_CANONICAL_NAME = "service.istio.io/canonical-name"
+LABEL_CANONICAL_REVISION = "service.istio.io/canonical-revision"
+
+# --- weft's own annotations
+# Pod: where its network namespace is pinned; a path is never used twice (facts: netns-envoy, rule 1).
+ANNOTATION_POD_NETNS = "weft.dev/netns"
+# Pod, host mode: JSON object of container port -> port on the pod address, e.g. {"8080": 20001}.
+ANNOTATION_POD_HOST_PORTS = "weft.dev/host-ports"
+# Pod, host mode: address:port of the pod's own HTTP proxy listener (the source identity).
+ANNOTATION_POD_PROXY = "weft.dev/http-proxy"
+# Node: "netns" or "host".
+ANNOTATION_NODE_ISOLATION = "weft.dev/isolation"
+# Node: address from which the node proxy and probes reach pods (exempt from inbound redirection).
+ANNOTATION_NODE_ADDRESS = "weft.dev/node-address"
+# Node: second address, not exempt, from which passthrough traffic leaves.
+ANNOTATION_NODE_PASSTHROUGH_ADDRESS = "weft.dev/passthrough-address"
+# Node: address that ingress gateways bind, e.g. 127.0.0.1.
+ANNOTATION_NODE_GATEWAY_ADDRESS = "weft.dev/gateway-address"
+# Node: JSON object of Gateway port -> host port it is bound to, e.g. {"80": 8080}.
+ANNOTATION_NODE_GATEWAY_PORTS = "weft.dev/gateway-ports"
+
+# --- conditions
+# True once the pod has its network; the mesh serves the pod's listeners from then on until False.
+CONDITION_POD_SANDBOX_READY = "PodReadyToStartContainers"
+
+# --- controllers' names, as field manager and event source
+MANAGER = "weft"
+
+ISOLATION_NETNS = "netns"
+ISOLATION_HOST = "host"

@@ -1,0 +1,4 @@
+"""The `weft` command.
+
+Takes: arguments. Gives: text for people and scripts. Never: decides; it asks the API.
+"""

@@ -1,0 +1,23 @@
+"""Kubernetes quantities ("250m", "1Gi") as exact numbers. Source: apimachinery's resource.Quantity."""
+
+import re
+from decimal import Decimal, InvalidOperation
+
+_SUFFIXES = {
+    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "P": Decimal(10**15), "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+_PATTERN = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$")
+
+
+def parse_quantity(text: str | int | float) -> Decimal:
+    """The value in base units (cores, bytes). Raises ValueError naming the text."""
+    found = _PATTERN.match(str(text).strip())
+    if not found or found[2] not in _SUFFIXES:
+        raise ValueError(f"`{text}` is not a quantity (examples: 250m, 1.5, 128Mi)")
+    try:
+        return Decimal(found[1]) * _SUFFIXES[found[2]]
+    except InvalidOperation as error:
+        raise ValueError(f"`{text}` is not a quantity (examples: 250m, 1.5, 128Mi)") from error

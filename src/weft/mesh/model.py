@@ -1,0 +1,409 @@
+"""The mesh model: what the mesh shall do, in mesh words, as frozen values.
+
+`build` makes a MeshModel from API objects; `scope` cuts it to a NodeModel, the only input of the
+translation to Envoy. Everything a proxy needs is in here, and nothing else: a value that is equal
+gives the same Envoy resources, byte for byte. This module imports nothing of weft.
+
+Times are seconds (float). Names follow Istio where users will look for them: a destination is
+named `outbound|80|v1|reviews.default.svc.cluster.local` as Istio names clusters.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+AppProtocol = Literal["http", "http2", "grpc", "tcp", "tls", "udp"]
+"""How a port is treated. `http` is HTTP/1.1 with upgrades; http2 and grpc are HTTP/2 cleartext."""
+
+
+class Header(Struct, frozen=True):
+    name: str
+    value: str
+
+
+class HeaderOperations(Struct, frozen=True):
+    """Changes to request or response headers; `set` overwrites, `add` appends."""
+
+    set: tuple[Header, ...] = ()
+    add: tuple[Header, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class StringMatch(Struct, frozen=True):
+    """`regex` is RE2 and must match the whole value; `present` ignores `value`."""
+
+    kind: Literal["exact", "prefix", "regex", "present"]
+    value: str = ""
+
+
+class NamedMatch(Struct, frozen=True):
+    """A match on a header or query parameter. `invert` is true for withoutHeaders."""
+
+    name: str
+    match: StringMatch
+    invert: bool = False
+
+
+class HttpMatch(Struct, frozen=True):
+    """All given parts must hold. An empty match matches every request."""
+
+    path: StringMatch | None = None
+    """Of the path without the query."""
+    ignore_path_case: bool = False
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    scheme: StringMatch | None = None
+    headers: tuple[NamedMatch, ...] = ()
+    query: tuple[NamedMatch, ...] = ()
+
+
+class WeightedDestination(Struct, frozen=True):
+    """A share of the traffic. `destination` is the name of a Destination of the same model."""
+
+    destination: str
+    weight: int = 1
+    request_headers: HeaderOperations = HeaderOperations()
+    response_headers: HeaderOperations = HeaderOperations()
+
+
+class Redirect(Struct, frozen=True):
+    """Answer with a redirect; empty parts keep the request's own."""
+
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    prefix_rewrite: str = ""
+    code: int = 301
+
+
+class DirectResponse(Struct, frozen=True):
+    """Answer without a back end."""
+
+    status: int
+    body: str = ""
+
+
+class Rewrite(Struct, frozen=True):
+    """Changes to what the back end sees. `prefix` replaces the matched prefix (or whole exact
+    path); `regex` and `substitution` replace all matches in the path (RE2)."""
+
+    prefix: str | None = None
+    authority: str = ""
+    regex: str = ""
+    substitution: str = ""
+
+
+class RetryPolicy(Struct, frozen=True):
+    """`attempts` counts retries, not the first try; 0 is no retry (a direct return).
+
+    `conditions` are Envoy's retry-on words, e.g. `connect-failure`; `status_codes` are retried too.
+    """
+
+    attempts: int = 2
+    conditions: tuple[str, ...] = ()
+    status_codes: tuple[int, ...] = ()
+    per_try_timeout: float | None = None
+    backoff_base: float | None = None
+    backoff_max: float | None = None
+    previous_hosts: bool = False
+    """True: a retry may go to a host already tried; False: another is preferred."""
+
+
+class Fault(Struct, frozen=True):
+    """Injected faults; percentages are 0..100."""
+
+    delay: float = 0.0
+    delay_percent: float = 0.0
+    abort_status: int = 0
+    abort_percent: float = 0.0
+
+
+class Mirror(Struct, frozen=True):
+    """A copy of a share of the requests, its answers ignored."""
+
+    destination: str
+    percent: float = 100.0
+
+
+class HttpRoute(Struct, frozen=True):
+    """The first route of a virtual host with a match that holds is taken.
+
+    Exactly one of `destinations` (not empty), `redirect`, `direct_response` is the action.
+    """
+
+    name: str
+    """Shown in access logs and by `explain`, e.g. `default/weather/http[0]`."""
+    matches: tuple[HttpMatch, ...] = (HttpMatch(),)
+    destinations: tuple[WeightedDestination, ...] = ()
+    redirect: Redirect | None = None
+    direct_response: DirectResponse | None = None
+    rewrite: Rewrite | None = None
+    timeout: float | None = None
+    """Whole request including retries; None or 0 is none."""
+    retry: RetryPolicy | None = None
+    fault: Fault | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    request_headers: HeaderOperations = HeaderOperations()
+    response_headers: HeaderOperations = HeaderOperations()
+    source: str = ""
+    """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
+
+
+class VirtualHost(Struct, frozen=True):
+    """Routes for some Host values. Domains are exact, `*.suffix`, or `*`; within a table no domain
+    stands twice."""
+
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[HttpRoute, ...]
+
+
+class RouteTable(Struct, frozen=True):
+    """The HTTP routing of a port (name `80`) or of a gateway (`http.8080.gateway.ns.name`)."""
+
+    name: str
+    virtual_hosts: tuple[VirtualHost, ...]
+    passthrough: bool = True
+    """Unknown hosts: True sends them where the connection was going, False answers 404."""
+
+
+HealthStatus = Literal["HEALTHY", "DRAINING", "UNHEALTHY"]
+
+
+class Endpoint(Struct, frozen=True):
+    """One address that serves a destination."""
+
+    address: str
+    """IP; a host name only when the destination's discovery is `dns`."""
+    port: int
+    health: HealthStatus = "HEALTHY"
+    weight: int = 1
+    node: str = ""
+    """Node that runs it; empty for what weft does not run."""
+    pod_uid: str = ""
+    workload: str = ""
+    """Canonical workload name, for telemetry."""
+    namespace: str = ""
+    version: str = ""
+    principal: str = ""
+    """SPIFFE ID; empty when unknown."""
+    labels: tuple[tuple[str, str], ...] = ()
+    locality: str = ""
+    """region/zone/subzone."""
+
+
+class HashKey(Struct, frozen=True):
+    """What consistent hashing hashes."""
+
+    kind: Literal["header", "cookie", "source_ip", "query"]
+    name: str = ""
+    cookie_ttl: float | None = None
+    cookie_path: str = ""
+
+
+class LoadBalancer(Struct, frozen=True):
+    algorithm: Literal["round_robin", "least_request", "random", "ring_hash", "maglev"] = (
+        "least_request"
+    )
+    hash_key: HashKey | None = None
+    ring_size_min: int = 1024
+
+
+class ConnectionPool(Struct, frozen=True):
+    """Limits; None is weft's default (unlimited: a shared proxy must not couple its callers)."""
+
+    connections_max: int | None = None
+    connect_timeout: float = 10.0
+    pending_requests_max: int | None = None
+    requests_max: int | None = None
+    requests_per_connection_max: int | None = None
+    retries_max: int | None = None
+    idle_timeout: float | None = None
+    tcp_keepalive: bool = False
+
+
+class OutlierDetection(Struct, frozen=True):
+    """Ejection of failing endpoints; None or 0 turns a detector off."""
+
+    consecutive_5xx: int | None = None
+    consecutive_gateway_errors: int | None = None
+    consecutive_local_origin_failures: int | None = None
+    split_local_origin: bool = False
+    interval: float = 10.0
+    base_ejection_time: float = 30.0
+    ejection_percent_max: int = 10
+    health_percent_min: int = 0
+
+
+class UpstreamTls(Struct, frozen=True):
+    """TLS that the proxy originates towards the endpoints."""
+
+    mode: Literal["simple", "mutual"]
+    sni: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure_skip_verify: bool = False
+
+
+class Destination(Struct, frozen=True):
+    """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
+
+    name: str
+    host: str
+    port: int
+    protocol: AppProtocol
+    discovery: Literal["endpoints", "dns", "original_dst"] = "endpoints"
+    subset: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    load_balancer: LoadBalancer = LoadBalancer()
+    pool: ConnectionPool = ConnectionPool()
+    outlier: OutlierDetection | None = None
+    tls: UpstreamTls | None = None
+    service: str = ""
+    """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
+    namespace: str = ""
+    source: str = ""
+    """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""
+
+
+class TcpRoute(Struct, frozen=True):
+    """Connections to these addresses and this port go to the destinations as bytes."""
+
+    addresses: tuple[str, ...]
+    """IPs or CIDRs; empty is any address."""
+    port: int
+    destinations: tuple[WeightedDestination, ...]
+    sni_hosts: tuple[str, ...] = ()
+    """When not empty: only TLS connections with one of these server names."""
+    server_first: bool = True
+    """The protocol may have the server speak first: no inspection may delay it."""
+    source: str = ""
+
+
+class OutboundPort(Struct, frozen=True):
+    """Calls of HTTP to this port are routed by this table."""
+
+    port: int
+    route_table: str
+
+
+class InboundPort(Struct, frozen=True):
+    """A port the workload serves."""
+
+    port: int
+    protocol: AppProtocol
+
+
+class Workload(Struct, frozen=True):
+    """A pod with a network: a source of calls and, at its address, a target of calls."""
+
+    uid: str
+    name: str
+    """Pod name."""
+    namespace: str
+    node: str
+    address: str
+    workload: str
+    """Canonical name of what owns it (the Deployment's name)."""
+    principal: str
+    """spiffe://<trust-domain>/ns/<ns>/sa/<sa>."""
+    netns: str = ""
+    """Path of its pinned network namespace; empty in host isolation."""
+    proxy_address: str = ""
+    """Host isolation: `127.0.0.1:15100`, the HTTP proxy listener that is this pod's identity."""
+    app: str = ""
+    version: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    inbound: tuple[InboundPort, ...] = ()
+    outbound: tuple[OutboundPort, ...] = ()
+    tcp: tuple[TcpRoute, ...] = ()
+
+
+class ServiceListener(Struct, frozen=True):
+    """Host isolation: a service address that the node proxy itself listens on.
+
+    Exactly one of `route_table` and `tcp` is set.
+    """
+
+    address: str
+    port: int
+    route_table: str = ""
+    tcp: TcpRoute | None = None
+    host: str = ""
+    """The service it stands for; the virtual host is chosen by it when Host names none."""
+
+
+class GatewayTls(Struct, frozen=True):
+    """Server side TLS of a gateway. Either PEM values (from a Secret) or files."""
+
+    certificate_pem: str = ""
+    key_pem: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    secret: str = ""
+    """Name under which the certificate is served by SDS, e.g. `kubernetes://ns/name`."""
+
+    def __repr__(self) -> str:
+        return f"GatewayTls(secret={self.secret!r}, certificate_file={self.certificate_file!r})"
+
+
+class GatewayServer(Struct, frozen=True):
+    """One TLS name set (or plain HTTP) on a gateway port."""
+
+    name: str
+    """`<namespace>/<gateway>/<server index>`."""
+    hosts: tuple[str, ...]
+    route_table: str
+    """Name of the HTTP route table; empty for TCP."""
+    tcp: TcpRoute | None = None
+    tls: GatewayTls | None = None
+    https_redirect: bool = False
+
+
+class GatewayListener(Struct, frozen=True):
+    """A port on which the node proxy receives traffic from outside the mesh."""
+
+    port: int
+    """The port that the Gateway object names."""
+    protocol: Literal["http", "https", "tcp", "tls"]
+    servers: tuple[GatewayServer, ...]
+
+
+class MeshModel(Struct, frozen=True):
+    """The whole mesh, for every node."""
+
+    trust_domain: str = "cluster.local"
+    workloads: tuple[Workload, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    service_listeners: tuple[ServiceListener, ...] = ()
+    gateways: tuple[GatewayListener, ...] = ()
+
+
+class NodeSettings(Struct, frozen=True):
+    """Facts about a node that its proxy configuration depends on."""
+
+    name: str
+    isolation: Literal["netns", "host"] = "netns"
+    address: str = ""
+    """Source of upstream connections into pods; pods do not redirect what comes from it."""
+    passthrough_address: str = ""
+    """Source of passthrough connections; pods do redirect those, so inbound policy holds."""
+    gateway_address: str = "127.0.0.1"
+    gateway_ports: tuple[tuple[int, int], ...] = ()
+    """(Gateway port, host port bound for it)."""
+
+
+class NodeModel(Struct, frozen=True):
+    """What one node's proxy needs, and the only thing it is translated from."""
+
+    node: NodeSettings
+    trust_domain: str = "cluster.local"
+    workloads: tuple[Workload, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    service_listeners: tuple[ServiceListener, ...] = ()
+    gateways: tuple[GatewayListener, ...] = ()
