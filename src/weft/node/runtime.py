@@ -1,0 +1,137 @@
+"""What the agent asks of the machine: containers, pod networks, images. Implementations are shells.
+
+The same interface serves process images (podhost), and later OCI runtimes and engines.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Mount(Struct, frozen=True):
+    """A host directory or file that the container sees at `target` (absolute)."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Limits(Struct, frozen=True):
+    """None is no limit."""
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+
+class ContainerSpec(Struct, frozen=True):
+    """Everything needed to start one container instance."""
+
+    id: str
+    """Unique per instance: `<pod uid>_<container>_<restart count>`; safe as a file name."""
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    log_path: str = ""
+    """CRI log file (`time stream F|P line`), appended to; rotation is the log writer's."""
+    netns: str = ""
+    """Path of the network namespace to join; empty is the node's own network."""
+    etc_dir: str = ""
+    """Directory laid read-only over /etc (resolv.conf, hosts, hostname, nsswitch.conf)."""
+    hostname: str = ""
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = Limits()
+    uid: int | None = None
+    gid: int | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    oom_kill_all: bool = True
+    respawn: bool = False
+    """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
+
+
+class ContainerState(Struct, frozen=True):
+    """What is known of a container instance. `exit_code` None: it runs."""
+
+    id: str
+    pid: int = 0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int | None = None
+    signal: int = 0
+    reason: str = ""
+    """Completed, Error, OOMKilled, StartError, ContainerStatusUnknown; empty while running."""
+    message: str = ""
+
+
+class ExecResult(Struct, frozen=True):
+    exit_code: int
+    output: bytes
+
+
+class ContainerRuntime(Protocol):
+    """Containers outlive whoever holds this; a new holder finds them by `list`."""
+
+    async def start(self, spec: ContainerSpec) -> ContainerState:
+        """Start it. A failure to start is a state with reason StartError, not an exception."""
+
+    async def signal(self, container_id: str, signal_number: int) -> None:
+        """Signal its first process; no error when it has ended."""
+
+    async def kill(self, container_id: str) -> None:
+        """SIGKILL everything in it."""
+
+    async def remove(self, container_id: str) -> None:
+        """Forget an ended container and free what it held (not its log)."""
+
+    async def list(self) -> tuple[ContainerState, ...]:
+        """Every container not yet removed, running or ended."""
+
+    def events(self) -> AsyncIterator[ContainerState]:
+        """Every end of a container, also those that ended while nobody listened."""
+
+    async def exec(
+        self, container_id: str, argv: tuple[str, ...], timeout_seconds: float
+    ) -> ExecResult:
+        """Run a command inside (its namespaces, environment and directory). TimeoutError."""
+
+    async def usage(self, container_id: str) -> tuple[float, int]:
+        """CPU seconds so far and working set bytes."""
+
+
+class PodNetwork(Struct, frozen=True):
+    """A pod's place in the network."""
+
+    address: str
+    netns: str = ""
+    gateway: str = ""
+
+
+class Network(Protocol):
+    """Pod networks outlive whoever holds this."""
+
+    async def create(self, pod_uid: str) -> PodNetwork:
+        """Make it, or return what exists. In host isolation: a loopback address, no namespace."""
+
+    async def delete(self, pod_uid: str) -> None:
+        """Remove it and free its address; idempotent."""
+
+    async def list(self) -> dict[str, PodNetwork]:
+        """By pod uid."""
+
+
+class Image(Struct, frozen=True):
+    """A process image: a directory and a command on this machine."""
+
+    name: str
+    directory: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = {}
+
+
+class Images(Protocol):
+    def resolve(self, name: str) -> Image | None:
+        """The image of this name (tag `latest` is implied), or None."""
+
+    def names(self) -> tuple[str, ...]:
+        """All names, for suggestions."""
