@@ -1,0 +1,80 @@
+"""Between JSON of objects and typed values. Values are frozen; JSON is what the store keeps."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from weft.api import registry
+
+T = TypeVar("T", bound=Struct)
+
+# Fields whose struct default is an empty message, so that readers need no None checks; writing
+# them out as `{}` would say nothing.
+_ALWAYS_PRESENT = ("metadata", "spec", "status", "template")
+
+
+@cache
+def _decoder(cls: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(cls)
+
+
+def decode(cls: type[T], data: bytes | str | Mapping[str, Any]) -> T:
+    """The typed value of an object's JSON. Fields the type does not know are ignored.
+
+    An explicit `null` means absent, as in Kubernetes. Raises msgspec.ValidationError, with the
+    path, when a field has the wrong type: validate user input first (weft.api.validation).
+    """
+    try:
+        if isinstance(data, bytes | str):
+            return _decoder(cls).decode(data)
+        return msgspec.convert(data, cls)
+    except msgspec.ValidationError:
+        plain = msgspec.json.decode(data) if isinstance(data, bytes | str) else data
+        found: T = msgspec.convert(without_nulls(plain), cls)
+        return found
+
+
+def without_nulls(value: Any) -> Any:
+    """The same JSON without map entries that are null."""
+    if isinstance(value, Mapping):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(v) for v in value]
+    return value
+
+
+def to_json(obj: Struct) -> dict[str, Any]:
+    """The object as JSON types, with apiVersion and kind, without empty fields.
+
+    Raises KeyError for a struct that is no top-level kind.
+    """
+    kind = registry.kind_for(type(obj))
+    body: dict[str, Any] = _tidy(msgspec.to_builtins(obj, builtin_types=()))
+    rest = {k: v for k, v in body.items() if k not in ("apiVersion", "kind")}
+    return {"apiVersion": body.get("apiVersion") or kind.api_version, "kind": kind.kind} | rest
+
+
+def to_bytes(obj: Struct) -> bytes:
+    """The object as JSON text."""
+    return msgspec.json.encode(to_json(obj))
+
+
+def key_of(obj: Struct | Mapping[str, Any]) -> tuple[str, str]:
+    """(namespace, name); namespace is "" for cluster-scoped objects."""
+    if isinstance(obj, Mapping):
+        found = obj.get("metadata") or {}
+        return str(found.get("namespace") or ""), str(found.get("name") or "")
+    meta: Any = obj.metadata  # type: ignore[attr-defined]
+    return meta.namespace, meta.name
+
+
+def _tidy(value: Any) -> Any:
+    if isinstance(value, dict):
+        tidied = {k: _tidy(v) for k, v in value.items()}
+        return {k: v for k, v in tidied.items() if v != {} or k not in _ALWAYS_PRESENT}
+    if isinstance(value, list | tuple):
+        return [_tidy(v) for v in value]
+    return value

@@ -1,0 +1,88 @@
+"""Which kinds weft serves, and how to find one by what people and clients call it."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
+
+_ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
+
+
+def _networking(kind: str, plural: str, short: str) -> Kind:
+    return Kind(
+        "networking.istio.io", "v1", kind, plural, short_names=(short,),
+        categories=_ISTIO_CATEGORIES, subresources=("status",),
+        served_versions=ISTIO_VERSIONS,
+    )  # fmt: skip
+
+
+ISTIO_KINDS = (
+    _networking("VirtualService", "virtualservices", "vs"),
+    _networking("DestinationRule", "destinationrules", "dr"),
+    _networking("Gateway", "gateways", "gw"),
+    _networking("ServiceEntry", "serviceentries", "se"),
+)
+KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS
+
+
+@cache
+def _by_struct() -> Mapping[type[Struct], Kind]:
+    return {kind.struct: kind for kind in KINDS if kind.struct is not None}
+
+
+@cache
+def _by_kind() -> Mapping[tuple[str, str, str], Kind]:
+    return {(k.group, version, k.kind): k for k in KINDS for version in k.versions}
+
+
+@cache
+def _by_resource() -> Mapping[tuple[str, str, str], Kind]:
+    return {(k.group, version, k.plural): k for k in KINDS for version in k.versions}
+
+
+@cache
+def _by_name() -> Mapping[str, Kind]:
+    names: dict[str, Kind] = {}
+    for kind in KINDS:
+        for name in (kind.plural, kind.singular, *kind.short_names):
+            names.setdefault(name, kind)
+            if kind.group:
+                names.setdefault(f"{name}.{kind.group}", kind)
+                for version in kind.versions:
+                    names.setdefault(f"{name}.{version}.{kind.group}", kind)
+    return names
+
+
+def kind_for(cls: type[Struct]) -> Kind:
+    """The kind whose objects this struct holds. Raises KeyError when there is none."""
+    return _by_struct()[cls]
+
+
+def find(group: str, version: str, kind: str) -> Kind | None:
+    """By group, any served version, and kind name (`apps`, `v1`, `Deployment`)."""
+    return _by_kind().get((group, version, kind))
+
+
+def find_api_version(api_version: str, kind: str) -> Kind | None:
+    """As written in manifests: (`apps/v1`, `Deployment`)."""
+    group, _, version = api_version.rpartition("/")
+    return find(group, version, kind)
+
+
+def kind_of(obj: Mapping[str, Any]) -> Kind | None:
+    """The kind that an object's JSON declares."""
+    return find_api_version(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""))
+
+
+def by_resource(group: str, version: str, plural: str) -> Kind | None:
+    """As in URL paths: (`apps`, `v1`, `deployments`)."""
+    return _by_resource().get((group, version, plural))
+
+
+def by_name(name: str) -> Kind | None:
+    """As typed on a command line: plural, singular, kind or short name, optionally with the
+    group (`deploy`, `deployments`, `Deployment`, `deployments.apps`, `deployment.v1.apps`)."""
+    return _by_name().get(name.lower())
