@@ -1,0 +1,34 @@
+"""What every test may use: golden files, and clean skips for tests that need root."""
+
+import os
+
+import pytest
+
+from tests.golden_support import Golden, stale_files
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden-update",
+        action="store_true",
+        help="rewrite golden outputs instead of comparing, and delete those without an input",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--golden-update"):
+        for path in stale_files():
+            path.unlink()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(update=bool(request.config.getoption("--golden-update")))
