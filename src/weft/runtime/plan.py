@@ -30,6 +30,7 @@ class Delete(Struct, frozen=True):
     name: str
     uid: str
     grace_period_seconds: int | None = None
+    propagation: Literal["Background", "Foreground", "Orphan"] | None = None
 
 
 class Bind(Struct, frozen=True):
@@ -58,6 +59,8 @@ class Plan(Struct, frozen=True):
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
     """Seconds after which to plan again even if nothing changed."""
+    independent: bool = False
+    """No action builds on another: those after a failed one are carried out all the same."""
 
 
 NOTHING = Plan()
