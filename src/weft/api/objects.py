@@ -27,14 +27,16 @@ def decode(cls: type[T], data: bytes | str | Mapping[str, Any]) -> T:
     An explicit `null` means absent, as in Kubernetes. Raises msgspec.ValidationError, with the
     path, when a field has the wrong type: validate user input first (weft.api.validation).
     """
+    found: T
     try:
         if isinstance(data, bytes | str):
-            return _decoder(cls).decode(data)
-        return msgspec.convert(data, cls)
+            found = _decoder(cls).decode(data)
+        else:
+            found = msgspec.convert(data, cls)
     except msgspec.ValidationError:
         plain = msgspec.json.decode(data) if isinstance(data, bytes | str) else data
-        found: T = msgspec.convert(without_nulls(plain), cls)
-        return found
+        found = msgspec.convert(without_nulls(plain), cls)
+    return found
 
 
 def without_nulls(value: Any) -> Any:

@@ -6,24 +6,25 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api.istio import networking_v1
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
 
 _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
 
 
-def _networking(kind: str, plural: str, short: str) -> Kind:
+def _networking(struct: type[Struct], plural: str, short: str) -> Kind:
     return Kind(
-        "networking.istio.io", "v1", kind, plural, short_names=(short,),
+        "networking.istio.io", "v1", struct.__name__, plural, short_names=(short,),
         categories=_ISTIO_CATEGORIES, subresources=("status",),
-        served_versions=ISTIO_VERSIONS,
+        served_versions=ISTIO_VERSIONS, struct=struct,
     )  # fmt: skip
 
 
 ISTIO_KINDS = (
-    _networking("VirtualService", "virtualservices", "vs"),
-    _networking("DestinationRule", "destinationrules", "dr"),
-    _networking("Gateway", "gateways", "gw"),
-    _networking("ServiceEntry", "serviceentries", "se"),
+    _networking(networking_v1.VirtualService, "virtualservices", "vs"),
+    _networking(networking_v1.DestinationRule, "destinationrules", "dr"),
+    _networking(networking_v1.Gateway, "gateways", "gw"),
+    _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
 )
 KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS
 
