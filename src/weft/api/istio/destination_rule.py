@@ -200,7 +200,7 @@ class OutlierDetection(Message, frozen=True):
     """Failures to connect in a row until ejection; with the split only."""
     consecutive_gateway_errors: Count | None = None
     """502, 503 or 504 in a row until ejection."""
-    consecutive_5xx_errors: Count | None = None
+    consecutive_5xx_errors: Count | None = field(default=None, name="consecutive5xxErrors")
     """5xx in a row until ejection; 5 when absent, 0 switches it off."""
     interval: Duration = ""
     """Time between sweeps; 10s when absent."""
