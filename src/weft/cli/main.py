@@ -1,0 +1,52 @@
+"""The `weft` command: groups and global options. Commands live one per file."""
+
+import importlib
+
+import click
+
+from weft import __version__
+
+COMMANDS = {
+    "up": ("weft.cli.up", "Start everything"),
+    "down": ("weft.cli.up", "Stop everything"),
+    "status": ("weft.cli.status", "Nodes, pods, proxies and what each Envoy has acknowledged"),
+    "apply": ("weft.cli.resources", "Create or change objects from files"),
+    "get": ("weft.cli.resources", "List objects"),
+    "describe": ("weft.cli.resources", "Show an object and what happened to it"),
+    "logs": ("weft.cli.resources", "Print the logs of a pod"),
+    "delete": ("weft.cli.resources", "Delete objects"),
+    "image": ("weft.cli.image", "Say what image names mean on this machine"),
+    "demo": ("weft.cli.demo", "Run the sample applications and show what the mesh does"),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is used, so that `weft get` starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: weft up -f examples/weather/ then weft status",
+)
+@click.version_option(__version__, prog_name="weft")
+def main() -> None:
+    """weft runs the services your Kubernetes and Istio YAML describes, meshed by Envoy."""
+
+
+if __name__ == "__main__":
+    main()

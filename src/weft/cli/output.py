@@ -1,0 +1,47 @@
+"""What the command prints and how: colour, errors, JSON and YAML."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import yaml
+
+from weft.views.tables import COLOUR, PLAIN, Style
+
+
+def style(stream: Any = None) -> Style:
+    """Colour only for terminals and never with NO_COLOR (no-color.org) or TERM=dumb."""
+    stream = stream or sys.stdout
+    off = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    if os.environ.get("FORCE_COLOR"):
+        return COLOUR
+    return COLOUR if stream.isatty() and not off else PLAIN
+
+
+def lines(text: Iterable[str]) -> None:
+    for line in text:
+        print(line)
+
+
+def note(text: str) -> None:
+    """Progress and hints go to stderr, so that pipes see only data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(message: str, hint: str = "", code: int = 1) -> NoReturn:
+    """End the command with an error that says what is wrong and what to do."""
+    colours = style(sys.stderr)
+    print(f"{colours.bad}error:{colours.reset} {message}", file=sys.stderr)
+    if hint:
+        print(f"{colours.bold}hint:{colours.reset} {hint}", file=sys.stderr)
+    sys.exit(code)
+
+
+def structured(value: Any, form: str) -> None:
+    """Print as `json` or `yaml`."""
+    if form == "json":
+        print(json.dumps(value, indent=4, ensure_ascii=False))
+    else:
+        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")

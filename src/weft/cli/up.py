@@ -1,0 +1,137 @@
+"""`weft up` and `weft down`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from weft.cli import options, output
+from weft.lib.instance import (
+    API_PORT_DEFAULT,
+    Settings,
+    data_dir_of,
+    node_name_default,
+    read_running,
+    run_dir_of,
+)
+
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 90.0
+POLL_SECONDS = 0.05
+
+
+@click.command(epilog="Example: weft up -f examples/weather/ --detach")
+@options.files
+@options.data_dir
+@click.option("--port", default=API_PORT_DEFAULT, show_default=True, help="API port; 0: free one.")
+@click.option("--isolation", type=click.Choice(["auto", "netns", "host"]), default="auto")
+@click.option(
+    "--gateway-address",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address that ingress gateways listen on.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+)
+@click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
+def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
+    """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""
+    directory = data_dir_of(data_dir)
+    if running := read_running(directory):
+        output.fail(
+            f"weft already runs on {directory} (process {running.pid}, port {running.port})",
+            f"stop it with `weft down --data-dir {directory}`, or choose another --data-dir",
+        )
+    settings = Settings(
+        data_dir=directory, run_dir=run_dir_of(directory), node_name=node_name_default(), **rest
+    )
+    command = daemon_command("run", settings, *files)
+    if detach:
+        _start_detached(settings, command, reads_stdin="-" in files)
+    else:
+        os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
+
+
+def daemon_command(verb: str, settings: Settings, *files: str) -> list[str]:
+    """The daemon is a program of its own: no command line code runs in it."""
+    values = msgspec.json.encode(settings).decode()
+    return [sys.executable, "-m", "weft.daemon", verb, values, *files]
+
+
+def _start_detached(settings: Settings, command: list[str], reads_stdin: bool) -> None:
+    settings.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    offset = settings.log_file.stat().st_size if settings.log_file.exists() else 0
+    with open(settings.log_file, "ab", opener=_private) as log:
+        process = subprocess.Popen(
+            command,
+            stdin=None if reads_stdin else subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            _print_log(settings.log_file, offset)
+            output.fail("weft did not start", f"the log is {settings.log_file}")
+        running = read_running(settings.data_dir)
+        if running and running.pid == process.pid:
+            _print_log(settings.log_file, offset)
+            return
+        time.sleep(POLL_SECONDS)
+    process.terminate()
+    output.fail(f"weft was not ready after {START_SECONDS_MAX:.0f} s", f"see {settings.log_file}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _print_log(path: Path, offset: int) -> None:
+    with open(path, "rb") as log:
+        log.seek(offset)
+        sys.stderr.write(log.read().decode(errors="replace"))
+
+
+@click.command(epilog="Example: weft down --data-dir ./state")
+@options.data_dir
+@click.option("--keep-pods", is_flag=True, help="Stop only weft; pods and Envoy run on.")
+def down(data_dir: str | None, keep_pods: bool) -> None:
+    """Stop everything: pods (gracefully), Envoy, networks, the API server. State is kept."""
+    directory = data_dir_of(data_dir)
+    running = read_running(directory)
+    if running is None:
+        if keep_pods:
+            output.fail(f"weft does not run on {directory}")
+        from weft.daemon.cleanup import clean_up
+
+        settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
+        left = asyncio.run(clean_up(settings))
+        output.note(
+            f"weft did not run on {directory}; "
+            + (f"cleaned up {left}" if left else "nothing left")
+        )
+        return
+    os.kill(running.pid, signal.SIGUSR2 if keep_pods else signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            os.kill(running.pid, 0)
+        except ProcessLookupError:
+            output.note("weft stopped" + (" (pods run on)" if keep_pods else ""))
+            return
+        time.sleep(POLL_SECONDS)
+    output.fail(
+        f"weft (process {running.pid}) did not stop within {STOP_SECONDS_MAX:.0f} s",
+        f"see {directory}/log/weft.log",
+    )

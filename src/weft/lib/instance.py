@@ -1,0 +1,96 @@
+"""Where an instance of weft lives and how it is told to behave."""
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from msgspec import Struct
+
+API_PORT_DEFAULT = 6443
+# Unix socket paths are limited to 107 bytes by the kernel, so sockets live under a short path
+# that is derived from the data directory, not inside it.
+RUN_DIR_HASH_CHARS = 10
+
+
+class Settings(Struct, frozen=True):
+    """One instance: its data directory is its identity."""
+
+    data_dir: str
+    run_dir: str
+    port: int = API_PORT_DEFAULT
+    """Of the API server on 127.0.0.1; 0 takes a free one."""
+    isolation: str = "auto"
+    """auto, netns or host."""
+    gateway_address: str = "127.0.0.1"
+    """Address that ingress gateways bind."""
+    node_name: str = ""
+    trust_domain: str = "cluster.local"
+    log_level: str = "warning"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return Path(self.data_dir) / "kubeconfig"
+
+    @property
+    def state_file(self) -> Path:
+        return Path(self.data_dir) / "weft.json"
+
+    @property
+    def log_file(self) -> Path:
+        return Path(self.data_dir) / "log" / "weft.log"
+
+    @property
+    def ads_socket(self) -> str:
+        return str(Path(self.run_dir) / "xds.sock")
+
+    @property
+    def instance(self) -> str:
+        """Short and unique per data directory; part of names of network devices."""
+        return Path(self.run_dir).name
+
+
+def data_dir_of(option: str | None) -> str:
+    """`--data-dir`, else $WEFT_HOME, else ~/.weft; absolute."""
+    chosen = option or os.environ.get("WEFT_HOME") or str(Path.home() / ".weft")
+    return str(Path(chosen).expanduser().resolve())
+
+
+def run_dir_of(data_dir: str) -> str:
+    """The directory for sockets and pinned namespaces of an instance."""
+    digest = hashlib.sha256(data_dir.encode()).hexdigest()[:RUN_DIR_HASH_CHARS]
+    if os.geteuid() == 0:
+        base = Path("/run/weft")
+    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        base = Path(runtime) / "weft"
+    else:
+        base = Path(tempfile.gettempdir()) / f"weft-{os.getuid()}"
+    return str(base / digest)
+
+
+def node_name_default() -> str:
+    """The host's name as a Kubernetes node name."""
+    return socket.gethostname().lower().split(".")[0] or "node"
+
+
+class Running(Struct, frozen=True):
+    """What a running instance tells other commands (file `weft.json`)."""
+
+    pid: int
+    port: int
+    isolation: str
+    started_at: float
+    gateway_address: str = "127.0.0.1"
+
+
+def read_running(data_dir: str) -> Running | None:
+    """The instance of this data directory if its process is alive."""
+    try:
+        state = json.loads((Path(data_dir) / "weft.json").read_text())
+        running = Running(**state)
+        os.kill(running.pid, 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return running
