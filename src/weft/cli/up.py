@@ -113,15 +113,8 @@ def down(data_dir: str | None, keep_pods: bool) -> None:
     if running is None:
         if keep_pods:
             output.fail(f"weft does not run on {directory}")
-        from weft.daemon.cleanup import clean_up
-
         settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
-        left = asyncio.run(clean_up(settings))
-        output.note(
-            f"weft did not run on {directory}; "
-            + (f"cleaned up {left}" if left else "nothing left")
-        )
-        return
+        sys.exit(subprocess.call(daemon_command("clean-up", settings)))
     os.kill(running.pid, signal.SIGUSR2 if keep_pods else signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS_MAX
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Kubernetes quantities ("250m", "1Gi") as exact numbers. Source: apimachinery's resource.Quantity."""
+"""Kubernetes quantities ("250m", "1Gi") as exact numbers; source: apimachinery resource.Quantity."""
 
 import re
 from decimal import Decimal, InvalidOperation
