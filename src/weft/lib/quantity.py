@@ -1,4 +1,4 @@
-"""Kubernetes quantities ("250m", "1Gi") as exact numbers; source: apimachinery resource.Quantity."""
+"""Kubernetes quantities ("250m", "1Gi") as exact numbers. Source: resource.Quantity."""
 
 import re
 from decimal import Decimal, InvalidOperation
