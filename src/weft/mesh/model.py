@@ -12,8 +12,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-AppProtocol = Literal["http", "http2", "grpc", "tcp", "tls", "udp"]
-"""How a port is treated. `http` is HTTP/1.1 with upgrades; http2 and grpc are HTTP/2 cleartext."""
+AppProtocol = Literal["http", "http2", "grpc", "tcp", "tls", "udp", "auto"]
+"""How a port is treated. `http` is HTTP/1.1 with upgrades; http2 and grpc are HTTP/2 cleartext;
+`auto` is not declared: a connection that begins like HTTP is HTTP (upstream HTTP/1.1, or HTTP/2
+when the caller speaks that), anything else is bytes."""
 
 
 class Header(Struct, frozen=True):
@@ -55,6 +57,9 @@ class HttpMatch(Struct, frozen=True):
     scheme: StringMatch | None = None
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
+    source_namespaces: tuple[str, ...] = ()
+    """When not empty: the caller's workload is in one of these namespaces. Short host names mean
+    the caller's own namespace; this is how one table serves callers of all namespaces."""
 
 
 class WeightedDestination(Struct, frozen=True):
@@ -108,6 +113,9 @@ class RetryPolicy(Struct, frozen=True):
     backoff_max: float | None = None
     previous_hosts: bool = False
     """True: a retry may go to a host already tried; False: another is preferred."""
+    safe_method_conditions: tuple[str, ...] = ()
+    """Further conditions for GET, HEAD and OPTIONS only: `reset` lets a request that was under way
+    on a killed back end succeed elsewhere, which is right only where a repeat changes nothing."""
 
 
 class Fault(Struct, frozen=True):
@@ -152,11 +160,15 @@ class HttpRoute(Struct, frozen=True):
 
 class VirtualHost(Struct, frozen=True):
     """Routes for some Host values. Domains are exact, `*.suffix`, or `*`; within a table no domain
-    stands twice."""
+    stands twice. A request that no route matches is answered 404."""
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[HttpRoute, ...]
+    addresses: tuple[str, ...] = ()
+    """Service addresses (ClusterIPs, VIPs) that only the mesh can reach: a connection to one of
+    them whose Host names no virtual host of the table belongs to this virtual host. Within a table
+    no address stands twice."""
 
 
 class RouteTable(Struct, frozen=True):
@@ -166,6 +178,8 @@ class RouteTable(Struct, frozen=True):
     virtual_hosts: tuple[VirtualHost, ...]
     passthrough: bool = True
     """Unknown hosts: True sends them where the connection was going, False answers 404."""
+    ignore_port: bool = False
+    """A port in Host is ignored when a virtual host is looked up; no domain has one then."""
 
 
 HealthStatus = Literal["HEALTHY", "DRAINING", "UNHEALTHY"]
@@ -218,6 +232,7 @@ class ConnectionPool(Struct, frozen=True):
     pending_requests_max: int | None = None
     requests_max: int | None = None
     requests_per_connection_max: int | None = None
+    connection_duration_max: float | None = None
     retries_max: int | None = None
     idle_timeout: float | None = None
     tcp_keepalive: bool = False
@@ -280,6 +295,9 @@ class TcpRoute(Struct, frozen=True):
     """When not empty: only TLS connections with one of these server names."""
     server_first: bool = True
     """The protocol may have the server speak first: no inspection may delay it."""
+    http_table: str = ""
+    """When not empty (a port of protocol `auto`): connections that begin like HTTP are routed by
+    this table; only the others go to `destinations` as bytes. `server_first` is False then."""
     source: str = ""
 
 
@@ -287,7 +305,12 @@ class OutboundPort(Struct, frozen=True):
     """Calls of HTTP to this port are routed by this table."""
 
     port: int
+    """0 is the pod's own HTTP proxy listener (host isolation), whose callers name the port in the
+    request's authority."""
     route_table: str
+    declared: bool = True
+    """False: no service declares this port as HTTP, all are `auto`; bytes that are not HTTP go to
+    the TcpRoute of their address, or where they were going."""
 
 
 class InboundPort(Struct, frozen=True):
