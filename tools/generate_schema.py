@@ -1,0 +1,275 @@
+"""Generate `src/weft/api/data/*.json.gz`: the schemas of every kind that weft serves.
+
+Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
+package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
+here. Istio's are derived from the structs in `weft.api.istio`, whose docstrings are the field
+descriptions. The files are committed; users need no generator.
+"""
+
+import ast
+import gzip
+import inspect
+import json
+import textwrap
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec import inspect as msginspect
+
+import generate_api
+from weft.api.istio import networking_v1
+
+OUT = Path(__file__).parent.parent / "src/weft/api/data"
+META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+ISTIO = "io.istio.networking.v1"
+EXTRA = (
+    f"{META}.DeleteOptions", f"{META}.Status", f"{META}.WatchEvent", f"{META}.LabelSelector",
+    "io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding",
+)  # fmt: skip
+FIXED: dict[str, dict[str, Any]] = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+        "description": "A number with an optional suffix, such as 250m, 1.5 or 128Mi.",
+        "oneOf": [{"type": "string"}, {"type": "number"}],
+        "format": "quantity",
+    },
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
+        "description": "A whole number, or a string such as a port name or a percentage.",
+        "oneOf": [{"type": "integer"}, {"type": "string"}],
+        "format": "int-or-string",
+    },
+}
+_PROTOCOLS = ["SCTP", "TCP", "UDP"]
+_EFFECTS = ["NoExecute", "NoSchedule", "PreferNoSchedule"]
+_PULL = ["Always", "IfNotPresent", "Never"]
+_MESSAGES = ["FallbackToLogsOnError", "File"]
+_TRAFFIC = ["Cluster", "Local"]
+_NODE_OPERATORS = ["DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn"]
+# Values that Kubernetes accepts, by definition and field; the definitions file lost them.
+ENUMS: dict[str, dict[str, list[str]]] = {
+    "io.k8s.api.core.v1.PodSpec": {
+        "restartPolicy": ["Always", "Never", "OnFailure"],
+        "dnsPolicy": ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        "preemptionPolicy": ["Never", "PreemptLowerPriority"],
+    },
+    "io.k8s.api.core.v1.Container": {
+        "imagePullPolicy": _PULL, "terminationMessagePolicy": _MESSAGES,
+    },
+    "io.k8s.api.core.v1.EphemeralContainer": {
+        "imagePullPolicy": _PULL, "terminationMessagePolicy": _MESSAGES,
+    },
+    "io.k8s.api.core.v1.ContainerPort": {"protocol": _PROTOCOLS},
+    "io.k8s.api.core.v1.HTTPGetAction": {"scheme": ["HTTP", "HTTPS"]},
+    "io.k8s.api.core.v1.ServicePort": {"protocol": _PROTOCOLS},
+    "io.k8s.api.core.v1.ServiceSpec": {
+        "type": ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        "sessionAffinity": ["ClientIP", "None"],
+        "externalTrafficPolicy": _TRAFFIC,
+        "internalTrafficPolicy": _TRAFFIC,
+        "ipFamilyPolicy": ["PreferDualStack", "RequireDualStack", "SingleStack"],
+    },
+    "io.k8s.api.core.v1.Toleration": {"operator": ["Equal", "Exists"], "effect": _EFFECTS},
+    "io.k8s.api.core.v1.Taint": {"effect": _EFFECTS},
+    "io.k8s.api.core.v1.NodeSelectorRequirement": {"operator": _NODE_OPERATORS},
+    "io.k8s.api.core.v1.TopologySpreadConstraint": {
+        "whenUnsatisfiable": ["DoNotSchedule", "ScheduleAnyway"],
+    },
+    "io.k8s.api.core.v1.VolumeMount": {
+        "mountPropagation": ["Bidirectional", "HostToContainer", "None"],
+    },
+    "io.k8s.api.core.v1.PodOS": {"name": ["linux", "windows"]},
+    "io.k8s.api.core.v1.PodStatus": {
+        "phase": ["Failed", "Pending", "Running", "Succeeded", "Unknown"],
+    },
+    "io.k8s.api.apps.v1.DeploymentStrategy": {"type": ["Recreate", "RollingUpdate"]},
+    "io.k8s.api.batch.v1.JobSpec": {
+        "completionMode": ["Indexed", "NonIndexed"],
+        "podReplacementPolicy": ["Failed", "TerminatingOrFailed"],
+    },
+    "io.k8s.api.discovery.v1.EndpointSlice": {"addressType": ["FQDN", "IPv4", "IPv6"]},
+    "io.k8s.api.discovery.v1.EndpointPort": {"protocol": _PROTOCOLS},
+}  # fmt: skip
+# Defaults of fields that are keys of list-maps: server-side apply needs them in the schema.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "io.k8s.api.core.v1.ContainerPort": {"protocol": "TCP"},
+    "io.k8s.api.core.v1.ServicePort": {"protocol": "TCP"},
+}
+# Required in the definitions, but an absent value is accepted as Go's zero value.
+ABSENT_IS_ZERO: dict[str, set[str]] = {
+    "io.k8s.api.core.v1.HTTPHeader": {"value"},
+    "io.k8s.api.discovery.v1.EndpointSlice": {"endpoints"},
+    "io.k8s.api.core.v1.Event": {"metadata"},
+}
+ISTIO_REQUIRED: dict[type[Struct], list[str]] = {
+    networking_v1.Destination: ["host"],
+    networking_v1.HTTPRouteDestination: ["destination"],
+    networking_v1.RouteDestination: ["destination"],
+    networking_v1.HTTPMirrorPolicy: ["destination"],
+    networking_v1.HTTPDirectResponse: ["status"],
+    networking_v1.TLSRoute: ["match"],
+    networking_v1.TLSMatchAttributes: ["sniHosts"],
+    networking_v1.DestinationRuleSpec: ["host"],
+    networking_v1.Subset: ["name"],
+    networking_v1.HTTPCookie: ["name"],
+    networking_v1.HTTPCookieAttribute: ["name"],
+    networking_v1.TunnelSettings: ["targetHost", "targetPort"],
+    networking_v1.Server: ["port", "hosts"],
+    networking_v1.ServicePort: ["number", "name"],
+    networking_v1.ServiceEntrySpec: ["hosts"],
+    networking_v1.WarmupConfiguration: ["duration"],
+}
+
+
+def plain(schema: Any) -> Any:
+    """The definition as OpenAPI means it: no `null` types, names as references."""
+    if isinstance(schema, list):
+        return [plain(value) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: plain(value) for key, value in schema.items()}
+    kinds = made.get("type")
+    if isinstance(kinds, list):
+        made["type"] = next(kind for kind in kinds if kind != "null")
+    if isinstance(made.get("$ref"), str):
+        made["$ref"] = made["$ref"].rsplit("/", 1)[-1]
+    return made
+
+
+def with_additions(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties", {})
+    for constant in ("apiVersion", "kind"):
+        properties.get(constant, {}).pop("enum", None)
+    for field, values in ENUMS.get(name, {}).items():
+        properties[field]["enum"] = values
+    for field, value in DEFAULTS.get(name, {}).items():
+        properties[field]["default"] = value
+    absent = ABSENT_IS_ZERO.get(name, set())
+    if absent:
+        schema["required"] = [field for field in schema["required"] if field not in absent]
+    return schema
+
+
+def kubernetes() -> dict[str, Any]:
+    definitions = generate_api.definitions()
+    roots = [f"io.k8s.api.{root}" for root in generate_api.ROOTS]
+    lists = [f"{root}List" for root in roots if f"{root}List" in definitions]
+    generate_api.SCALARS.clear()  # the data holds scalars like any other definition
+    names = sorted(generate_api.closure([*roots, *lists, *EXTRA], definitions))
+    return {
+        name: FIXED.get(name) or with_additions(name, plain(definitions[name])) for name in names
+    }
+
+
+def field_docs(cls: type[Struct]) -> dict[str, str]:
+    """Attribute name to the docstring under it."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    found: dict[str, str] = {}
+    body = tree.body[0].body  # type: ignore[attr-defined]
+    for statement, after in pairwise(body):
+        text = after.value.value if isinstance(after, ast.Expr) else None  # type: ignore[attr-defined]
+        if isinstance(statement, ast.AnnAssign) and isinstance(text, str):
+            found[statement.target.id] = " ".join(text.split())  # type: ignore[union-attr]
+    return found
+
+
+class IstioSchemas:
+    """Walks the structs from the kinds down."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def message(self, cls: type[Struct]) -> str:
+        if cls.__module__.startswith("weft.api.k8s"):
+            return f"{META}.{cls.__name__}"
+        name = f"{ISTIO}.{cls.__name__}"
+        if name not in self.found:
+            schema: dict[str, Any] = {"description": inspect.getdoc(cls), "type": "object"}
+            self.found[name] = schema
+            schema["properties"] = self.properties(cls)
+            if cls in ISTIO_REQUIRED:
+                schema["required"] = ISTIO_REQUIRED[cls]
+        return name
+
+    def properties(self, cls: type[Struct]) -> dict[str, Any]:
+        docs = field_docs(cls)
+        info = msginspect.type_info(cls)
+        assert isinstance(info, msginspect.StructType)
+        return {
+            field.encode_name: {"description": docs[field.name]} | self.value(field.type)
+            for field in info.fields
+        }
+
+    def value(self, found: msginspect.Type) -> dict[str, Any]:
+        if isinstance(found, msginspect.Metadata):
+            return self.value(found.type) | dict(found.extra_json_schema or {})
+        if isinstance(found, msginspect.UnionType):
+            (only,) = (t for t in found.types if not isinstance(t, msginspect.NoneType))
+            return self.value(only)
+        if isinstance(found, msginspect.StructType):
+            return {"$ref": self.message(found.cls)}
+        if isinstance(found, msginspect.LiteralType):
+            return {"type": "string", "enum": sorted(v for v in found.values if v)}
+        if isinstance(found, msginspect.VarTupleType):
+            return {"type": "array", "items": self.value(found.item_type)}
+        if isinstance(found, msginspect.DictType):
+            return {"type": "object", "additionalProperties": self.value(found.value_type)}
+        if isinstance(found, msginspect.AnyType):
+            return {"type": "object"}
+        return dict(SCALARS[type(found)])
+
+
+SCALARS: Mapping[type[msginspect.Type], Mapping[str, Any]] = {
+    msginspect.StrType: {"type": "string"},
+    msginspect.BoolType: {"type": "boolean"},
+    msginspect.IntType: {"type": "integer", "format": "int64"},
+    msginspect.FloatType: {"type": "number"},
+}
+ISTIO_ROOTS = (
+    networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,
+    networking_v1.ServiceEntry,
+)  # fmt: skip
+
+
+def istio() -> dict[str, Any]:
+    schemas = IstioSchemas()
+    for root in ISTIO_ROOTS:
+        name = schemas.message(root)
+        kind = root.__name__
+        schemas.found[name]["x-kubernetes-group-version-kind"] = [
+            {"group": "networking.istio.io", "kind": kind, "version": "v1"}
+        ]
+        schemas.found[f"{name}List"] = {
+            "description": f"A list of objects of kind {kind}.",
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"description": "The version of the API.", "type": "string"},
+                "kind": {"description": f"{kind}List.", "type": "string"},
+                "metadata": {"$ref": f"{META}.ListMeta"},
+                "items": {
+                    "description": "The objects.", "type": "array", "items": {"$ref": name},
+                },
+            },
+        }  # fmt: skip
+    return dict(sorted(schemas.found.items()))
+
+
+def write(name: str, definitions: dict[str, Any], source: str) -> None:
+    text = json.dumps({"source": source, "definitions": definitions}, sort_keys=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{name}.json.gz"
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    print(f"{path.name}: {len(definitions)} definitions, {path.stat().st_size // 1000} kB")
+
+
+def main() -> None:
+    version = generate_api.KUBERNETES_VERSION
+    minor = version.rsplit(".", 1)[0]
+    write(f"kubernetes-{minor}", kubernetes(), f"Kubernetes {version} OpenAPI (Apache-2.0)")
+    write("istio-networking-v1", istio(), "weft.api.istio")
+
+
+if __name__ == "__main__":
+    main()
