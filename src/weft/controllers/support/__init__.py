@@ -1,0 +1,1 @@
+"""What several controllers share: pod state, ownership, patches. No controller itself."""

@@ -1,0 +1,59 @@
+"""Merge patches from two values: exactly what changed, nothing when nothing did."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from weft.api.snapshot import meta
+from weft.runtime.plan import Patch
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON types."""
+    return msgspec.to_builtins(value)
+
+
+def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) that turns `old` into `new`; {} when they are equal."""
+    changes: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if inner := merge_diff(before, value):
+                changes[key] = inner
+        elif before != value or key not in old:
+            changes[key] = value
+    return changes
+
+
+def status_patch(obj: Struct, status: Struct) -> tuple[Patch, ...]:
+    """The patch of the status subresource that brings `obj` to `status`, if one is needed."""
+    changes = merge_diff(plain(obj.status), plain(status))  # type: ignore[attr-defined]
+    if not changes:
+        return ()
+    return (_patch(obj, {"status": changes}, "status"),)
+
+
+def object_patch(old: Struct, new: Struct, *, conditional: bool = False) -> tuple[Patch, ...]:
+    """The patch of metadata and spec that turns `old` into `new`, if one is needed.
+
+    `conditional` patches fail when the object changed meanwhile: needed where a list is replaced.
+    """
+    before, after = plain(old), plain(new)
+    changes = {
+        part: changed
+        for part in ("metadata", "spec")
+        if (changed := merge_diff(before.get(part, {}), after.get(part, {})))
+    }
+    if not changes:
+        return ()
+    if conditional:
+        changes.setdefault("metadata", {})["resourceVersion"] = meta(old).resource_version
+    return (_patch(old, changes),)
+
+
+def _patch(obj: Struct, body: Mapping[str, Any], subresource: str = "") -> Patch:
+    found = meta(obj)
+    return Patch(type(obj), found.namespace, found.name, body, subresource)
