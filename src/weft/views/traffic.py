@@ -9,7 +9,7 @@ from weft.views.tables import PLAIN, Style, bar, render
 
 def edge_rows(edges: Sequence[Edge], seconds: float) -> list[tuple[str, ...]]:
     """Rows of caller, callee, version, requests per second, errors, median and p99 latency."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for edge in edges:
         rows.append(
             (
