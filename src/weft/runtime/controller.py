@@ -24,7 +24,8 @@ class Watch(Struct, frozen=True):
 
 
 class Controller(Struct, frozen=True):
-    """One controller. Keys name objects of `primary`; each of its changes wakes its own key.
+    """One controller. Keys name objects of `primary`; each of its changes wakes its own key, or
+    what `primary_keys` makes of it (the scheduler plans all pods under one key).
 
     `plan` is level-based: it may run at any time, twice, and for objects that no longer exist. It
     is never run for a key before the snapshot shows what the previous plan of that key wrote.
@@ -34,6 +35,7 @@ class Controller(Struct, frozen=True):
     primary: type[Struct]
     plan: PlanFunction
     watches: tuple[Watch, ...] = ()
+    primary_keys: ToKeys | None = None
 
     @property
     def classes(self) -> tuple[type[Struct], ...]:

@@ -9,6 +9,8 @@ from msgspec import Struct
 from weft.api.snapshot import meta
 from weft.runtime.plan import Patch
 
+_NOT_PATCHED = ("apiVersion", "kind", "status")
+
 
 def plain(value: Any) -> Any:
     """The value as JSON types."""
@@ -37,21 +39,22 @@ def status_patch(obj: Struct, status: Struct) -> tuple[Patch, ...]:
 
 
 def object_patch(old: Struct, new: Struct, *, conditional: bool = False) -> tuple[Patch, ...]:
-    """The patch of metadata and spec that turns `old` into `new`, if one is needed.
+    """The patch of all but the status that turns `old` into `new`, if one is needed.
 
     `conditional` patches fail when the object changed meanwhile: needed where a list is replaced.
     """
-    before, after = plain(old), plain(new)
-    changes = {
-        part: changed
-        for part in ("metadata", "spec")
-        if (changed := merge_diff(before.get(part, {}), after.get(part, {})))
-    }
+    changes = merge_diff(_body(old), _body(new))
     if not changes:
         return ()
     if conditional:
         changes.setdefault("metadata", {})["resourceVersion"] = meta(old).resource_version
     return (_patch(old, changes),)
+
+
+def _body(obj: Struct) -> dict[str, Any]:
+    """Metadata is always there, so that a patch never replaces it as a whole."""
+    found = {k: v for k, v in plain(obj).items() if k not in _NOT_PATCHED}
+    return {"metadata": {}} | found
 
 
 def _patch(obj: Struct, body: Mapping[str, Any], subresource: str = "") -> Patch:
