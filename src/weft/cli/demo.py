@@ -1,0 +1,293 @@
+"""`weft demo`: the sample applications on a fresh instance, and what the mesh does with them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from weft.api.errors import ApiError
+from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS
+from weft.cli import output
+from weft.cli.connection import Connection, connect
+from weft.cli.demo_traffic import Visit, Visitors
+from weft.cli.up import daemon_command
+from weft.lib.aio import now
+from weft.lib.instance import Settings, node_name_default, read_running, run_dir_of
+from weft.node.images import ImageStore
+from weft.telemetry.edges import Edge, parse_edges, since
+from weft.views.traffic import edge_lines, split_lines, version_shares
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+START_SECONDS_MAX = 60.0
+DEPLOY_SECONDS_MAX = 60.0
+WATCH_SECONDS = 6.0
+AFTER_KILL_SECONDS = 4.0
+REFRESH_SECONDS = 0.5
+SPLIT_WANTED = {"v1": 0.8, "v2": 0.2}
+# With some hundred samples four standard deviations of a 20 % share are below ten points.
+SPLIT_TOLERANCE = 0.1
+HEADER_REQUESTS = 20
+
+WEATHER = (Visit("weather", "/weather/berlin", ""), Visit("weather", "/weather/lima", ""))
+SHOP = (Visit("order", "/order/100", "shop.example"), Visit("user", "/user/2", "shop.example"))
+COUNTER = (
+    Visit("counter", "/counter", "counter.example"),
+    Visit("sum", "/sum", "counter.example"),
+)
+PROGRAMS = {
+    "weather-frontend:latest": "weather/frontend",
+    "weather-backend:latest": "weather/backend",
+    "user-service:1.0": "shop/user",
+    "order-service:1.0": "shop/order",
+    "counter:1.0": "counter/counter",
+    "sum:1.0": "counter/sum",
+}
+REDIS_COMMAND = (
+    'exec redis-server --bind ${HOST:-0.0.0.0} --port ${PORT:-6379} --save "" --appendonly no '
+    "--protected-mode no"
+)
+
+
+@click.command()
+@click.option("--stay", is_flag=True, help="Leave everything running (also DEMO_STAY=1).")
+@click.option("--isolation", type=click.Choice(["auto", "netns", "host"]), default="auto")
+def demo(stay: bool, isolation: str) -> None:
+    """Run the sample applications and show what the mesh does. Ends with 0 when all held."""
+    if not EXAMPLES.is_dir():
+        output.fail("the examples are not here", "run the demo from a checkout: make demo")
+    directory = tempfile.mkdtemp(prefix="weft-demo-")
+    settings = Settings(
+        data_dir=directory,
+        run_dir=run_dir_of(directory),
+        port=0,
+        isolation=isolation,
+        node_name=node_name_default(),
+    )
+    stay = stay or os.environ.get("DEMO_STAY", "") not in ("", "0")
+    try:
+        held = asyncio.run(Demo(settings, stay).run())
+    except KeyboardInterrupt:
+        held = False
+    sys.exit(0 if held else 1)
+
+
+class Demo:
+    """The scenes of the demo, in order; each appends what it checked."""
+
+    def __init__(self, settings: Settings, stay: bool) -> None:
+        self.settings = settings
+        self.stay = stay
+        self.console = Console(highlight=False, no_color=not output.style().reset)
+        self.held: list[tuple[bool, str]] = []
+        self.visits: tuple[Visit, ...] = (*WEATHER, *SHOP)
+        self.base_url = ""
+
+    def say(self, text: str) -> None:
+        self.console.print(text)
+
+    def check(self, holds: bool, text: str) -> None:
+        self.held.append((holds, text))
+        self.say(f"  [green]✓[/] {text}" if holds else f"  [red]✗[/] {text}")
+
+    async def run(self) -> bool:
+        files = self._prepare()
+        process, ended_well = self._start(files), False
+        try:
+            async with connect(self.settings.data_dir) as connection:
+                await self._scenes(connection)
+            ended_well = all(holds for holds, _ in self.held)
+            self._farewell(ended_well)
+        except (ApiError, ClientError, TimeoutError, OSError) as error:
+            self.say(f"[red]✗[/] the demo could not go on: {error or type(error).__name__}")
+            self._show_log()
+        finally:
+            if not (self.stay and ended_well):
+                _stop(process)
+                shutil.rmtree(self.settings.data_dir, ignore_errors=True)
+        return ended_well
+
+    def _prepare(self) -> list[str]:
+        """Define the images; decide whether Redis can take part."""
+        images = ImageStore(Path(self.settings.data_dir) / "images")
+        environment = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        for name, folder in PROGRAMS.items():
+            images.add(name, str(EXAMPLES / folder), (sys.executable, "app.py"), environment)
+        files = [str(EXAMPLES / "weather"), str(EXAMPLES / "shop" / "shop.yaml")]
+        if shutil.which("redis-server"):
+            command = ("sh", "-c", REDIS_COMMAND)
+            images.add("redis:7", self.settings.data_dir, command, environment)
+            files.append(str(EXAMPLES / "counter" / "counter.yaml"))
+            self.visits += COUNTER
+        else:
+            self.say("[yellow]-[/] counter and sum are skipped: there is no redis-server here")
+        return files
+
+    def _start(self, files: list[str]) -> "subprocess.Popen[bytes]":
+        self.started = now()
+        self.settings.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(self.settings.log_file, "ab") as log:
+            process = subprocess.Popen(
+                daemon_command("run", self.settings, *files),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        while read_running(self.settings.data_dir) is None:
+            if process.poll() is not None or now() - self.started > START_SECONDS_MAX:
+                self._show_log()
+                _stop(process)
+                output.fail("weft did not start")
+            signal.sigtimedwait((), 0.02)
+        return process
+
+    async def _scenes(self, connection: Connection) -> None:
+        running = read_running(self.settings.data_dir)
+        assert running is not None
+        self.say(f"[bold]weft[/] is up after {now() - self.started:.2f} s ({running.isolation})")
+        self.base_url = await self._gateway(connection)
+        await self._first_answer()
+        await self._all_answer()
+        visitors = Visitors(self.base_url, self.visits)
+        await visitors.start()
+        try:
+            await self._watch_traffic(connection, visitors)
+            await self._header_route()
+            await self._kill_a_backend(connection, visitors)
+        finally:
+            await visitors.stop()
+        for failure in visitors.failures:
+            self.say(f"    {failure}")
+
+    async def _gateway(self, connection: Connection) -> str:
+        async for _ in _tries(START_SECONDS_MAX):
+            node = await connection.json("GET", f"/api/v1/nodes/{self.settings.node_name}")
+            annotations = node["metadata"].get("annotations", {})
+            ports = json.loads(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "{}"))
+            if "80" in ports:
+                return f"http://{self.settings.gateway_address}:{ports['80']}"
+        raise TimeoutError("no gateway port was bound")
+
+    async def _first_answer(self) -> None:
+        await self._until_ok(WEATHER[0])
+        self.say(f"first 200 through the mesh after [bold]{now() - self.started:.2f} s[/]\n")
+
+    async def _all_answer(self) -> None:
+        for visit in self.visits:
+            await self._until_ok(visit)
+        self.check(True, f"all applications answer at {self.base_url}")
+
+    async def _until_ok(self, visit: Visit) -> None:
+        async with ClientSession(timeout=ClientTimeout(total=2)) as session:
+            async for _ in _tries(DEPLOY_SECONDS_MAX):
+                with contextlib.suppress(ClientError, TimeoutError):
+                    headers = {"Host": visit.host} if visit.host else {}
+                    url = self.base_url + visit.path
+                    async with session.get(url, headers=headers) as answer:
+                        if answer.status == 200:
+                            return
+        raise TimeoutError(f"{visit.path} did not answer 200 in {DEPLOY_SECONDS_MAX:.0f} s")
+
+    async def _watch_traffic(self, connection: Connection, visitors: Visitors) -> None:
+        self.say("\n[bold]Traffic[/] (who calls whom, from Envoy's own counters)")
+        start, begun = await _edges(connection), now()
+        edges: Sequence[Edge] = ()
+        with Live(console=self.console, auto_refresh=False, transient=False) as live:
+            while now() - begun < WATCH_SECONDS:
+                await asyncio.sleep(REFRESH_SECONDS)
+                edges = since(start, await _edges(connection))
+                live.update(self._traffic_view(edges, now() - begun), refresh=True)
+        shares = version_shares(edges, "weather-backend")
+        worst = max((abs(shares.get(v, 0.0) - w) for v, w in SPLIT_WANTED.items()), default=1.0)
+        self.check(
+            worst <= SPLIT_TOLERANCE,
+            "the weather back end is split as its VirtualService says: "
+            + ", ".join(f"{version} {share:.0%}" for version, share in shares.items()),
+        )
+        self.check(visitors.failed == 0, f"{visitors.total} requests, {visitors.failed} failed")
+
+    def _traffic_view(self, edges: Sequence[Edge], seconds: float) -> Text:
+        shares = version_shares(edges, "weather-backend")
+        lines = [*edge_lines(edges, seconds, output.style()), ""]
+        lines += [f"weather-backend {line}" for line in split_lines(shares, SPLIT_WANTED)]
+        return Text.from_ansi("\n".join(f"  {line}" for line in lines))
+
+    async def _header_route(self) -> None:
+        versions = set()
+        async with ClientSession(timeout=ClientTimeout(total=5)) as session:
+            for _ in range(HEADER_REQUESTS):
+                url = self.base_url + WEATHER[0].path
+                async with session.get(url, headers={"x-user": "tester"}) as answer:
+                    versions.add((await answer.json()).get("backend"))
+        self.check(versions == {"v2"}, "requests with `x-user: tester` see only v2")
+
+    async def _kill_a_backend(self, connection: Connection, visitors: Visitors) -> None:
+        pods = await connection.json(
+            "GET",
+            "/api/v1/namespaces/default/pods?labelSelector=app%3Dweather-backend,version%3Dv1",
+        )
+        victim = pods["items"][0]
+        name = victim["metadata"]["name"]
+        status = await connection.json("GET", "/weft/v1/status")
+        pid = next(p["pid"] for p in status["pods"] if p["name"] == name)
+        failed_before, total_before = visitors.failed, visitors.total
+        self.say(f"\n[bold]kill -9[/] of {name} (process {pid}) while traffic goes on")
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(AFTER_KILL_SECONDS)
+        failed = visitors.failed - failed_before
+        self.check(failed == 0, f"{visitors.total - total_before} requests since, {failed} failed")
+        again = await connection.json("GET", f"/api/v1/namespaces/default/pods/{name}")
+        restarts = again["status"]["containerStatuses"][0]["restartCount"]
+        self.check(restarts == 1, f"{name} was started again ({restarts} restart)")
+
+    def _farewell(self, held: bool) -> None:
+        word = "[green]All held.[/]" if held else "[red]Not all held.[/]"
+        self.say(f"\n{word}")
+        if not self.stay:
+            self.say("Everything is stopped again; DEMO_STAY=1 make demo leaves it running.")
+            return
+        directory = self.settings.data_dir
+        self.say(f"""It stays up. Go on with:
+  kubectl --kubeconfig {self.settings.kubeconfig} get pods,svc -o wide
+  weft status --data-dir {directory}
+  curl {self.base_url}/weather/berlin
+  curl -H 'Host: shop.example' {self.base_url}/order/100
+  weft down --data-dir {directory}""")
+
+    def _show_log(self) -> None:
+        with contextlib.suppress(OSError):
+            self.say(f"--- {self.settings.log_file}")
+            self.console.print(self.settings.log_file.read_text()[-4000:], markup=False)
+
+
+async def _tries(seconds: float) -> AsyncIterator[None]:
+    deadline = now() + seconds
+    while now() < deadline:
+        yield
+        await asyncio.sleep(0.02)
+
+
+async def _edges(connection: Connection) -> Sequence[Edge]:
+    text = await connection.text("/weft/v1/proxy-metrics")
+    return parse_edges([text])
+
+
+def _stop(process: "subprocess.Popen[Any]") -> None:
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)

@@ -1,0 +1,76 @@
+"""The demo's visitors: a steady stream of requests through the gateway, every answer counted."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from msgspec import Struct
+
+from weft.lib.aio import Tasks, now
+
+REQUEST_SECONDS_MAX = 10.0
+VISITORS = 8
+PAUSE_SECONDS = 0.02
+FAILURES_KEPT_MAX = 20
+
+
+class Visit(Struct, frozen=True):
+    """One kind of request that visitors make."""
+
+    name: str
+    path: str
+    host: str
+
+
+class Visitors:
+    """Concurrent visitors that make the given visits in turn until stopped."""
+
+    def __init__(self, base_url: str, visits: Sequence[Visit]) -> None:
+        self.base_url = base_url
+        self.visits = tuple(visits)
+        self.answers: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.failed = 0
+        self._tasks = Tasks()
+        self._session: ClientSession | None = None
+
+    @property
+    def total(self) -> int:
+        return sum(self.answers.values())
+
+    async def start(self) -> None:
+        self._session = ClientSession(
+            timeout=ClientTimeout(total=REQUEST_SECONDS_MAX), connector=TCPConnector(limit=VISITORS)
+        )
+        for number in range(VISITORS):
+            self._tasks.spawn(self._visit_in_turn(number), f"visitor-{number}")
+
+    async def stop(self) -> None:
+        await self._tasks.close()
+        if self._session:
+            await self._session.close()
+
+    async def _visit_in_turn(self, number: int) -> None:
+        turns = itertools.cycle(self.visits)
+        for visit in itertools.islice(turns, number, None):
+            await self._visit(visit)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _visit(self, visit: Visit) -> None:
+        assert self._session is not None
+        headers = {"Host": visit.host} if visit.host else {}
+        started = now()
+        try:
+            url = self.base_url + visit.path
+            async with self._session.get(url, headers=headers) as answer:
+                body = await answer.text()
+            problem = "" if answer.status == 200 else f"{answer.status} {body[:80]}"
+        except (ClientError, TimeoutError) as error:
+            problem = repr(error)
+        self.answers[visit.name] += 1
+        if problem:
+            self.failed += 1
+            if len(self.failures) < FAILURES_KEPT_MAX:
+                self.failures.append(f"{visit.name} after {now() - started:.2f} s: {problem}")

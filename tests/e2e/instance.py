@@ -1,0 +1,209 @@
+"""A whole weft for tests: started as a user starts it, driven as a user drives it."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from weft.lib.instance import Running, read_running, run_dir_of
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+KUBECTL_FOLDERS = ("/usr/lib/google-cloud-sdk/bin",)
+WEFT = [sys.executable, "-m", "weft.cli.main"]
+WAIT_SECONDS = 40.0
+
+
+def kubectl_binary() -> str | None:
+    """A real kubectl no newer than two minors from ours; version dispatchers hide behind it."""
+    for folder in KUBECTL_FOLDERS:
+        for minor in ("1.33", "1.32", "1.31", "1.30"):
+            if os.access(f"{folder}/kubectl.{minor}", os.X_OK):
+                return f"{folder}/kubectl.{minor}"
+    return shutil.which("kubectl")
+
+
+class Instance:
+    """One data directory; `up` and `down` as the command line does them."""
+
+    def __init__(self, data_dir: Path, isolation: str = "auto") -> None:
+        self.data_dir = data_dir
+        self.isolation = isolation
+        self.kubeconfig = data_dir / "kubeconfig"
+
+    # --- life
+    def weft(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
+        """Run `weft ARGS` for this instance; its standard output."""
+        done = self.run(*args, stdin=stdin)
+        if check:
+            assert done.returncode == 0, f"weft {args}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def run(self, *args: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+        verb = [*WEFT, *args[:1]]
+        if args[0] == "image":
+            verb = [*WEFT, *args[:2]]
+        rest = list(args[len(verb) - len(WEFT) :])
+        command = [*verb, "--data-dir", str(self.data_dir), *rest]
+        env = {**os.environ, "NO_COLOR": "1"}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=env, input=stdin, check=False
+        )
+
+    def up(self, *files: Path | str) -> None:
+        args = [part for file in files for part in ("-f", str(file))]
+        port = str(self._port) if hasattr(self, "_port") else "0"
+        self.weft("up", "--detach", "--port", port, "--isolation", self.isolation, *args)
+        self._port = self.running.port
+
+    def down(self) -> None:
+        self.run("down")
+
+    def kill_9(self) -> None:
+        os.kill(self.running.pid, signal.SIGKILL)
+        wait_for(lambda: read_running(str(self.data_dir)) is None, "daemon gone")
+
+    @property
+    def running(self) -> Running:
+        found = read_running(str(self.data_dir))
+        assert found, (self.data_dir / "log/weft.log").read_text()[-3000:]
+        return found
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(run_dir_of(str(self.data_dir)))
+
+    def image(self, name: str, folder: Path, *command: str) -> None:
+        self.weft("image", "add", name, "--dir", str(folder), "--", *command)
+
+    # --- asking
+    def kubectl(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
+        binary = kubectl_binary()
+        assert binary
+        done = subprocess.run(
+            [binary, "--kubeconfig", str(self.kubeconfig), *args],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            input=stdin,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"kubectl {args}: {done.stdout}{done.stderr}"
+        return done.stdout + ("" if check else done.stderr)
+
+    def get(self, *what: str) -> Any:
+        return json.loads(self.weft("get", *what, "-o", "json"))
+
+    def items(self, kind: str, selector: str = "", namespace: str = "default") -> list[Any]:
+        args = ["-n", namespace] + (["-l", selector] if selector else [])
+        found: list[Any] = self.get(kind, *args)["items"]
+        return found
+
+    def ready_pods(self, selector: str) -> list[Any]:
+        return [p for p in self.items("pods", selector) if is_ready(p)]
+
+    def wait_ready(self, selector: str, count: int) -> list[Any]:
+        wait_for(lambda: len(self.ready_pods(selector)) == count, f"{count} of {selector} ready")
+        return self.ready_pods(selector)
+
+    def pid_of(self, pod_name: str) -> int:
+        pods = json.loads(self.weft("status", "-o", "json"))["pods"]
+        return int(next(p["pid"] for p in pods if p["name"] == pod_name))
+
+    def gateway(self, port: int = 80) -> str:
+        def bound() -> str | None:
+            node = self.get("nodes")["items"][0]
+            ports = json.loads(node["metadata"]["annotations"].get("weft.dev/gateway-ports", "{}"))
+            return ports.get(str(port))
+
+        wait_for(bound, f"gateway port {port} bound")
+        return f"http://{self.running.gateway_address}:{bound()}"
+
+
+def is_ready(pod: Any) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    """Poll until the condition is truthy; its value."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+class Load:
+    """Requests made side by side for as long as the `with` block runs; every answer is kept."""
+
+    def __init__(self, url: str, clients: int = 8, headers: dict[str, str] | None = None) -> None:
+        self.url, self.clients, self.headers = url, clients, headers or {}
+        self.statuses: Counter[int] = Counter()
+        self.errors: list[str] = []
+        self.bodies: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def total(self) -> int:
+        return sum(self.statuses.values()) + len(self.errors)
+
+    @property
+    def failed(self) -> int:
+        return self.total - self.statuses[200]
+
+    def report(self) -> str:
+        return f"{self.total} requests, {dict(self.statuses)}, {self.errors[:5]}"
+
+    async def __aenter__(self) -> "Load":
+        connector = aiohttp.TCPConnector(limit=self.clients)
+        timeout = aiohttp.ClientTimeout(total=15)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        loop = asyncio.get_running_loop()
+        self._stop = False
+        self._tasks = [loop.create_task(self._client()) for _ in range(self.clients)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop = True
+        await asyncio.gather(*self._tasks)
+        await self._session.close()
+
+    async def _client(self) -> None:
+        while not self._stop:
+            try:
+                async with self._session.get(self.url, headers=self.headers) as answer:
+                    body = await answer.text()
+                    self.statuses[answer.status] += 1
+                    if answer.status != 200 and len(self.errors) < 5:
+                        self.errors_sample = body[:200]
+                    self.bodies[body] += 1
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self.errors.append(repr(error))
+
+    async def until(self, total: int, seconds: float = 120.0) -> None:
+        deadline = time.monotonic() + seconds
+        while self.total < total:
+            assert time.monotonic() < deadline, f"only {self.report()} in {seconds} s"
+            await asyncio.sleep(0.05)
+
+
+def stopping(instance: Instance) -> Iterator[Instance]:
+    """Fixture body: hand out, and always bring down."""
+    try:
+        yield instance
+    finally:
+        instance.down()
