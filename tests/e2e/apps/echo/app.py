@@ -1,0 +1,144 @@
+"""A program for end-to-end tests: it tells what it received, fails on demand, speaks WebSocket."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from aiohttp import web
+
+POD = os.environ.get("HOSTNAME", "")
+VERSION = os.environ.get("VERSION", "")
+BROKEN = False
+
+
+async def echo(request: web.Request) -> web.Response:
+    if BROKEN:
+        return web.json_response({"pod": POD, "error": "broken"}, status=503)
+    answer = {
+        "pod": POD,
+        "version": VERSION,
+        "method": request.method,
+        "path": request.path_qs,
+        "headers": dict(request.headers),
+        "body": await request.text(),
+    }
+    return web.json_response(answer)
+
+
+async def who(_: web.Request) -> web.Response:
+    return web.Response(text="broken" if BROKEN else VERSION, status=503 if BROKEN else 200)
+
+
+async def slow(request: web.Request) -> web.Response:
+    await asyncio.sleep(float(request.query.get("seconds", "1")))
+    return web.Response(text=POD)
+
+
+async def broken(request: web.Request) -> web.Response:
+    """POST /broken?value=true makes this replica answer 503 until told otherwise."""
+    global BROKEN
+    BROKEN = request.query.get("value") == "true"
+    return web.Response(text=POD)
+
+
+async def environment(_: web.Request) -> web.Response:
+    return web.json_response(dict(os.environ))
+
+
+async def read_file(request: web.Request) -> web.Response:
+    path = Path(request.query["path"])
+    if path.is_dir():
+        return web.json_response(sorted(p.name for p in path.iterdir()))
+    try:
+        return web.Response(text=path.read_text())
+    except OSError as error:
+        return web.Response(text=str(error), status=404)
+
+
+async def resolve(request: web.Request) -> web.Response:
+    name = request.query["name"]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, 80, type=1)
+        return web.json_response(sorted({str(item[4][0]) for item in found}))
+    except OSError as error:
+        return web.Response(text=str(error), status=404)
+
+
+async def tcp(request: web.Request) -> web.Response:
+    """Open a TCP connection from inside the pod; the first line it says, without sending any."""
+    host, port = request.query["host"], int(request.query["port"])
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 5)
+        line = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+        return web.Response(text=line.decode())
+    except (OSError, TimeoutError) as error:
+        return web.Response(text=repr(error), status=502)
+
+
+async def call(request: web.Request) -> web.Response:
+    """Call a URL from inside the pod and hand its answer back."""
+    from aiohttp import ClientError, ClientSession, ClientTimeout
+
+    headers = {k: v for k, v in request.headers.items() if k.lower().startswith("x-test")}
+    try:
+        async with (
+            ClientSession(trust_env=True, timeout=ClientTimeout(total=10)) as session,
+            session.get(request.query["url"], headers=headers) as answer,
+        ):
+            body = await answer.read()
+            return web.Response(body=body, status=answer.status, content_type=answer.content_type)
+    except (ClientError, TimeoutError) as error:
+        return web.Response(text=repr(error), status=599)
+
+
+async def websocket(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(f"{POD}:{message.data}")
+    return socket
+
+
+async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server-first protocol: speaks before it is spoken to."""
+    writer.write(f"220 {POD}\n".encode())
+    await writer.drain()
+    await asyncio.sleep(0.5)
+    writer.close()
+
+
+async def main() -> None:
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/who", who),
+            web.get("/slow", slow),
+            web.post("/broken", broken),
+            web.get("/env", environment),
+            web.get("/file", read_file),
+            web.get("/resolve", resolve),
+            web.get("/tcp", tcp),
+            web.get("/call", call),
+            web.get("/ws", websocket),
+            web.route("*", "/{tail:.*}", echo),
+        ]
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    host = os.environ.get("HOST")
+    await web.TCPSite(runner, host, int(os.environ.get("PORT", "8080"))).start()
+    if port := os.environ.get("GREET_PORT"):
+        await asyncio.start_server(greet, host, int(port))
+    print(f"echo {VERSION} ready", flush=True)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    print("echo ends", flush=True)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,47 @@
+"""Instances of weft shared by the end-to-end tests of a module."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.instance import Instance, stopping
+
+APPS = Path(__file__).parent / "apps"
+ISOLATIONS = ["netns", "host"] if os.geteuid() == 0 else ["host"]
+
+
+def fresh(isolation: str) -> Iterator[Instance]:
+    directory = Path(tempfile.mkdtemp(prefix="weft-e2e-"))
+    instance = Instance(directory, isolation)
+    instance.image("echo:1", APPS / "echo", sys.executable, "app.py")
+    try:
+        yield from stopping(instance)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=ISOLATIONS)
+def weft(request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """A running instance in every isolation this user can have."""
+    for instance in fresh(request.param):
+        instance.up()
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Instance]:
+    """A running instance in the best isolation this user can have."""
+    for instance in fresh(ISOLATIONS[0]):
+        instance.up()
+        yield instance
+
+
+@pytest.fixture
+def stopped() -> Iterator[Instance]:
+    """An instance of its own, not started."""
+    yield from fresh(ISOLATIONS[0])
