@@ -1,7 +1,9 @@
 """The store: one revisioned key space that every engine implements alike.
 
-Semantics are etcd's: one revision counts every transaction, watchers see every event from the
-revision they ask for in order and once, and compaction forgets history (not the present).
+Semantics are etcd's: one revision counts every transaction that changes something (an empty store
+is at revision 1), watchers see every event from the revision they ask for in order and once, and
+compaction forgets history (not the present). A write becomes visible to reads and watches when it
+is durable, never before; its caller is told after that.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -31,13 +33,13 @@ class Expect(Struct, frozen=True):
 
 
 class Txn(Struct, frozen=True):
-    """Operations that apply together or not at all, at one new revision."""
+    """Operations that apply together or not at all, at one new revision. No key twice."""
 
     ops: tuple[Put | Delete, ...]
     expect: tuple[Expect, ...] = ()
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """A key's present (or asked-for) value."""
 
     key: str
@@ -46,9 +48,9 @@ class Entry(Struct, frozen=True):
     mod_revision: int
 
 
-class Event(Struct, frozen=True):
-    """One change. `value` is the new value, for a deletion the last one; `previous` the one
-    before (None on creation)."""
+class Event(Struct, frozen=True, gc=False):
+    """One change. `value` is the new value, for a deletion the last one; `previous` the value
+    before the change (None on creation; for a deletion the last value too)."""
 
     type: Literal["put", "delete"]
     key: str
@@ -109,7 +111,9 @@ class Store(Protocol):
         """The oldest revision that can still be read at or watched from."""
 
     async def apply(self, txn: Txn) -> int:
-        """Apply and return the new revision, once it is durable. Raises Conflict, StoreError."""
+        """Apply and return the new revision, once it is durable and visible. A transaction that
+        changes nothing makes no revision: the present one is returned. Conflict speaks of
+        visible state only. Raises Conflict, StoreError."""
 
     async def get(self, key: str) -> Entry | None:
         """The present entry."""
@@ -125,7 +129,7 @@ class Store(Protocol):
         or, when the watcher lags behind its bounded buffer, while iterating."""
 
     async def compact(self, revision: int) -> None:
-        """Forget history before `revision`."""
+        """Forget history before `revision` (at most the present one), which then is the oldest."""
 
     async def close(self) -> None:
         """Flush and release everything; open watches end."""
