@@ -143,12 +143,14 @@ async def test_redirect_reaches_the_client(shop: Instance) -> None:
     )
     wait_answer(shop, "/who", "api.example")
 
-    async with aiohttp.ClientSession() as session:
-        async with session.get(
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
             shop.gateway() + "/moved", headers={"Host": "api.example"}, allow_redirects=False
-        ) as answer:
-            assert answer.status == 302
-            assert answer.headers["location"].endswith("/there")
+        ) as answer,
+    ):
+        assert answer.status == 302
+        assert answer.headers["location"].endswith("/there")
 
 
 def test_same_routes_hold_inside_the_mesh(shop: Instance) -> None:
@@ -285,16 +287,16 @@ def test_https_gateway_with_a_secret(shop: Instance, tmp_path: Path) -> None:
         "metadata": {"name": "api-cert"},
         "stringData": {"tls.crt": certificate.read_text(), "tls.key": key.read_text()},
     }
-    text = f"""
+    text = """
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata:
   name: secure
 spec:
-  selector: {{istio: ingressgateway}}
+  selector: {istio: ingressgateway}
   servers:
-    - port: {{number: 443, name: https, protocol: HTTPS}}
-      tls: {{mode: SIMPLE, credentialName: api-cert}}
+    - port: {number: 443, name: https, protocol: HTTPS}
+      tls: {mode: SIMPLE, credentialName: api-cert}
       hosts: ["api.example"]
 """ + m.routes("api-secure", m.to("api"), "api.example", "secure")
     shop.weft("apply", "-f", "-", stdin=json.dumps(secret))
