@@ -9,11 +9,11 @@ from aiohttp import web
 
 POD = os.environ.get("HOSTNAME", "")
 VERSION = os.environ.get("VERSION", "")
-BROKEN = False
+STATE = {"broken": False}
 
 
 async def echo(request: web.Request) -> web.Response:
-    if BROKEN:
+    if STATE["broken"]:
         return web.json_response({"pod": POD, "error": "broken"}, status=503)
     answer = {
         "pod": POD,
@@ -27,7 +27,9 @@ async def echo(request: web.Request) -> web.Response:
 
 
 async def who(_: web.Request) -> web.Response:
-    return web.Response(text="broken" if BROKEN else VERSION, status=503 if BROKEN else 200)
+    if STATE["broken"]:
+        return web.Response(text="broken", status=503)
+    return web.Response(text=VERSION)
 
 
 async def slow(request: web.Request) -> web.Response:
@@ -37,8 +39,7 @@ async def slow(request: web.Request) -> web.Response:
 
 async def broken(request: web.Request) -> web.Response:
     """POST /broken?value=true makes this replica answer 503 until told otherwise."""
-    global BROKEN
-    BROKEN = request.query.get("value") == "true"
+    STATE["broken"] = request.query.get("value") == "true"
     return web.Response(text=POD)
 
 
