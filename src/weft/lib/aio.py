@@ -48,3 +48,5 @@ class Tasks:
             for task in tasks:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
+                # Awaiting an ended task does not yield: its callback may not have run yet.
+                self._tasks.discard(task)
