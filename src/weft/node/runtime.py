@@ -46,6 +46,7 @@ class ContainerSpec(Struct, frozen=True):
     gid: int | None = None
     supplemental_groups: tuple[int, ...] = ()
     oom_kill_all: bool = True
+    no_new_privileges: bool = False
     respawn: bool = False
     """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
 
@@ -62,6 +63,8 @@ class ContainerState(Struct, frozen=True):
     reason: str = ""
     """Completed, Error, OOMKilled, StartError, ContainerStatusUnknown; empty while running."""
     message: str = ""
+    restarts: int = 0
+    """How often the pod host started it again (`respawn`)."""
 
 
 class ExecResult(Struct, frozen=True):

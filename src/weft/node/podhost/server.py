@@ -1,0 +1,238 @@
+"""The pod host's loop: one thread, one epoll, requests from several clients."""
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from weft.node.linux import ns
+from weft.node.podhost import wire
+from weft.node.podhost.containers import Containers
+from weft.node.podhost.execs import Execs
+
+_BACKLOG = 16
+_READ_BYTES = 1 << 16
+_CLIENT_BUFFER_BYTES_MAX = 8 << 20
+"""A client that does not read this much is dropped; it lists everything when it comes back."""
+_QUIT_CHECK_SECONDS = 0.01
+_OOM_SCORE = "-900"
+LOCK_NAME = "podhost.lock"
+
+
+class _Client:
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.frames = wire.Frames()
+        self.unsent = b""
+
+
+class Server:
+    """Everything of one pod host; `run` returns after a shutdown request."""
+
+    def __init__(self, run_dir: str, listener: socket.socket) -> None:
+        self._listener = listener
+        self._clients: dict[int, _Client] = {}
+        self._poll = select.epoll()
+        self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._containers = Containers(run_dir, self._poll, self._broadcast, self._answer)
+        self._execs = Execs(self._poll, self._answer)
+        self._quitting = False
+
+    def run(self) -> None:
+        self._poll.register(self._listener.fileno(), select.EPOLLIN)
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._containers.adopt(time.time())
+        while not (self._quitting and self._containers.quiet()):
+            now = time.time()
+            self._containers.tick(now)
+            self._execs.tick(now)
+            deadline = min(self._containers.deadline(), self._execs.deadline())
+            if self._quitting:
+                deadline = min(deadline, now + _QUIT_CHECK_SECONDS)
+            wait = -1.0 if deadline == float("inf") else max(0.0, deadline - time.time())
+            for fd, _ in self._poll.poll(wait):
+                self._ready(fd)
+        self._containers.close()
+
+    def _ready(self, fd: int) -> None:
+        if fd == self._wake:
+            self._reap()
+        elif fd == self._listener.fileno():
+            self._accept()
+        elif fd in self._clients:
+            self._serve(self._clients[fd])
+        elif not self._containers.ready(fd, time.time()):
+            self._execs.ready(fd)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if not self._execs.ended(pid, status):
+                self._containers.ended(pid, status, time.time())
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        self._clients[connection.fileno()] = _Client(connection)
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def _serve(self, client: _Client) -> None:
+        fd = client.socket.fileno()
+        try:
+            self._flush(client)
+            data = client.socket.recv(_READ_BYTES)
+            messages = client.frames.feed(data)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            data, messages = b"", []
+        for message in messages:
+            self._handle(fd, message)
+        if not data:
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        client = self._clients.pop(fd, None)
+        if client is not None:
+            self._poll.unregister(fd)
+            client.socket.close()
+
+    def _handle(self, fd: int, message: wire.Message) -> None:
+        """One request. A faulty one is answered with its error; nothing here may end the loop."""
+        number = message.get("n")
+        try:
+            answer = self._request(fd, number, message)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        if answer is not None:
+            self._answer((fd, number), answer)
+
+    def _request(self, fd: int, number: Any, message: wire.Message) -> wire.Message | None:
+        """The answer, or None when it comes later."""
+        operation, now = message["op"], time.time()
+        if operation == "hello":
+            return {"version": wire.PROTOCOL_VERSION, "pid": os.getpid(), **self._containers.facts}
+        if operation == "start":
+            return {"state": self._containers.start(message["spec"], now)}
+        if operation == "list":
+            return {"states": self._containers.views()}
+        if operation == "shutdown":
+            self._quitting = True
+            self._containers.kill_all(now)
+            return {}
+        container_id = message["id"]
+        if operation == "signal":
+            self._containers.signal(container_id, message["signal"])
+        elif operation == "kill":
+            self._containers.kill(container_id, now)
+        elif operation == "remove":
+            self._containers.remove(container_id, (fd, number), now)
+            return None
+        elif operation == "usage":
+            cpu, memory = self._containers.usage(container_id)
+            return {"cpu": cpu, "memory": memory}
+        elif operation == "exec":
+            container = self._containers.running(container_id)
+            self._execs.start(container, message["argv"], message["timeout"], (fd, number), now)
+            return None
+        else:
+            return {"error": f"unknown operation {operation}"}
+        return {}
+
+    def _answer(self, to: tuple[int, Any], answer: wire.Message) -> None:
+        client = self._clients.get(to[0])
+        if client is not None:
+            self._send(client, {"re": to[1], **answer})
+
+    def _broadcast(self, message: wire.Message) -> None:
+        for client in list(self._clients.values()):
+            self._send(client, message)
+
+    def _send(self, client: _Client, message: wire.Message) -> None:
+        client.unsent += wire.encode(message)
+        try:
+            self._flush(client)
+        except OSError:
+            self._drop(client.socket.fileno())
+            return
+        if len(client.unsent) > _CLIENT_BUFFER_BYTES_MAX:
+            self._drop(client.socket.fileno())
+
+    def _flush(self, client: _Client) -> None:
+        while client.unsent:
+            try:
+                sent = client.socket.send(client.unsent, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                break
+            client.unsent = client.unsent[sent:]
+        events = select.EPOLLIN | (select.EPOLLOUT if client.unsent else 0)
+        self._poll.modify(client.socket.fileno(), events)
+
+
+def main(arguments: list[str]) -> int:
+    """Become a daemon for the run directory; the caller's process ends when the socket answers.
+
+    Ends with 0 also when a pod host runs there already.
+    """
+    run_dir = os.path.abspath(arguments[0])
+    os.makedirs(run_dir, 0o700, exist_ok=True)
+    os.chdir(run_dir)
+    ready_read, ready_write = os.pipe()
+    if os.fork():
+        os.close(ready_write)
+        answer = os.read(ready_read, 256)
+        if answer != b"ready":
+            sys.stderr.write(answer.decode() or "the pod host ended while starting\n")
+        return 0 if answer == b"ready" else 1
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.close(ready_read)
+    os._exit(_daemon(run_dir, ready_write))
+
+
+def _daemon(run_dir: str, ready: int) -> int:
+    lock = os.open(LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # one runs already
+        os.write(ready, b"ready")
+        return 0
+    ns.prctl(ns.PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(_OOM_SCORE)  # refused to ordinary users
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(wire.SOCKET_NAME)
+    os.umask(0o077)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(wire.SOCKET_NAME)  # relative: the length limit is for this name only
+    listener.listen(_BACKLOG)
+    server = Server(run_dir, listener)
+    log = os.open("podhost.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.write(ready, b"ready")
+    os.close(ready)
+    os.dup2(log, 2)
+    server.run()
+    os.unlink(wire.SOCKET_NAME)
+    shutil.rmtree("containers", ignore_errors=True)
+    return 0

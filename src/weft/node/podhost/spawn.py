@@ -1,0 +1,216 @@
+"""From a specification to a running process: fork, namespaces, groups, files, identity, exec."""
+
+import contextlib
+import json
+import os
+import pwd
+import select
+import signal
+from typing import Any, NoReturn
+
+from weft.node.linux import ns
+from weft.node.podhost import mounts
+from weft.node.podhost.records import EXIT_START_ERROR, MARK, Container
+
+START_TIMEOUT_SECONDS = 20.0
+"""Longer than any mount or exec takes; a hanging file server must not stop the pod host."""
+_ERROR_BYTES_MAX = 4096
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UMASK = 0o022
+_EXEC_FLAGS = ns.CLONE_NEWNS | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC | ns.CLONE_NEWNET
+
+
+def privilege() -> str:
+    """How a private mount namespace can be had: `root`, `user` (a user namespace) or `none`."""
+    for name, flags in (("root", ns.CLONE_NEWNS), ("user", ns.CLONE_NEWNS | ns.CLONE_NEWUSER)):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ns.unshare(flags)
+                ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        if os.waitpid(pid, 0)[1] == 0:
+            return name
+    return "none"
+
+
+def start(container: Container, outputs: tuple[int, int], how: str) -> str:
+    """Fork and exec; sets `container.pid`. Gives what went wrong before exec, "" for nothing."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(container, outputs, how)
+        except BaseException as error:
+            _report(write_end, error, container.spec)
+    os.close(write_end)
+    message = _outcome(read_end, pid)
+    os.close(read_end)
+    container.pid = pid
+    return message
+
+
+def _outcome(read_end: int, pid: int) -> str:
+    """The end of the pipe closes by exec; anything in it is the reason why exec never came."""
+    poll = select.poll()
+    poll.register(read_end, select.POLLIN)
+    if not poll.poll(START_TIMEOUT_SECONDS * 1000):
+        os.kill(pid, signal.SIGKILL)
+        return f"did not start within {START_TIMEOUT_SECONDS:.0f} seconds"
+    raw = os.read(read_end, _ERROR_BYTES_MAX)
+    return str(json.loads(raw)) if raw else ""
+
+
+def _report(write_end: int, error: BaseException, spec: dict[str, Any]) -> NoReturn:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+        if error.filename:
+            text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, _NotFound):
+        text = f'exec: "{spec["argv"][0]}": {error}'
+    try:
+        os.write(write_end, json.dumps(text).encode()[:_ERROR_BYTES_MAX])
+    finally:
+        os._exit(EXIT_START_ERROR)
+
+
+class _NotFound(Exception):
+    pass
+
+
+def _become(container: Container, outputs: tuple[int, int], how: str) -> NoReturn:
+    spec = container.spec
+    os.setsid()
+    container.group.enter()
+    _join_namespaces(spec, how)
+    if how != "none":
+        if spec["etc_dir"] or spec["mounts"]:
+            mounts.build(spec["etc_dir"], spec["mounts"], container.directory)
+        if spec["hostname"]:
+            ns.sethostname(spec["hostname"])
+    elif spec["mounts"]:
+        raise OSError(1, "volumes need root or user namespaces, and this machine gives neither")
+    _standard_files(outputs)
+    _change_user(spec)
+    _execute(spec, spec["argv"], container.id)
+
+
+def _join_namespaces(spec: dict[str, Any], how: str) -> None:
+    if spec["netns"]:
+        fd = os.open(spec["netns"], os.O_RDONLY | os.O_CLOEXEC)
+        ns.setns(fd, ns.CLONE_NEWNET)
+        os.close(fd)
+    flags = ns.CLONE_NEWNS if spec["etc_dir"] or spec["mounts"] else 0
+    flags |= ns.CLONE_NEWUTS if spec["hostname"] else 0
+    flags |= ns.CLONE_NEWIPC if spec["netns"] else 0
+    if how == "none" or not flags:
+        return
+    uid, gid = os.getuid(), os.getgid()
+    if how == "user":
+        flags |= ns.CLONE_NEWUSER
+    ns.unshare(flags)
+    if how == "user":  # the same ids inside: programs still see whose they are
+        ns.become_mapped(uid, gid, uid, gid)
+
+
+def _standard_files(outputs: tuple[int, int]) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(outputs[0], 1)
+    os.dup2(outputs[1], 2)
+
+
+def _change_user(spec: dict[str, Any]) -> None:
+    uid, gid, groups = spec["uid"], spec["gid"], spec["supplemental_groups"]
+    if uid is not None and gid is None:
+        gid = _primary_group(uid)
+    if groups or ((uid is not None or gid is not None) and os.geteuid() == 0):
+        os.setgroups(groups)
+    if gid is not None and gid != os.getgid():
+        os.setgid(gid)
+    if uid is not None and uid != os.getuid():
+        os.setuid(uid)
+    if spec["no_new_privileges"]:
+        ns.prctl(ns.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _primary_group(uid: int) -> int:
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return 0
+
+
+def _execute(spec: dict[str, Any], argv: list[str], container_id: str) -> NoReturn:
+    try:
+        os.chdir(spec["cwd"] or "/")
+    except OSError as error:
+        text = f"cannot change to working directory {spec['cwd']}: {error.strerror}"
+        raise OSError(error.errno, text) from error
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(_UMASK)
+    _normal_oom_score()
+    environment = {"PATH": _DEFAULT_PATH, **spec["env"], MARK: container_id}
+    try:
+        os.execvpe(argv[0], argv, environment)  # noqa: S606
+    except FileNotFoundError as error:
+        where = (
+            "no such file or directory" if "/" in argv[0] else "executable file not found in $PATH"
+        )
+        raise _NotFound(where) from error
+    except OSError as error:
+        raise _NotFound((error.strerror or "").lower()) from error
+
+
+def _normal_oom_score() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("0")
+
+
+def start_inside(container: Container, argv: list[str], output: int) -> int:
+    """Fork a command into a running container; its session is its own. Failures are written to
+    `output` and end it with 126 (cannot run) or 127 (not found), as shells do."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        container.group.enter()
+        flags = _EXEC_FLAGS | (ns.CLONE_NEWUSER if container.private_user else 0)
+        spec = container.spec
+        if spec["etc_dir"] or spec["mounts"] or spec["netns"] or spec["hostname"]:
+            _join_container(container.pid, flags)
+        _standard_files((output, output))
+        _change_user(spec)
+        _execute(spec, argv, container.id)
+    except _NotFound as error:
+        os.write(output, f'exec: "{argv[0]}": {error}\n'.encode())
+        os._exit(127)
+    except BaseException as error:
+        os.write(output, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(126)
+
+
+def _join_container(pid: int, flags: int) -> None:
+    pidfd = os.pidfd_open(pid)
+    try:
+        ns.setns(pidfd, flags)
+    except OSError:  # before Linux 5.8: one namespace at a time
+        for name, flag in (
+            ("user", ns.CLONE_NEWUSER),
+            ("net", ns.CLONE_NEWNET),
+            ("uts", ns.CLONE_NEWUTS),
+            ("ipc", ns.CLONE_NEWIPC),
+            ("mnt", ns.CLONE_NEWNS),
+        ):
+            if flags & flag:
+                fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                ns.setns(fd, flag)
+                os.close(fd)
+    os.close(pidfd)
