@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Struct
 
 ErrorKind = Literal[
-    "Unknown", "Required", "Invalid", "TypeInvalid", "NotSupported", "Duplicate", "Forbidden"
-]
+    "Unknown", "Required", "Invalid", "TypeInvalid", "NotSupported", "Duplicate", "Forbidden",
+    "NotFound",
+]  # fmt: skip
 Location = tuple[str | int, ...]
 
 _TITLES: dict[ErrorKind, str] = {
@@ -19,6 +20,7 @@ _TITLES: dict[ErrorKind, str] = {
     "NotSupported": "Unsupported value",
     "Duplicate": "Duplicate value",
     "Forbidden": "Forbidden",
+    "NotFound": "Not found",
 }
 _REASONS: dict[ErrorKind, str] = {
     "Unknown": "FieldValueInvalid",
@@ -28,6 +30,7 @@ _REASONS: dict[ErrorKind, str] = {
     "NotSupported": "FieldValueNotSupported",
     "Duplicate": "FieldValueDuplicate",
     "Forbidden": "FieldValueForbidden",
+    "NotFound": "FieldValueNotFound",
 }
 
 
@@ -102,6 +105,10 @@ def forbidden(at: Location, detail: str, suggestion: str = "") -> FieldError:
 
 def duplicate(at: Location, value: Any, suggestion: str = "") -> FieldError:
     return error(at, "Duplicate", value, "", suggestion)
+
+
+def not_found(at: Location, value: Any, suggestion: str = "") -> FieldError:
+    return error(at, "NotFound", value, "", suggestion)
 
 
 def not_supported(
