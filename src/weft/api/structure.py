@@ -67,7 +67,8 @@ class _TypeMaker:
             case "map":
                 return dict[str, self._or_none(schema.values, lenient)]  # type: ignore[misc]
             case "array":
-                return list[self._or_none(schema.items, lenient)]  # type: ignore[misc]
+                assert schema.items is not None
+                return list[self.value(schema.items, lenient)]  # type: ignore[misc]
             case "string":
                 return Literal["", *schema.enum] if schema.enum else str
             case "integer":
@@ -109,7 +110,10 @@ def structural_errors(kind: Kind, obj: Mapping[str, Any]) -> list[FieldError]:
 
 
 class _Walk:
-    """`lenient`: below `status`, where the server sets fields, nothing is required."""
+    """`lenient`: below `status`, where the server sets fields, nothing is required.
+
+    A null means absent for a field and a map's value; for an item of a list it is an error.
+    """
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
@@ -128,7 +132,10 @@ class _Walk:
                 self.value(schema.values, item, (*at, key), (*above, schema), lenient)
         elif schema.type == "array" and schema.items:
             for index, item in enumerate(value):
-                self.value(schema.items, item, (*at, index), (*above, schema), lenient)
+                here = (*at, index)
+                if item is None and schema.items.type != "any":
+                    self.errors.append(_wrong_type(schema.items, item, here))
+                self.value(schema.items, item, here, (*above, schema), lenient)
         elif schema.enum and value and value not in schema.enum:
             near = nearest(str(value), schema.enum)
             hint = f"did you mean `{near}`?" if near else ""
@@ -187,6 +194,8 @@ def _has_type(schema: Schema, value: Any) -> bool:
 
 def json_type(value: Any) -> str:
     """The JSON type of a value, as messages name it."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):

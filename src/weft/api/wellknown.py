@@ -20,7 +20,7 @@ LABEL_CANONICAL_NAME = "service.istio.io/canonical-name"
 LABEL_CANONICAL_REVISION = "service.istio.io/canonical-revision"
 
 # --- weft's own annotations
-# Pod: where its network namespace is pinned; a path is never used twice (facts: netns-envoy, rule 1).
+# Pod: where its network namespace is pinned; a path is never used twice.
 ANNOTATION_POD_NETNS = "weft.dev/netns"
 # Pod, host mode: JSON object of container port -> port on the pod address, e.g. {"8080": 20001}.
 ANNOTATION_POD_HOST_PORTS = "weft.dev/host-ports"

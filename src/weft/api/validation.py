@@ -1,0 +1,153 @@
+"""Validate the JSON of objects: shape, then the rules of the kind. Never raises on user input.
+
+Order of a write: decode, `structure_errors` (strict decoding), default, prepare, then
+`validate_create` or `validate_update`. Offline, `check_manifest` does all of it on a copy.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from weft.api import structure
+from weft.api.defaults import default
+from weft.api.field_errors import FieldError
+from weft.api.kinds import Kind
+from weft.api.objects import without_nulls
+from weft.api.validate import (
+    config,
+    istio_edge,
+    istio_policies,
+    istio_virtual_service,
+    metadata,
+    pods,
+    services,
+    workloads,
+)
+
+Json = Mapping[str, Any]
+
+_RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
+    ("", "Pod"): pods.validate,
+    ("", "Service"): services.validate_service,
+    ("", "ConfigMap"): config.validate_config_map,
+    ("", "Secret"): config.validate_secret,
+    ("", "Event"): config.validate_event,
+    ("", "Node"): config.validate_node,
+    ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
+    ("coordination.k8s.io", "Lease"): config.validate_lease,
+    ("apps", "Deployment"): workloads.validate_deployment,
+    ("apps", "ReplicaSet"): workloads.validate_replica_set,
+    ("batch", "Job"): workloads.validate_job,
+    ("networking.istio.io", "VirtualService"): istio_virtual_service.validate,
+    ("networking.istio.io", "DestinationRule"): istio_policies.validate,
+    ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
+    ("networking.istio.io", "ServiceEntry"): istio_edge.validate_service_entry,
+}
+_UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
+    ("", "Pod"): pods.validate_update,
+    ("", "Service"): services.validate_service_update,
+    ("", "ConfigMap"): config.validate_config_map_update,
+    ("", "Secret"): config.validate_secret_update,
+    ("", "Node"): config.validate_node_update,
+    ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice_update,
+    ("apps", "Deployment"): workloads.validate_workload_update,
+    ("apps", "ReplicaSet"): workloads.validate_workload_update,
+    ("batch", "Job"): workloads.validate_job_update,
+}
+
+
+def structure_errors(kind: Kind, obj: Json) -> list[FieldError]:
+    """Unknown fields, wrong types, missing fields, unsupported values; each with a hint."""
+    errors = structure.structural_errors(kind, obj)
+    return [_with_hint(kind, obj, error) for error in errors]
+
+
+def rule_errors(kind: Kind, obj: Json) -> list[FieldError]:
+    """What breaks the rules of a kind, for a defaulted object of a valid shape."""
+    errors = metadata.validate(kind, obj)
+    rules = _RULES.get((kind.group, kind.kind))
+    return errors + rules(obj) if rules else errors
+
+
+def validate_create(kind: Kind, obj: Json) -> list[FieldError]:
+    """All errors of a new object, defaulted and prepared."""
+    errors = structure_errors(kind, obj)
+    if _malformed(errors):
+        return errors
+    return merged(errors, rule_errors(kind, obj))
+
+
+def validate_update(kind: Kind, new: Json, old: Json) -> list[FieldError]:
+    """All errors of a replacement, defaulted and prepared, including changes that may not be.
+
+    A selector or name that broke a rule before the update is not held against it twice: what may
+    not change is reported first.
+    """
+    errors = structure_errors(kind, new)
+    if _malformed(errors):
+        return errors
+    rules = _UPDATE_RULES.get((kind.group, kind.kind))
+    changes = metadata.validate_update(new, old) + (rules(new, old) if rules else [])
+    return merged(errors, changes, rule_errors(kind, new))
+
+
+def validate_status_update(kind: Kind, new: Json) -> list[FieldError]:
+    """Errors of an update of the status: its shape only."""
+    return [e for e in structure_errors(kind, new) if e.at[:1] == ("status",)]
+
+
+def check_manifest(kind: Kind, obj: Json) -> list[FieldError]:
+    """All errors of an object as a user wrote it, before any server saw it."""
+    errors = structure_errors(kind, obj)
+    if _malformed(errors):
+        return errors
+    known = drop_unknown(obj, errors)
+    return merged(errors, rule_errors(kind, default(kind, without_nulls(known))))
+
+
+def drop_unknown(obj: Json, errors: Iterable[FieldError]) -> dict[str, Any]:
+    """A copy of the object without its unknown fields, as fieldValidation=Ignore and Warn keep."""
+    pruned: dict[str, Any] = copy.deepcopy(dict(obj))
+    for error in errors:
+        if error.kind == "Unknown":
+            parent: Any = pruned
+            for step in error.at[:-1]:
+                parent = parent[step]
+            parent.pop(error.at[-1], None)
+    return pruned
+
+
+def merged(*groups: Iterable[FieldError]) -> list[FieldError]:
+    """All errors once: a place that is already reported with the same kind is left out."""
+    seen: dict[tuple[str, str], FieldError] = {}
+    for group in groups:
+        for error in group:
+            seen.setdefault((error.path, error.kind), error)
+    return list(seen.values())
+
+
+def _malformed(errors: Iterable[FieldError]) -> bool:
+    """Rules read fields by their types, so a wrong type ends the check."""
+    return any(error.kind == "TypeInvalid" for error in errors)
+
+
+# For missing fields whose right content is not obvious, by kind and field.
+_REQUIRED_HINTS = {
+    ("Gateway", "hosts"): 'list the host names served here, or "*" for all',
+    ("Deployment", "selector"): "copy the labels of the pod template into `selector.matchLabels`",
+    ("ReplicaSet", "selector"): "copy the labels of the pod template into `selector.matchLabels`",
+    ("DestinationRule", "host"): "name the service that the rule is for",
+    ("ServiceEntry", "hosts"): "name the service, such as `api.example.com`",
+}
+
+
+def _with_hint(kind: Kind, obj: Json, error: FieldError) -> FieldError:
+    if error.kind != "Required":
+        return error
+    field = str(error.at[-1])
+    hint = _REQUIRED_HINTS.get((kind.kind, field), "")
+    if kind.kind == "VirtualService" and field == "destination" and "route" in error.at:
+        hint = istio_virtual_service.destination_hint(obj, error.at)
+    return msgspec.structs.replace(error, suggestion=hint) if hint else error
