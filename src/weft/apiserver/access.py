@@ -1,0 +1,131 @@
+"""Who asks, may they, and what others have to say about a write: values and protocols."""
+
+import csv
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from weft.api.kinds import Kind
+
+MASTERS = "system:masters"
+AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
+
+
+class User(Struct, frozen=True):
+    """An identity and its groups."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
+WEFT = User("system:weft", (MASTERS, AUTHENTICATED))
+"""The control plane itself, in process."""
+
+Tokens = Mapping[str, User]
+
+
+class Attributes(Struct, frozen=True):
+    """What is asked for, as authorization sees it."""
+
+    verb: str
+    path: str = ""
+    """Only for requests that are not about resources (`/metrics`)."""
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Authorizer(Protocol):
+    """Decides; "" allows, anything else is the reason of the refusal (may be a blank)."""
+
+    def refuses(self, user: User, wanted: Attributes) -> str: ...
+
+
+class MastersOnly:
+    """Members of system:masters may do everything, others nothing."""
+
+    def refuses(self, user: User, wanted: Attributes) -> str:
+        return "" if MASTERS in user.groups else " "
+
+
+class Verdict(Struct, frozen=True):
+    """What an admission hook says. `errors` are Status causes (reason, message, field)."""
+
+    obj: dict[str, Any] | None = None
+    """The object to store instead; None keeps it."""
+    warnings: tuple[str, ...] = ()
+    errors: tuple[Mapping[str, Any], ...] = ()
+
+
+class Admission(Protocol):
+    """Called for every create, update and delete, before validation, in order.
+
+    `new` is None for a deletion, `old` for a creation. Both are the kind's JSON and must not be
+    changed in place.
+    """
+
+    async def review(
+        self,
+        operation: str,
+        kind: Kind,
+        new: Mapping[str, Any] | None,
+        old: Mapping[str, Any] | None,
+        user: User,
+    ) -> Verdict: ...
+
+
+def forbidden_text(user: User, wanted: Attributes, reason: str) -> str:
+    """Kubernetes' words for a refusal."""
+    if wanted.path:
+        text = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
+    else:
+        resource = "/".join(p for p in (wanted.resource, wanted.subresource) if p)
+        where = (
+            f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
+        )
+        text = (
+            f'User "{user.name}" cannot {wanted.verb} resource "{resource}" '
+            f'in API group "{wanted.group}" {where}'
+        )
+    return f"{text}: {reason}" if reason.strip() else text
+
+
+def parse_tokens(text: str) -> Tokens:
+    """A Kubernetes static token file: CSV lines `token,user,uid[,"group1,group2"]`.
+
+    Raises ValueError naming the line that is wrong.
+    """
+    tokens: dict[str, User] = {}
+    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) < 3 or not row[0] or not row[1]:
+            raise ValueError(f'line {number}: expected token,user,uid[,"group1,group2"]')
+        groups = tuple(g.strip() for g in row[3].split(",") if g.strip()) if len(row) > 3 else ()
+        tokens[row[0]] = User(row[1], (*groups, AUTHENTICATED), row[2])
+    return tokens
+
+
+def user_of_token(tokens: Tokens, token: str) -> User | None:
+    """Compared in constant time per token."""
+    found = None
+    for known, user in tokens.items():
+        if hmac.compare_digest(known.encode(), token.encode()):
+            found = user
+    return found
+
+
+def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:
+    """Common name and organizations of a verified peer certificate (`ssl.getpeercert`)."""
+    fields: Sequence[Any] = [pair for rdn in certificate.get("subject", ()) for pair in rdn]
+    name = next((str(v) for k, v in fields if k == "commonName"), "")
+    groups = tuple(str(v) for k, v in fields if k == "organizationName")
+    return User(name, (*groups, AUTHENTICATED)) if name else None

@@ -1,0 +1,151 @@
+"""The API server as a part of a program: made of a store and settings, started on an address."""
+
+import asyncio
+import random as stdlib_random
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+
+from aiohttp import web
+from msgspec import Struct, field
+
+from weft.api import registry
+from weft.apiserver import codec, keys
+from weft.apiserver.access import Admission, Authorizer, MastersOnly, User
+from weft.apiserver.addresses import Ranges
+from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.handlers import Handlers
+from weft.apiserver.local_client import LocalClient
+from weft.apiserver.logs import LogSource
+from weft.apiserver.metrics import Metrics
+from weft.apiserver.resources import Resources
+from weft.apiserver.server import Server
+from weft.apiserver.watching import Watches
+from weft.lib import aio
+from weft.lib.timefmt import parse_rfc3339
+from weft.store.interface import Conflict, Delete, Expect, Store, Txn
+
+EVENT_SECONDS_KEPT = 3600.0
+"""Age at which Events are removed, as kube-apiserver's --event-ttl."""
+EVENT_SWEEP_SECONDS = 60.0
+SHUTDOWN_SECONDS = 2.0
+
+
+class Settings(Struct, frozen=True):
+    """What an API server needs to know."""
+
+    tokens: Mapping[str, User] = field(default_factory=dict)
+    """Bearer tokens and who they stand for."""
+    ranges: Ranges = Ranges()
+    weft_version: str = "0.1.0"
+
+
+class ApiServer:
+    """Serves a store. `clock` gives seconds since the epoch, `random` a number below its
+    argument."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        authorizer: Authorizer | None = None,
+        admission: Sequence[Admission] = (),
+        log_source: LogSource | None = None,
+        clock: Callable[[], float] = aio.now,
+        random: Callable[[int], int] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._resources = Resources(
+            store,
+            clock=clock,
+            random=random or stdlib_random.SystemRandom().randrange,
+            ranges=settings.ranges,
+            admission=admission,
+        )
+        self._watches = Watches(store)
+        self._handlers = Handlers(self._resources, self._watches, clock)
+        self._handlers.log_source = log_source
+        self._server = Server(
+            self._handlers,
+            tokens=settings.tokens,
+            authorizer=authorizer or MastersOnly(),
+            metrics=Metrics(),
+            weft_version=settings.weft_version,
+        )
+        self._tasks = aio.Tasks()
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+        """The port that is listened on, once started."""
+
+    @property
+    def log_source(self) -> LogSource | None:
+        """Who delivers pod logs; may be set at any time."""
+        return self._handlers.log_source
+
+    @log_source.setter
+    def log_source(self, source: LogSource | None) -> None:
+        self._handlers.log_source = source
+
+    def add_admission(self, hook: Admission) -> None:
+        """Ask one more hook about every write from now on."""
+        self._resources.admission.append(hook)
+
+    def local_client(self) -> LocalClient:
+        """A client in process, as user system:weft."""
+        return LocalClient(self._resources, self._watches)
+
+    async def start(
+        self,
+        host: str,
+        port: int,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        advertise: tuple[str, int] | None = None,
+    ) -> None:
+        """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`);
+        `advertise` is where pods reach this server. Raises OSError when the address is taken."""
+        runner = web.ServerRunner(
+            web.Server(self._server.handle, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS
+        )
+        await runner.setup()
+        self._runner = runner
+        site = web.TCPSite(runner, host, port, ssl_context=ssl_context, reuse_address=True)
+        await site.start()
+        self.port = int(runner.addresses[0][1])
+        endpoint = advertise or (host, self.port)
+        await bootstrap(self.local_client(), self._settings.ranges.kubernetes_ip, endpoint)
+        self._tasks.spawn(self._sweep_events(), "event-sweep")
+        self._server.ready = True
+
+    async def close(self) -> None:
+        """Stop listening, end watches; the store stays open. Idempotent."""
+        self._server.ready = False
+        await self._tasks.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _sweep_events(self) -> None:
+        while True:
+            await asyncio.sleep(EVENT_SWEEP_SECONDS)
+            await remove_old_events(self._store, self._clock())
+
+
+async def remove_old_events(store: Store, now: float) -> int:
+    """Remove Events older than an hour; gives how many. They are not worth a client's write."""
+    kind = registry.by_resource("", "v1", "events")
+    assert kind is not None
+    removed = 0
+    for entry in (await store.range(keys.prefix(kind))).entries:
+        event = codec.to_object(entry.value)
+        at = event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
+        if now - parse_rfc3339(at) < EVENT_SECONDS_KEPT:
+            continue
+        try:
+            await store.apply(Txn((Delete(entry.key),), (Expect(entry.key, entry.mod_revision),)))
+            removed += 1
+        except Conflict:
+            continue
+    return removed

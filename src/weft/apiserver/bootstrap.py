@@ -1,0 +1,69 @@
+"""What exists from the first moment on: system namespaces and the `kubernetes` Service."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weft.api import registry
+from weft.api.errors import ApiError
+from weft.api.kinds import Kind
+from weft.apiserver.local_client import LocalClient
+from weft.apiserver.verbs import known_kind
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system")
+
+
+async def bootstrap(
+    client: LocalClient, service_ip: str, endpoint: tuple[str, int] | None = None
+) -> None:
+    """Create what is missing; `endpoint` is where this API server listens."""
+    for name in NAMESPACES:
+        await _create(client, known_kind("namespaces"), {"metadata": {"name": name}})
+    await _create(client, known_kind("services"), kubernetes_service(service_ip))
+    if endpoint is not None:
+        slices = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
+        assert slices is not None
+        await _put(client, slices, kubernetes_endpoints(*endpoint))
+
+
+def kubernetes_service(service_ip: str) -> dict[str, Any]:
+    """The Service under which programs in pods find this server."""
+    port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443}
+    return {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": _LABELS},
+        "spec": {"clusterIP": service_ip, "ports": [port], "type": "ClusterIP"},
+    }
+
+
+def kubernetes_endpoints(address: str, port: int) -> dict[str, Any]:
+    """The endpoint of that Service."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+
+
+_LABELS = {"component": "apiserver", "provider": "kubernetes"}
+
+
+async def _create(client: LocalClient, kind: Kind, obj: Mapping[str, Any]) -> bool:
+    try:
+        await client.create(kind, obj)
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        return False
+    return True
+
+
+async def _put(client: LocalClient, kind: Kind, obj: Mapping[str, Any]) -> None:
+    if not await _create(client, kind, obj):
+        metadata = obj["metadata"]
+        names: Sequence[str] = [k for k in obj if k != "metadata"]
+        body = {name: obj[name] for name in names}
+        await client.patch(kind, metadata["name"], body, metadata["namespace"])

@@ -1,0 +1,172 @@
+"""What is served, told to clients: classic and aggregated discovery. Pure, made once."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Literal
+
+import orjson
+
+from weft.api.kinds import Kind
+from weft.api.registry import KINDS
+
+OBJECT_VERBS = (
+    "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
+)  # fmt: skip
+_SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    # group, version, kind ("" for the resource's own), verbs
+    "status": ("", "", "", ("get", "patch", "update")),
+    "scale": ("autoscaling", "v1", "Scale", ("get", "patch", "update")),
+    "log": ("", "", "", ("get",)),
+    "binding": ("", "v1", "Binding", ("create",)),
+    "finalize": ("", "", "", ("update",)),
+}
+AggregatedVersion = Literal["v2", "v2beta1"]
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Every group and its versions, preferred first; the core group is ""."""
+    found: dict[str, dict[str, None]] = {}
+    for kind in KINDS:
+        found.setdefault(kind.group, {}).update(dict.fromkeys(kind.versions))
+    return {group: tuple(versions) for group, versions in found.items()}
+
+
+def kinds_of(group: str, version: str) -> tuple[Kind, ...]:
+    """The kinds served at a group and version, by plural."""
+    served = [k for k in KINDS if k.group == group and version in k.versions]
+    return tuple(sorted(served, key=lambda k: k.plural))
+
+
+@cache
+def api_versions() -> bytes:
+    """GET /api."""
+    return orjson.dumps({"kind": "APIVersions", "versions": ["v1"]})
+
+
+@cache
+def group_list() -> bytes:
+    """GET /apis."""
+    found = [_group(g, v) for g, v in groups().items() if g]
+    return orjson.dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
+
+
+@cache
+def group(name: str) -> bytes | None:
+    """GET /apis/<group>; None when there is no such group."""
+    versions = groups().get(name) if name else None
+    if versions is None:
+        return None
+    return orjson.dumps({"kind": "APIGroup", "apiVersion": "v1"} | _group(name, versions))
+
+
+def _group(name: str, versions: Iterable[str]) -> dict[str, Any]:
+    found = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions]
+    return {"name": name, "versions": found, "preferredVersion": found[0]}
+
+
+@cache
+def resource_list(group: str, version: str) -> bytes | None:
+    """GET /api/v1 and /apis/<group>/<version>; None when not served."""
+    kinds = kinds_of(group, version)
+    if not kinds:
+        return None
+    resources: list[dict[str, Any]] = []
+    for kind in kinds:
+        plain = {
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": list(OBJECT_VERBS),
+        }
+        if kind.short_names:
+            plain["shortNames"] = list(kind.short_names)
+        if kind.categories:
+            plain["categories"] = list(kind.categories)
+        resources.append(plain)
+        resources += [_classic_subresource(kind, sub) for sub in kind.subresources]
+    body = {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/{version}" if group else version,
+        "resources": resources,
+    }
+    return orjson.dumps(body)
+
+
+def _classic_subresource(kind: Kind, name: str) -> dict[str, Any]:
+    group, version, other, verbs = _SUBRESOURCES[name]
+    found = {
+        "name": f"{kind.plural}/{name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        "kind": other or kind.kind,
+        "verbs": list(verbs),
+    }
+    return found | ({"group": group, "version": version} if group else {})
+
+
+@cache
+def aggregated(core: bool, form: AggregatedVersion) -> bytes:
+    """GET /api (core) or /apis as APIGroupDiscoveryList."""
+    wanted = {g: v for g, v in groups().items() if (g == "") == core}
+    items = [
+        {
+            "metadata": {"name": group} if group else {},
+            "versions": [_aggregated_version(group, version) for version in versions],
+        }
+        for group, versions in wanted.items()
+    ]
+    body = {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{form}",
+        "metadata": {},
+        "items": items,
+    }
+    return orjson.dumps(body)
+
+
+def _aggregated_version(group: str, version: str) -> dict[str, Any]:
+    resources = []
+    for kind in kinds_of(group, version):
+        found: dict[str, Any] = {
+            "resource": kind.plural,
+            "responseKind": {"group": group, "version": version, "kind": kind.kind},
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "singularResource": kind.singular,
+            "verbs": list(OBJECT_VERBS),
+        }
+        if kind.short_names:
+            found["shortNames"] = list(kind.short_names)
+        if kind.categories:
+            found["categories"] = list(kind.categories)
+        if kind.subresources:
+            found["subresources"] = [
+                _aggregated_subresource(kind, version, sub) for sub in kind.subresources
+            ]
+        resources.append(found)
+    return {"version": version, "resources": resources, "freshness": "Current"}
+
+
+def _aggregated_subresource(kind: Kind, version: str, name: str) -> dict[str, Any]:
+    group, other_version, other, verbs = _SUBRESOURCES[name]
+    response = {"group": group, "version": other_version, "kind": other}
+    if not other:
+        response = {"group": kind.group, "version": version, "kind": kind.kind}
+    return {"subresource": name, "responseKind": response, "verbs": list(verbs)}
+
+
+@cache
+def paths() -> bytes:
+    """GET /."""
+    found = ["/api", "/api/v1", "/apis"]
+    for group, versions in groups().items():
+        if group:
+            found += [f"/apis/{group}", *(f"/apis/{api_version_of(group, v)}" for v in versions)]
+    found += ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+    return orjson.dumps({"paths": found})
+
+
+def api_version_of(group: str, version: str) -> str:
+    """`apps/v1`, `v1`."""
+    return f"{group}/{version}" if group else version

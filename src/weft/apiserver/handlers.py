@@ -1,0 +1,257 @@
+"""Requests about resources: from HTTP to a verb, and its result back in the form asked for."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from weft.api.errors import ApiError
+from weft.apiserver import codec, failures, logs, negotiation, patches, request, tables
+from weft.apiserver.access import User
+from weft.apiserver.logs import LogSource
+from weft.apiserver.negotiation import Wanted
+from weft.apiserver.request import Target, Verb
+from weft.apiserver.resources import Resources, Written
+from weft.apiserver.watching import Change, Watches
+
+log = logging.getLogger("weft.apiserver")
+WATCH_WRITE_SECONDS_MAX = 30.0
+"""A watcher that takes nothing for so long is cut off."""
+LIST_PIECE_ITEMS = 500
+"""Items of a long list that are sent at once, so that others get their turn."""
+
+
+class Handlers:
+    """One verb, one method. `log_source` may be set later; without one logs are 503."""
+
+    def __init__(self, resources: Resources, watches: Watches, clock: Callable[[], float]) -> None:
+        self.resources = resources
+        self.watches = watches
+        self.log_source: LogSource | None = None
+        self._clock = clock
+
+    @property
+    def store_revision(self) -> int:
+        return self.resources.store.revision
+
+    @property
+    def watches_open(self) -> int:
+        return self.watches.open
+
+    async def handle(
+        self, http: web.BaseRequest, target: Target, verb: Verb, body: bytes, user: User
+    ) -> web.StreamResponse:
+        """Answer a request about a resource. Raises ApiError."""
+        if verb == "get" and target.subresource == "log":
+            return await self._log(http, target)
+        if verb == "get" and target.subresource in ("binding", "finalize"):
+            raise failures.method_not_allowed()
+        wanted = negotiation.accept(http.headers.get("Accept", ""))
+        match verb:
+            case "get":
+                done = Written(await self.resources.get(target))
+            case "list":
+                return await self._list(http, target, wanted)
+            case "watch":
+                return await self._watch(http, target, wanted)
+            case _:
+                done = await self._write(http, target, verb, body, user)
+        return self._object(http.query, target, done, wanted)
+
+    async def _write(
+        self, http: web.BaseRequest, target: Target, verb: Verb, body: bytes, user: User
+    ) -> Written:
+        content_type = http.headers.get("Content-Type", "")
+        query = http.query
+        if verb in ("delete", "deletecollection"):
+            parsed = negotiation.parse_body(body, content_type) if body.strip() else {}
+            if not isinstance(parsed, dict):
+                raise failures.bad_request("DeleteOptions must be a JSON object")
+            options = request.delete_options(query, parsed)
+            if verb == "delete":
+                return await self.resources.delete(target, options, user)
+            selection = request.list_options(query)
+            return await self.resources.delete_collection(target, selection, options, user)
+        writing = request.write_options(query)
+        if verb == "patch":
+            kind = patches.patch_type(target.kind, content_type)
+            patch = negotiation.parse_json(body)
+            return await self.resources.patch(target, kind, patch, writing, user)
+        obj = negotiation.parse_body(body, content_type)
+        if target.subresource == "binding":
+            return await self.resources.bind(target, obj, writing, user)
+        if verb == "create":
+            return await self.resources.create(target, obj, writing, user)
+        return await self.resources.update(target, obj, writing, user)
+
+    def _object(
+        self, query: Mapping[str, str], target: Target, done: Written, wanted: Wanted
+    ) -> web.Response:
+        """One object (or Status) in the wanted form."""
+        body = done.body
+        shown = wanted.shape if target.subresource in ("", "status") else "object"
+        if shown != "object" and not body.startswith(b'{"kind":"Status"'):
+            served = codec.loads(body)
+            metadata = {"resourceVersion": served["metadata"].get("resourceVersion", "")}
+            if shown == "table":
+                include = include_object(query)
+                body = tables.table(target.kind, [body], self._clock(), include, metadata=metadata)
+            else:
+                body = orjson.dumps(tables.partial(served))
+        return _response(body, wanted, done.code, done.warnings)
+
+    async def _list(
+        self, http: web.BaseRequest, target: Target, wanted: Wanted
+    ) -> web.StreamResponse:
+        page = await self.resources.list(target, request.list_options(http.query))
+        kind, version = target.kind, target.version
+        items = [codec.served_entry(kind, version, e) for e in page.entries]
+        metadata = codec.list_metadata(page.revision, page.continue_token, page.remaining)
+        if wanted.shape == "table":
+            include = include_object(http.query)
+            body = tables.table(kind, items, self._clock(), include, metadata=metadata)
+        elif wanted.shape == "partial":
+            body = tables.partial_list(items, metadata)
+        else:
+            body = codec.to_list(kind, version, items, metadata)
+        return _response(body, wanted, 200)
+
+    # ------------------------------------------------------------ streams
+
+    async def _watch(
+        self, http: web.BaseRequest, target: Target, wanted: Wanted
+    ) -> web.StreamResponse:
+        options = request.list_options(http.query)
+        include = include_object(http.query) if wanted.shape == "table" else "None"
+        lines = _Lines(target, wanted, include, self._clock)
+        stream = self.watches.stream(target, options)
+        response = web.StreamResponse(
+            headers={"Content-Type": negotiation.JSON, "Cache-Control": "no-cache, private"}
+        )
+        response.enable_chunked_encoding()
+        await response.prepare(http)
+        try:
+            async for changes in stream:
+                async with asyncio.timeout(WATCH_WRITE_SECONDS_MAX):
+                    await response.write(lines.encode(changes))
+        except ApiError as error:
+            await response.write(codec.event("ERROR", orjson.dumps(error.status())))
+        except TimeoutError:
+            log.warning("slow watcher cut off path=%s peer=%s", http.path, http.remote)
+            if http.transport is not None:
+                http.transport.abort()
+        finally:
+            await stream.aclose()
+        return response
+
+    async def _log(self, http: web.BaseRequest, target: Target) -> web.StreamResponse:
+        options = logs.parse_options(http.query, self._clock())
+        pod = codec.to_object((await self.resources.entry(target)).value)
+        container = logs.choose_container(pod, options.container)
+        node = (pod.get("spec") or {}).get("nodeName") or ""
+        if not node:
+            return web.Response(text="", content_type="text/plain")
+        logs.check_started(pod, container, options.previous)
+        if self.log_source is None:
+            raise failures.unavailable("no node delivers logs")
+        pieces = self.log_source.read(
+            node,
+            target.namespace,
+            target.name,
+            pod["metadata"]["uid"],
+            logs.with_container(options, container),
+        )
+        return await _send_log(http, pieces, options.limit_bytes)
+
+
+async def _send_log(
+    http: web.BaseRequest, pieces: AsyncIterator[bytes], limit: int | None
+) -> web.StreamResponse:
+    """The first piece decides between an error and a log."""
+    first = await anext(pieces, b"")
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    response.enable_chunked_encoding()
+    await response.prepare(http)
+    left = limit
+    piece: bytes | None = first
+    while piece is not None:
+        if left is not None:
+            piece = piece[:left]
+            left -= len(piece)
+        if piece:
+            await response.write(piece)
+        if left == 0:
+            break
+        piece = await anext(pieces, None)
+    return response
+
+
+class _Lines:
+    """A watch's changes as lines in the wanted form."""
+
+    def __init__(
+        self,
+        target: Target,
+        wanted: Wanted,
+        include: tables.IncludeObject,
+        clock: Callable[[], float],
+    ) -> None:
+        self._target = target
+        self._shape = wanted.shape
+        self._include = include
+        self._clock = clock
+        self._headers = True
+
+    def encode(self, changes: Sequence[Change]) -> bytes:
+        if self._shape == "object":
+            return b"".join(change.line for change in changes)
+        return b"".join(self._shaped(change) for change in changes)
+
+    def _shaped(self, change: Change) -> bytes:
+        kind = self._target.kind
+        if self._shape == "partial":
+            body = orjson.dumps(tables.partial(codec.loads(change.object)))
+            return codec.event(change.type, body)
+        items = [] if change.type == "BOOKMARK" else [change.object]
+        metadata = codec.loads(change.object)["metadata"]
+        kept: dict[str, Any] = {"resourceVersion": metadata.get("resourceVersion", "")}
+        if "annotations" in metadata and change.type == "BOOKMARK":
+            kept["annotations"] = metadata["annotations"]
+        body = tables.table(
+            kind, items, self._clock(), self._include, metadata=kept, headers=self._headers
+        )
+        self._headers = self._headers and not items
+        return codec.event(change.type, body)
+
+
+def include_object(query: Mapping[str, str]) -> tables.IncludeObject:
+    """How much of the objects a Table carries. Raises ApiError 400."""
+    value = query.get("includeObject", "") or "Metadata"
+    if value not in ("None", "Metadata", "Object"):
+        raise failures.bad_request(f'includeObject: Unsupported value: "{value}"')
+    return value  # type: ignore[return-value]
+
+
+def _response(
+    body: bytes, wanted: Wanted, status: int, warnings: Sequence[str] = ()
+) -> web.Response:
+    media = wanted.media_type
+    if media == negotiation.YAML:
+        body = negotiation.to_yaml(body)
+    response = web.Response(
+        body=body,
+        status=status,
+        headers={"Content-Type": media, "Cache-Control": "no-cache, private"},
+    )
+    for warning in warnings:
+        response.headers.add("Warning", warning_header(warning))
+    return response
+
+
+def warning_header(text: str) -> str:
+    """An RFC 7234 warning, as client-go and kubectl show them."""
+    quoted = " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'

@@ -1,0 +1,149 @@
+"""The client interface in process: the same verbs and watches, without HTTP."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Raw
+
+from weft.api.kinds import Kind
+from weft.api.wellknown import MANAGER
+from weft.apiserver import codec, verbs
+from weft.apiserver.access import WEFT, User
+from weft.apiserver.request import DeleteOptions, ListOptions, Target, WriteOptions
+from weft.apiserver.resources import Resources
+from weft.apiserver.watching import Watches
+from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
+
+
+class LocalClient:
+    """As runtime.client.Client, acting as `user` (system:weft). Field validation is strict: what
+    weft itself writes has no unknown fields."""
+
+    def __init__(self, resources: Resources, watches: Watches, user: User = WEFT) -> None:
+        self._resources = resources
+        self._watches = watches
+        self._user = user
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> bytes:
+        """As Client.get."""
+        return await self._resources.get(Target(kind, kind.version, namespace, name))
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ObjectList:
+        """As Client.list."""
+        target = Target(kind, kind.version, namespace)
+        options = ListOptions(label_selector, field_selector, limit, continue_token)
+        page = await self._resources.list(target, options)
+        items = tuple(codec.served_entry(kind, kind.version, e) for e in page.entries)
+        return ObjectList(items, str(page.revision), page.continue_token)
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        """As Client.watch; with bookmarks."""
+        options = ListOptions(
+            label_selector,
+            field_selector,
+            resource_version=resource_version,
+            watch=True,
+            bookmarks=True,
+        )
+        target = Target(kind, kind.version, namespace)
+        async for changes in self._watches.stream(target, options):
+            for change in changes:
+                yield WatchEvent(change.type, Raw(change.object))
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], namespace: str = "", *, dry_run: bool = False
+    ) -> bytes:
+        """As Client.create; `namespace` may also stand in the object."""
+        namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
+        target = Target(kind, kind.version, namespace if kind.namespaced else "")
+        done = await self._resources.create(
+            target, codec.copy(dict(obj)), _options(dry_run), self._user
+        )
+        return done.body
+
+    async def update(
+        self,
+        kind: Kind,
+        obj: Mapping[str, Any],
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> bytes:
+        """As Client.update."""
+        metadata = obj.get("metadata") or {}
+        target = Target(
+            kind,
+            kind.version,
+            metadata.get("namespace") or "",
+            metadata.get("name") or "",
+            subresource,
+        )
+        done = await self._resources.update(
+            target, codec.copy(dict(obj)), _options(dry_run), self._user
+        )
+        return done.body
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Any],
+        namespace: str = "",
+        *,
+        patch_type: PatchType = "merge",
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> bytes:
+        """As Client.patch."""
+        target = Target(kind, kind.version, namespace, name, subresource)
+        plain = list(body) if isinstance(body, Sequence) else dict(body)
+        done = await self._resources.patch(target, patch_type, plain, _options(dry_run), self._user)
+        return done.body
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period_seconds: int | None = None,
+        propagation: Propagation | None = None,
+        uid: str = "",
+    ) -> bytes:
+        """As Client.delete."""
+        target = Target(kind, kind.version, namespace, name)
+        options = DeleteOptions(
+            grace_period_seconds=grace_period_seconds, propagation=propagation or "", uid=uid
+        )
+        return (await self._resources.delete(target, options, self._user)).body
+
+    async def bind(self, name: str, namespace: str, node: str) -> None:
+        """As Client.bind."""
+        pods = verbs.known_kind("pods")
+        target = Target(pods, pods.version, namespace, name, "binding")
+        body = {"target": {"kind": "Node", "name": node}}
+        await self._resources.bind(target, body, _options(False), self._user)
+
+    async def close(self) -> None:
+        """Nothing to release: the server owns everything."""
+
+
+def _options(dry_run: bool) -> WriteOptions:
+    return WriteOptions(dry_run, "Strict", MANAGER)

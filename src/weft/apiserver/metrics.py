@@ -1,0 +1,36 @@
+"""Counters of the API server in Prometheus' text form."""
+
+from collections import Counter
+
+
+class Metrics:
+    """Counts what was answered."""
+
+    def __init__(self) -> None:
+        self.inflight = 0
+        self._requests: Counter[tuple[str, int]] = Counter()
+
+    def count(self, method: str, code: int) -> None:
+        """One answered request."""
+        self._requests[method, code] += 1
+
+    def render(self, revision: int, watches: int) -> str:
+        """The whole page."""
+        lines = [
+            "# HELP apiserver_request_total Requests answered, by method and HTTP code.",
+            "# TYPE apiserver_request_total counter",
+            *(
+                f'apiserver_request_total{{method="{method}",code="{code}"}} {count}'
+                for (method, code), count in sorted(self._requests.items())
+            ),
+            "# HELP apiserver_current_inflight_requests Requests being answered.",
+            "# TYPE apiserver_current_inflight_requests gauge",
+            f"apiserver_current_inflight_requests {self.inflight}",
+            "# HELP apiserver_longrunning_requests Watches that are open.",
+            "# TYPE apiserver_longrunning_requests gauge",
+            f'apiserver_longrunning_requests{{verb="WATCH"}} {watches}',
+            "# HELP weft_store_revision The revision of the last write.",
+            "# TYPE weft_store_revision gauge",
+            f"weft_store_revision {revision}",
+        ]
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,108 @@
+"""Which form a client wants: the Accept header, and bodies in JSON or YAML. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+import yaml
+from msgspec import Struct
+
+from weft.apiserver import failures
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+OFFERED = (JSON, YAML)
+Shape = Literal["object", "table", "partial", "discovery"]
+_SHAPES: Mapping[str, Shape] = {
+    "Table": "table",
+    "PartialObjectMetadata": "partial",
+    "PartialObjectMetadataList": "partial",
+    "APIGroupDiscoveryList": "discovery",
+}
+_VERSIONS = {
+    "table": ("v1", "v1beta1"),
+    "partial": ("v1", "v1beta1"),
+    "discovery": ("v2", "v2beta1"),
+}
+_GROUPS = {"table": "meta.k8s.io", "partial": "meta.k8s.io", "discovery": "apidiscovery.k8s.io"}
+
+
+class Wanted(Struct, frozen=True):
+    """A form that we can answer in."""
+
+    media_type: str = JSON
+    shape: Shape = "object"
+    version: str = ""
+    """Of the shape."""
+
+
+PLAIN = Wanted()
+
+
+def accept(header: str, shapes: tuple[Shape, ...] = ("object", "table", "partial")) -> Wanted:
+    """The first of a client's forms that is served here. Raises ApiError 406."""
+    if not header:
+        return PLAIN
+    ranges = [_media_range(part) for part in header.split(",")]
+    for _, media, parameters in sorted(ranges, key=lambda r: -r[0]):
+        if media not in (JSON, YAML, "*/*", "application/*"):
+            continue
+        wanted = Wanted(media_type=YAML if media == YAML else JSON)
+        if "as" not in parameters:
+            return wanted
+        shape = _SHAPES.get(parameters["as"], "object")
+        version = parameters.get("v", "")
+        if shape == "object" or shape not in shapes or version not in _VERSIONS[shape]:
+            continue
+        if parameters.get("g") == _GROUPS[shape]:
+            return Wanted(wanted.media_type, shape, version)
+    raise failures.not_acceptable(OFFERED)
+
+
+def _media_range(text: str) -> tuple[float, str, dict[str, str]]:
+    media, *rest = (part.strip() for part in text.split(";"))
+    pairs = (part.partition("=") for part in rest)
+    parameters = {key.strip(): value.strip() for key, _, value in pairs}
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        quality = 0.0
+    return quality, media.lower(), parameters
+
+
+def parse_body(body: bytes, content_type: str) -> Any:
+    """A request body as JSON values. Raises ApiError 400, 415."""
+    media = content_type.partition(";")[0].strip().lower()
+    if media == PROTOBUF:
+        error = failures.unsupported_media_type(OFFERED)
+        error.message += " (protobuf bodies are not read)"
+        raise error
+    if media == YAML or media.endswith("+yaml"):
+        return _parse_yaml(body)
+    if media not in ("", JSON) and not media.endswith("+json"):
+        raise failures.unsupported_media_type(OFFERED)
+    return parse_json(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises ApiError 400."""
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        raise failures.bad_request(f"the body is not valid JSON: {error}") from error
+
+
+def _parse_yaml(body: bytes) -> Any:
+    try:
+        # Through JSON, so that dates become text and keys strings, as Kubernetes reads YAML.
+        loaded = yaml.load(body, Loader=yaml.CSafeLoader)
+        return orjson.loads(orjson.dumps(loaded, option=orjson.OPT_NON_STR_KEYS))
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise failures.bad_request(f"the body is not valid YAML: {error}") from error
+
+
+def to_yaml(body: bytes) -> bytes:
+    """JSON text as YAML."""
+    text: str = yaml.dump(orjson.loads(body), Dumper=yaml.CSafeDumper, sort_keys=False)
+    return text.encode()

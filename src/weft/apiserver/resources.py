@@ -1,0 +1,470 @@
+"""The verbs on the store: reads a state, lets pure code decide, writes it or nothing.
+
+Every write is one transaction that expects what it was decided from; when that has changed
+meanwhile, the decision is made anew. So a request that fails writes nothing at all.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.errors import ApiError
+from weft.api.kinds import Kind
+from weft.apiserver import addresses, codec, failures, keys, patches, rules, subresources, verbs
+from weft.apiserver.access import Admission, User
+from weft.apiserver.addresses import Ranges
+from weft.apiserver.request import (
+    DeleteOptions,
+    ListOptions,
+    Target,
+    WriteOptions,
+    continue_token,
+    parse_continue,
+    parse_revision,
+)
+from weft.apiserver.selection import Selection, compile_selection
+from weft.runtime.client import PatchType
+from weft.store.interface import (
+    Compacted,
+    Conflict,
+    Delete,
+    Entry,
+    Expect,
+    Put,
+    Range,
+    Store,
+    Txn,
+)
+
+WRITE_ATTEMPTS_MAX = 20
+"""How often a write is decided anew before its client gets 409."""
+LIST_SLICE_ENTRIES = 500
+"""Entries read at once when a selector may drop many of them."""
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels and nothing that looks like something else (apimachinery's rand)."""
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Written(Struct, frozen=True):
+    """The answer to a write: a served object (or Status), its HTTP code, warnings."""
+
+    body: bytes
+    code: int = 200
+    warnings: tuple[str, ...] = ()
+
+
+class Page(Struct, frozen=True):
+    """Entries of a list, all read at one revision."""
+
+    entries: tuple[Entry, ...]
+    revision: int
+    continue_token: str = ""
+    remaining: int = 0
+
+
+class _Claims(Struct, frozen=True):
+    """Address keys that go with a Service's transaction."""
+
+    ops: tuple[Put | Delete, ...] = ()
+    expect: tuple[Expect, ...] = ()
+    wished: frozenset[str] = frozenset()
+    """Those that the user asked for by value."""
+
+
+class Resources:
+    """Every verb on every kind. `clock` gives seconds since the epoch, `random` a number below
+    its argument."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[int], int],
+        ranges: Ranges,
+        admission: Sequence[Admission] = (),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self._random = random
+        self.ranges = ranges
+        self.admission = list(admission)
+
+    # ------------------------------------------------------------ reading
+
+    async def entry(self, target: Target) -> Entry:
+        """The stored object. Raises ApiError 404."""
+        found = await self.store.get(keys.key(target.kind, target.name, target.namespace))
+        if found is None:
+            raise failures.missing(target.kind, target.name)
+        return found
+
+    async def get(self, target: Target) -> bytes:
+        """The object, or its scale."""
+        entry = await self.entry(target)
+        if target.subresource == "scale":
+            obj = codec.to_object(entry.value, entry.mod_revision)
+            return codec.dumps(subresources.scale_of(target.kind, obj))
+        return codec.served_entry(target.kind, target.version, entry)
+
+    async def list(self, target: Target, options: ListOptions) -> Page:
+        """One page, or all. Raises ApiError 400, 410 (expired), 504 (a future revision)."""
+        selection = compile_selection(target.kind, options.label_selector, options.field_selector)
+        prefix = keys.prefix(target.kind, target.namespace)
+        revision, after = self._list_start(options, prefix)
+        if selection.name and target.namespace and not revision:
+            return await self._list_one(target, selection)
+        try:
+            if selection.everything:
+                found = await self.store.range(
+                    prefix, limit=options.limit, after=after, revision=revision
+                )
+                return self._page(found.entries, found, options.limit)
+            return await self._filtered(prefix, selection, options.limit, after, revision)
+        except Compacted as error:
+            if options.continue_token:
+                raise failures.gone(failures.EXPIRED_CONTINUE) from error
+            raise failures.gone(too_old(revision, error.oldest)) from error
+
+    def _list_start(self, options: ListOptions, prefix: str) -> tuple[int, str]:
+        if options.continue_token:
+            if options.resource_version not in ("", "0"):
+                raise failures.bad_request(
+                    "specifying resource version is not allowed when using continue"
+                )
+            token = parse_continue(options.continue_token, prefix)
+            return token.revision, token.after
+        asked = parse_revision(options.resource_version)
+        if asked > self.store.revision:
+            raise failures.timeout_future(asked, self.store.revision)
+        return (asked if options.resource_version_match == "Exact" else 0), ""
+
+    async def _list_one(self, target: Target, selection: Selection) -> Page:
+        found = await self.store.get(keys.key(target.kind, selection.name, target.namespace))
+        matching = (found,) if found and selection.matches(found.key, found.value) else ()
+        return Page(matching, self.store.revision)
+
+    async def _filtered(
+        self, prefix: str, selection: Selection, limit: int, after: str, revision: int
+    ) -> Page:
+        entries: list[Entry] = []
+        while True:
+            size = LIST_SLICE_ENTRIES if limit else 0
+            found = await self.store.range(prefix, limit=size, after=after, revision=revision)
+            for entry in found.entries:
+                if limit and len(entries) == limit:
+                    token = continue_token(found.revision, entries[-1].key)
+                    return Page(tuple(entries), found.revision, token)
+                if selection.matches(entry.key, entry.value):
+                    entries.append(entry)
+            if not found.remaining:
+                return Page(tuple(entries), found.revision)
+            after, revision = found.entries[-1].key, found.revision
+
+    def _page(self, entries: tuple[Entry, ...], found: Range, limit: int) -> Page:
+        if not limit or not found.remaining:
+            return Page(entries, found.revision)
+        token = continue_token(found.revision, entries[-1].key)
+        return Page(entries, found.revision, token, found.remaining)
+
+    # ------------------------------------------------------------ writing
+
+    async def create(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
+        """Raises ApiError 400, 403, 404 (namespace), 409, 422."""
+        base = verbs.identify(target, body)
+        kind = target.kind
+        fields = rules.check_fields(kind, target.version, base, options.field_validation)
+        verbs.place(target, base)
+        generated = not base["metadata"].get("name")
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            guards = await self._namespace_guard(kind, target.namespace, base)
+            obj = codec.copy(base)
+            verbs.initialise(kind, obj, self._context())
+            obj = rules.default(kind, obj)
+            obj, said = await self._admit("CREATE", kind, obj, None, user)
+            obj = rules.prepare_create(kind, obj, obj["metadata"]["uid"])
+            name = obj["metadata"]["name"]
+            claims = await self._claims(kind, None, obj)
+            rules.refuse_invalid(kind, name, rules.validate(kind, obj))
+            key = keys.key(kind, name, target.namespace)
+            value = codec.to_stored(kind, obj)
+            warnings = (*fields, *said)
+            if options.dry_run:
+                if await self.store.get(key) is not None:
+                    raise failures.already_exists(kind, name)
+                return Written(codec.to_served(kind, target.version, value, 0), 201, warnings)
+            ops = (Put(key, value), *claims.ops, *self._companions(kind, name))
+            try:
+                expect = (Expect(key, 0), *guards, *claims.expect)
+                revision = await self.store.apply(Txn(ops, expect))
+            except Conflict as error:
+                if error.key == key and not generated:
+                    raise failures.already_exists(kind, name) from error
+                self._refuse_taken(kind, obj, claims, error)
+                continue
+            return Written(codec.to_served(kind, target.version, value, revision), 201, warnings)
+        raise failures.conflict(kind, base["metadata"].get("name", ""))
+
+    def _context(self) -> verbs.Context:
+        bits = uuid.UUID(int=self._random(1 << 128), version=4)
+        letters = (
+            SUFFIX_ALPHABET[self._random(len(SUFFIX_ALPHABET))]
+            for _ in range(verbs.SUFFIX_CHARACTERS)
+        )
+        return verbs.Context(self.clock(), str(bits), "".join(letters))
+
+    async def _namespace_guard(
+        self, kind: Kind, namespace: str, obj: Mapping[str, Any]
+    ) -> tuple[Expect, ...]:
+        """Nothing is created in a namespace that does not exist, or ends meanwhile."""
+        if not kind.namespaced:
+            return ()
+        namespaces = verbs.known_kind("namespaces")
+        key = keys.key(namespaces, namespace)
+        entry = await self.store.get(key)
+        if entry is None:
+            raise failures.missing(namespaces, namespace)
+        if b'"deletionTimestamp"' in entry.value:
+            found = codec.to_object(entry.value)
+            if found["metadata"].get("deletionTimestamp"):
+                name = obj["metadata"].get("name", "")
+                raise failures.terminating(kind, name, namespace)
+        return (Expect(key, entry.mod_revision),)
+
+    def _companions(self, kind: Kind, name: str) -> tuple[Put, ...]:
+        """Every namespace has a service account `default` from its first moment on."""
+        if kind.plural != "namespaces":
+            return ()
+        account = verbs.known_kind("serviceaccounts")
+        context = self._context()
+        obj: dict[str, Any] = {"metadata": {"name": "default", "namespace": name}}
+        verbs.initialise(account, obj, context)
+        return (Put(keys.key(account, "default", name), codec.to_stored(account, obj)),)
+
+    async def update(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
+        """PUT. Raises ApiError 400, 404, 409, 422."""
+        if target.subresource == "scale":
+            return await self._write_scale(target, lambda _: body, options, user)
+        new = verbs.identify(target, body)
+        conditional = bool(new["metadata"].get("resourceVersion"))
+
+        def change(old: dict[str, Any]) -> dict[str, Any]:
+            return codec.copy(new)
+
+        return await self._rewrite(target, change, options, user, once=conditional)
+
+    async def patch(
+        self, target: Target, patch: PatchType, body: Any, options: WriteOptions, user: User
+    ) -> Written:
+        """PATCH; decided anew when the object changed meanwhile. Raises as `update`, and 415."""
+        kind = target.kind
+        if patch == "apply":
+            raise patches.no_server_side_apply(kind)
+        merge_rules = rules.patch_rules(kind)
+        if target.subresource == "scale":
+            return await self._write_scale(
+                target, lambda s: patches.apply(patch, s, body, merge_rules), options, user
+            )
+        served = codec.api_version(kind, target.version)
+
+        def change(old: dict[str, Any]) -> dict[str, Any]:
+            shown = old | {"apiVersion": served}
+            return verbs.identify(target, patches.apply(patch, shown, body, merge_rules))
+
+        return await self._rewrite(target, change, options, user)
+
+    async def _write_scale(
+        self, target: Target, change: Change, options: WriteOptions, user: User
+    ) -> Written:
+        kind = target.kind
+
+        def rewrite(old: dict[str, Any]) -> dict[str, Any]:
+            scale = change(subresources.scale_of(kind, old))
+            return subresources.with_scale(kind, old, scale)
+
+        main = Target(kind, kind.version, target.namespace, target.name)
+        done = await self._rewrite(main, rewrite, options, user)
+        scale = subresources.scale_of(kind, codec.loads(done.body))
+        return Written(codec.dumps(scale), done.code, done.warnings)
+
+    async def bind(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
+        """POST pods/NAME/binding. Raises ApiError 400, 404, 409."""
+        kind = target.kind
+
+        def change(old: dict[str, Any]) -> dict[str, Any]:
+            return subresources.bound(kind, old, body, self.clock())
+
+        await self._rewrite(target, change, options, user)
+        return Written(codec.dumps(subresources.CREATED), 201)
+
+    async def _rewrite(
+        self,
+        target: Target,
+        change: Change,
+        options: WriteOptions,
+        user: User,
+        *,
+        once: bool = False,
+    ) -> Written:
+        """Read, change, write if still unchanged; again unless `once`."""
+        kind = target.kind
+        for _ in range(1 if once else WRITE_ATTEMPTS_MAX):
+            entry = await self.entry(target)
+            old = codec.to_object(entry.value, entry.mod_revision)
+            new = change(codec.to_object(entry.value, entry.mod_revision))
+            verbs.check_replacement(target, old, new)
+            warnings = rules.check_fields(kind, target.version, new, options.field_validation)
+            new, said = await self._decide_update(target, old, new, user)
+            claims = await self._claims(kind, old, new)
+            if not target.subresource:
+                errors = rules.validate_update(kind, old, new)
+                rules.refuse_invalid(kind, target.name, errors)
+            warnings = (*warnings, *said)
+            finished = verbs.is_finished(kind, new)
+            if new == old and not finished:
+                body = codec.served_entry(kind, target.version, entry)
+                return Written(body, 200, warnings)
+            value = codec.to_stored(kind, new)
+            revision = entry.mod_revision
+            if not options.dry_run:
+                written = self._removal(kind, entry.key, old) if finished else None
+                ops = written or (Put(entry.key, value), *claims.ops)
+                expect = (Expect(entry.key, entry.mod_revision), *claims.expect)
+                try:
+                    revision = await self.store.apply(Txn(ops, expect))
+                except Conflict as error:
+                    self._refuse_taken(kind, new, claims, error)
+                    continue
+            return Written(codec.to_served(kind, target.version, value, revision), 200, warnings)
+        raise failures.conflict(kind, target.name)
+
+    async def _decide_update(
+        self, target: Target, old: dict[str, Any], new: dict[str, Any], user: User
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Each subresource changes its own part only, and the main resource all others."""
+        kind = target.kind
+        said: tuple[str, ...] = ()
+        verbs.keep_identity(old, new)
+        if target.subresource == "status":
+            new = rules.prepare_status_update(kind, new, old)
+        elif target.subresource == "finalize":
+            new = verbs.finalized(old, new)
+        elif not target.subresource:
+            new = rules.default(kind, new)
+            new, said = await self._admit("UPDATE", kind, new, old, user)
+            new = rules.prepare_update(kind, new, old)
+        verbs.check_finalizers(kind, old, new)
+        return new, said
+
+    async def delete(self, target: Target, options: DeleteOptions, user: User) -> Written:
+        """Raises ApiError 403, 404, 409."""
+        kind = target.kind
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            entry = await self.entry(target)
+            old = codec.to_object(entry.value, entry.mod_revision)
+            await self._admit("DELETE", kind, None, old, user)
+            decided = verbs.delete(kind, old, options, self.clock())
+            value = codec.to_stored(kind, decided.obj)
+            revision = entry.mod_revision
+            if decided.action != "none" and not options.dry_run:
+                ops = self._removal(kind, entry.key, old)
+                if decided.action == "write":
+                    ops = (Put(entry.key, value),)
+                try:
+                    expect = (Expect(entry.key, entry.mod_revision),)
+                    revision = await self.store.apply(Txn(ops, expect))
+                except Conflict:
+                    continue
+            if decided.action == "remove" and kind.plural not in _RETURNED_WHEN_DELETED:
+                return Written(codec.dumps(subresources.success(kind, old)))
+            return Written(codec.to_served(kind, target.version, value, revision))
+        raise failures.conflict(kind, target.name)
+
+    async def delete_collection(
+        self, target: Target, selection: ListOptions, options: DeleteOptions, user: User
+    ) -> Written:
+        """Delete what a list gives, one by one; gives that list."""
+        page = await self.list(target, selection)
+        for entry in page.entries:
+            namespace, name = keys.names(target.kind, entry.key)
+            one = Target(target.kind, target.version, namespace, name)
+            try:
+                await self.delete(one, options, user)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+        items = [codec.served_entry(target.kind, target.version, e) for e in page.entries]
+        return Written(
+            codec.to_list(target.kind, target.version, items, codec.list_metadata(page.revision))
+        )
+
+    # ------------------------------------------------------------ helpers of writes
+
+    async def _admit(
+        self,
+        operation: str,
+        kind: Kind,
+        new: dict[str, Any] | None,
+        old: dict[str, Any] | None,
+        user: User,
+    ) -> tuple[Any, tuple[str, ...]]:
+        warnings: tuple[str, ...] = ()
+        for hook in self.admission:
+            verdict = await hook.review(operation, kind, new, old, user)
+            if verdict.errors:
+                name = ((new or old or {}).get("metadata") or {}).get("name", "")
+                raise failures.invalid(kind, name, verdict.errors)
+            new = new if verdict.obj is None else verdict.obj
+            warnings += verdict.warnings
+        return new, warnings
+
+    async def _claims(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> _Claims:
+        """Settle a Service's addresses and say which keys claim and release them."""
+        if kind.plural != "services":
+            return _Claims()
+        addresses.settle(new)
+        name = new["metadata"]["name"]
+        _refuse(kind, name, addresses.problems(new, self.ranges))
+        had = addresses.held(old) if old else frozenset()
+        wished = addresses.held(new) - had
+        if addresses.lacking(new):
+            used = frozenset(e.key for e in (await self.store.range(keys.RANGES)).entries)
+            if not addresses.assign(new, self.ranges, used, self._random):
+                raise failures.internal("failed to allocate an address: range is full")
+        wanted = addresses.held(new)
+        owner = f"{new['metadata']['namespace']}/{name}".encode()
+        taken = sorted(wanted - had)
+        claimed = [Put(key, owner) for key in taken]
+        released = [Delete(key) for key in sorted(had - wanted)]
+        return _Claims((*claimed, *released), tuple(Expect(key, 0) for key in taken), wished)
+
+    def _refuse_taken(
+        self, kind: Kind, obj: Mapping[str, Any], claims: _Claims, error: Conflict
+    ) -> None:
+        if error.key in claims.wished:
+            _refuse(kind, obj["metadata"]["name"], [addresses.taken(obj, error.key)])
+
+    def _removal(self, kind: Kind, key: str, old: Mapping[str, Any]) -> tuple[Put | Delete, ...]:
+        held = addresses.held(old) if kind.plural == "services" else frozenset()
+        return (Delete(key), *(Delete(k) for k in sorted(held)))
+
+
+def too_old(asked: int, oldest: int) -> str:
+    """Kubernetes' words for a revision that history does not reach."""
+    return f"too old resource version: {asked} ({oldest})"
+
+
+def _refuse(kind: Kind, name: str, problems: Sequence[addresses.Problem]) -> None:
+    if problems:
+        causes = [
+            {"reason": "FieldValueInvalid", "message": p.message, "field": p.field}
+            for p in problems
+        ]
+        raise failures.invalid(kind, name, causes)
+
+
+_RETURNED_WHEN_DELETED = ("pods", "services", "serviceaccounts")
+"""Kinds whose deletion answers with the object instead of a Status, as kube-apiserver's."""

@@ -1,0 +1,65 @@
+"""Label and field selectors over stored bytes: parses no more of an object than it must."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from weft.api.kinds import Kind
+from weft.api.selectors import parse_fields, parse_labels
+from weft.apiserver import codec, failures, keys
+
+_IN_KEY = (("metadata", "name"), ("metadata", "namespace"))
+
+LabelMatch = Callable[[Mapping[str, str]], bool]
+FieldMatch = Callable[[Mapping[str, Any]], bool]
+
+
+class Selection(Struct, frozen=True):
+    """Which objects a list or watch is about."""
+
+    kind: Kind
+    labels: LabelMatch | None = None
+    fields: FieldMatch | None = None
+    name: str = ""
+    """Set when the field selector pins metadata.name."""
+
+    namespace: str = ""
+    """Set when it pins metadata.namespace."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether no object is left out."""
+        bare = self.labels is None and self.fields is None
+        return bare and not self.name and not self.namespace
+
+    def matches(self, key: str, value: bytes) -> bool:
+        """`value` is a stored object, `key` where it is stored."""
+        if self.name or self.namespace:
+            namespace, name = keys.names(self.kind, key)
+            if self.name not in ("", name) or self.namespace not in ("", namespace):
+                return False
+        if self.labels is not None and not self.labels(codec.labels(value)):
+            return False
+        return self.fields is None or self.fields(orjson.loads(value))
+
+
+def compile_selection(kind: Kind, labels: str, fields: str) -> Selection:
+    """Raises ApiError 400 for a selector that cannot be read."""
+    if not labels and not fields:
+        return Selection(kind)
+    try:
+        by_label = parse_labels(labels)
+        by_field = parse_fields(fields)
+    except ValueError as error:
+        raise failures.bad_request(str(error)) from error
+    name = by_field.value_of("metadata", "name") or ""
+    names_only = all(need.path in _IN_KEY and need.equal for need in by_field.requirements)
+    return Selection(
+        kind,
+        by_label.matches if by_label.requirements else None,
+        by_field.matches if not names_only else None,
+        name,
+        by_field.value_of("metadata", "namespace") or "",
+    )

@@ -1,0 +1,120 @@
+"""Subresources that are objects of their own: scale, binding. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from weft.api.kinds import Kind
+from weft.apiserver import failures
+from weft.lib.timefmt import rfc3339
+
+SCALE_VERSION = "autoscaling/v1"
+
+
+def scale_of(kind: Kind, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The autoscaling/v1 Scale of a workload."""
+    metadata = obj["metadata"]
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status = obj.get("status") or {}
+    selector = (obj.get("spec") or {}).get("selector") or {}
+    return {
+        "kind": "Scale",
+        "apiVersion": SCALE_VERSION,
+        "metadata": {n: metadata[n] for n in names if n in metadata},
+        "spec": {"replicas": (obj.get("spec") or {}).get("replicas", 1)},
+        "status": {
+            "replicas": status.get("replicas", 0),
+            "selector": selector_text(selector),
+        },
+    }
+
+
+def selector_text(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector in the form of query parameters."""
+    parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
+    for rule in selector.get("matchExpressions") or []:
+        values = ",".join(rule.get("values") or [])
+        forms = {
+            "In": f"{rule['key']} in ({values})",
+            "NotIn": f"{rule['key']} notin ({values})",
+            "Exists": rule["key"],
+            "DoesNotExist": f"!{rule['key']}",
+        }
+        parts.append(forms[rule["operator"]])
+    return ",".join(parts)
+
+
+def with_scale(kind: Kind, obj: dict[str, Any], scale: Any) -> dict[str, Any]:
+    """The workload after its Scale was replaced. Raises ApiError 400, 422."""
+    if not isinstance(scale, Mapping) or (scale.get("kind") or "Scale") != "Scale":
+        raise failures.bad_request("expected a Scale of autoscaling/v1")
+    metadata = obj["metadata"]
+    asked = scale.get("metadata") or {}
+    spec = scale.get("spec") or {}
+    replicas = spec.get("replicas", 0)
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+        cause = {
+            "reason": "FieldValueInvalid",
+            "message": f"Invalid value: {replicas}: must be greater than or equal to 0",
+            "field": "spec.replicas",
+        }
+        raise failures.invalid(
+            Kind("autoscaling", "v1", "Scale", "scales"), metadata["name"], [cause]
+        )
+    kept = {k: asked[k] for k in ("uid", "resourceVersion") if asked.get(k)}
+    return obj | {
+        "metadata": metadata | kept,
+        "spec": dict(obj.get("spec") or {}) | {"replicas": replicas},
+    }
+
+
+def bound(kind: Kind, pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:
+    """The pod after its Binding. Raises ApiError 400, 409."""
+    if not isinstance(binding, Mapping):
+        raise failures.bad_request("expected a Binding of v1")
+    target = binding.get("target") or {}
+    node = target.get("name") or ""
+    name = pod["metadata"]["name"]
+    if not node or (target.get("kind") or "Node") != "Node":
+        raise failures.bad_request("target: the Binding must name a Node")
+    asked = binding.get("metadata") or {}
+    if (asked.get("uid") or pod["metadata"]["uid"]) != pod["metadata"]["uid"]:
+        raise failures.conflict(
+            _BINDING, name, f"Precondition failed: UID in precondition: {asked['uid']}, "
+            f"UID in object meta: {pod['metadata']['uid']}",
+        )  # fmt: skip
+    spec = dict(pod.get("spec") or {})
+    if pod["metadata"].get("deletionTimestamp"):
+        why = f"pod {name} is being deleted, cannot be assigned to a host"
+        raise failures.conflict(_BINDING, name, why)
+    if spec.get("nodeName"):
+        why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+        raise failures.conflict(_BINDING, name, why)
+    status = dict(pod.get("status") or {})
+    others = [c for c in status.get("conditions") or [] if c.get("type") != "PodScheduled"]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(now)}
+    metadata = dict(pod["metadata"])
+    for field in ("labels", "annotations"):
+        if extra := asked.get(field):
+            metadata[field] = dict(metadata.get(field) or {}) | extra
+    return pod | {
+        "metadata": metadata,
+        "spec": spec | {"nodeName": node},
+        "status": status | {"conditions": [*others, scheduled]},
+    }
+
+
+_BINDING = Kind("", "v1", "Binding", "pods/binding")
+
+
+def success(kind: Kind, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The Status of a deletion that is complete."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": failures.details(kind, obj["metadata"]["name"], uid=obj["metadata"]["uid"]),
+    }
+
+
+CREATED = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -1,0 +1,169 @@
+"""Watch streams: what the store reports, as changes that a client asked to see.
+
+An event is encoded once for all who watch it. A reader that lags behind the store's bounded
+buffer is told 410 and has to list again.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.apiserver import codec, failures, keys
+from weft.apiserver.request import ListOptions, Target, parse_revision
+from weft.apiserver.resources import too_old
+from weft.apiserver.selection import Selection, compile_selection
+from weft.store.interface import Compacted, Event, Store, Watch
+
+ENCODED_EVENTS_MAX = 2048
+"""Encoded events that are kept for watchers that have not sent them yet."""
+BOOKMARK_SECONDS = 60.0
+DRAIN_SECONDS = 0.01
+"""How long a bookmark waits for events that were under way when it fell due."""
+WATCH_SECONDS_DEFAULT = 3600.0
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+
+
+class Change(Struct, frozen=True):
+    """One event of a watch, as the object and as the line that is sent."""
+
+    type: ChangeType
+    object: bytes
+    line: bytes
+
+
+def classify(event: Event, selection: Selection) -> tuple[ChangeType, bytes] | None:
+    """What an event means for a selection, and the stored bytes to show; None: nothing.
+
+    An object that leaves the selection is shown as deleted in its last matching state, as
+    kube-apiserver's watch cache does.
+    """
+    if selection.everything:
+        if event.type == "delete":
+            return "DELETED", event.value
+        return ("ADDED" if event.previous is None else "MODIFIED"), event.value
+    key, previous = event.key, event.previous
+    if event.type == "delete":
+        return ("DELETED", event.value) if selection.matches(key, event.value) else None
+    before = previous is not None and selection.matches(key, previous)
+    if selection.matches(key, event.value):
+        return ("MODIFIED" if before else "ADDED"), event.value
+    return ("DELETED", previous) if before and previous is not None else None
+
+
+class Watches:
+    """Opens watches on a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._encoded: dict[tuple[int, str, str, str], Change] = {}
+        self.open = 0
+        """Watches that are open now."""
+
+    async def stream(
+        self, target: Target, options: ListOptions
+    ) -> AsyncGenerator[Sequence[Change], None]:
+        """Batches of changes until the timeout. Raises ApiError 400, and 410 at any time."""
+        selection = compile_selection(target.kind, options.label_selector, options.field_selector)
+        prefix = keys.prefix(target.kind, target.namespace)
+        start = parse_revision(options.resource_version)
+        if start > self._store.revision:
+            raise failures.gone(f"{too_old(start, self._store.revision)}: from another history")
+        self.open += 1
+        try:
+            if start == 0 or options.send_initial_events:
+                first, start = await self._present(target, prefix, selection)
+                if options.send_initial_events:
+                    mark = codec.bookmark(target.kind, target.version, start, initial_end=True)
+                    first.append(_bookmark(mark))
+                if first:
+                    yield first
+            watch = self._open(prefix, start)
+            try:
+                async for changes in self._follow(watch, target, selection, options):
+                    yield changes
+            finally:
+                watch.close()
+        finally:
+            self.open -= 1
+
+    def _open(self, prefix: str, start: int) -> Watch:
+        try:
+            return self._store.watch(prefix, start + 1)
+        except Compacted as error:
+            raise failures.gone(too_old(start, error.oldest)) from error
+
+    async def _present(
+        self, target: Target, prefix: str, selection: Selection
+    ) -> tuple[list[Change], int]:
+        found = await self._store.range(prefix)
+        changes = []
+        for entry in found.entries:
+            if selection.matches(entry.key, entry.value):
+                served = codec.served_entry(target.kind, target.version, entry)
+                changes.append(Change("ADDED", served, codec.event("ADDED", served)))
+        return changes, found.revision
+
+    async def _follow(
+        self, watch: Watch, target: Target, selection: Selection, options: ListOptions
+    ) -> AsyncGenerator[Sequence[Change], None]:
+        """Relies on two things of every engine: reading from a watch may be cancelled without
+        loss, and `revision` never runs ahead of what open watches were offered."""
+        now = asyncio.get_running_loop().time
+        seconds = options.timeout_seconds
+        end = now() + (WATCH_SECONDS_DEFAULT if seconds is None else seconds)
+        mark_at = now() + BOOKMARK_SECONDS
+        events = watch.__aiter__()
+        while True:
+            batch = await _next(events, min(end, mark_at) if options.bookmarks else end)
+            if batch is None:
+                return
+            mark = 0
+            if not batch:
+                mark = self._store.revision if options.bookmarks else 0
+                batch = await _next(events, now() + DRAIN_SECONDS) or ()
+                mark_at = now() + BOOKMARK_SECONDS
+            changes = self._changes(batch, target, selection)
+            if mark:
+                changes.append(_bookmark(codec.bookmark(target.kind, target.version, mark)))
+            if changes:
+                yield changes
+            if now() >= end:
+                return
+
+    def _changes(
+        self, batch: Sequence[Event], target: Target, selection: Selection
+    ) -> list[Change]:
+        found = ((event, classify(event, selection)) for event in batch)
+        return [self._encode(event, target, *shown) for event, shown in found if shown]
+
+    def _encode(self, event: Event, target: Target, type_: ChangeType, value: bytes) -> Change:
+        known = (event.revision, event.key, target.version, type_)
+        change = self._encoded.get(known)
+        if change is None:
+            served = codec.to_served(target.kind, target.version, value, event.revision)
+            change = Change(type_, served, codec.event(type_, served))
+            if len(self._encoded) >= ENCODED_EVENTS_MAX:
+                del self._encoded[next(iter(self._encoded))]
+            self._encoded[known] = change
+        return change
+
+
+async def _next(events: object, until: float) -> Sequence[Event] | None:
+    """The next batch; () when the time is up, None when the watch has ended."""
+    try:
+        async with asyncio.timeout_at(until):
+            found: Sequence[Event] = await events.__anext__()  # type: ignore[attr-defined]
+            return found
+    except TimeoutError:
+        return ()
+    except StopAsyncIteration:
+        return None
+    except Compacted as error:
+        raise failures.gone(f"watch lagged behind: {too_old(0, error.oldest)}") from error
+
+
+def _bookmark(obj: bytes) -> Change:
+    return Change("BOOKMARK", obj, codec.event("BOOKMARK", obj))
