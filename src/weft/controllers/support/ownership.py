@@ -9,9 +9,9 @@ from msgspec import Struct
 from weft.api import registry
 from weft.api.k8s.meta_v1 import LabelSelector, OwnerReference
 from weft.api.kinds import Kind
+from weft.api.selectors import Selector, from_selector
 from weft.api.snapshot import Snapshot, controller_of, meta
 from weft.controllers.support.patches import object_patch
-from weft.controllers.support.selection import matches
 from weft.runtime.controller import ToKeys
 from weft.runtime.plan import Key, Patch
 
@@ -39,6 +39,7 @@ def claim(
     Orphans that match are adopted; owned objects that no longer match are released. An owner or
     an object that is being deleted takes part in neither. An empty selector matches nothing.
     """
+    chosen = _nonempty(selector)
     dying = bool(meta(owner).deletion_timestamp)
     kept: list[T] = []
     patches: list[Patch] = []
@@ -46,7 +47,7 @@ def claim(
         current = controller_of(obj)
         if current is not None and current.uid != meta(owner).uid:
             continue
-        fits = _selects(selector, obj)
+        fits = chosen is not None and chosen.matches(meta(obj).labels)
         if current is None:
             if fits and not dying and not meta(obj).deletion_timestamp:
                 kept.append(obj)
@@ -78,7 +79,7 @@ def owner_keys(cls: type[Struct]) -> ToKeys:
         return [
             Key(namespace, meta(candidate).name)
             for candidate in snapshot.list(cls, namespace)
-            if _selects(candidate.spec.selector, obj)  # type: ignore[attr-defined]
+            if _selects(candidate, obj)
         ]
 
     return to_keys
@@ -88,10 +89,14 @@ def _id(kind: Kind) -> tuple[str, str]:
     return kind.kind, kind.group
 
 
-def _selects(selector: LabelSelector | None, obj: Struct) -> bool:
-    if selector is None or not (selector.match_labels or selector.match_expressions):
-        return False
-    return matches(selector, meta(obj).labels)
+def _nonempty(selector: LabelSelector | None) -> Selector | None:
+    found = from_selector(selector)
+    return found if found is not None and found.requirements else None
+
+
+def _selects(owner: Struct, obj: Struct) -> bool:
+    selector = _nonempty(owner.spec.selector)  # type: ignore[attr-defined]
+    return selector is not None and selector.matches(meta(obj).labels)
 
 
 def _with_owners(obj: Struct, owners: tuple[OwnerReference, ...]) -> tuple[Patch, ...]:

@@ -1,0 +1,23 @@
+"""All controllers, for the composition root."""
+
+from weft.controllers import (
+    deployments,
+    endpointslices,
+    gc,
+    namespaces,
+    replicasets,
+    serviceaccounts,
+)
+from weft.runtime.controller import Controller
+
+
+def controllers() -> tuple[Controller, ...]:
+    """Every controller that runs. The scheduler is weft.scheduler.controller.CONTROLLER."""
+    return (
+        namespaces.CONTROLLER,
+        serviceaccounts.CONTROLLER,
+        deployments.CONTROLLER,
+        replicasets.CONTROLLER,
+        endpointslices.CONTROLLER,
+        gc.CONTROLLER,
+    )

@@ -1,0 +1,41 @@
+"""The scheduler as a controller: all pods are planned under one key, one cycle at a time."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.snapshot import Snapshot
+from weft.runtime.controller import Controller, Watch
+from weft.runtime.plan import Key, Plan
+from weft.scheduler import queue
+from weft.scheduler.cycle import schedule
+
+CYCLE = Key("", "cycle")
+
+
+def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
+    return schedule(snapshot, now)
+
+
+def wakes(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    """Pods that wait, and pods that free what they held on their node."""
+    if not isinstance(pod, Pod):
+        return ()
+    freed = pod.status.phase in queue.FINISHED_PHASES
+    gone = snapshot.get(Pod, pod.metadata.name, pod.metadata.namespace) is None
+    return (CYCLE,) if queue.is_waiting(pod) or freed or gone else ()
+
+
+def node_wakes(node: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    return (CYCLE,)
+
+
+CONTROLLER = Controller(
+    name="scheduler",
+    primary=Pod,
+    plan=plan,
+    primary_keys=wakes,
+    watches=(Watch(Node, node_wakes),),
+)

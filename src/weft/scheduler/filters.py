@@ -1,0 +1,161 @@
+"""Whether a pod may run on a node, and if not, why. Reasons are Kubernetes' words.
+
+Static filters look at what pods and nodes declare; `fits` looks at what is still free.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from weft.api.k8s.core_v1 import Node, Taint
+from weft.api.k8s.pod_v1 import (
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    PodSpec,
+    Toleration,
+)
+from weft.scheduler.resources import PODS, Amounts
+
+Port = tuple[str, str, int]
+
+TAINT_NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
+TAINT_UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+REASON_UNSCHEDULABLE = "node(s) were unschedulable"
+REASON_NOT_READY = "node(s) were not ready"
+REASON_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+REASON_PORTS = "node(s) didn't have free ports for the requested pod ports"
+REASON_PODS = "Too many pods"
+_BLOCKING = ("NoSchedule", "NoExecute")
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104
+
+
+class Free(Struct):
+    """What a node offers and what its pods take of it. Changes while a cycle places pods."""
+
+    offered: Amounts
+    used: dict[str, int]
+    ports: set[Port]
+    scored_cpu: int = 0
+    """Millicores taken, pods without a request counted at the least that scores assume."""
+    scored_memory: int = 0
+    """Bytes taken, counted likewise."""
+    scored_offered: tuple[int, int] = (0, 0)
+    """Millicores and bytes offered."""
+
+
+def refusal(spec: PodSpec, node: Node) -> str:
+    """Why the pod may never run on the node as both are declared; "" when it may."""
+    for reason_of in _STATIC:
+        if reason := reason_of(spec, node):
+            return reason
+    return ""
+
+
+def shortages(needs: Amounts, ports: frozenset[Port], free: Free) -> Sequence[str]:
+    """What the node lacks for the pod right now; empty when it fits."""
+    found = []
+    used, offered = free.used, free.offered
+    if ports and _clash(ports, free.ports):
+        found.append(REASON_PORTS)
+    if used[PODS] + 1 > offered[PODS]:
+        found.append(REASON_PODS)
+    for name, need in needs.items():
+        if need > 0 and need > offered.get(name, 0) - used.get(name, 0):
+            found.append(f"Insufficient {name}")
+    return found
+
+
+def _clash(wanted: Iterable[Port], taken: Iterable[Port]) -> bool:
+    return any(
+        port == other_port
+        and protocol == other_protocol
+        and (address == other or _ANY_ADDRESS in (address, other))
+        for address, protocol, port in wanted
+        for other, other_protocol, other_port in taken
+    )
+
+
+def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
+    """Whether any toleration covers the taint (empty key with Exists covers all)."""
+    return any(
+        (not t.effect or t.effect == taint.effect)
+        and (not t.key or t.key == taint.key)
+        and (t.operator == "Exists" or (bool(t.key) and t.value == taint.value))
+        for t in tolerations
+    )
+
+
+def matches_term(term: NodeSelectorTerm, node: Node) -> bool:
+    """Whether a node satisfies every requirement; an empty term matches nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": node.metadata.name}
+    return all(_meets(r, node.metadata.labels) for r in term.match_expressions) and all(
+        _meets(r, fields) for r in term.match_fields
+    )
+
+
+def _meets(need: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(need.key)
+    match need.operator:
+        case "In":
+            return value in need.values
+        case "NotIn":
+            return value not in need.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(need, value)
+    return False
+
+
+def _compares(need: NodeSelectorRequirement, value: str | None) -> bool:
+    try:
+        left, right = int(value or ""), int(need.values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if need.operator == "Gt" else left < right
+
+
+def _unschedulable(spec: PodSpec, node: Node) -> str:
+    blocked = node.spec.unschedulable and not tolerates(spec.tolerations, TAINT_UNSCHEDULABLE)
+    return REASON_UNSCHEDULABLE if blocked else ""
+
+
+def _tainted(spec: PodSpec, node: Node) -> str:
+    for taint in node.spec.taints:
+        if taint.effect in _BLOCKING and not tolerates(spec.tolerations, taint):
+            return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    return ""
+
+
+def _affine(spec: PodSpec, node: Node) -> str:
+    labels = node.metadata.labels
+    if any(labels.get(k) != v for k, v in spec.node_selector.items()):
+        return REASON_AFFINITY
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    needed = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    if needed is None or any(matches_term(t, node) for t in needed.node_selector_terms):
+        return ""
+    return REASON_AFFINITY
+
+
+def _ready(spec: PodSpec, node: Node) -> str:
+    if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions):
+        return ""
+    return "" if tolerates(spec.tolerations, TAINT_NOT_READY) else REASON_NOT_READY
+
+
+_STATIC: tuple[Callable[[PodSpec, Node], str], ...] = (
+    _unschedulable,
+    _tainted,
+    _affine,
+    _ready,
+)
+
+
+def placement(spec: PodSpec) -> tuple[object, ...]:
+    """All of a pod that static filters and preferences read."""
+    return spec.node_selector, spec.affinity, spec.tolerations

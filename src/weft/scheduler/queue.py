@@ -1,0 +1,28 @@
+"""Which pods wait for a node, and in which order they are placed."""
+
+from collections.abc import Iterable
+
+from weft.api.k8s.pod_v1 import Pod
+
+SCHEDULER_NAME = "default-scheduler"
+FINISHED_PHASES = ("Succeeded", "Failed")
+
+
+def is_waiting(pod: Pod) -> bool:
+    """Whether this scheduler has to find a node for the pod."""
+    return (
+        not pod.spec.node_name
+        and pod.spec.scheduler_name in ("", SCHEDULER_NAME)
+        and not pod.metadata.deletion_timestamp
+        and pod.status.phase not in FINISHED_PHASES
+    )
+
+
+def in_order(pods: Iterable[Pod]) -> list[Pod]:
+    """Highest priority first, then oldest (Kubernetes' PrioritySort)."""
+    return sorted(pods, key=_rank)
+
+
+def _rank(pod: Pod) -> tuple[int, str, str, str]:
+    found = pod.metadata
+    return -(pod.spec.priority or 0), found.creation_timestamp, found.namespace, found.name
