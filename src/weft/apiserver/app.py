@@ -18,7 +18,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.resources import Resources
-from weft.apiserver.server import Server
+from weft.apiserver.server import Page, Server
 from weft.apiserver.watching import Watches
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
@@ -88,6 +88,10 @@ class ApiServer:
     def log_source(self, source: LogSource | None) -> None:
         self._handlers.log_source = source
 
+    def add_page(self, path: str, page: Page) -> None:
+        """Serve a document of another part of the program under `path`."""
+        self._server.pages[path] = page
+
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""
         self._resources.admission.append(hook)
@@ -123,6 +127,7 @@ class ApiServer:
         """Stop listening, end watches; the store stays open. Idempotent."""
         self._server.ready = False
         await self._tasks.close()
+        self._watches.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

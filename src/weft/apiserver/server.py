@@ -22,7 +22,8 @@ PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 KUBERNETES_VERSION = "1.33.0"
 """The release whose API is served."""
 
-Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Page = Callable[[], Awaitable[tuple[str, bytes]]]
+"""Makes a document: its media type and body."""
 
 
 def version_document(weft_version: str) -> dict[str, str]:
@@ -60,6 +61,8 @@ class Server:
         self._version = orjson.dumps(version_document(weft_version))
         self._openapi = OpenApi()
         self.ready = False
+        self.pages: dict[str, Page] = {}
+        """Documents of other parts of the program, by path; for masters like every such path."""
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
@@ -92,6 +95,9 @@ class Server:
         if target is None:
             if path not in PUBLIC_PATHS and not path.startswith(("/livez/", "/readyz/")):
                 self._authorize(user, Attributes(http.method.lower(), path=path), None)
+            if http.method == "GET" and path in self.pages:
+                media, body = await self.pages[path]()
+                return json_response(body, media)
             return self._document(http, path)
         verb = request.verb_of(http.method, target, http.query)
         kind = target.kind

@@ -1,0 +1,107 @@
+"""The instance on disk: directories, lock, credentials, the file that says it runs."""
+
+import fcntl
+import json
+import os
+import secrets
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from weft.apiserver.access import MASTERS, Tokens, parse_tokens
+from weft.lib.instance import Running, Settings
+from weft.pki.ca import Ca, load_or_create_ca
+from weft.runtime.kubeconfig import Kubeconfig, write_kubeconfig
+
+ADMIN_USER = "weft-admin"
+TOKEN_BYTES = 32
+SERVER_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+
+
+class InstanceTaken(Exception):
+    """Another process holds the data directory."""
+
+
+def prepare_directories(settings: Settings) -> None:
+    """Make what is missing; private to this user."""
+    for path in (Path(settings.data_dir), Path(settings.run_dir), settings.log_file.parent):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def lock_instance(settings: Settings) -> int:
+    """Hold the data directory for this process' life. Raises InstanceTaken."""
+    path = Path(settings.data_dir) / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise InstanceTaken(f"another weft runs on {settings.data_dir}") from error
+    return descriptor
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file at once, readable by its owner only."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+def admin_token(settings: Settings) -> tuple[str, Tokens]:
+    """The administrator's token, made at the first start, and all tokens of the instance."""
+    path = Path(settings.data_dir) / "tokens.csv"
+    if not path.exists():
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        write_private(path, f'{token},{ADMIN_USER},{ADMIN_USER},"{MASTERS}"\n'.encode())
+    text = path.read_text()
+    tokens = parse_tokens(text)
+    token = next(t for t, user in tokens.items() if user.name == ADMIN_USER)
+    return token, tokens
+
+
+def server_tls(settings: Settings, addresses: tuple[str, ...]) -> tuple[ssl.SSLContext, Ca]:
+    """TLS of the API server, with a certificate for these addresses from the instance's CA."""
+    ca = load_or_create_ca(Path(settings.data_dir) / "pki")
+    pair = ca.issue_server_certificate(SERVER_NAMES, addresses)
+    certificate = Path(settings.data_dir) / "pki" / "apiserver.crt"
+    key = Path(settings.data_dir) / "pki" / "apiserver.key"
+    write_private(certificate, pair.certificate_pem)
+    write_private(key, pair.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(cadata=ca.certificate_pem.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context, ca
+
+
+def publish_kubeconfig(settings: Settings, port: int, ca: Ca, token: str) -> None:
+    """Write the administrator's kubeconfig (0600)."""
+    write_kubeconfig(
+        settings.kubeconfig,
+        Kubeconfig(
+            server=f"https://127.0.0.1:{port}",
+            ca_pem=ca.certificate_pem,
+            token=token,
+            name="weft",
+        ),
+    )
+
+
+def publish_running(settings: Settings, running: Running) -> None:
+    """Tell other commands that this process serves the instance."""
+    write_private(settings.state_file, json.dumps(msgspec.to_builtins(running)).encode())
+
+
+def unpublish_running(settings: Settings) -> None:
+    settings.state_file.unlink(missing_ok=True)

@@ -1,0 +1,83 @@
+"""From changed objects to changed proxies: build, scope, translate, serve."""
+
+import asyncio
+import logging
+
+from msgspec import Struct
+
+from weft.api.diagnostics import Diagnostic
+from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
+from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.k8s.pod_v1 import Pod
+from weft.mesh.build import BuildSettings, build
+from weft.mesh.memo import Memo
+from weft.mesh.model import MeshModel
+from weft.mesh.node_settings import node_settings
+from weft.mesh.scope import scope
+from weft.runtime.informer import Informers
+from weft.xds.server import AdsServer
+from weft.xds.translate import Translator
+
+log = logging.getLogger("weft.mesh")
+
+MESH_CLASSES: tuple[type[Struct], ...] = (
+    Pod,
+    Service,
+    EndpointSlice,
+    Node,
+    Namespace,
+    Secret,
+    istio.VirtualService,
+    istio.DestinationRule,
+    istio.Gateway,
+    istio.ServiceEntry,
+)
+PAUSE_SECONDS = 0.005
+"""After a build, changes gather this long before the next one; the first is built at once."""
+
+
+class MeshLoop:
+    """Keeps every node's proxy configuration true to the objects."""
+
+    def __init__(self, informers: Informers, ads: AdsServer, settings: BuildSettings) -> None:
+        self._informers = informers
+        self._ads = ads
+        self._settings = settings
+        self._memo = Memo()
+        self._translators: dict[str, Translator] = {}
+        self._dirty = asyncio.Event()
+        self.model = MeshModel()
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+        for cls in MESH_CLASSES:
+            informers.add(cls)
+        informers.subscribe(lambda change: self._dirty.set())
+
+    async def run(self) -> None:
+        """Until cancelled. A failed build leaves the last configuration in force."""
+        await self._informers.synced(MESH_CLASSES)
+        self._dirty.set()
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                self.rebuild()
+            except Exception:
+                log.exception("mesh build failed; the last configuration stays in force")
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def rebuild(self) -> None:
+        """Build the model of the objects as they are and hand it to the server."""
+        cache = self._informers.cache
+        built = build(cache, self._settings, self._memo)
+        self.model = built.model
+        if built.diagnostics != self.diagnostics:
+            self.diagnostics = built.diagnostics
+            for found in built.diagnostics:
+                log.info("diagnostic code=%s object=%s/%s %s", found.code, found.namespace,
+                         found.name, found.message)  # fmt: skip
+        for node in cache.list(Node):
+            name = node.metadata.name
+            translator = self._translators.setdefault(name, Translator())
+            wanted = scope(built.model, node_settings(node))
+            self._ads.update(name, translator.translate(wanted))
