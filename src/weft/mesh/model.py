@@ -418,6 +418,8 @@ class NodeSettings(Struct, frozen=True):
     gateway_address: str = "127.0.0.1"
     gateway_ports: tuple[tuple[int, int], ...] = ()
     """(Gateway port, host port bound for it)."""
+    access_log: str = ""
+    """File that the proxy writes a JSON line per request to; empty is none."""
 
 
 class NodeModel(Struct, frozen=True):

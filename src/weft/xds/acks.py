@@ -1,0 +1,75 @@
+"""What follows from a proxy's acknowledgements: the drain contract's questions, answered."""
+
+from weft.xds.delta import StreamState
+from weft.xds.listeners import inbound_name, outbound_name
+from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, World
+
+
+def acked_versions(state: StreamState, type_url: str) -> dict[str, str]:
+    """name -> version acknowledged last."""
+    current = state.types.get(type_url)
+    return {} if current is None else {name: r.version for name, r in current.acked.items()}
+
+
+def listening(state: StreamState) -> bool:
+    """Whether the proxy has come so far as to ask for clusters and listeners."""
+    return CLUSTER in state.types and LISTENER in state.types
+
+
+def in_force(state: StreamState, type_url: str, name: str) -> bool:
+    """Whether the proxy serves the wanted version of a resource, or refused it and serves the one
+    before: a bad change must not stop what does not depend on it."""
+    wanted = state.world.get(type_url, {}).get(name)
+    current = state.types.get(type_url)
+    if wanted is None or current is None or name not in current.acked:
+        return False
+    return wanted.version in (current.acked[name].version, current.bad.get(name))
+
+
+def listeners_ready(state: StreamState, pod_uid: str) -> bool:
+    """Whether the proxy acknowledged all listeners of a pod and the routes they need. False for
+    a pod without listeners: it is not known yet."""
+    wanted = state.world.get(LISTENER, {})
+    listeners = [wanted[name] for name in _names(pod_uid) if name in wanted]
+    return bool(listeners) and all(
+        in_force(state, LISTENER, listener.name)
+        and all(in_force(state, ROUTES, table) for table in listener.uses)
+        for listener in listeners
+    )
+
+
+def listeners_removed(state: StreamState, pod_uid: str) -> bool:
+    """Whether the proxy has no listener of a pod, and shall have none."""
+    wanted = state.world.get(LISTENER, {})
+    current = state.types.get(LISTENER)
+    if current is None or any(name in wanted for name in _names(pod_uid)):
+        return False
+    on_the_way = current.in_flight
+    leaving = () if on_the_way is None else on_the_way.removed
+    return not any(
+        name in current.sent or name in current.acked or name in leaving for name in _names(pod_uid)
+    )
+
+
+def world_serves(world: World, pod_uid: str) -> bool:
+    """Whether the wanted endpoints let a pod have new requests."""
+    return any(pod_uid in resource.serving for resource in world.get(ENDPOINTS, {}).values())
+
+
+def endpoint_draining(state: StreamState, pod_uid: str) -> bool:
+    """Whether a proxy sends a pod no new requests: no endpoints that it uses let it serve.
+
+    Endpoints that a reconnected proxy brought along are unknown until it acknowledged ours.
+    """
+    current = state.types.get(ENDPOINTS)
+    if current is None:
+        return True
+    on_the_way = () if current.in_flight is None else current.in_flight.resources
+    if any(pod_uid in resource.serving for resource in (*current.acked.values(), *on_the_way)):
+        return False
+    wanted = state.world.get(ENDPOINTS, {})
+    return all(name in current.acked for name in current.sent if name in wanted)
+
+
+def _names(pod_uid: str) -> tuple[str, str]:
+    return outbound_name(pod_uid), inbound_name(pod_uid)

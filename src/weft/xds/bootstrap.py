@@ -1,0 +1,177 @@
+"""What an Envoy is started with: where its control plane is, its limits, its statistics.
+
+Everything else reaches it over xDS. Pure: the caller writes the file and starts the process.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+TYPE = "type.googleapis.com/"
+XDS_CLUSTER = "xds"
+RECONNECT_BASE_SECONDS = "0.05s"
+RECONNECT_MAX_SECONDS = "1s"
+KEEPALIVE_INTERVAL_SECONDS = "5s"
+KEEPALIVE_TIMEOUT_SECONDS = "2s"
+DOWNSTREAM_CONNECTIONS_MAX = 50_000
+"""Callers' connections that a node proxy holds at most; further ones are closed at once."""
+DRAIN_SECONDS = 10
+"""How long a removed listener's connections, and its memory, are kept."""
+PARENT_SHUTDOWN_SECONDS = 15
+REGEX_PROGRAM_SIZE_MAX = 32_768
+"""RE2 program size above which Envoy refuses a route's expression; its own limit is 100."""
+
+STATS_KEPT = (
+    r"istio_.*",
+    r"cluster\..*\.(upstream_cx_(active|connect_fail|total)|upstream_rq_(active|pending_overflow"
+    r"|retry|retry_overflow|retry_success|timeout)|membership_(healthy|total)"
+    r"|outlier_detection\.ejections_(active|enforced_total))",
+    r"http\.(outbound|inbound|gateway)\.downstream_(cx|rq)_(active|total)",
+    r"tcp\.(outbound|inbound|gateway)\.downstream_cx_total",
+    r"server\.(live|uptime|memory_allocated|memory_heap_size|memory_physical_size|total_connections"
+    r"|envoy_bug_failures|dynamic_unknown_fields)",
+    r"control_plane\.connected_state",
+    r"cluster_manager\.(active_clusters|warming_clusters|cds\.update_(success|rejected))",
+    r"listener_manager\.(total_listeners_(active|draining|warming)|lds\.update_(success|rejected))",
+    r"overload\..*(pressure|active)",
+)
+"""Statistics that exist at all: each one kept costs memory per cluster."""
+DURATION_BUCKETS_MILLISECONDS = [
+    1,
+    2.5,
+    5,
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1000,
+    2500,
+    5000,
+    10000,
+    30000,
+]
+
+
+class BootstrapSettings(Struct, frozen=True):
+    """Facts about a node that its Envoy must know before it has a control plane."""
+
+    node: str
+    xds_socket: str
+    """Path of the control plane's Unix socket."""
+    admin_socket: str
+    """Path at which Envoy opens its administration interface."""
+    region: str = ""
+    zone: str = ""
+    downstream_connections_max: int = DOWNSTREAM_CONNECTIONS_MAX
+    cluster: str = "weft"
+
+
+def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
+    """The bootstrap as JSON values."""
+    return {
+        "node": {
+            "id": settings.node,
+            "cluster": settings.cluster,
+            "locality": {"region": settings.region, "zone": settings.zone},
+        },
+        "admin": {"address": {"pipe": {"path": settings.admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {
+            "ads_config": _ads(),
+            "cds_config": _wildcard(),
+            "lds_config": _wildcard(),
+        },
+        "static_resources": {"clusters": [_control_plane(settings.xds_socket)]},
+        "stats_config": _stats(),
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "layered_runtime": {"layers": [{"name": "weft", "static_layer": _runtime()}]},
+        "overload_manager": _overload(settings.downstream_connections_max),
+    }
+
+
+def arguments(config_path: str, base_id: int = 0, log_level: str = "warning") -> tuple[str, ...]:
+    """Envoy's command line after the program name.
+
+    `base_id` 0 turns hot restart off, which needs a number that no other Envoy of the machine has.
+    """
+    hot_restart = ("--base-id", str(base_id)) if base_id else ("--disable-hot-restart",)
+    return (
+        *("-c", config_path),
+        *("--concurrency", "1"),
+        *("--log-level", log_level),
+        *("--drain-time-s", str(DRAIN_SECONDS)),
+        *("--parent-shutdown-time-s", str(PARENT_SHUTDOWN_SECONDS)),
+        *hot_restart,
+    )
+
+
+def _ads() -> dict[str, Any]:
+    back_off = {"base_interval": RECONNECT_BASE_SECONDS, "max_interval": RECONNECT_MAX_SECONDS}
+    grpc = {"cluster_name": XDS_CLUSTER, "retry_policy": {"retry_back_off": back_off}}
+    return {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [{"envoy_grpc": grpc}],
+    }
+
+
+def _wildcard() -> dict[str, Any]:
+    """An Envoy that starts while its control plane is away waits for it instead of serving
+    nothing: `/ready` tells the two apart."""
+    return {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+
+
+def _control_plane(socket: str) -> dict[str, Any]:
+    keepalive = {"interval": KEEPALIVE_INTERVAL_SECONDS, "timeout": KEEPALIVE_TIMEOUT_SECONDS}
+    options = {
+        "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
+    }
+    endpoint = {"endpoint": {"address": {"pipe": {"path": socket}}}}
+    return {
+        "name": XDS_CLUSTER,
+        "alt_stat_name": f"{XDS_CLUSTER};",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        },
+        "load_assignment": {
+            "cluster_name": XDS_CLUSTER,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }
+
+
+def _stats() -> dict[str, Any]:
+    patterns = [{"safe_regex": {"regex": pattern}} for pattern in STATS_KEPT]
+    return {
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+        "use_all_default_tags": False,
+        "histogram_bucket_settings": [
+            {"match": {"prefix": "istio_"}, "buckets": DURATION_BUCKETS_MILLISECONDS}
+        ],
+        "stats_tags": [
+            {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?);\.)"},
+            {
+                "tag_name": "envoy.http_conn_manager_prefix",
+                "regex": r"^(?:http|tcp)\.((outbound|inbound|gateway)\.)",
+            },
+        ],
+    }
+
+
+def _runtime() -> dict[str, Any]:
+    return {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE_MAX}
+
+
+def _overload(connections_max: int) -> dict[str, Any]:
+    package = "envoy.extensions.resource_monitors.downstream_connections.v3"
+    config = {
+        "@type": f"{TYPE}{package}.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": connections_max,
+    }
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    return {"resource_monitors": [{"name": name, "typed_config": config}]}

@@ -1,0 +1,286 @@
+"""Destinations to Envoy clusters (CDS), and the clusters that every node has."""
+
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.core.v3 import address_pb2, protocol_pb2
+from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2 as forward_pb2
+from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
+from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.v3 import percent_pb2
+from google.protobuf.wrappers_pb2 import BoolValue, UInt64Value
+
+from weft.mesh.model import (
+    ConnectionPool,
+    Destination,
+    LoadBalancer,
+    NodeSettings,
+    OutlierDetection,
+)
+from weft.xds.endpoints import load_assignment
+from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
+from weft.xds.resource import CLUSTER, Resource
+from weft.xds.telemetry import cluster_metadata
+from weft.xds.tls import upstream_tls
+
+PASSTHROUGH = "passthrough"
+"""To where the connection was going; from an address that pods do redirect."""
+INBOUND = "inbound"
+"""To the pod that the connection arrived at; from the address that pods trust."""
+BLACKHOLE = "blackhole"
+"""To nowhere."""
+FORWARD = "forward"
+"""To the host that the request names, resolved by DNS."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds, where no ConnectionPool says otherwise."""
+CONNECTION_BUFFER_BYTES_MAX = 1024 * 1024
+"""Per connection and direction; also the longest request body that can be repeated by a retry."""
+MAGLEV_TABLE_SIZE = 65537
+RING_SIZE_MAX = 8 * 1024 * 1024
+"""Envoy's own limit."""
+
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_HttpOptions = http_protocol_options_pb2.HttpProtocolOptions
+_POLICIES = {
+    "round_robin": cluster_pb2.Cluster.ROUND_ROBIN,
+    "least_request": cluster_pb2.Cluster.LEAST_REQUEST,
+    "random": cluster_pb2.Cluster.RANDOM,
+    "ring_hash": cluster_pb2.Cluster.RING_HASH,
+    "maglev": cluster_pb2.Cluster.MAGLEV,
+}
+_FORWARD_DNS = dns_cache_pb2.DnsCacheConfig(
+    name="forward", dns_lookup_family=cluster_pb2.Cluster.V4_PREFERRED
+)
+
+
+def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
+    """The cluster of a destination."""
+    cluster = cluster_pb2.Cluster(
+        name=destination.name,
+        alt_stat_name=_stat_name(destination.name),
+        connect_timeout=duration(destination.pool.connect_timeout or CONNECT_TIMEOUT),
+        metadata=cluster_metadata(destination),
+        per_connection_buffer_limit_bytes=uint32(CONNECTION_BUFFER_BYTES_MAX),
+        circuit_breakers=_circuit_breakers(destination.pool),
+        ignore_health_on_host_removal=True,
+    )
+    _discovery(cluster, destination, node)
+    _common_balancing(cluster, destination)
+    if destination.protocol not in ("tcp", "tls", "udp"):
+        options = _http_options(destination)
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
+    if destination.outlier is not None:
+        cluster.outlier_detection.CopyFrom(_outlier_detection(destination.outlier))
+    if destination.pool.tcp_keepalive:
+        cluster.upstream_connection_options.tcp_keepalive.SetInParent()
+    if destination.tls is not None:
+        cluster.transport_socket.CopyFrom(upstream_tls(destination.tls, _alpn(destination)))
+    return resource(CLUSTER, destination.name, cluster)
+
+
+def node_clusters(node: NodeSettings) -> list[Resource]:
+    """The clusters that no destination stands behind."""
+    blackhole = cluster_pb2.Cluster(
+        name=BLACKHOLE,
+        alt_stat_name=_stat_name(BLACKHOLE),
+        type=cluster_pb2.Cluster.STATIC,
+        connect_timeout=duration(CONNECT_TIMEOUT),
+    )
+    clusters = [blackhole]
+    if node.isolation == "netns":
+        clusters.append(_original_destination(PASSTHROUGH, node.passthrough_address))
+        clusters.append(_original_destination(INBOUND, node.address))
+    else:
+        clusters.append(_forward_cluster())
+    return [resource(CLUSTER, cluster.name, cluster) for cluster in clusters]
+
+
+def _stat_name(cluster: str) -> str:
+    """Names contain dots, as statistics do: an end mark lets a tag expression find the name."""
+    return f"{cluster};"
+
+
+def passthrough_cluster(node: NodeSettings) -> str:
+    """Where requests for unknown hosts go."""
+    return PASSTHROUGH if node.isolation == "netns" else FORWARD
+
+
+def forward_filter() -> dynamic_forward_proxy_pb2.FilterConfig:
+    """The HTTP filter that resolves hosts for the cluster `forward`."""
+    return dynamic_forward_proxy_pb2.FilterConfig(dns_cache_config=_FORWARD_DNS)
+
+
+def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> None:
+    if destination.discovery == "endpoints":
+        cluster.type = cluster_pb2.Cluster.EDS
+        cluster.eds_cluster_config.eds_config.CopyFrom(ADS)
+        if node.isolation == "netns" and node.address and _in_mesh(destination):
+            _bind(cluster, node.address)
+    elif destination.discovery == "dns":
+        cluster.type = cluster_pb2.Cluster.STRICT_DNS
+        cluster.dns_lookup_family = cluster_pb2.Cluster.V4_PREFERRED
+        cluster.respect_dns_ttl = True
+        # A name that does not resolve must not hold up the changes of everybody else.
+        cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
+        assignment = load_assignment(destination.name, list(destination.endpoints))
+        cluster.load_assignment.CopyFrom(assignment)
+    else:
+        cluster.type = cluster_pb2.Cluster.ORIGINAL_DST
+        cluster.lb_policy = cluster_pb2.Cluster.CLUSTER_PROVIDED
+        if node.passthrough_address:
+            _bind(cluster, node.passthrough_address)
+
+
+def _in_mesh(destination: Destination) -> bool:
+    """Whether the endpoints are pods: only they are reached from the trusted address, which
+    means nothing beyond the node. A destination without endpoints may get pods."""
+    endpoints = destination.endpoints
+    return not endpoints or any(endpoint.pod_uid for endpoint in endpoints)
+
+
+def _common_balancing(cluster: Proto, destination: Destination) -> None:
+    if destination.discovery != "original_dst":
+        _load_balancer(cluster, destination.load_balancer)
+    # Envoy would otherwise ("panic") use ejected and draining endpoints when few healthy ones are
+    # left; a draining pod is about to end, so a clear 503 is better than a lost request.
+    panic = destination.outlier.health_percent_min if destination.outlier else 0
+    cluster.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=panic))
+
+
+def _load_balancer(cluster: Proto, balancer: LoadBalancer) -> None:
+    cluster.lb_policy = _POLICIES[balancer.algorithm]
+    if balancer.algorithm == "ring_hash":
+        size = min(max(balancer.ring_size_min, 1), RING_SIZE_MAX)
+        cluster.ring_hash_lb_config.minimum_ring_size.CopyFrom(UInt64Value(value=size))
+    elif balancer.algorithm == "maglev":
+        table_size = UInt64Value(value=MAGLEV_TABLE_SIZE)
+        cluster.maglev_lb_config.table_size.CopyFrom(table_size)
+
+
+def _circuit_breakers(pool: ConnectionPool) -> Proto:
+    """Envoy's own limits of 1024 would let the callers of a shared proxy starve each other."""
+
+    def limit(value: int | None) -> Proto:
+        return uint32(UNLIMITED if value is None else value)
+
+    return circuit_breaker_pb2.CircuitBreakers(
+        thresholds=[
+            circuit_breaker_pb2.CircuitBreakers.Thresholds(
+                max_connections=limit(pool.connections_max),
+                max_pending_requests=limit(pool.pending_requests_max),
+                max_requests=limit(pool.requests_max),
+                max_retries=limit(pool.retries_max),
+            )
+        ]
+    )
+
+
+def _http_options(destination: Destination) -> Proto:
+    options = _HttpOptions()
+    pool = destination.pool
+    common = protocol_pb2.HttpProtocolOptions()
+    if pool.idle_timeout:
+        common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
+    if pool.connection_duration_max:
+        common.max_connection_duration.CopyFrom(duration(pool.connection_duration_max))
+    if pool.requests_per_connection_max:
+        requests_max = uint32(pool.requests_per_connection_max)
+        common.max_requests_per_connection.CopyFrom(requests_max)
+    if common.ByteSize():
+        options.common_http_protocol_options.CopyFrom(common)
+    if destination.protocol == "auto":
+        options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    elif destination.protocol in ("http2", "grpc"):
+        options.explicit_http_config.http2_protocol_options.SetInParent()
+    else:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    if destination.tls is not None and not destination.tls.sni:
+        options.upstream_http_protocol_options.auto_sni = True
+        verify = not destination.tls.insecure_skip_verify
+        if verify and not destination.tls.subject_alt_names:
+            options.upstream_http_protocol_options.auto_san_validation = True
+    return options
+
+
+def _alpn(destination: Destination) -> tuple[str, ...]:
+    if destination.protocol in ("http2", "grpc"):
+        return ("h2",)
+    return ("http/1.1",) if destination.protocol == "http" else ()
+
+
+def _outlier_detection(outlier: OutlierDetection) -> Proto:
+    """Every detector is named: a detector that is not would run with Envoy's default."""
+    result = outlier_detection_pb2.OutlierDetection(
+        interval=duration(outlier.interval),
+        base_ejection_time=duration(outlier.base_ejection_time),
+        max_ejection_time=duration(max(outlier.base_ejection_time, MAX_EJECTION_TIME)),
+        max_ejection_percent=uint32(outlier.ejection_percent_max),
+        # Else 10 % of three endpoints is none, and nothing would ever be ejected.
+        always_eject_one_host=BoolValue(value=outlier.ejection_percent_max > 0),
+        enforcing_consecutive_5xx=uint32(_percent(outlier.consecutive_5xx)),
+        enforcing_consecutive_gateway_failure=uint32(_percent(outlier.consecutive_gateway_errors)),
+        enforcing_success_rate=uint32(0),
+        enforcing_local_origin_success_rate=uint32(0),
+        enforcing_consecutive_local_origin_failure=uint32(
+            _percent(outlier.consecutive_local_origin_failures)
+        ),
+        split_external_local_origin_errors=outlier.split_local_origin,
+    )
+    if outlier.consecutive_5xx:
+        result.consecutive_5xx.CopyFrom(uint32(outlier.consecutive_5xx))
+    if outlier.consecutive_gateway_errors:
+        count = uint32(outlier.consecutive_gateway_errors)
+        result.consecutive_gateway_failure.CopyFrom(count)
+    if outlier.consecutive_local_origin_failures:
+        count = uint32(outlier.consecutive_local_origin_failures)
+        result.consecutive_local_origin_failure.CopyFrom(count)
+    return result
+
+
+MAX_EJECTION_TIME = 300.0
+"""Seconds; Envoy's default, which must not be below the base ejection time."""
+
+
+def _percent(threshold: int | None) -> int:
+    return 100 if threshold else 0
+
+
+def _original_destination(name: str, source: str) -> Proto:
+    options = _HttpOptions()
+    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+    cluster = cluster_pb2.Cluster(
+        name=name,
+        alt_stat_name=_stat_name(name),
+        type=cluster_pb2.Cluster.ORIGINAL_DST,
+        lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
+        connect_timeout=duration(CONNECT_TIMEOUT),
+        per_connection_buffer_limit_bytes=uint32(CONNECTION_BUFFER_BYTES_MAX),
+        circuit_breakers=_circuit_breakers(ConnectionPool()),
+    )
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
+    if source:
+        _bind(cluster, source)
+    return cluster
+
+
+def _forward_cluster() -> Proto:
+    cluster = cluster_pb2.Cluster(
+        name=FORWARD,
+        alt_stat_name=_stat_name(FORWARD),
+        lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
+        connect_timeout=duration(CONNECT_TIMEOUT),
+        per_connection_buffer_limit_bytes=uint32(CONNECTION_BUFFER_BYTES_MAX),
+        circuit_breakers=_circuit_breakers(ConnectionPool()),
+    )
+    cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
+    config = forward_pb2.ClusterConfig(dns_cache_config=_FORWARD_DNS)
+    cluster.cluster_type.typed_config.CopyFrom(any_of(config))
+    return cluster
+
+
+def _bind(cluster: Proto, source: str) -> None:
+    cluster.upstream_bind_config.source_address.CopyFrom(
+        address_pb2.SocketAddress(address=source, port_value=0)
+    )

@@ -1,0 +1,49 @@
+"""Messages that the xds-protos package lacks, declared from their public field numbers.
+
+A field number is part of Envoy's API and never changes; a release of xds-protos that brings the
+message itself takes precedence.
+"""
+
+from typing import Any
+
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_LABEL_OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+_LABEL_REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+_TYPE_MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+
+
+def _declare(package: str, name: str, fields: tuple[tuple[int, str, Any, bool], ...]) -> Any:
+    """The class of message `package.name`; fields are (number, name, message, repeated)."""
+    pool = descriptor_pool.Default()
+    full_name = f"{package}.{name}"
+    try:
+        known = pool.FindMessageTypeByName(full_name)
+    except KeyError:
+        file = descriptor_pb2.FileDescriptorProto(
+            name=f"weft/{full_name}.proto", package=package, syntax="proto3"
+        )
+        message = file.message_type.add(name=name)
+        for number, field_name, kind, repeated in fields:
+            descriptor = kind.DESCRIPTOR
+            if descriptor.file.name not in file.dependency:
+                file.dependency.append(descriptor.file.name)
+            message.field.add(
+                name=field_name,
+                number=number,
+                type=_TYPE_MESSAGE,
+                type_name=f".{descriptor.full_name}",
+                label=_LABEL_REPEATED if repeated else _LABEL_OPTIONAL,
+            )
+        pool.AddSerializedFile(file.SerializeToString())
+        known = pool.FindMessageTypeByName(full_name)
+    return message_factory.GetMessageClass(known)
+
+
+ListenerSetFilterState = _declare(
+    "envoy.extensions.filters.listener.set_filter_state.v3",
+    "Config",
+    ((1, "on_accept", value_pb2.FilterStateValue, True),),
+)
+"""`envoy.filters.listener.set_filter_state`: facts about a connection, set when it is accepted."""

@@ -1,0 +1,59 @@
+"""Endpoints of destinations (EDS)."""
+
+from envoy.config.core.v3 import base_pb2, health_check_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+
+from weft.mesh.model import Destination, Endpoint
+from weft.xds.proto import Proto, is_address, resource, socket_address, uint32
+from weft.xds.resource import ENDPOINTS, Resource
+from weft.xds.telemetry import endpoint_metadata
+
+_HEALTH = {
+    "HEALTHY": health_check_pb2.HEALTHY,
+    "DRAINING": health_check_pb2.DRAINING,
+    "UNHEALTHY": health_check_pb2.UNHEALTHY,
+}
+
+
+def endpoints_resource(destination: Destination) -> Resource:
+    """The EDS resource of a destination; it carries the destination's name.
+
+    An endpoint whose address is no IP is left out: EDS does not resolve names.
+    """
+    usable = [endpoint for endpoint in destination.endpoints if is_address(endpoint.address)]
+    serving = frozenset(e.pod_uid for e in usable if e.pod_uid and e.health == "HEALTHY")
+    return resource(
+        ENDPOINTS, destination.name, load_assignment(destination.name, usable), serving=serving
+    )
+
+
+def load_assignment(name: str, endpoints: list[Endpoint]) -> Proto:
+    """Endpoints grouped by locality, each group and the groups in a stable order."""
+    localities: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        localities.setdefault(endpoint.locality, []).append(endpoint)
+    return endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=name,
+        endpoints=[_locality(place, localities[place]) for place in sorted(localities)],
+    )
+
+
+def _locality(place: str, endpoints: list[Endpoint]) -> Proto:
+    result = endpoint_components_pb2.LocalityLbEndpoints(
+        lb_endpoints=[_endpoint(endpoint) for endpoint in endpoints]
+    )
+    if place:
+        region, zone, sub_zone = [*place.split("/"), "", ""][:3]
+        result.locality.CopyFrom(base_pb2.Locality(region=region, zone=zone, sub_zone=sub_zone))
+    return result
+
+
+def _endpoint(endpoint: Endpoint) -> Proto:
+    result = endpoint_components_pb2.LbEndpoint(health_status=_HEALTH[endpoint.health])
+    result.endpoint.address.CopyFrom(socket_address(endpoint.address, endpoint.port))
+    if endpoint.weight > 1:
+        result.load_balancing_weight.CopyFrom(uint32(endpoint.weight))
+    metadata = endpoint_metadata(endpoint)
+    if metadata is not None:
+        result.metadata.CopyFrom(metadata)
+    return result

@@ -1,0 +1,93 @@
+"""Gateways: listeners of the node proxy on the host, for callers from outside the mesh."""
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+
+from weft.mesh.model import GatewayListener, GatewayServer, NodeSettings
+from weft.xds import telemetry
+from weft.xds.http_connection_manager import http_connection_manager
+from weft.xds.listeners import finish_listener, tls_inspector
+from weft.xds.proto import Proto, resource, socket_address
+from weft.xds.resource import LISTENER, Resource
+from weft.xds.tcp import tcp_proxy
+from weft.xds.tls import downstream_tls, usable
+
+_ANY_HOST = "*"
+
+
+def gateway_name(port: int) -> str:
+    return f"gateway|{port}"
+
+
+def gateway_listener(gateway: GatewayListener, node: NodeSettings) -> Resource | None:
+    """The listener of a gateway port; None when this node opens no host port for it, or nothing
+    can be served on it."""
+    host_port = dict(node.gateway_ports).get(gateway.port)
+    chains = _plain_chains(gateway, node) or _tls_chains(gateway, node)
+    if not host_port or not chains:
+        return None
+    listener = listener_pb2.Listener(
+        name=gateway_name(gateway.port),
+        address=socket_address(node.gateway_address, host_port),
+        traffic_direction=base_pb2.INBOUND,
+        filter_chains=chains,
+    )
+    if any(chain.HasField("filter_chain_match") for chain in chains):
+        listener.listener_filters.append(tls_inspector())
+    finish_listener(listener)
+    tables = sorted({server.route_table for server in gateway.servers if server.route_table})
+    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+
+
+def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[str, ...]]:
+    """Route table -> the hosts whose requests are redirected to HTTPS."""
+    found: dict[str, tuple[str, ...]] = {}
+    for gateway in gateways:
+        for server in gateway.servers:
+            if server.https_redirect and server.route_table and server.tls is None:
+                found[server.route_table] = found.get(server.route_table, ()) + server.hosts
+    return found
+
+
+def _plain_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+    """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table."""
+    for server in gateway.servers:
+        if gateway.protocol in ("http", "tcp") and server.tls is None:
+            return [_chain("plain", server, node)]
+    return []
+
+
+def _tls_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+    """A chain per server, chosen by the server name that the caller asks for; an exact name
+    beats a wildcard, and the first server that claims a name has it."""
+    chains: list[Proto] = []
+    taken: set[str] = set()
+    for server in gateway.servers:
+        terminates = server.tls is not None and usable(server.tls)
+        if not terminates and (server.tls is not None or server.tcp is None):
+            continue
+        hosts = server.tcp.sni_hosts if server.tcp and not server.tls else server.hosts
+        names = [name for name in hosts or (_ANY_HOST,) if name not in taken]
+        if not names:
+            continue
+        taken.update(names)
+        chain = _chain(server.name, server, node)
+        if _ANY_HOST not in names:
+            chain.filter_chain_match.server_names.extend(names)
+        chain.filter_chain_match.transport_protocol = "tls"
+        if server.tls is not None:
+            chain.transport_socket.CopyFrom(downstream_tls(server.tls, bool(server.route_table)))
+        chains.append(chain)
+    return chains
+
+
+def _chain(name: str, server: GatewayServer, node: NodeSettings) -> Proto:
+    source, answering, log = telemetry.GATEWAY, telemetry.ANSWERING, node.access_log
+    if server.route_table:
+        logs = telemetry.http_access_logs(source, answering, "source", log)
+        filter_ = http_connection_manager("gateway", server.route_table, logs, edge=True)
+    else:
+        destinations = server.tcp.destinations if server.tcp else ()
+        logs = telemetry.tcp_access_logs(source, answering, "source", log)
+        filter_ = tcp_proxy("gateway", destinations, logs)
+    return listener_components_pb2.FilterChain(name=name, filters=[filter_])

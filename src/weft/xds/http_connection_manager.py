@@ -1,0 +1,82 @@
+"""The HTTP connection manager: how Envoy speaks HTTP with those who call.
+
+The same settings everywhere: a proxy that applications do not notice. It neither adds headers of
+its own nor believes those that a caller may have made up (X-Forwarded-For as the source address,
+x-forwarded-client-cert as an identity).
+"""
+
+from envoy.config.core.v3 import protocol_pb2
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from weft.xds.proto import ADS, Proto, any_of, duration
+
+HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+FAULT_FILTER = "envoy.filters.http.fault"
+_Hcm = hcm_pb2.HttpConnectionManager
+
+
+def http_connection_manager(
+    stat_prefix: str,
+    routes: str | route_pb2.RouteConfiguration,
+    access_logs: list[Proto],
+    edge: bool = False,
+    forward: dynamic_forward_proxy_pb2.FilterConfig | None = None,
+) -> Proto:
+    """The network filter. `routes` is the name of a route configuration or one to embed.
+
+    `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
+    `forward`: the filter configuration that resolves unknown hosts, when there is one.
+    """
+    hcm = _Hcm(
+        stat_prefix=stat_prefix,
+        http_filters=_http_filters(forward),
+        access_log=access_logs,
+        use_remote_address=BoolValue(value=True),
+        skip_xff_append=not edge,
+        internal_address_config=_Hcm.InternalAddressConfig(unix_sockets=False),
+        normalize_path=BoolValue(value=True),
+        strip_trailing_host_dot=True,
+        forward_client_cert_details=_Hcm.SANITIZE,
+        server_header_transformation=_Hcm.PASS_THROUGH,
+        generate_request_id=BoolValue(value=True),
+        preserve_external_request_id=True,
+        upgrade_configs=[_Hcm.UpgradeConfig(upgrade_type="websocket")],
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(accept_http_10=True),
+        # A stream may be silent for as long as the application likes; routes have time-outs.
+        stream_idle_timeout=duration(0),
+    )
+    if isinstance(routes, str):
+        hcm.rds.route_config_name = routes
+        hcm.rds.config_source.CopyFrom(ADS)
+    else:
+        hcm.route_config.CopyFrom(routes)
+    return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
+
+
+def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> list[Proto]:
+    """Filters that only some routes need are disabled here (they then cost nothing) and enabled
+    by those routes, so that using one never changes, and thereby drains, a listener."""
+    filters = [
+        hcm_pb2.HttpFilter(
+            name=FAULT_FILTER, typed_config=any_of(fault_pb2.HTTPFault()), disabled=True
+        )
+    ]
+    if forward is not None:
+        filters.append(
+            hcm_pb2.HttpFilter(
+                name="envoy.filters.http.dynamic_forward_proxy", typed_config=any_of(forward)
+            )
+        )
+    router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=BoolValue(value=False))
+    filters.append(
+        hcm_pb2.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router))
+    )
+    return filters

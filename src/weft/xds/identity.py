@@ -1,0 +1,57 @@
+"""Who calls, and which address was called: facts that a connection gets when it is accepted.
+
+The source identity follows from the listener a connection arrived on. A client cannot influence
+it: nothing it sends is looked at. Every filter chain, route and upstream sees the facts.
+"""
+
+from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3.base_pb2 import DataSource
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
+
+from weft.mesh.model import Workload
+from weft.xds.descriptors import ListenerSetFilterState
+from weft.xds.proto import Proto, any_of
+
+PRINCIPAL_KEY = "envoy.tls.certificate_mappers.on_demand_secret"
+"""The key under which Envoy's certificate selector looks for the caller's certificate name."""
+NAMESPACE_KEY = "weft.source_namespace"
+DESTINATION_KEY = "weft.destination_address"
+
+HASHABLE_STRING = "envoy.hashable_string"
+"""Not `envoy.string`: only a hashable object separates upstream connections by identity; without,
+one workload would ride on another's mutual TLS connection."""
+PLAIN_STRING = "envoy.string"
+
+
+def connection_facts(workload: Workload | None) -> Proto:
+    """The listener filter that sets them; it comes after the one that restores the address called.
+
+    Without a workload the caller is unknown.
+    """
+    values = [_value(DESTINATION_KEY, PLAIN_STRING, "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%")]
+    if workload is not None:
+        values.append(_value(NAMESPACE_KEY, PLAIN_STRING, literal(workload.namespace)))
+    if workload is not None and workload.principal:
+        principal = _value(PRINCIPAL_KEY, HASHABLE_STRING, literal(workload.principal))
+        principal.shared_with_upstream = value_pb2.FilterStateValue.ONCE
+        values.append(principal)
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.set_filter_state",
+        typed_config=any_of(ListenerSetFilterState(on_accept=values)),
+    )
+
+
+def literal(text: str) -> str:
+    """Text that stands for itself in a format string."""
+    return text.replace("%", "%%")
+
+
+def _value(key: str, factory: str, format_text: str) -> Proto:
+    return value_pb2.FilterStateValue(
+        object_key=key,
+        factory_key=factory,
+        format_string=substitution_format_string_pb2.SubstitutionFormatString(
+            text_format_source=DataSource(inline_string=format_text)
+        ),
+    )

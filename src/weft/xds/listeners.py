@@ -1,0 +1,194 @@
+"""The two listeners inside a pod's network namespace.
+
+`outbound|<uid>` gets every connection that the pod's processes open, redirected there by the
+kernel; `inbound|<uid>` gets what arrives at the pod from anywhere but the node proxy itself.
+"""
+
+from collections.abc import Iterable
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from weft.mesh.model import NodeSettings, Workload
+from weft.xds import telemetry
+from weft.xds.clusters import BLACKHOLE, CONNECTION_BUFFER_BYTES_MAX, INBOUND, PASSTHROUGH
+from weft.xds.http_connection_manager import http_connection_manager
+from weft.xds.identity import connection_facts
+from weft.xds.proto import Proto, any_of, duration, resource, socket_address, uint32
+from weft.xds.resource import LISTENER, Resource
+from weft.xds.routes import passthrough_configuration
+from weft.xds.tcp import AddressClaims, chain_match, tcp_matches, tcp_proxy
+
+OUTBOUND_PORT = 15001
+OUTBOUND_ADDRESS = "127.0.0.1"
+INBOUND_PORT = 15006
+INBOUND_ADDRESS = "0.0.0.0"  # noqa: S104 - a redirect goes to the interface's own address
+INSPECTION_TIMEOUT = 2.0
+"""Seconds that a connection to a port with HTTP may stay silent before it is passed on as bytes."""
+HTTP_NAMES = ("http/1.0", "http/1.1", "h2c")
+"""What Envoy's HTTP inspector calls what it recognises."""
+HTTP_PROTOCOLS = ("http", "http2", "grpc", "auto")
+
+
+def outbound_name(uid: str) -> str:
+    return f"outbound|{uid}"
+
+
+def inbound_name(uid: str) -> str:
+    return f"inbound|{uid}"
+
+
+def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
+    """Calls of a pod, routed as the mesh says; what the mesh does not know passes through."""
+    source = telemetry.party(workload)
+    tcp_logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+    chains = [_own_port_chain(OUTBOUND_PORT)]
+    tables = _http_tables(workload)
+    claims = AddressClaims()
+    for table, matches in tables.items():
+        logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+        hcm = http_connection_manager("outbound", table, logs)
+        chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
+    for route in workload.tcp:
+        for match in tcp_matches(route, claims):
+            proxy = tcp_proxy("outbound", route.destinations, tcp_logs)
+            chains.append(_chain(f"tcp|{len(chains)}", proxy, match))
+    passthrough = tcp_proxy("outbound", PASSTHROUGH, tcp_logs)
+    http_ports = {port.port for port in workload.outbound if port.port}
+    http_ports |= {route.port for route in workload.tcp if route.http_table}
+    tls_ports = {route.port for route in workload.tcp if route.sni_hosts}
+    listener = listener_pb2.Listener(
+        name=outbound_name(workload.uid),
+        address=socket_address(OUTBOUND_ADDRESS, OUTBOUND_PORT, workload.netns),
+        traffic_direction=base_pb2.OUTBOUND,
+        listener_filters=[
+            _original_destination(),
+            connection_facts(workload),
+            *_inspector("tls", tls_ports),
+            *_inspector("http", http_ports - _silent_ports(workload, http_ports)),
+        ],
+        filter_chains=chains,
+        default_filter_chain=_chain("passthrough", passthrough),
+    )
+    return _finished(listener, uses=tuple(sorted(tables)))
+
+
+def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
+    """Connections to a pod that no node proxy has looked at yet."""
+    own = telemetry.party(workload)
+    log = node.access_log
+    http_ports = {port.port for port in workload.inbound if port.protocol in HTTP_PROTOCOLS}
+    chains = [_own_port_chain(INBOUND_PORT)]
+    if http_ports:
+        logs = telemetry.http_access_logs(telemetry.NOBODY, own, "destination", log)
+        hcm = http_connection_manager("inbound", passthrough_configuration(INBOUND, INBOUND), logs)
+        match = listener_components_pb2.FilterChainMatch(application_protocols=HTTP_NAMES)
+        chains.append(_chain("http", hcm, match))
+    tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, own, "destination", log)
+    listener = listener_pb2.Listener(
+        name=inbound_name(workload.uid),
+        address=socket_address(INBOUND_ADDRESS, INBOUND_PORT, workload.netns),
+        traffic_direction=base_pb2.INBOUND,
+        listener_filters=[_original_destination(), *_inspector("http", http_ports)],
+        filter_chains=chains,
+        default_filter_chain=_chain("tcp", tcp_proxy("inbound", INBOUND, tcp_logs)),
+    )
+    return _finished(listener)
+
+
+def finish_listener(listener: Proto) -> None:
+    """What all listeners have in common."""
+    listener.per_connection_buffer_limit_bytes.CopyFrom(uint32(CONNECTION_BUFFER_BYTES_MAX))
+    listener.enable_reuse_port.CopyFrom(BoolValue(value=False))
+    if listener.listener_filters:
+        listener.listener_filters_timeout.CopyFrom(duration(INSPECTION_TIMEOUT))
+        listener.continue_on_listener_filters_timeout = True
+
+
+def tls_inspector() -> Proto:
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.tls_inspector",
+        typed_config=any_of(tls_inspector_pb2.TlsInspector()),
+    )
+
+
+def http_inspector() -> Proto:
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.http_inspector",
+        typed_config=any_of(http_inspector_pb2.HttpInspector()),
+    )
+
+
+def _finished(listener: Proto, uses: tuple[str, ...] = ()) -> Resource:
+    finish_listener(listener)
+    return resource(LISTENER, listener.name, listener, uses=uses)
+
+
+def _chain(name: str, filter_: Proto, match: Proto | None = None) -> Proto:
+    chain = listener_components_pb2.FilterChain(name=name, filters=[filter_])
+    if match is not None:
+        chain.filter_chain_match.CopyFrom(match)
+    return chain
+
+
+def _own_port_chain(port: int) -> Proto:
+    """A connection to the proxy's own port was not redirected: passed on, it would come back."""
+    return _chain("own-port", tcp_proxy("blackhole", BLACKHOLE, []), chain_match(port))
+
+
+def _http_tables(workload: Workload) -> dict[str, list[Proto]]:
+    """Route table -> the connections it routes. No two matches are alike."""
+    claims = AddressClaims()
+    tables: dict[str, list[Proto]] = {}
+
+    def add(table: str, port: int, addresses: Iterable[str]) -> None:
+        free = claims.claim(addresses, port)
+        if free:
+            match = chain_match(port, free)
+            match.application_protocols.extend(HTTP_NAMES)
+            tables.setdefault(table, []).append(match)
+
+    for port in workload.outbound:
+        if port.port and port.port != OUTBOUND_PORT:
+            add(port.route_table, port.port, [""])
+    for route in workload.tcp:
+        if route.http_table:
+            add(route.http_table, route.port, route.addresses or [""])
+    return tables
+
+
+def _silent_ports(workload: Workload, http_ports: set[int]) -> set[int]:
+    """Ports on which waiting for the caller to speak would delay a server that speaks first,
+    and on which nothing is declared as HTTP."""
+    declared = {port.port for port in workload.outbound if port.declared}
+    return {r.port for r in workload.tcp if r.server_first and r.port in http_ports} - declared
+
+
+def _original_destination() -> Proto:
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.original_dst",
+        typed_config=any_of(original_dst_pb2.OriginalDst()),
+    )
+
+
+def _inspector(kind: str, ports: Iterable[int]) -> list[Proto]:
+    """The inspector, for these ports only: it waits for the caller to speak."""
+    rule = listener_components_pb2.ListenerFilterChainMatchPredicate
+    ranges = []
+    for port in sorted(ports):
+        one = rule()
+        one.destination_port_range.start = port
+        one.destination_port_range.end = port + 1
+        ranges.append(one)
+    if not ranges:
+        return []
+    inspector = http_inspector() if kind == "http" else tls_inspector()
+    if len(ranges) == 1:
+        inspector.filter_disabled.not_match.CopyFrom(ranges[0])
+    else:
+        inspector.filter_disabled.not_match.or_match.rules.extend(ranges)
+    return [inspector]

@@ -1,0 +1,97 @@
+"""Conditions of routes: paths, headers, query parameters, the caller's namespace."""
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb2
+from envoy.type.matcher.v3 import filter_state_pb2, regex_pb2, string_pb2
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from weft.mesh.model import HttpMatch, NamedMatch, StringMatch
+from weft.xds.identity import DESTINATION_KEY, NAMESPACE_KEY
+from weft.xds.proto import Proto
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+"""Methods that a repeat cannot harm (RFC 9110 section 9.2.1), TRACE left out."""
+
+
+def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
+    """The match of an Envoy route; `methods`, when given, are a further condition."""
+    result = route_pb2.RouteMatch()
+    _path(result, match)
+    if match.method is not None:
+        result.headers.append(_header(":method", match.method))
+    if match.authority is not None:
+        result.headers.append(_header(":authority", match.authority))
+    if match.scheme is not None:
+        result.headers.append(_header(":scheme", match.scheme))
+    if methods:
+        result.headers.append(_header(":method", StringMatch("regex", "|".join(methods))))
+    result.headers.extend(_named_header(header) for header in match.headers)
+    result.query_parameters.extend(_query(query) for query in match.query)
+    if match.source_namespaces:
+        result.filter_state.append(_caller_in(match.source_namespaces))
+    return result
+
+
+def to_address(address: str) -> Proto:
+    """Holds for connections that were made to this address."""
+    return filter_state_pb2.FilterStateMatcher(
+        key=DESTINATION_KEY, string_match=string_pb2.StringMatcher(exact=address)
+    )
+
+
+def regex(pattern: str) -> Proto:
+    return regex_pb2.RegexMatcher(regex=pattern)
+
+
+def _path(result: Proto, match: HttpMatch) -> None:
+    path = match.path
+    if path is None or path.kind == "present":
+        result.prefix = "/"
+        return
+    if path.kind == "exact":
+        result.path = path.value
+    elif path.kind == "prefix":
+        result.prefix = path.value
+    else:
+        pattern = f"(?i){path.value}" if match.ignore_path_case else path.value
+        result.safe_regex.CopyFrom(regex(pattern))
+        return
+    if match.ignore_path_case:
+        result.case_sensitive.CopyFrom(BoolValue(value=False))
+
+
+def _string(match: StringMatch) -> Proto:
+    if match.kind == "exact":
+        return string_pb2.StringMatcher(exact=match.value)
+    if match.kind == "prefix":
+        return string_pb2.StringMatcher(prefix=match.value)
+    return string_pb2.StringMatcher(safe_regex=regex(match.value))
+
+
+def _header(name: str, match: StringMatch) -> Proto:
+    if match.kind == "present" or (match.kind == "prefix" and not match.value):
+        return route_pb2.HeaderMatcher(name=name, present_match=True)
+    return route_pb2.HeaderMatcher(name=name, string_match=_string(match))
+
+
+def _named_header(named: NamedMatch) -> Proto:
+    matcher = _header(named.name, named.match)
+    if named.invert:
+        matcher.invert_match = True
+        # "without this value" also holds for requests that lack the header.
+        matcher.treat_missing_header_as_empty = matcher.HasField("string_match")
+    return matcher
+
+
+def _query(named: NamedMatch) -> Proto:
+    if named.match.kind == "present" or (named.match.kind == "prefix" and not named.match.value):
+        return route_pb2.QueryParameterMatcher(name=named.name, present_match=True)
+    return route_pb2.QueryParameterMatcher(name=named.name, string_match=_string(named.match))
+
+
+def _caller_in(namespaces: tuple[str, ...]) -> Proto:
+    """Namespaces are DNS labels: no character of theirs means anything in a regular expression."""
+    if len(namespaces) == 1:
+        matcher = string_pb2.StringMatcher(exact=namespaces[0])
+    else:
+        matcher = string_pb2.StringMatcher(safe_regex=regex("|".join(namespaces)))
+    return filter_state_pb2.FilterStateMatcher(key=NAMESPACE_KEY, string_match=matcher)

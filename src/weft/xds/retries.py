@@ -1,0 +1,49 @@
+"""Retry policies."""
+
+from envoy.config.route.v3 import route_components_pb2 as route_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+
+from weft.mesh.model import RetryPolicy
+from weft.xds.proto import Proto, any_of, duration, uint32
+
+HOST_SELECTION_ATTEMPTS_MAX = 5
+"""How often the load balancer is asked again when it names an endpoint that was tried before."""
+STATUS_CODES_CONDITION = "retriable-status-codes"
+DEFAULT_CONDITIONS = ("connect-failure", "refused-stream")
+"""When a policy names no condition: those in which the back end saw nothing of the request."""
+
+
+def retry_policy(policy: RetryPolicy | None, safe: bool) -> Proto | None:
+    """None when there are no retries. `safe`: the requests may be repeated without harm."""
+    if policy is None or policy.attempts <= 0:
+        return None
+    conditions = policy.conditions or DEFAULT_CONDITIONS
+    if safe:
+        conditions += policy.safe_method_conditions
+    if policy.status_codes:
+        conditions += (STATUS_CODES_CONDITION,)
+    result = route_pb2.RetryPolicy(
+        retry_on=",".join(dict.fromkeys(conditions)),
+        num_retries=uint32(policy.attempts),
+        retriable_status_codes=policy.status_codes,
+    )
+    if policy.per_try_timeout:
+        result.per_try_timeout.CopyFrom(duration(policy.per_try_timeout))
+    if policy.backoff_base:
+        result.retry_back_off.base_interval.CopyFrom(duration(policy.backoff_base))
+        longest = max(policy.backoff_max or policy.backoff_base * 10, policy.backoff_base)
+        result.retry_back_off.max_interval.CopyFrom(duration(longest))
+    if not policy.previous_hosts:
+        result.retry_host_predicate.add(
+            name="envoy.retry_host_predicates.previous_hosts",
+            typed_config=any_of(previous_hosts_pb2.PreviousHostsPredicate()),
+        )
+        result.host_selection_retry_max_attempts = HOST_SELECTION_ATTEMPTS_MAX
+    return result
+
+
+def differs_for_safe_methods(policy: RetryPolicy | None) -> bool:
+    """Whether safe methods need a route of their own."""
+    if policy is None or policy.attempts <= 0:
+        return False
+    return not set(policy.safe_method_conditions) <= set(policy.conditions or DEFAULT_CONDITIONS)

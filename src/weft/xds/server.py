@@ -1,0 +1,344 @@
+"""The ADS server: streams of Envoys over gRPC, each driven by the protocol in `delta`.
+
+The transport carries bytes; a faster one needs only this file's `_serve`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from msgspec import Struct
+
+from weft.lib.aio import Tasks
+from weft.xds import acks
+from weft.xds.delta import (
+    Acked,
+    Event,
+    Nacked,
+    Outcome,
+    Request,
+    Response,
+    StreamState,
+    Update,
+    settled,
+    step,
+)
+from weft.xds.resource import Resource, World, changes, world_of
+from weft.xds.wire import MalformedRequest, decode_request, encode_response
+
+log = logging.getLogger("weft.xds")
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+METHOD = "DeltaAggregatedResources"
+COALESCE_SECONDS = 0.010
+"""Updates that follow one within this time are sent together; the first one is sent at once."""
+REQUEST_BYTES_MAX = 64 * 1024 * 1024
+"""A reconnecting Envoy lists all it has."""
+STREAMS_MAX = 10_000
+
+
+class NackReport(Struct, frozen=True):
+    """A resource that a node's proxy refused, for people."""
+
+    node: str
+    type_url: str
+    name: str
+    version: str
+    error: str
+
+
+class _Stream:
+    """One connected proxy: its protocol state and what waits to be written."""
+
+    def __init__(self) -> None:
+        self.node = ""
+        self.state = StreamState(world_of(()))
+        self.early: list[Request] = []
+        """Requests that came before the node's resources were known."""
+        self.outbox: deque[Response] = deque()
+        self.wake = asyncio.Event()
+        self.closed = False
+
+
+class _Node:
+    """What a node shall have, and its streams, the newest last."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.offered: World | None = None
+        """A newer world that waits for the end of the coalescing window."""
+        self.coalescing = False
+        self.streams: list[_Stream] = []
+        self.nacks: dict[tuple[str, str], NackReport] = {}
+        self.updated_at: float | None = None
+        self.convergence: float | None = None
+
+
+class AdsServer:
+    """Serves every node the resources last given for it and tracks what its proxy acknowledged.
+
+    `on_ack(node)` is called after each acknowledgement, `on_nack(report)` for each resource that
+    a proxy refuses. All methods are for the event loop that `start` ran in.
+
+    A proxy of a node for which `update` was never called gets no answer, so it keeps what it has:
+    a control plane that has just started must not empty the proxies it finds.
+    """
+
+    def __init__(
+        self,
+        on_ack: Callable[[str], None] | None = None,
+        on_nack: Callable[[NackReport], None] | None = None,
+    ) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._on_ack = on_ack
+        self._on_nack = on_nack
+        self._waiters: list[tuple[Callable[[AdsServer], bool], asyncio.Future[None]]] = []
+        self._tasks = Tasks()
+        self._grpc: Any = None
+
+    async def start(self, socket_path: str = "", tcp_address: str = "") -> int:
+        """Listen on a Unix socket (mode 0600) and, or, on `host:port`. Returns the TCP port, 0
+        without. Raises OSError when one of them cannot be opened."""
+        self._grpc = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
+        handler = grpc.stream_stream_rpc_method_handler(self._serve)
+        service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
+        self._grpc.add_generic_rpc_handlers((service,))
+        port = 0
+        umask = os.umask(0o177)
+        try:
+            if socket_path:
+                Path(socket_path).unlink(missing_ok=True)
+                self._grpc.add_insecure_port(f"unix:{socket_path}")
+            if tcp_address:
+                port = int(self._grpc.add_insecure_port(tcp_address))
+            await self._grpc.start()
+        except RuntimeError as error:
+            raise OSError(f"cannot listen for proxies: {error}") from error
+        finally:
+            os.umask(umask)
+        return port
+
+    async def close(self) -> None:
+        """End all streams; proxies keep serving what they have."""
+        if self._grpc is not None:
+            await self._grpc.stop(grace=None)
+            self._grpc = None
+        await self._tasks.close()
+
+    def update(self, node: str, resources: Iterable[Resource]) -> None:
+        """What the node's proxy shall have from now on, in full.
+
+        Takes effect at once; further updates within COALESCE_SECONDS are taken together.
+        """
+        known = self._nodes.setdefault(node, _Node())
+        known.offered = world_of(resources)
+        if not known.coalescing:
+            self._apply(known)
+
+    def forget(self, node: str) -> None:
+        """The node is gone: its streams are ended, nothing waits for it any more."""
+        known = self._nodes.pop(node, None)
+        for stream in known.streams if known is not None else ():
+            stream.closed = True
+            stream.wake.set()
+        self._notify()
+
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(self._nodes)
+
+    def connected(self, node: str) -> bool:
+        known = self._nodes.get(node)
+        return known is not None and bool(known.streams)
+
+    def in_sync(self, node: str) -> bool:
+        """Whether the node's proxy has answered for all that it shall have."""
+        stream = self._newest(node)
+        known = self._nodes.get(node)
+        if stream is None or known is None or known.offered is not None or known.world is None:
+            return False
+        return acks.listening(stream.state) and settled(stream.state)
+
+    def convergence_seconds(self, node: str) -> float | None:
+        """From the last update until the proxy had answered for all of it; None when pending."""
+        known = self._nodes.get(node)
+        return None if known is None else known.convergence
+
+    def acked_names(self, node: str, type_url: str) -> dict[str, str]:
+        """name -> version that the node's proxy has acknowledged."""
+        stream = self._newest(node)
+        return {} if stream is None else acks.acked_versions(stream.state, type_url)
+
+    def nacks(self, node: str) -> tuple[NackReport, ...]:
+        """The resources that the node's proxy refuses at present."""
+        known = self._nodes.get(node)
+        return () if known is None else tuple(known.nacks.values())
+
+    def listeners_ready(self, node: str, pod_uid: str) -> bool:
+        """Whether a pod's calls will be routed: `acks.listeners_ready` of the node's proxy."""
+        stream = self._newest(node)
+        return stream is not None and acks.listeners_ready(stream.state, pod_uid)
+
+    def listeners_removed(self, node: str, pod_uid: str) -> bool:
+        """Whether the node's proxy has closed a pod's listeners."""
+        known = self._nodes.get(node)
+        streams = known.streams if known is not None else []
+        return bool(streams) and all(acks.listeners_removed(s.state, pod_uid) for s in streams)
+
+    def endpoint_draining(self, pod_uid: str) -> bool:
+        """Whether no connected proxy sends the pod new requests any more.
+
+        False as long as the wanted resources themselves let it serve: whoever asks has to have
+        said before that the pod ends.
+        """
+        for known in self._nodes.values():
+            for world in (known.world, known.offered):
+                if world is not None and acks.world_serves(world, pod_uid):
+                    return False
+            if not all(acks.endpoint_draining(s.state, pod_uid) for s in known.streams):
+                return False
+        return True
+
+    async def wait(self, condition: Callable[["AdsServer"], bool]) -> None:
+        """Return when the condition holds; it is asked again whenever something changed."""
+        if condition(self):
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (condition, future)
+        self._waiters.append(waiter)
+        try:
+            await future
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
+
+    def _newest(self, node: str) -> _Stream | None:
+        known = self._nodes.get(node)
+        return known.streams[-1] if known is not None and known.streams else None
+
+    def _notify(self) -> None:
+        for waiter in list(self._waiters):
+            condition, future = waiter
+            if not future.done() and condition(self):
+                future.set_result(None)
+
+    def _apply(self, known: _Node) -> None:
+        """Make the offered world the wanted one and open a coalescing window."""
+        world, known.offered = known.offered, None
+        known.coalescing = world is not None
+        if world is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(COALESCE_SECONDS, self._apply, known)
+        previous, known.world = known.world, world
+        changed = changes(previous or {}, world)
+        if previous is not None and not changed:
+            return
+        known.updated_at, known.convergence = loop.time(), None
+        known.nacks = {
+            key: report
+            for key, report in known.nacks.items()
+            if key[1] in world[key[0]] and world[key[0]][key[1]].version == report.version
+        }
+        for stream in known.streams:
+            self._advance(stream, known, Update(world, changed))
+            early, stream.early = stream.early, []
+            for request in early:
+                self._advance(stream, known, request)
+        self._notify()
+
+    def _advance(self, stream: _Stream, known: _Node, event: Event) -> None:
+        stream.state, responses, outcomes = step(stream.state, event)
+        if responses:
+            stream.outbox.extend(responses)
+            stream.wake.set()
+        for outcome in outcomes:
+            self._learn(stream.node, known, outcome)
+        if known.updated_at is not None and settled(stream.state):
+            known.convergence = asyncio.get_running_loop().time() - known.updated_at
+            known.updated_at = None
+
+    def _learn(self, node: str, known: _Node, outcome: Outcome) -> None:
+        if isinstance(outcome, Acked):
+            for resource in outcome.response.resources:
+                known.nacks.pop((resource.type_url, resource.name), None)
+            if self._on_ack is not None:
+                self._on_ack(node)
+            return
+        report = NackReport(node, *_fields(outcome))
+        known.nacks[report.type_url, report.name] = report
+        log.warning(
+            "proxy refused a resource node=%s type=%s name=%s error=%s",
+            *(node, report.type_url, report.name, report.error),
+        )
+        if self._on_nack is not None:
+            self._on_nack(report)
+
+    async def _serve(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        """One stream: requests are read in a task of their own, responses written here."""
+        stream = _Stream()
+        reader = self._tasks.spawn(self._read(stream, requests), "xds stream")
+        try:
+            while not stream.closed:
+                stream.wake.clear()
+                while stream.outbox:
+                    await context.write(encode_response(stream.outbox.popleft()))
+                await stream.wake.wait()
+        finally:
+            reader.cancel()
+            self._detach(stream)
+
+    async def _read(self, stream: _Stream, requests: AsyncIterator[bytes]) -> None:
+        try:
+            async for data in requests:
+                self._receive(stream, decode_request(data))
+        except MalformedRequest as error:
+            log.warning("malformed request node=%s error=%s", stream.node, error)
+        except grpc.RpcError as error:
+            log.info("stream ended node=%s error=%s", stream.node, error)
+        finally:
+            stream.closed = True
+            stream.wake.set()
+
+    def _receive(self, stream: _Stream, request: Request) -> None:
+        if not stream.node:
+            if not request.node:
+                raise MalformedRequest("the first request names no node")
+            stream.node = request.node
+            known = self._nodes.setdefault(stream.node, _Node())
+            known.streams.append(stream)
+            if known.world is not None:
+                stream.state = StreamState(known.world)
+            log.info("proxy connected node=%s", stream.node)
+        known = self._nodes.setdefault(stream.node, _Node())
+        if known.world is None:
+            stream.early.append(request)
+            return
+        self._advance(stream, known, request)
+        self._notify()
+
+    def _detach(self, stream: _Stream) -> None:
+        known = self._nodes.get(stream.node)
+        if known is not None and stream in known.streams:
+            known.streams.remove(stream)
+            log.info("proxy disconnected node=%s", stream.node)
+        self._notify()
+
+
+def _fields(nacked: Nacked) -> tuple[str, str, str, str]:
+    return nacked.type_url, nacked.name, nacked.version, nacked.error
+
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    # Envoy pings to notice a dead control plane; gRPC would take that for abuse.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+)

@@ -1,0 +1,88 @@
+"""Connections that are passed on as bytes: the TCP proxy, and filter chains for TCP routes."""
+
+from collections.abc import Iterable
+
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.type.v3 import hash_policy_pb2
+
+from weft.mesh.model import TcpRoute, WeightedDestination
+from weft.xds.clusters import BLACKHOLE
+from weft.xds.proto import Proto, any_of, cidr, duration, is_cidr, uint32
+
+TCP_PROXY = "envoy.filters.network.tcp_proxy"
+IDLE_TIMEOUT = 0.0
+"""Seconds; 0 is none. Envoy's hour would cut quiet database connections."""
+_ANY_ADDRESS = ""
+
+
+def tcp_proxy(
+    stat_prefix: str, clusters: str | tuple[WeightedDestination, ...], access_logs: list[Proto]
+) -> Proto:
+    """The network filter that connects a connection with one of the clusters."""
+    proxy = tcp_proxy_pb2.TcpProxy(
+        stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(IDLE_TIMEOUT)
+    )
+    proxy.access_log_options.flush_access_log_on_connected = True
+    proxy.hash_policy.add(source_ip=hash_policy_pb2.HashPolicy.SourceIp())
+    if isinstance(clusters, str):
+        proxy.cluster = clusters
+    else:
+        used = [part for part in clusters if part.weight > 0]
+        if not used:
+            proxy.cluster = BLACKHOLE
+        elif len(used) == 1:
+            proxy.cluster = used[0].destination
+        else:
+            for part in used:
+                proxy.weighted_clusters.clusters.add(name=part.destination, weight=part.weight)
+    return listener_components_pb2.Filter(name=TCP_PROXY, typed_config=any_of(proxy))
+
+
+class AddressClaims:
+    """Which address, port and server name already have a filter chain.
+
+    Envoy refuses a listener in which two chains match alike; the first claim wins.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[str, int, str]] = set()
+
+    def claim(self, addresses: Iterable[str], port: int, name: str = "") -> list[str]:
+        """The addresses that were still free; `_ANY_ADDRESS` stands for no condition."""
+        free = []
+        for address in addresses:
+            key = (address, port, name)
+            if key not in self._taken:
+                self._taken.add(key)
+                free.append(address)
+        return free
+
+
+def tcp_matches(route: TcpRoute, claims: AddressClaims) -> list[Proto]:
+    """The chain matches of a TCP route that no earlier route has taken: at most one without
+    server names, else one per name."""
+    addresses = [address for address in route.addresses if is_cidr(address)]
+    if route.addresses and not addresses:
+        return []
+    result = []
+    for name in route.sni_hosts or ("",):
+        free = claims.claim(addresses or [_ANY_ADDRESS], route.port, name)
+        if not free:
+            continue
+        match = chain_match(route.port, free)
+        if name:
+            match.transport_protocol = "tls"
+            match.server_names.extend([name] if name != "*" else [])
+        result.append(match)
+    return result
+
+
+def chain_match(port: int, addresses: Iterable[str] = ()) -> Proto:
+    """Connections to this port, of these addresses when given."""
+    match = listener_components_pb2.FilterChainMatch(
+        prefix_ranges=[cidr(address) for address in addresses if address]
+    )
+    if port:
+        match.destination_port.CopyFrom(uint32(port))
+    return match

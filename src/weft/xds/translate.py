@@ -1,0 +1,142 @@
+"""A node model to the resources of the node's Envoy. Pure, and the same bytes for equal input."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from weft.mesh.model import (
+    Destination,
+    GatewayListener,
+    HashKey,
+    NodeModel,
+    NodeSettings,
+    RouteTable,
+    ServiceListener,
+    Workload,
+)
+from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
+from weft.xds.endpoints import endpoints_resource
+from weft.xds.gateways import gateway_listener, redirected_hosts
+from weft.xds.host import proxy_listener, service_listener
+from weft.xds.listeners import inbound_listener, outbound_listener
+from weft.xds.proto import resource
+from weft.xds.resource import ROUTES, Resource
+from weft.xds.routes import destinations_of, route_configuration
+from weft.xds.tls import secrets
+
+_Build = Callable[..., list[Resource]]
+_Element = tuple[str, str, _Build, tuple[Any, ...]]
+"""(kind, name, builder, all that the builder reads)"""
+
+
+def translate(model: NodeModel) -> tuple[Resource, ...]:
+    """All resources of a node, clusters first."""
+    return Translator().translate(model)
+
+
+class Translator:
+    """Translates one node model after another and builds anew only what changed.
+
+    An element of a model (a destination, a pod, a table) together with the few other values its
+    resources depend on is the whole input of its builder; while that input is equal, the resources
+    made from it are handed out again, the same objects.
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[tuple[str, str], tuple[tuple[Any, ...], list[Resource]]] = {}
+
+    def translate(self, model: NodeModel) -> tuple[Resource, ...]:
+        """All resources of a node, clusters first."""
+        previous, self._built = self._built, {}
+        result: list[Resource] = []
+        for kind, name, build, inputs in _elements(model):
+            known = previous.get((kind, name))
+            if known is None or not _same(known[0], inputs):
+                known = (inputs, build(*inputs))
+            self._built[kind, name] = known
+            result.extend(known[1])
+        return tuple(result)
+
+
+def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    return all(a is b or a == b for a, b in zip(left, right, strict=True))
+
+
+def _elements(model: NodeModel) -> list[_Element]:
+    """Everything in a model that resources are made from."""
+    node = model.node
+    elements: list[_Element] = [("node", node.name, node_clusters, (node,))]
+    for destination in model.destinations:
+        elements.append(("destination", destination.name, _destination, (destination, node)))
+    hash_keys = {
+        d.name: d.load_balancer.hash_key for d in model.destinations if d.load_balancer.hash_key
+    }
+    redirects = redirected_hosts(model.gateways)
+    addresses = _service_addresses(model.service_listeners)
+    for table in model.route_tables:
+        keys = _used_keys(table, hash_keys)
+        inputs = (table, keys, node, redirects.get(table.name, ()), addresses.get(table.name, {}))
+        elements.append(("table", table.name, _table, inputs))
+    for workload in model.workloads:
+        elements.append(("workload", workload.uid, _workload, (workload, node)))
+    for listener in model.service_listeners:
+        name = f"{listener.address}:{listener.port}"
+        elements.append(("service", name, _service, (listener, node)))
+    for gateway in model.gateways:
+        elements.append(("gateway", str(gateway.port), _gateway, (gateway, node)))
+    return elements
+
+
+def _used_keys(table: RouteTable, hash_keys: dict[str, HashKey]) -> dict[str, HashKey]:
+    if not hash_keys:
+        return {}
+    used = destinations_of(table)
+    return {name: key for name, key in hash_keys.items() if name in used}
+
+
+def _service_addresses(listeners: tuple[ServiceListener, ...]) -> dict[str, dict[str, str]]:
+    """Route table -> service address -> host."""
+    found: dict[str, dict[str, str]] = {}
+    for listener in listeners:
+        if listener.route_table and listener.host:
+            found.setdefault(listener.route_table, {})[listener.address] = listener.host
+    return found
+
+
+def _destination(destination: Destination, node: NodeSettings) -> list[Resource]:
+    if destination.protocol == "udp":
+        return []
+    cluster = cluster_resource(destination, node)
+    if destination.discovery != "endpoints":
+        return [cluster]
+    return [cluster, endpoints_resource(destination)]
+
+
+def _table(
+    table: RouteTable,
+    hash_keys: Mapping[str, HashKey],
+    node: NodeSettings,
+    https_hosts: tuple[str, ...],
+    addresses: Mapping[str, str],
+) -> list[Resource]:
+    cluster = passthrough_cluster(node)
+    message = route_configuration(table, hash_keys, cluster, https_hosts, addresses)
+    return [resource(ROUTES, table.name, message)]
+
+
+def _workload(workload: Workload, node: NodeSettings) -> list[Resource]:
+    if node.isolation == "netns":
+        if not workload.netns:
+            return []
+        return [outbound_listener(workload, node), inbound_listener(workload, node)]
+    listener = proxy_listener(workload, node)
+    return [] if listener is None else [listener]
+
+
+def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
+    return [service_listener(listener, node)]
+
+
+def _gateway(gateway: GatewayListener, node: NodeSettings) -> list[Resource]:
+    listener = gateway_listener(gateway, node)
+    certificates = secrets(s.tls for s in gateway.servers if s.tls is not None)
+    return certificates + ([] if listener is None else [listener])
