@@ -1,0 +1,283 @@
+"""Pod networks in netns isolation: a namespace, a veth pair on the node's bridge, redirect rules.
+
+Everything is kept on disk and in the kernel, so that a restarted agent finds it; no command line
+tool runs. Each instance of weft on a machine has its own bridge and its own /24.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from weft.api.wellknown import INBOUND_PORT, OUTBOUND_PORT
+from weft.node.linux import netlink, nft
+from weft.node.runtime import PodNetwork
+
+MACHINE_DIR = Path("/run/weft")
+"""Where the instances of one machine agree on who has which subnet."""
+POD_RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/16") for second in range(244, 252))
+SUBNET_PREFIX = 24
+PASSTHROUGH_HOST = 254
+PODS_MAX = 252
+"""Addresses .2 to .253; .1 is the node's, .254 its second one."""
+POD_SYSCTLS: Mapping[str, str] = {
+    "net/ipv4/ip_unprivileged_port_start": "0",
+    "net/ipv6/conf/default/disable_ipv6": "1",  # the pod network has IPv4 addresses only
+}
+DEVICES_GONE_SECONDS = 2.0
+_TABLE = "mesh"
+_INTERFACE = "eth0"
+
+
+class NetworkError(Exception):
+    """The machine does not let us make or find the pod network."""
+
+
+class NetnsNetwork:
+    """Network. `open` before use; `destroy` when the instance is taken down."""
+
+    def __init__(
+        self, run_dir: Path, *, dns_port: int, instance: str = "", machine_dir: Path = MACHINE_DIR
+    ) -> None:
+        """`dns_port` is where the node's DNS server listens on `node_address`; `instance` is
+        unique on this machine (default: derived from the run directory)."""
+        self._run_dir = run_dir
+        self._machine_dir = machine_dir
+        self._dns_port = dns_port
+        name = instance or hashlib.sha256(str(run_dir).encode()).hexdigest()
+        self.bridge = f"weft{name[:10]}"
+        self.subnet = POD_RANGES[0]
+        self.node_address = ""
+        """The bridge's address: trusted by pods, used by the node proxy, probes and DNS."""
+        self.passthrough_address = ""
+        self._pods: dict[str, PodNetwork] = {}
+        self._last_host = 1
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Find or make the bridge and its subnet; find the pods. NetworkError."""
+        async with self._lock:
+            await asyncio.to_thread(self._open)
+
+    async def create(self, pod_uid: str) -> PodNetwork:
+        """See Network. NetworkError when addresses ran out or the kernel refuses."""
+        async with self._lock:
+            known = self._pods.get(pod_uid)
+            if known is not None:
+                return known
+            return await asyncio.to_thread(self._create, pod_uid)
+
+    async def delete(self, pod_uid: str) -> None:
+        async with self._lock:
+            if pod_uid in self._pods:
+                await asyncio.to_thread(self._delete, pod_uid)
+
+    async def list(self) -> dict[str, PodNetwork]:
+        return dict(self._pods)
+
+    async def destroy(self) -> None:
+        """Remove every pod network, the bridge and the subnet's registration."""
+        async with self._lock:
+            await asyncio.to_thread(self._destroy)
+
+    # --- blocking
+
+    def _open(self) -> None:
+        (self._run_dir / "netns").mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with _machine_lock(self._machine_dir), contextlib.closing(netlink.Netlink()) as node:
+                self.subnet = self._claim_subnet(node)
+                self.node_address = str(self.subnet[1])
+                self.passthrough_address = str(self.subnet[PASSTHROUGH_HOST])
+                self._make_bridge(node)
+        except OSError as error:
+            raise NetworkError(f"bridge {self.bridge}: {error.strerror or error}") from error
+        self._load()
+
+    def _claim_subnet(self, node: netlink.Netlink) -> ipaddress.IPv4Network:
+        """The registered one, else the first /24 that nobody on this machine uses."""
+        links = set(node.link_names())
+        mine = _registered(self._machine_dir / self.bridge)
+        if mine is not None and (self.bridge in links or not _overlaps(mine, _taken(node))):
+            return mine
+        taken = _taken(node)
+        for path in self._machine_dir.iterdir():
+            other = _registered(path)
+            if path.name in links and other is not None:
+                taken.append(other)
+        for whole in POD_RANGES:
+            for subnet in whole.subnets(new_prefix=SUBNET_PREFIX):
+                if not _overlaps(subnet, taken):
+                    _write(self._machine_dir / self.bridge, str(subnet))
+                    return subnet
+        raise NetworkError("no free /24 is left in 10.244.0.0 to 10.251.255.255")
+
+    def _make_bridge(self, node: netlink.Netlink) -> None:
+        with _tolerate(errno.EEXIST):
+            node.talk(node.new_bridge(self.bridge))
+        index = node.link_index(self.bridge)
+        for address in (self.node_address, self.passthrough_address):
+            with _tolerate(errno.EEXIST):
+                node.talk(node.add_address(index, address, SUBNET_PREFIX))
+
+    @property
+    def _state_file(self) -> Path:
+        return self._run_dir / "network.json"
+
+    def _load(self) -> None:
+        try:
+            state = json.loads(self._state_file.read_text())
+        except (OSError, ValueError):
+            state = {}
+        self._pods = {}
+        self._last_host = state.get("last_host", 1)
+        for uid, address in state.get("addresses", {}).items():
+            path = self._pin(uid)
+            if netlink.is_namespace(path):
+                self._pods[uid] = PodNetwork(address, path, self.node_address)
+        known = {Path(network.netns).name for network in self._pods.values()}
+        for pin in (self._run_dir / "netns").iterdir():  # half made, or of before a reboot
+            if pin.name not in known:
+                netlink.delete_namespace(str(pin))
+
+    def _save(self) -> None:
+        addresses = {uid: network.address for uid, network in self._pods.items()}
+        state = {"addresses": addresses, "last_host": self._last_host}
+        _write(self._state_file, json.dumps(state))
+
+    def _pin(self, pod_uid: str) -> str:
+        if "/" in pod_uid or pod_uid.startswith("."):
+            raise NetworkError(f"not a pod uid: {pod_uid!r}")
+        return str(self._run_dir / "netns" / pod_uid)
+
+    def _link_name(self, address: str) -> str:
+        """At most 15 characters; unique on the machine, as the address is."""
+        return f"wv{int(ipaddress.IPv4Address(address)):08x}"
+
+    def _own_links(self, node: netlink.Netlink) -> tuple[str, ...]:
+        own = {self._link_name(str(address)) for address in self.subnet}
+        return tuple(name for name in node.link_names() if name in own)
+
+    def _free_address(self) -> str:
+        """The next one, round and round: an address of before is used again as late as possible."""
+        used = {network.address for network in self._pods.values()}
+        for offset in range(PODS_MAX):
+            number = 2 + (self._last_host - 1 + offset) % PODS_MAX
+            address = str(self.subnet[number])
+            if address not in used:
+                self._last_host = number
+                return address
+        raise NetworkError(f"all {PODS_MAX} pod addresses of this node are in use")
+
+    def _create(self, pod_uid: str) -> PodNetwork:
+        address, path = self._free_address(), self._pin(pod_uid)
+        network = PodNetwork(address, path, self.node_address)
+        try:
+            space = netlink.new_namespace(path, dict(POD_SYSCTLS))
+            try:
+                self._wire(space, address)
+            except OSError:
+                netlink.delete_namespace(path)
+                raise
+            finally:
+                space.close()
+        except OSError as error:
+            raise NetworkError(f"network of pod {pod_uid}: {error.strerror or error}") from error
+        self._pods[pod_uid] = network
+        self._save()
+        return network
+
+    def _wire(self, space: netlink.Namespace, address: str) -> None:
+        name = self._link_name(address)
+        with contextlib.closing(netlink.Netlink()) as node:
+            with _tolerate(errno.ENODEV):  # kept by something in the old namespace of the address
+                node.talk(node.delete_link(name))
+            bridge = node.link_index(self.bridge)
+            node.talk(node.new_veth(name, bridge, _INTERFACE, space.fd))
+        route, index = space.route, netlink.POD_INTERFACE_INDEX
+        route.talk(
+            route.link_up(netlink.LOOPBACK_INDEX),
+            route.link_up(index),
+            route.add_address(index, address, SUBNET_PREFIX),
+            route.default_route(index, self.node_address),
+        )
+        rules = nft.pod_rules(self.node_address, self._dns_port, OUTBOUND_PORT, INBOUND_PORT)
+        nft.install(space.netfilter, _TABLE, rules)
+
+    def _delete(self, pod_uid: str) -> None:
+        """The kernel removes the devices with the namespace, some 0.1 s after its last process
+        and listener; asking for it here would take 50 ms for each pod."""
+        netlink.delete_namespace(self._pods[pod_uid].netns)
+        del self._pods[pod_uid]
+        self._save()
+
+    def _destroy(self) -> None:
+        for pod_uid in tuple(self._pods):
+            self._delete(pod_uid)
+        with _machine_lock(self._machine_dir), contextlib.closing(netlink.Netlink()) as node:
+            deadline = time.monotonic() + DEVICES_GONE_SECONDS
+            while left := self._own_links(node):
+                if time.monotonic() > deadline:  # something keeps a namespace alive
+                    for name in left:
+                        with _tolerate(errno.ENODEV):
+                            node.talk(node.delete_link(name))
+                time.sleep(0.01)
+            with _tolerate(errno.ENODEV):
+                node.talk(node.delete_link(self.bridge))
+            (self._machine_dir / self.bridge).unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty: something foreign is in it
+            (self._run_dir / "netns").rmdir()
+
+
+@contextlib.contextmanager
+def _tolerate(*numbers: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+
+
+@contextlib.contextmanager
+def _machine_lock(directory: Path) -> Iterator[None]:
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fd = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _registered(path: Path) -> ipaddress.IPv4Network | None:
+    if path.is_dir():
+        return None
+    try:
+        return ipaddress.IPv4Network(path.read_text().strip())
+    except (OSError, ValueError):
+        return None
+
+
+def _taken(node: netlink.Netlink) -> list[ipaddress.IPv4Network]:
+    return [
+        ipaddress.IPv4Network(f"{address}/{prefix}", strict=False)
+        for address, prefix in node.destinations()
+    ]
+
+
+def _overlaps(subnet: ipaddress.IPv4Network, taken: list[ipaddress.IPv4Network]) -> bool:
+    return any(subnet.overlaps(other) for other in taken)
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
