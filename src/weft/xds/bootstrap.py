@@ -22,7 +22,7 @@ REGEX_PROGRAM_SIZE_MAX = 32_768
 """RE2 program size above which Envoy refuses a route's expression; its own limit is 100."""
 
 STATS_KEPT = (
-    r"istio_.*",
+    r"istio\..*",
     r"cluster\..*\.(upstream_cx_(active|connect_fail|total)|upstream_rq_(active|pending_overflow"
     r"|retry|retry_overflow|retry_success|timeout)|membership_(healthy|total)"
     r"|outlier_detection\.ejections_(active|enforced_total))",
@@ -151,7 +151,7 @@ def _stats() -> dict[str, Any]:
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
         "use_all_default_tags": False,
         "histogram_bucket_settings": [
-            {"match": {"prefix": "istio_"}, "buckets": DURATION_BUCKETS_MILLISECONDS}
+            {"match": {"prefix": "istio."}, "buckets": DURATION_BUCKETS_MILLISECONDS}
         ],
         "stats_tags": [
             {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?);\.)"},

@@ -63,6 +63,7 @@ def http_access_logs(source: Party, destination: Party, reporter: str, log: str)
         ("grpc_response_status", "%GRPC_STATUS_NUMBER%"),
     )
     stats = stats_pb2.Config(
+        stat_prefix=STATS_PREFIX,
         counters=[_counter("requests_total", tags)],
         histograms=[
             stats_pb2.Config.Histogram(
@@ -78,8 +79,11 @@ def http_access_logs(source: Party, destination: Party, reporter: str, log: str)
 def tcp_access_logs(source: Party, destination: Party, reporter: str, log: str) -> list[Proto]:
     """The loggers of connections that are passed on as bytes."""
     tags = _common_tags(source, destination, reporter)
-    opened = stats_pb2.Config(counters=[_counter("tcp_connections_opened_total", tags)])
+    opened = stats_pb2.Config(
+        stat_prefix=STATS_PREFIX, counters=[_counter("tcp_connections_opened_total", tags)]
+    )
     closed = stats_pb2.Config(
+        stat_prefix=STATS_PREFIX,
         counters=[
             _counter("tcp_connections_closed_total", tags),
             _counter("tcp_sent_bytes_total", tags, "%BYTES_SENT%"),
@@ -148,7 +152,7 @@ def _common_tags(source: Party, destination: Party, reporter: str) -> _Tags:
 
 def _stat(name: str, tags: _Tags) -> Proto:
     return stats_pb2.Config.Stat(
-        name=f"{STATS_PREFIX}_{name}",
+        name=name,
         tags=[stats_pb2.Config.Tag(name=k, value_format=v) for k, v in tags],
     )
 
