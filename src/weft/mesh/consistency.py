@@ -1,0 +1,104 @@
+"""Whether a model holds together: used as an assertion in tests and after each simulated step."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from weft.mesh.model import MeshModel, NodeModel, RouteTable, TcpRoute
+
+
+def problems(model: MeshModel | NodeModel) -> list[str]:
+    """What is wrong with a model as such, whatever users wrote; empty when it is sound."""
+    return [
+        *_names(model),
+        *_tables(model),
+        *_references(model),
+    ]
+
+
+def _names(model: MeshModel | NodeModel) -> Iterator[str]:
+    for what, names in (
+        ("destination", [d.name for d in model.destinations]),
+        ("route table", [t.name for t in model.route_tables]),
+        ("workload", [w.uid for w in model.workloads]),
+        ("gateway port", [str(g.port) for g in model.gateways]),
+        ("gateway server", [s.name for g in model.gateways for s in g.servers]),
+        ("service listener", [f"{s.address}:{s.port}" for s in model.service_listeners]),
+    ):
+        yield from (f"{what} {n!r} stands twice" for n, c in Counter(names).items() if c > 1)
+
+
+def _tables(model: MeshModel | NodeModel) -> Iterator[str]:
+    known = {d.name for d in model.destinations}
+    for table in model.route_tables:
+        yield from _domains(table)
+        for host in table.virtual_hosts:
+            for route in host.routes:
+                where = f"route {route.name!r} of {host.name!r} in table {table.name!r}"
+                actions = bool(route.destinations), route.redirect, route.direct_response
+                if sum(1 for a in actions if a) != 1:
+                    yield f"{where} has not exactly one action"
+                if not route.matches:
+                    yield f"{where} has no match"
+                named = [d.destination for d in route.destinations]
+                named += [m.destination for m in route.mirrors]
+                yield from (f"{where} names unknown {n!r}" for n in named if n not in known)
+                if route.destinations and not sum(d.weight for d in route.destinations):
+                    yield f"{where} has no weight"
+
+
+def _domains(table: RouteTable) -> Iterator[str]:
+    where = f"table {table.name!r}"
+    for what, values in (
+        ("domain", [d for v in table.virtual_hosts for d in v.domains]),
+        ("address", [a for v in table.virtual_hosts for a in v.addresses]),
+        ("virtual host", [v.name for v in table.virtual_hosts]),
+    ):
+        yield from (
+            f"{what} {d!r} stands twice in {where}" for d, n in Counter(values).items() if n > 1
+        )
+    for host in table.virtual_hosts:
+        if not host.domains or not host.routes:
+            yield f"virtual host {host.name!r} in {where} is empty"
+        if any(d != d.lower() for d in host.domains):
+            yield f"virtual host {host.name!r} in {where} has an upper case domain"
+
+
+def _references(model: MeshModel | NodeModel) -> Iterator[str]:
+    tables = {t.name for t in model.route_tables}
+    known = {d.name for d in model.destinations}
+    routes: dict[int, tuple[str, tuple[TcpRoute, ...]]] = {}
+    for workload in model.workloads:
+        for port in workload.outbound:
+            if port.route_table not in tables:
+                yield f"workload {workload.name!r} names unknown table {port.route_table!r}"
+        routes[id(workload.tcp)] = (f"workload {workload.name!r}", workload.tcp)
+    for listener in model.service_listeners:
+        where = f"service listener {listener.address}:{listener.port}"
+        if bool(listener.route_table) == (listener.tcp is not None):
+            yield f"{where} has not exactly one of a table and a connection route"
+        if listener.route_table and listener.route_table not in tables:
+            yield f"{where} names unknown table {listener.route_table!r}"
+        routes[id(listener)] = (where, (listener.tcp,) if listener.tcp else ())
+    for gateway in model.gateways:
+        for server in gateway.servers:
+            where = f"gateway server {server.name!r}"
+            if bool(server.route_table) == (server.tcp is not None):
+                yield f"{where} has not exactly one of a table and a connection route"
+            if server.route_table and server.route_table not in tables:
+                yield f"{where} names unknown table {server.route_table!r}"
+            routes[id(server)] = (where, (server.tcp,) if server.tcp else ())
+    for where, each in routes.values():
+        yield from _connections(where, each, tables, known)
+
+
+def _connections(
+    where: str, routes: tuple[TcpRoute, ...], tables: set[str], known: set[str]
+) -> Iterator[str]:
+    for route in routes:
+        if route.http_table and route.http_table not in tables:
+            yield f"{where} names unknown table {route.http_table!r}"
+        for share in route.destinations:
+            if share.destination not in known:
+                yield f"{where} names unknown destination {share.destination!r}"
+    keys = [(a, r.port, r.sni_hosts) for r in routes for a in (r.addresses or ("",))]
+    yield from (f"{where} routes {key} twice" for key, n in Counter(keys).items() if n > 1)

@@ -1,0 +1,104 @@
+"""Hosts and rules as destinations: one for each port and subset of a host."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from weft.mesh.hosts import Host, HostPort
+from weft.mesh.istio_policies import HostRule, Policy, SubsetRule
+from weft.mesh.model import AppProtocol, ConnectionPool, Destination, Endpoint, UpstreamTls
+from weft.mesh.names import destination_name
+
+_NO_RULE = HostRule()
+
+
+def host_destinations(host: Host, rule: HostRule | None, client: str) -> tuple[Destination, ...]:
+    """All destinations of a host under a rule. `client` marks those that only callers of one
+    namespace get, because that namespace has a rule of its own for the host."""
+    rule = rule or _NO_RULE
+    made: list[Destination] = []
+    for port in host.ports:
+        if port.protocol == "udp":
+            continue
+        general = _destination(host, port, rule, None, client)
+        made.append(general)
+        made.extend(_destination(host, port, rule, s, client) for s in rule.subsets)
+        if not client:
+            made.extend(_pod_destinations(host, port, general))
+    return tuple(made)
+
+
+def named(host: str, port: int, subset: str, client: str) -> str:
+    """The name of a destination for callers of a namespace ("" is everyone)."""
+    name = destination_name(port, host, subset)
+    return f"{name}@{client}" if client else name
+
+
+def _destination(
+    host: Host, port: HostPort, rule: HostRule, subset: SubsetRule | None, client: str
+) -> Destination:
+    policy = rule.policy.at(port.number)
+    if subset is not None:
+        policy = subset.policy.at(port.number).over(policy)
+    label = subset.name if subset else ""
+    endpoints = _with_labels(port.endpoints, subset.labels) if subset else port.endpoints
+    return Destination(
+        name=named(host.host, port.number, label, client),
+        host=host.host,
+        port=port.number,
+        protocol=_protocol(port.protocol, policy),
+        discovery="original_dst" if policy.passthrough else host.discovery,
+        subset=label,
+        endpoints=() if policy.passthrough else endpoints,
+        load_balancer=policy.load_balancer or host.load_balancer,
+        pool=policy.pool or ConnectionPool(),
+        outlier=policy.outlier,
+        tls=_tls(policy, host),
+        service=host.name,
+        namespace=host.namespace,
+        source=", ".join(s for s in (host.source, rule.source) if s),
+    )
+
+
+def _pod_destinations(host: Host, port: HostPort, general: Destination) -> Iterable[Destination]:
+    """Headless services: each endpoint by itself, since callers choose."""
+    for pod in host.pods:
+        endpoints = tuple(e for e in port.endpoints if e.address == pod.address)
+        if endpoints:
+            yield replace(
+                general,
+                name=destination_name(port.number, pod.host),
+                host=pod.host,
+                endpoints=endpoints,
+            )
+
+
+def missing_destination(host: str, port: int, subset: str, why: str) -> Destination:
+    """What a route names although it does not exist: no endpoints, so requests are answered 503
+    while the other shares of the route go on."""
+    return Destination(
+        name=destination_name(port, host, subset),
+        host=host,
+        port=port,
+        protocol="http",
+        subset=subset,
+        service=host.partition(".")[0],
+        source=why,
+    )
+
+
+def _with_labels(
+    endpoints: tuple[Endpoint, ...], labels: tuple[tuple[str, str], ...]
+) -> tuple[Endpoint, ...]:
+    wanted = set(labels)
+    return tuple(e for e in endpoints if wanted.issubset(e.labels))
+
+
+def _protocol(protocol: AppProtocol, policy: Policy) -> AppProtocol:
+    return "http2" if policy.http2 and protocol in ("http", "auto") else protocol
+
+
+def _tls(policy: Policy, host: Host) -> UpstreamTls | None:
+    if policy.tls is None or policy.tls.sni or host.host.startswith("*"):
+        return policy.tls
+    return replace(policy.tls, sni=host.host)

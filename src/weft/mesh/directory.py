@@ -1,0 +1,152 @@
+"""Finding what a route names: hosts, their ports and subsets."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from weft.api.istio import networking_v1 as istio
+from weft.mesh import findings as f
+from weft.mesh.destinations import missing_destination, named
+from weft.mesh.findings import Findings
+from weft.mesh.hosts import Host, HostPort
+from weft.mesh.istio_policies import Rules
+from weft.mesh.model import Destination
+from weft.mesh.names import covers, full_host, specificity
+
+
+class Target(Struct, frozen=True):
+    """A destination by name; `problem` says why it is missing, if it is."""
+
+    name: str
+    problem: str = ""
+
+
+class Reference(Struct, frozen=True):
+    """Where a destination is named: for findings, and for names without a namespace or port."""
+
+    obj: Struct
+    path: str
+    namespace: str
+    listener_port: int
+    client: str = ""
+    """Callers' namespace when it has rules of its own; "" is everyone."""
+
+
+class Directory:
+    """All hosts and rules. Remembers which missing destinations were named."""
+
+    def __init__(self, hosts: Mapping[str, Host], rules: Rules, report: Findings) -> None:
+        self.hosts = hosts
+        self.rules = rules
+        self.report = report
+        self.missing: dict[str, Destination] = {}
+        self._wild = sorted(
+            (h for h in hosts.values() if h.host.startswith("*")),
+            key=lambda h: specificity(h.host),
+            reverse=True,
+        )
+        self._clients = {name: found for name, h in hosts.items() if (found := rules.clients(h))}
+
+    def find(self, host: str) -> Host | None:
+        """The host with this full name, or the narrowest wildcard that covers it."""
+        found = self.hosts.get(host)
+        return found or next((h for h in self._wild if covers(h.host, host)), None)
+
+    def clients(self, host: Host) -> tuple[str, ...]:
+        """Namespaces whose callers get destinations of their own for the host."""
+        return self._clients.get(host.host, ())
+
+    def all_clients(self) -> tuple[str, ...]:
+        """Namespaces with rules of their own for any host."""
+        return tuple(sorted({ns for found in self._clients.values() for ns in found}))
+
+    def own_target(self, host: Host, port: HostPort, client: str) -> str:
+        """The destination of a host's own port, without any route."""
+        return named(host.host, port.number, "", client if client in self.clients(host) else "")
+
+    def target(self, wanted: istio.Destination, ref: Reference) -> Target:
+        """The destination that a route names, or what stands in for a missing one."""
+        name = full_host(wanted.host, ref.namespace, self.hosts)
+        host = self.find(name)
+        wanted_port = wanted.port.number if wanted.port else None
+        if host is None:
+            hint = f.suggest(name, self.hosts, "known hosts")
+            self.report.add(f.HOST_UNKNOWN, ref.obj, f"{ref.path}.host", hint, host=wanted.host)
+            port = wanted_port or ref.listener_port
+            return self._missing(name, port, wanted.subset, f"host `{name}` is unknown")
+        port_found = self._port(host, wanted_port, ref)
+        if port_found is None:
+            port = wanted_port or ref.listener_port
+            return self._missing(host.host, port, wanted.subset, f"`{name}` has no port {port}")
+        client = ref.client if ref.client in self.clients(host) else ""
+        if wanted.subset and not self._has_subset(host, wanted.subset, client):
+            return self._unknown_subset(host, port_found, wanted.subset, client, ref)
+        return Target(named(host.host, port_found.number, wanted.subset, client))
+
+    def _port(self, host: Host, wanted: int | None, ref: Reference) -> HostPort | None:
+        numbers = f.quoted(p.number for p in host.ports) or "none"
+        if wanted is not None:
+            found = host.port(wanted)
+            if found is None:
+                self.report.add(
+                    f.PORT_UNKNOWN,
+                    ref.obj,
+                    f"{ref.path}.port.number",
+                    host=host.host,
+                    port=wanted,
+                    ports=numbers,
+                )
+            return found
+        if len(host.ports) == 1:
+            return host.ports[0]
+        if found := host.port(ref.listener_port):
+            return found
+        first = next((p for p in host.ports if p.protocol != "udp"), None)
+        if first is None:
+            self.report.add(
+                f.PORT_UNKNOWN,
+                ref.obj,
+                f"{ref.path}.host",
+                host=host.host,
+                port=ref.listener_port,
+                ports=numbers,
+            )
+            return None
+        self.report.add(
+            f.PORT_NEEDED, ref.obj, ref.path, host=host.host, port=first.number, ports=numbers
+        )
+        return first
+
+    def _has_subset(self, host: Host, subset: str, client: str) -> bool:
+        rule = self.rules.find(host, client)
+        return rule is not None and any(s.name == subset for s in rule.subsets)
+
+    def _unknown_subset(
+        self, host: Host, port: HostPort, subset: str, client: str, ref: Reference
+    ) -> Target:
+        if ref.client and self._has_subset(host, subset, ""):
+            return Target(named(host.host, port.number, subset, ""))
+        if client or not any(self._has_subset(host, subset, c) for c in self.clients(host)):
+            rule = self.rules.find(host, client)
+            known = [s.name for s in rule.subsets] if rule else []
+            hint = (
+                f.suggest(subset, known, f"{rule.source} defines")
+                if rule and known
+                else f"add a DestinationRule for `{host.host}` with this subset"
+            )
+            self.report.add(
+                f.SUBSET_UNKNOWN,
+                ref.obj,
+                f"{ref.path}.subset",
+                hint,
+                subset=subset,
+                host=host.host,
+            )
+        return self._missing(
+            host.host, port.number, subset, f"`{host.host}` has no subset `{subset}`"
+        )
+
+    def _missing(self, host: str, port: int, subset: str, why: str) -> Target:
+        made = missing_destination(host, port, subset, why)
+        self.missing.setdefault(made.name, made)
+        return Target(made.name, why)

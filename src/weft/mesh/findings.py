@@ -1,0 +1,239 @@
+"""Every finding the mesh reports: code, severity, text. Codes are never re-used."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from weft.api.diagnostics import Diagnostic, Severity
+from weft.api.snapshot import meta
+from weft.mesh.names import nearest
+
+NAMES_SHOWN_MAX = 8
+
+
+class Finding(Struct, frozen=True):
+    """A kind of mistake. The texts are format strings; severity `error` says that the object, or
+    the part at the path, is not in force."""
+
+    code: str
+    severity: Severity
+    message: str
+    hint: str = ""
+
+
+# --- references
+HOST_UNKNOWN = Finding(
+    "WEFT2101", "error", "no Service or ServiceEntry is named `{host}`; requests are answered 503"
+)
+SUBSET_UNKNOWN = Finding(
+    "WEFT2102",
+    "error",
+    "no DestinationRule defines subset `{subset}` of `{host}`; requests are answered 503",
+)
+PORT_UNKNOWN = Finding(
+    "WEFT2103",
+    "error",
+    "`{host}` has no port {port}; requests are answered 503",
+    "its ports are {ports}",
+)
+PORT_NEEDED = Finding(
+    "WEFT2104",
+    "warning",
+    "`{host}` has several ports and the destination names none; {port} is taken",
+    "set `port.number` to one of {ports}",
+)
+GATEWAY_UNKNOWN = Finding("WEFT2105", "error", "no Gateway is named `{gateway}`")
+SECRET_UNKNOWN = Finding(
+    "WEFT2106",
+    "error",
+    "no Secret `{secret}` in namespace {namespaces}; this server is closed",
+)
+SECRET_INCOMPLETE = Finding(
+    "WEFT2107",
+    "error",
+    "Secret `{secret}` has no valid {missing}; this server is closed",
+    "a Secret of type kubernetes.io/tls has `tls.crt` and `tls.key`",
+)
+RULE_HOST_UNKNOWN = Finding(
+    "WEFT2108", "warning", "no Service or ServiceEntry is named `{host}`; the rule has no effect"
+)
+SUBSET_EMPTY = Finding(
+    "WEFT2109",
+    "warning",
+    "subset `{subset}` selects no endpoint of `{host}`: none has the labels {labels}",
+)
+SELECTOR_EMPTY = Finding(
+    "WEFT2110",
+    "warning",
+    "the selector {labels} matches no pod of namespace `{namespace}`",
+)
+GATEWAY_HOST_UNMATCHED = Finding(
+    "WEFT2111",
+    "warning",
+    "gateway `{gateway}` serves none of the hosts {hosts}; the object has no effect there",
+    "the gateway serves {served}",
+)
+TARGET_PORT_UNKNOWN = Finding(
+    "WEFT2112",
+    "warning",
+    "no container of the selected pods names a port `{port}`",
+)
+
+# --- conflicts
+HOST_TAKEN = Finding(
+    "WEFT2201",
+    "error",
+    "`{host}` is routed by {other}, which is older; this object does not apply to it",
+    "put the routes into one object",
+)
+HOST_DEFINED_TWICE = Finding(
+    "WEFT2202", "warning", "`{host}` is defined by {other} already; this definition is not used"
+)
+SUBSET_DEFINED_TWICE = Finding(
+    "WEFT2203", "error", "subset `{subset}` of `{host}` is defined by {other} already"
+)
+POLICY_DEFINED_TWICE = Finding(
+    "WEFT2204",
+    "warning",
+    "`{host}` has a traffic policy of {other}, which is older; this one is not used",
+)
+GATEWAY_PORT_CONFLICT = Finding(
+    "WEFT2205",
+    "error",
+    "port {port} is used with protocol {other_protocol} by {other}; this server is closed",
+)
+GATEWAY_HOST_TAKEN = Finding(
+    "WEFT2206",
+    "warning",
+    "`{host}` on port {port} is served by {other} already; this server does not get its requests",
+)
+PORT_NAMED_OTHERWISE = Finding(
+    "WEFT2207",
+    "warning",
+    "port name `{name}` says {by_name}, appProtocol says {by_field}; appProtocol is taken",
+)
+ADDRESS_TAKEN = Finding(
+    "WEFT2208",
+    "error",
+    "address {address} port {port} belongs to `{other}` already; connections go there",
+    "give the host an address of its own",
+)
+PORT_DEFINED_TWICE = Finding("WEFT2209", "error", "port {port} is listed twice; the first is used")
+INBOUND_CONFLICT = Finding(
+    "WEFT2210",
+    "warning",
+    "port {port} of pod `{pod}` is served as {first} and as {second}; {first} is taken",
+)
+
+# --- values
+VALUE_INVALID = Finding("WEFT2301", "error", "{problem}; this {part} is not in force")
+REGEX_INVALID = Finding(
+    "WEFT2302",
+    "error",
+    "`{regex}` is no valid RE2 expression ({problem}); this match is skipped",
+)
+WEIGHTS_ZERO = Finding(
+    "WEFT2303", "error", "all weights are 0; this route is not in force", "give one a weight"
+)
+ACTION_MISSING = Finding(
+    "WEFT2304",
+    "error",
+    "the route has no destination, redirect or direct response; it is not in force",
+)
+DESTINATION_MISSING = Finding(
+    "WEFT2305",
+    "error",
+    "a share of the route has no destination; it is not in force",
+    "`weight` stands next to `destination`, which names the host",
+)
+HOSTS_MISSING = Finding("WEFT2306", "error", "no hosts: nothing is routed", "add `hosts`")
+WILDCARD_IN_MESH = Finding(
+    "WEFT2307",
+    "error",
+    "host `*` cannot be used inside the mesh; the object applies to gateways only",
+)
+TLS_MODE_UNSUPPORTED = Finding(
+    "WEFT2308", "error", "TLS mode {mode} is not in force yet; this server is closed"
+)
+TLS_MISSING = Finding("WEFT2309", "error", "protocol {protocol} needs `tls`; this server is closed")
+CERTIFICATE_MISSING = Finding(
+    "WEFT2310",
+    "error",
+    "TLS needs `credentialName`, or `serverCertificate` and `privateKey`; this server is closed",
+)
+PORT_MISSING = Finding("WEFT2311", "error", "the port has no number; it is not in force")
+ENDPOINTS_MISSING = Finding(
+    "WEFT2312", "warning", "resolution STATIC needs `endpoints` or `workloadSelector`"
+)
+NOT_IN_FORCE = Finding("WEFT2313", "warning", "`{field}` is not in force yet: {consequence}")
+UDP_UNSUPPORTED = Finding("WEFT2314", "info", "UDP port {port} is not carried by the mesh yet")
+
+# --- style
+SHADOWED = Finding(
+    "WEFT2401",
+    "warning",
+    "no request gets here: {earlier} matches everything before",
+    "put the more specific rule first",
+)
+DEPRECATED = Finding("WEFT2402", "warning", "`{field}` is deprecated", "use `{instead}`")
+PROTOCOL_UNDECLARED = Finding(
+    "WEFT2403",
+    "info",
+    "port {port} declares no protocol: it is found out per connection",
+    "set `appProtocol: http` (or tcp), or start the port's name with it",
+)
+ROUTE_DUPLICATE = Finding(
+    "WEFT2404", "info", "the match is the same as that of {earlier}; it has no effect"
+)
+
+
+class Findings:
+    """Collects diagnostics; the same one twice counts once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Diagnostic, None] = {}
+
+    def add(
+        self, finding: Finding, obj: Struct, path: str = "", hint: str = "", **values: object
+    ) -> None:
+        """Reports `finding` about the field at `path` of an object."""
+        where = meta(obj)
+        self._found[
+            Diagnostic(
+                code=finding.code,
+                severity=finding.severity,
+                message=finding.message.format(**values),
+                kind=type(obj).__name__,
+                namespace=where.namespace,
+                name=where.name,
+                path=path,
+                hint=hint or finding.hint.format(**values),
+            )
+        ] = None
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Takes over diagnostics that were made elsewhere."""
+        self._found.update(dict.fromkeys(diagnostics))
+
+    def all(self) -> tuple[Diagnostic, ...]:
+        """What was found, in order of kind, namespace, name, path."""
+        return tuple(
+            sorted(self._found, key=lambda d: (d.kind, d.namespace, d.name, d.path, d.code))
+        )
+
+
+def suggest(name: str, choices: Iterable[str], label: str) -> str:
+    """A hint with the nearest known name, else with the names there are."""
+    known = sorted(set(choices))
+    if not known:
+        return ""
+    if found := nearest(name, known):
+        return f"did you mean `{found}`?"
+    shown = ", ".join(f"`{k}`" for k in known[:NAMES_SHOWN_MAX])
+    more = f" and {len(known) - NAMES_SHOWN_MAX} more" if len(known) > NAMES_SHOWN_MAX else ""
+    return f"{label}: {shown}{more}"
+
+
+def quoted(names: Iterable[object]) -> str:
+    """Names in backticks, separated by commas."""
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,62 @@
+"""Hosts: the services of the mesh, whatever object declares them, in one form."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
+
+Discovery = Literal["endpoints", "dns", "original_dst"]
+
+
+class HostPort(Struct, frozen=True):
+    """A port of a host and who serves it."""
+
+    number: int
+    name: str
+    protocol: AppProtocol
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class HostPod(Struct, frozen=True):
+    """An endpoint of a headless service, which callers address by itself."""
+
+    host: str
+    """Its DNS name below the service's."""
+    address: str
+    names: tuple[str, ...]
+    """All forms of the name; empty when callers cannot know it."""
+
+
+class Host(Struct, frozen=True):
+    """A named target of calls."""
+
+    host: str
+    """Full DNS name; may be `*.suffix` for a ServiceEntry."""
+    namespace: str
+    name: str
+    """Name of the Kubernetes service; the host for a ServiceEntry."""
+    source: str
+    """`Service default/web`."""
+    ports: tuple[HostPort, ...] = ()
+    domains: tuple[str, ...] = ()
+    """Every way to write the host in Host, without a port, apart from the short name."""
+    short_name: str = ""
+    """What callers of the same namespace may write."""
+    addresses: tuple[str, ...] = ()
+    """Virtual addresses; empty for headless services."""
+    discovery: Discovery = "endpoints"
+    load_balancer: LoadBalancer = LoadBalancer()
+    headless: bool = False
+    pods: tuple[HostPod, ...] = ()
+    external: bool = False
+    """Outside of the mesh: its endpoints have no identity."""
+    alias_of: str = ""
+    """ExternalName: the host it stands for."""
+    created: str = ""
+    visible_in: tuple[str, ...] = ()
+    """Namespaces whose callers see it; all when empty."""
+
+    def port(self, number: int) -> HostPort | None:
+        """The port with this number."""
+        return next((p for p in self.ports if p.number == number), None)

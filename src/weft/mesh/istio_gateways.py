@@ -1,0 +1,448 @@
+"""Gateways and the VirtualServices bound to them: what the mesh receives from outside.
+
+Every Gateway is served by the gateway of the nodes' proxies, whatever its selector.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Secret
+from weft.api.snapshot import Snapshot
+from weft.mesh import findings as f
+from weft.mesh.directory import Directory
+from weft.mesh.findings import Findings
+from weft.mesh.istio_matches import MESH, full_gateway
+from weft.mesh.istio_policies import ROOT_NAMESPACE
+from weft.mesh.istio_routes import Place, http_routes, source
+from weft.mesh.mesh_index import oldest_first
+from weft.mesh.model import (
+    GatewayListener,
+    GatewayServer,
+    GatewayTls,
+    HttpRoute,
+    Redirect,
+    RouteTable,
+    TcpRoute,
+    VirtualHost,
+)
+from weft.mesh.names import intersection, specificity
+from weft.mesh.tcp_routes import connection_routes
+
+HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+BYTE_PROTOCOLS = ("TCP", "MONGO", "MYSQL", "REDIS")
+CERTIFICATE_KEYS = (("tls.crt", "cert"), ("tls.key", "key"))
+"""Names in a Secret: as in kubernetes.io/tls, or as Istio also takes them."""
+Kind = str
+
+
+class _Server(Struct, frozen=True):
+    """A server of a Gateway that is in force."""
+
+    gateway: istio.Gateway
+    index: int
+    port: int
+    kind: Kind
+    """http, https (HTTP inside TLS), tls (passed through) or tcp."""
+    hosts: tuple[tuple[str, str], ...]
+    """(namespace of the VirtualService or "", host pattern)."""
+    tls: GatewayTls | None = None
+    redirect: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.gateway_name}/{self.index}"
+
+    @property
+    def gateway_name(self) -> str:
+        meta = self.gateway.metadata
+        return f"{meta.namespace}/{meta.name}"
+
+    @property
+    def path(self) -> str:
+        return f"spec.servers[{self.index}]"
+
+
+def gateway_parts(
+    snapshot: Snapshot, directory: Directory
+) -> tuple[tuple[GatewayListener, ...], tuple[RouteTable, ...]]:
+    """Listeners and their route tables."""
+    gateways = sorted(
+        snapshot.list(istio.Gateway),
+        key=lambda g: (g.metadata.creation_timestamp, g.metadata.namespace, g.metadata.name),
+    )
+    bound = _bound(snapshot.list(istio.VirtualService), gateways, directory.report)
+    servers = [s for g in gateways for s in _servers(g, snapshot, directory.report)]
+    by_port: dict[int, list[_Server]] = {}
+    for server in _without_conflicts(servers, directory.report):
+        by_port.setdefault(server.port, []).append(server)
+    listeners: list[GatewayListener] = []
+    tables: list[RouteTable] = []
+    used: set[tuple[str, str]] = set()
+    for port, group in sorted(by_port.items()):
+        listener, made = _listener(port, group, bound, directory, used)
+        listeners.append(listener)
+        tables.extend(made)
+    _report_unmatched(bound, servers, used, directory.report)
+    return tuple(listeners), tuple(tables)
+
+
+def _bound(
+    objects: Iterable[istio.VirtualService], gateways: Iterable[istio.Gateway], report: Findings
+) -> Mapping[str, list[istio.VirtualService]]:
+    """VirtualServices by the gateway that they name."""
+    known = {f"{g.metadata.namespace}/{g.metadata.name}" for g in gateways}
+    found: dict[str, list[istio.VirtualService]] = {}
+    for obj in oldest_first(objects):
+        for number, name in enumerate(obj.spec.gateways):
+            if name == MESH:
+                continue
+            gateway = full_gateway(name, obj.metadata.namespace)
+            if gateway not in known:
+                hint = f.suggest(gateway, known, "known gateways")
+                report.add(
+                    f.GATEWAY_UNKNOWN, obj, f"spec.gateways[{number}]", hint, gateway=gateway
+                )
+                continue
+            found.setdefault(gateway, []).append(obj)
+    return found
+
+
+def _servers(gateway: istio.Gateway, snapshot: Snapshot, report: Findings) -> Iterator[_Server]:
+    for index, server in enumerate(gateway.spec.servers):
+        path = f"spec.servers[{index}]"
+        if server.port is None or not server.port.number:
+            report.add(f.PORT_MISSING, gateway, f"{path}.port.number")
+            continue
+        if not server.hosts:
+            report.add(f.HOSTS_MISSING, gateway, f"{path}.hosts")
+            continue
+        made = _server(gateway, index, server, snapshot, report)
+        if made is not None:
+            yield made
+
+
+def _server(
+    gateway: istio.Gateway,
+    index: int,
+    server: istio.Server,
+    snapshot: Snapshot,
+    report: Findings,
+) -> _Server | None:
+    path = f"spec.servers[{index}]"
+    port = server.port or istio.ServicePort()
+    protocol = port.protocol.upper()
+    namespace = gateway.metadata.namespace
+    base = _Server(
+        gateway=gateway,
+        index=index,
+        port=port.number or 0,
+        kind="http",
+        hosts=tuple(_server_host(h, namespace) for h in server.hosts),
+        redirect=bool(server.tls and server.tls.https_redirect),
+    )
+    if protocol in HTTP_PROTOCOLS:
+        return base
+    if protocol in BYTE_PROTOCOLS:
+        return _replace(base, kind="tcp")
+    if protocol not in ("HTTPS", "TLS"):
+        report.add(
+            f.VALUE_INVALID,
+            gateway,
+            f"{path}.port.protocol",
+            "one of HTTP, HTTPS, GRPC, HTTP2, TCP, TLS",
+            problem=f"`{port.protocol}` is no protocol of a gateway",
+            part="server",
+        )
+        return None
+    if server.tls is None:
+        report.add(f.TLS_MISSING, gateway, f"{path}.tls", protocol=protocol)
+        return None
+    mode = server.tls.mode or "SIMPLE"
+    if mode == "PASSTHROUGH":
+        return _replace(base, kind="tls")
+    if mode != "SIMPLE":
+        report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
+        return None
+    tls = _certificate(gateway, f"{path}.tls", server.tls, snapshot, report)
+    if tls is None:
+        return None
+    return _replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
+
+
+def _replace(server: _Server, kind: Kind, tls: GatewayTls | None = None) -> _Server:
+    return _Server(
+        server.gateway, server.index, server.port, kind, server.hosts, tls, server.redirect
+    )
+
+
+def _server_host(written: str, namespace: str) -> tuple[str, str]:
+    """A host of a server: `host`, or `namespace/host` with `.` for the Gateway's own."""
+    left, slash, right = written.lower().rpartition("/")
+    if not slash:
+        return "", written.lower()
+    wanted = {".": namespace, "*": ""}.get(left, left)
+    return wanted, right
+
+
+def _certificate(
+    gateway: istio.Gateway,
+    path: str,
+    tls: istio.ServerTLSSettings,
+    snapshot: Snapshot,
+    report: Findings,
+) -> GatewayTls | None:
+    name = tls.credential_name or next(iter(tls.credential_names), "")
+    if name:
+        return _from_secret(gateway, path, name, snapshot, report)
+    first = next(iter(tls.tls_certificates), istio.TLSCertificate())
+    certificate = tls.server_certificate or first.server_certificate
+    key = tls.private_key or first.private_key
+    if not certificate or not key:
+        report.add(f.CERTIFICATE_MISSING, gateway, path)
+        return None
+    return GatewayTls(certificate_file=certificate, key_file=key)
+
+
+def _from_secret(
+    gateway: istio.Gateway, path: str, name: str, snapshot: Snapshot, report: Findings
+) -> GatewayTls | None:
+    where = f"{path}.credentialName"
+    namespaces = tuple(dict.fromkeys((gateway.metadata.namespace, ROOT_NAMESPACE)))
+    name = name.removeprefix("kubernetes://").rpartition("/")[2]
+    found = (snapshot.get(Secret, name, namespace) for namespace in namespaces)
+    secret = next((s for s in found if s is not None), None)
+    if secret is None:
+        known = [s.metadata.name for ns in namespaces for s in snapshot.list(Secret, ns)]
+        report.add(
+            f.SECRET_UNKNOWN,
+            gateway,
+            where,
+            f.suggest(name, known, "Secrets there"),
+            secret=name,
+            namespaces=" or ".join(f"`{n}`" for n in namespaces),
+        )
+        return None
+    values = []
+    for keys in CERTIFICATE_KEYS:
+        value = _pem(secret, keys)
+        if value is None:
+            report.add(f.SECRET_INCOMPLETE, gateway, where, secret=name, missing=f"`{keys[0]}`")
+            return None
+        values.append(value)
+    reference = f"kubernetes://{secret.metadata.namespace}/{secret.metadata.name}"
+    return GatewayTls(certificate_pem=values[0], key_pem=values[1], secret=reference)
+
+
+def _pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        if text := secret.string_data.get(key, ""):
+            return text if text.lstrip().startswith("-----BEGIN") else None
+        if encoded := secret.data.get(key, ""):
+            try:
+                text = base64.b64decode(encoded, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                return None
+            return text if text.lstrip().startswith("-----BEGIN") else None
+    return None
+
+
+def _without_conflicts(servers: Iterable[_Server], report: Findings) -> Iterator[_Server]:
+    """A port is plain HTTP, or TLS, or bytes: the first server on it decides."""
+    first: dict[int, _Server] = {}
+    for server in servers:
+        known = first.setdefault(server.port, server)
+        if _layer(known.kind) == _layer(server.kind) and (known is server or server.kind != "tcp"):
+            yield server
+            continue
+        port = known.gateway.spec.servers[known.index].port
+        report.add(
+            f.GATEWAY_PORT_CONFLICT,
+            server.gateway,
+            f"{server.path}.port",
+            port=server.port,
+            other_protocol=port.protocol if port else "",
+            other=f"Gateway {known.gateway_name}",
+        )
+
+
+def _layer(kind: Kind) -> str:
+    return "tls" if kind in ("https", "tls") else kind
+
+
+def _listener(
+    port: int,
+    servers: list[_Server],
+    bound: Mapping[str, list[istio.VirtualService]],
+    directory: Directory,
+    used: set[tuple[str, str]],
+) -> tuple[GatewayListener, list[RouteTable]]:
+    tables: list[RouteTable] = []
+    made: list[GatewayServer] = []
+    plain = [s for s in servers if s.kind == "http"]
+    if plain:
+        name = f"http.{port}"
+        tables.append(_table(name, plain, bound, directory, used))
+        made.extend(_http_server(s, name) for s in plain)
+    taken: dict[str, _Server] = {}
+    for server in servers:
+        if server.kind == "http":
+            continue
+        hosts = _free_hosts(server, taken, directory.report)
+        if not hosts:
+            continue
+        if server.kind == "https":
+            name = f"https.{port}.{server.name.replace('/', '.')}"
+            tables.append(_table(name, [server], bound, directory, used))
+            made.append(GatewayServer(server.name, hosts, name, tls=server.tls))
+        else:
+            made.extend(_byte_servers(server, hosts, bound, directory, used))
+    kinds = {s.kind for s in servers}
+    protocol = "https" if "https" in kinds else servers[0].kind
+    return GatewayListener(port, protocol, tuple(made)), tables  # type: ignore[arg-type]
+
+
+def _http_server(server: _Server, table: str) -> GatewayServer:
+    return GatewayServer(
+        name=server.name,
+        hosts=tuple(dict.fromkeys(h for _, h in server.hosts)),
+        route_table=table,
+        https_redirect=server.redirect,
+    )
+
+
+def _free_hosts(server: _Server, taken: dict[str, _Server], report: Findings) -> tuple[str, ...]:
+    """The server names that no earlier server of the port has: each can be answered once only."""
+    free = []
+    for _, host in server.hosts:
+        owner = taken.setdefault(host, server)
+        if owner is server:
+            if host not in free:
+                free.append(host)
+            continue
+        report.add(
+            f.GATEWAY_HOST_TAKEN,
+            server.gateway,
+            f"{server.path}.hosts",
+            host=host,
+            port=server.port,
+            other=f"Gateway {owner.gateway_name}",
+        )
+    return tuple(free)
+
+
+def _table(
+    name: str,
+    servers: list[_Server],
+    bound: Mapping[str, list[istio.VirtualService]],
+    directory: Directory,
+    used: set[tuple[str, str]],
+) -> RouteTable:
+    """One table for servers that share a connection; routes of several objects for one host are
+    joined, oldest first."""
+    routes: dict[str, list[HttpRoute]] = {}
+    for server in servers:
+        for domain, obj in _domains(server, bound, used):
+            if server.redirect:
+                routes.setdefault(domain, [_redirect(server)])
+                continue
+            place = Place(server.gateway_name, server.port)
+            found = routes.setdefault(domain, [])
+            known = {r.name for r in found}
+            found.extend(r for r in http_routes(obj, place, directory) if r.name not in known)
+        if server.redirect:
+            for _, host in server.hosts:
+                routes.setdefault(host, [_redirect(server)])
+    ordered = sorted(routes, key=lambda d: (not specificity(d)[0], -len(d), d))
+    hosts = tuple(
+        VirtualHost(f"{domain}:{servers[0].port}", (domain,), tuple(routes[domain]))
+        for domain in ordered
+        if routes[domain]
+    )
+    return RouteTable(name, hosts, passthrough=False, ignore_port=True)
+
+
+def _redirect(server: _Server) -> HttpRoute:
+    return HttpRoute(
+        name="https-redirect",
+        redirect=Redirect(scheme="https", code=301),
+        source=f"Gateway {server.gateway_name}",
+    )
+
+
+def _domains(
+    server: _Server,
+    bound: Mapping[str, list[istio.VirtualService]],
+    used: set[tuple[str, str]],
+) -> Iterator[tuple[str, istio.VirtualService]]:
+    """The hosts that both a server and a VirtualService name: the narrower of the two."""
+    for obj in bound.get(server.gateway_name, ()):
+        seen = set()
+        for namespace, pattern in server.hosts:
+            if namespace and namespace != obj.metadata.namespace:
+                continue
+            for host in obj.spec.hosts:
+                domain = intersection(pattern, host.lower())
+                if domain is not None and domain not in seen:
+                    seen.add(domain)
+                    used.add((server.gateway_name, source(obj)))
+                    yield domain, obj
+
+
+def _byte_servers(
+    server: _Server,
+    hosts: tuple[str, ...],
+    bound: Mapping[str, list[istio.VirtualService]],
+    directory: Directory,
+    used: set[tuple[str, str]],
+) -> Iterator[GatewayServer]:
+    """TCP and TLS servers: one for each connection route, told apart by server name."""
+    number = 0
+    claimed: set[str] = set()
+    objects = dict.fromkeys(source(obj) for _, obj in _domains(server, bound, used))
+    for obj in bound.get(server.gateway_name, ()):
+        if source(obj) not in objects:
+            continue
+        routed = connection_routes(obj, server.gateway_name, server.port, directory)
+        for match, destinations in routed:
+            names = match.sni_hosts or (hosts if server.kind == "tls" else ())
+            names = tuple(n for n in names if n not in claimed)
+            if not names and (server.kind == "tls" or number):
+                continue
+            claimed.update(names)
+            route = TcpRoute(
+                addresses=(),
+                port=server.port,
+                destinations=destinations,
+                sni_hosts=() if "*" in names else names,
+                source=source(obj),
+            )
+            suffix = f".{number}" if number else ""
+            shown = names or hosts
+            yield GatewayServer(f"{server.name}{suffix}", shown, "", tcp=route, tls=server.tls)
+            number += 1
+
+
+def _report_unmatched(
+    bound: Mapping[str, list[istio.VirtualService]],
+    servers: list[_Server],
+    used: set[tuple[str, str]],
+    report: Findings,
+) -> None:
+    served: dict[str, list[str]] = {}
+    for server in servers:
+        served.setdefault(server.gateway_name, []).extend(h for _, h in server.hosts)
+    for gateway, objects in bound.items():
+        for obj in objects:
+            if gateway in served and (gateway, source(obj)) not in used:
+                report.add(
+                    f.GATEWAY_HOST_UNMATCHED,
+                    obj,
+                    "spec.hosts",
+                    gateway=gateway,
+                    hosts=f.quoted(obj.spec.hosts),
+                    served=f.quoted(dict.fromkeys(served[gateway])),
+                )

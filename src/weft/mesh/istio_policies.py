@@ -1,0 +1,456 @@
+"""DestinationRules: subsets of hosts, and how their endpoints are chosen, limited and protected."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.api.istio import networking_v1 as istio
+from weft.mesh import findings as f
+from weft.mesh.findings import Findings
+from weft.mesh.hosts import Host
+from weft.mesh.model import (
+    ConnectionPool,
+    HashKey,
+    LoadBalancer,
+    OutlierDetection,
+    UpstreamTls,
+)
+from weft.mesh.names import covers, full_host, specificity
+from weft.mesh.values import seconds
+
+ROOT_NAMESPACE = "istio-system"
+"""Rules of this namespace hold for hosts that no nearer rule names."""
+CONSECUTIVE_5XX_DEFAULT = 5
+CONSECUTIVE_LOCAL_DEFAULT = 5
+EJECTION_PERCENT_DEFAULT = 10
+INTERVAL_DEFAULT = 10.0
+EJECTION_TIME_DEFAULT = 30.0
+CONNECT_TIMEOUT_DEFAULT = 10.0
+
+_SIMPLE = {
+    "ROUND_ROBIN": LoadBalancer(algorithm="round_robin"),
+    "LEAST_REQUEST": LoadBalancer(algorithm="least_request"),
+    "LEAST_CONN": LoadBalancer(algorithm="least_request"),
+    "RANDOM": LoadBalancer(algorithm="random"),
+}
+
+
+class Policy(Struct, frozen=True):
+    """A traffic policy; None is what nothing was said about."""
+
+    load_balancer: LoadBalancer | None = None
+    passthrough: bool = False
+    """Connect to where the caller was going."""
+    pool: ConnectionPool | None = None
+    http2: bool = False
+    outlier: OutlierDetection | None = None
+    tls: UpstreamTls | None = None
+    tls_set: bool = False
+
+    def over(self, lower: "Policy") -> "Policy":
+        """This policy where it says something, else the lower one."""
+        has_lb = self.load_balancer is not None or self.passthrough
+        return Policy(
+            load_balancer=self.load_balancer if has_lb else lower.load_balancer,
+            passthrough=self.passthrough if has_lb else lower.passthrough,
+            pool=self.pool or lower.pool,
+            http2=self.http2 if self.pool else lower.http2,
+            outlier=self.outlier or lower.outlier,
+            tls=self.tls if self.tls_set else lower.tls,
+            tls_set=self.tls_set or lower.tls_set,
+        )
+
+
+class PortedPolicy(Struct, frozen=True):
+    """A traffic policy with its exceptions by port. A port's policy replaces the general one
+    as a whole, as in Istio."""
+
+    general: Policy = Policy()
+    ports: tuple[tuple[int, Policy], ...] = ()
+
+    def at(self, port: int) -> Policy:
+        """The policy of a port."""
+        return next((p for number, p in self.ports if number == port), self.general)
+
+
+class SubsetRule(Struct, frozen=True):
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    policy: PortedPolicy = PortedPolicy()
+
+
+class HostRule(Struct, frozen=True):
+    """What the DestinationRules of one namespace say about a host."""
+
+    policy: PortedPolicy = PortedPolicy()
+    subsets: tuple[SubsetRule, ...] = ()
+    source: str = ""
+
+
+class _Rule(Struct, frozen=True):
+    namespace: str
+    host: str
+    rule: HostRule
+    everywhere: bool
+
+
+class Rules:
+    """All DestinationRules, and which one holds for a host and a caller's namespace."""
+
+    def __init__(self, rules: Sequence[_Rule] = ()) -> None:
+        self._exact: dict[str, dict[str, _Rule]] = {}
+        self._wild: dict[str, list[_Rule]] = {}
+        for rule in sorted(rules, key=lambda r: specificity(r.host), reverse=True):
+            if rule.host.startswith("*"):
+                self._wild.setdefault(rule.namespace, []).append(rule)
+            else:
+                self._exact.setdefault(rule.host, {})[rule.namespace] = rule
+
+    def find(self, host: Host, client: str = "") -> HostRule | None:
+        """The rule for callers of namespace `client` ("" is any without rules of its own): their
+        namespace's, else the host's namespace's, else the root namespace's."""
+        for namespace in dict.fromkeys((client, host.namespace, ROOT_NAMESPACE)):
+            found = self._in(namespace, host.host) if namespace else None
+            if found is not None and (found.everywhere or namespace == client):
+                return found.rule
+        return None
+
+    def clients(self, host: Host) -> tuple[str, ...]:
+        """Namespaces whose callers have another rule for this host than the rest have."""
+        exact = self._exact.get(host.host, {})
+        wild = (
+            ns for ns, rules in self._wild.items() if any(covers(r.host, host.host) for r in rules)
+        )
+        candidates = {*exact, *wild} - {ROOT_NAMESPACE}
+        if not candidates:
+            return ()
+        usual = self.find(host)
+        return tuple(ns for ns in sorted(candidates) if self.find(host, ns) is not usual)
+
+    def _in(self, namespace: str, host: str) -> _Rule | None:
+        exact = self._exact.get(host, {}).get(namespace)
+        if exact is not None:
+            return exact
+        return next((r for r in self._wild.get(namespace, ()) if covers(r.host, host)), None)
+
+
+def read_rules(
+    objects: Iterable[istio.DestinationRule], hosts: Mapping[str, Host], report: Findings
+) -> Rules:
+    """All DestinationRules. Several for one host in one namespace are joined: subsets add up, of
+    the policies the oldest is used."""
+    joined: dict[tuple[str, str], _Rule] = {}
+    oldest_first = sorted(
+        objects,
+        key=lambda o: (o.metadata.creation_timestamp, o.metadata.namespace, o.metadata.name),
+    )
+    for rule in oldest_first:
+        namespace = rule.metadata.namespace
+        host = full_host(rule.spec.host, namespace, hosts)
+        if not host:
+            report.add(f.HOSTS_MISSING, rule, "spec.host", hint="set `host` to a service's name")
+            continue
+        _check_host(rule, host, hosts, report)
+        made = _read(rule, report)
+        exported = rule.spec.export_to
+        everywhere = not exported or "*" in exported
+        earlier = joined.get((namespace, host))
+        if earlier is not None:
+            made = _join(earlier.rule, made, rule, host, report)
+            everywhere = everywhere or earlier.everywhere
+        joined[namespace, host] = _Rule(namespace, host, made, everywhere)
+    return Rules(tuple(joined.values()))
+
+
+def _check_host(
+    rule: istio.DestinationRule, host: str, hosts: Mapping[str, Host], report: Findings
+) -> None:
+    if host in hosts or (host.startswith("*") and any(covers(host, known) for known in hosts)):
+        return
+    if any(known.startswith("*") and covers(known, host) for known in hosts):
+        return
+    report.add(
+        f.RULE_HOST_UNKNOWN,
+        rule,
+        "spec.host",
+        hint=f.suggest(host, hosts, "known hosts"),
+        host=rule.spec.host,
+    )
+
+
+def _join(
+    earlier: HostRule, later: HostRule, rule: istio.DestinationRule, host: str, report: Findings
+) -> HostRule:
+    names = {s.name for s in earlier.subsets}
+    for index, subset in enumerate(later.subsets):
+        if subset.name in names:
+            report.add(
+                f.SUBSET_DEFINED_TWICE,
+                rule,
+                f"spec.subsets[{index}].name",
+                subset=subset.name,
+                host=host,
+                other=earlier.source,
+            )
+    policy = earlier.policy
+    if policy == PortedPolicy():
+        policy = later.policy
+    elif later.policy != PortedPolicy():
+        report.add(
+            f.POLICY_DEFINED_TWICE, rule, "spec.trafficPolicy", host=host, other=earlier.source
+        )
+    added = tuple(s for s in later.subsets if s.name not in names)
+    return HostRule(policy, earlier.subsets + added, f"{earlier.source}, {later.source}")
+
+
+def _read(rule: istio.DestinationRule, report: Findings) -> HostRule:
+    spec = rule.spec
+    if spec.workload_selector is not None:
+        report.add(
+            f.NOT_IN_FORCE,
+            rule,
+            "spec.workloadSelector",
+            field="workloadSelector",
+            consequence="the rule holds for all callers",
+        )
+    subsets: dict[str, SubsetRule] = {}
+    for index, subset in enumerate(spec.subsets):
+        path = f"spec.subsets[{index}]"
+        if subset.name in subsets:
+            report.add(
+                f.SUBSET_DEFINED_TWICE,
+                rule,
+                f"{path}.name",
+                subset=subset.name,
+                host=spec.host,
+                other="this object",
+            )
+            continue
+        policy = _ported(rule, subset.traffic_policy, f"{path}.trafficPolicy", report)
+        labels = tuple(sorted(subset.labels.items()))
+        subsets[subset.name] = SubsetRule(subset.name, labels, policy)
+    return HostRule(
+        policy=_ported(rule, spec.traffic_policy, "spec.trafficPolicy", report),
+        subsets=tuple(subsets.values()),
+        source=f"DestinationRule {rule.metadata.namespace}/{rule.metadata.name}",
+    )
+
+
+def _ported(
+    rule: istio.DestinationRule, policy: istio.TrafficPolicy | None, path: str, report: Findings
+) -> PortedPolicy:
+    if policy is None:
+        return PortedPolicy()
+    for name, field in (
+        ("tunnel", policy.tunnel),
+        ("proxyProtocol", policy.proxy_protocol),
+        ("retryBudget", policy.retry_budget),
+    ):
+        if field is not None:
+            report.add(
+                f.NOT_IN_FORCE,
+                rule,
+                f"{path}.{name}",
+                field=name,
+                consequence="connections are made without it",
+            )
+    ports = []
+    for index, port_policy in enumerate(policy.port_level_settings):
+        where = f"{path}.portLevelSettings[{index}]"
+        number = port_policy.port.number if port_policy.port else None
+        if number is None:
+            report.add(f.PORT_MISSING, rule, f"{where}.port")
+            continue
+        ports.append((number, _policy(rule, port_policy, where, report)))
+    return PortedPolicy(_policy(rule, policy, path, report), tuple(ports))
+
+
+def _policy(
+    rule: istio.DestinationRule,
+    policy: istio.TrafficPolicy | istio.PortTrafficPolicy,
+    path: str,
+    report: Findings,
+) -> Policy:
+    made = Policy()
+    if policy.load_balancer is not None:
+        made = _with_load_balancer(made, rule, policy.load_balancer, f"{path}.loadBalancer", report)
+    if policy.connection_pool is not None:
+        made = _with_pool(made, rule, policy.connection_pool, f"{path}.connectionPool", report)
+    if policy.outlier_detection is not None:
+        outlier = _outlier(rule, policy.outlier_detection, f"{path}.outlierDetection", report)
+        made = replace(made, outlier=outlier)
+    if policy.tls is not None:
+        tls = _tls(rule, policy.tls, f"{path}.tls", report)
+        made = replace(made, tls=tls, tls_set=True)
+    return made
+
+
+def _with_load_balancer(
+    made: Policy,
+    rule: istio.DestinationRule,
+    settings: istio.LoadBalancerSettings,
+    path: str,
+    report: Findings,
+) -> Policy:
+    if settings.simple == "LEAST_CONN":
+        report.add(
+            f.DEPRECATED, rule, f"{path}.simple", field="LEAST_CONN", instead="LEAST_REQUEST"
+        )
+    for name, present in (
+        ("localityLbSetting", settings.locality_lb_setting is not None),
+        ("warmup", settings.warmup is not None or bool(settings.warmup_duration_secs)),
+    ):
+        if present:
+            report.add(
+                f.NOT_IN_FORCE,
+                rule,
+                f"{path}.{name}",
+                field=name,
+                consequence="all endpoints take load alike",
+            )
+    if settings.consistent_hash is not None:
+        found = _hash(rule, settings.consistent_hash, f"{path}.consistentHash", report)
+        return replace(made, load_balancer=found)
+    if settings.simple == "PASSTHROUGH":
+        return replace(made, passthrough=True)
+    return replace(made, load_balancer=_SIMPLE.get(settings.simple))
+
+
+def _hash(
+    rule: istio.DestinationRule, wanted: istio.ConsistentHashLB, path: str, report: Findings
+) -> LoadBalancer | None:
+    key: HashKey | None = None
+    if wanted.http_header_name:
+        key = HashKey("header", wanted.http_header_name.lower())
+    elif wanted.http_cookie is not None:
+        cookie = wanted.http_cookie
+        ttl = seconds(
+            cookie.ttl,
+            None,
+            lambda p: report.add(
+                f.VALUE_INVALID, rule, f"{path}.httpCookie.ttl", problem=p, part="value"
+            ),
+        )
+        key = HashKey("cookie", cookie.name, ttl, cookie.path)
+    elif wanted.use_source_ip:
+        key = HashKey("source_ip")
+    elif wanted.http_query_parameter_name:
+        key = HashKey("query", wanted.http_query_parameter_name)
+    if key is None:
+        report.add(
+            f.VALUE_INVALID,
+            rule,
+            path,
+            hint="set one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName",
+            problem="nothing to hash is named",
+            part="load balancer",
+        )
+        return None
+    if wanted.maglev is not None:
+        return LoadBalancer(algorithm="maglev", hash_key=key)
+    size = wanted.ring_hash.minimum_ring_size if wanted.ring_hash else wanted.minimum_ring_size
+    return LoadBalancer(
+        algorithm="ring_hash", hash_key=key, ring_size_min=size or LoadBalancer().ring_size_min
+    )
+
+
+def _with_pool(
+    made: Policy,
+    rule: istio.DestinationRule,
+    settings: istio.ConnectionPoolSettings,
+    path: str,
+    report: Findings,
+) -> Policy:
+    tcp = settings.tcp or istio.TCPSettings()
+    http = settings.http or istio.HTTPSettings()
+
+    def duration(text: str, name: str, default: float | None = None) -> float | None:
+        return seconds(
+            text,
+            default,
+            lambda p: report.add(f.VALUE_INVALID, rule, f"{path}.{name}", problem=p, part="value"),
+        )
+
+    pool = ConnectionPool(
+        connections_max=tcp.max_connections or None,
+        connect_timeout=duration(tcp.connect_timeout, "tcp.connectTimeout")
+        or CONNECT_TIMEOUT_DEFAULT,
+        pending_requests_max=http.http1_max_pending_requests or None,
+        requests_max=http.http2_max_requests or None,
+        requests_per_connection_max=http.max_requests_per_connection or None,
+        connection_duration_max=duration(tcp.max_connection_duration, "tcp.maxConnectionDuration"),
+        retries_max=http.max_retries or None,
+        idle_timeout=duration(http.idle_timeout, "http.idleTimeout")
+        or duration(tcp.idle_timeout, "tcp.idleTimeout"),
+        tcp_keepalive=tcp.tcp_keepalive is not None,
+    )
+    return replace(made, pool=pool, http2=http.h2_upgrade_policy == "UPGRADE")
+
+
+def _outlier(
+    rule: istio.DestinationRule, settings: istio.OutlierDetection, path: str, report: Findings
+) -> OutlierDetection:
+    def duration(text: str, name: str, default: float) -> float:
+        found = seconds(
+            text,
+            default,
+            lambda p: report.add(f.VALUE_INVALID, rule, f"{path}.{name}", problem=p, part="value"),
+        )
+        return default if found is None else found
+
+    gateway_errors = settings.consecutive_gateway_errors
+    if settings.consecutive_errors is not None:
+        report.add(
+            f.DEPRECATED,
+            rule,
+            f"{path}.consecutiveErrors",
+            field="consecutiveErrors",
+            instead="consecutive5xxErrors",
+        )
+        gateway_errors = gateway_errors or settings.consecutive_errors
+    split = bool(settings.split_external_local_origin_errors)
+    return OutlierDetection(
+        consecutive_5xx=_or(settings.consecutive_5xx_errors, CONSECUTIVE_5XX_DEFAULT) or None,
+        consecutive_gateway_errors=gateway_errors or None,
+        consecutive_local_origin_failures=(
+            _or(settings.consecutive_local_origin_failures, CONSECUTIVE_LOCAL_DEFAULT) or None
+        )
+        if split
+        else None,
+        split_local_origin=split,
+        interval=duration(settings.interval, "interval", INTERVAL_DEFAULT),
+        base_ejection_time=duration(
+            settings.base_ejection_time, "baseEjectionTime", EJECTION_TIME_DEFAULT
+        ),
+        ejection_percent_max=_or(settings.max_ejection_percent, EJECTION_PERCENT_DEFAULT),
+        health_percent_min=settings.min_health_percent or 0,
+    )
+
+
+def _tls(
+    rule: istio.DestinationRule, settings: istio.ClientTLSSettings, path: str, report: Findings
+) -> UpstreamTls | None:
+    if settings.mode not in ("SIMPLE", "MUTUAL"):
+        return None
+    if settings.credential_name:
+        report.add(
+            f.NOT_IN_FORCE,
+            rule,
+            f"{path}.credentialName",
+            field="credentialName",
+            consequence="use the files of clientCertificate, privateKey and caCertificates",
+        )
+    return UpstreamTls(
+        mode="simple" if settings.mode == "SIMPLE" else "mutual",
+        sni=settings.sni,
+        subject_alt_names=settings.subject_alt_names,
+        ca_file=settings.ca_certificates,
+        certificate_file=settings.client_certificate if settings.mode == "MUTUAL" else "",
+        key_file=settings.private_key if settings.mode == "MUTUAL" else "",
+        insecure_skip_verify=bool(settings.insecure_skip_verify),
+    )
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,40 @@
+"""What a Node object says about its proxy."""
+
+import msgspec
+
+from weft.api.k8s.core_v1 import Node
+from weft.api.wellknown import (
+    ANNOTATION_NODE_ADDRESS,
+    ANNOTATION_NODE_GATEWAY_ADDRESS,
+    ANNOTATION_NODE_GATEWAY_PORTS,
+    ANNOTATION_NODE_ISOLATION,
+    ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
+    ISOLATION_HOST,
+)
+from weft.mesh.model import NodeSettings
+
+GATEWAY_ADDRESS_DEFAULT = "127.0.0.1"
+
+
+def node_settings(node: Node) -> NodeSettings:
+    """Reads a node's annotations; what is absent or unreadable takes its default."""
+    annotations = node.metadata.annotations
+    isolation = annotations.get(ANNOTATION_NODE_ISOLATION, "")
+    return NodeSettings(
+        name=node.metadata.name,
+        isolation="host" if isolation == ISOLATION_HOST else "netns",
+        address=annotations.get(ANNOTATION_NODE_ADDRESS, ""),
+        passthrough_address=annotations.get(ANNOTATION_NODE_PASSTHROUGH_ADDRESS, ""),
+        gateway_address=annotations.get(ANNOTATION_NODE_GATEWAY_ADDRESS, "")
+        or GATEWAY_ADDRESS_DEFAULT,
+        gateway_ports=_ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "")),
+    )
+
+
+def _ports(text: str) -> tuple[tuple[int, int], ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(sorted(msgspec.json.decode(text, type=dict[int, int]).items()))
+    except msgspec.DecodeError:
+        return ()

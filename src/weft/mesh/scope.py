@@ -1,0 +1,84 @@
+"""The part of the mesh that one node's proxy needs."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from weft.mesh.model import (
+    HttpRoute,
+    MeshModel,
+    NodeModel,
+    NodeSettings,
+    RouteTable,
+    TcpRoute,
+    VirtualHost,
+    Workload,
+)
+
+
+def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
+    """The node's workloads, and what they and the gateways can reach.
+
+    Routes for callers of namespaces that have no workload on the node are left out, and so is
+    every table and destination that nothing here refers to.
+    """
+    workloads = tuple(w for w in model.workloads if w.node == node.name)
+    listeners = model.service_listeners if node.isolation == "host" else ()
+    servers = [server for gateway in model.gateways for server in gateway.servers]
+    tcp = [
+        *_workload_routes(workloads),
+        *(listener.tcp for listener in listeners if listener.tcp is not None),
+        *(server.tcp for server in servers if server.tcp is not None),
+    ]
+    outbound = {id(w.outbound): w.outbound for w in workloads}
+    names = {port.route_table for ports in outbound.values() for port in ports}
+    names.update(listener.route_table for listener in listeners)
+    names.update(server.route_table for server in servers)
+    names.update(route.http_table for route in tcp)
+    callers = {w.namespace for w in workloads}
+    tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
+    used = _destination_names(tables, tcp)
+    return NodeModel(
+        node=node,
+        trust_domain=model.trust_domain,
+        workloads=workloads,
+        destinations=tuple(d for d in model.destinations if d.name in used),
+        route_tables=tables,
+        service_listeners=listeners,
+        gateways=model.gateways,
+    )
+
+
+def _workload_routes(workloads: Iterable[Workload]) -> Iterator[TcpRoute]:
+    """Connection routes of all workloads. Most share one tuple, which is read once."""
+    distinct = {id(w.tcp): w.tcp for w in workloads}
+    return (route for routes in distinct.values() for route in routes)
+
+
+def _for_callers(table: RouteTable, callers: set[str]) -> RouteTable:
+    kept = tuple(found for v in table.virtual_hosts if (found := _virtual_host(v, callers)))
+    return table if kept == table.virtual_hosts else replace(table, virtual_hosts=kept)
+
+
+def _virtual_host(host: VirtualHost, callers: set[str]) -> VirtualHost | None:
+    kept = tuple(route for route in host.routes if _holds_for(route, callers))
+    if len(kept) == len(host.routes):
+        return host
+    return replace(host, routes=kept) if kept else None
+
+
+def _holds_for(route: HttpRoute, callers: set[str]) -> bool:
+    return any(
+        not m.source_namespaces or not callers.isdisjoint(m.source_namespaces)
+        for m in route.matches
+    )
+
+
+def _destination_names(tables: Iterable[RouteTable], tcp: Iterable[TcpRoute]) -> set[str]:
+    names = {d.destination for route in tcp for d in route.destinations}
+    for table in tables:
+        for host in table.virtual_hosts:
+            for route in host.routes:
+                names.update(d.destination for d in route.destinations)
+                names.update(m.destination for m in route.mirrors)
+    return names

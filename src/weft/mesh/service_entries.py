@@ -1,0 +1,198 @@
+"""ServiceEntries as hosts: services that are no Kubernetes Service."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from weft.api.istio import networking_v1 as istio
+from weft.api.vip import vip_for
+from weft.mesh import findings as f
+from weft.mesh.findings import Findings
+from weft.mesh.hosts import Discovery, Host, HostPort
+from weft.mesh.mesh_index import visible_to
+from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
+from weft.mesh.protocols import of_istio
+from weft.mesh.values import is_ip, is_network
+from weft.mesh.workloads import PodFacts, principal
+
+ROUND_ROBIN = LoadBalancer(algorithm="round_robin")
+UNIX_PREFIX = "unix://"
+NAMED = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+"""Resolutions by which endpoints may be host names."""
+
+
+def entry_hosts(
+    entry: istio.ServiceEntry,
+    pods: Mapping[tuple[str, str], PodFacts],
+    trust_domain: str,
+    report: Findings,
+) -> Iterator[Host]:
+    """The hosts of a ServiceEntry; what is wrong with it is reported and left out."""
+    spec, meta = entry.spec, entry.metadata
+    if not spec.hosts:
+        report.add(f.HOSTS_MISSING, entry, "spec.hosts")
+        return
+    visible = visible_to(spec.export_to, meta.namespace)
+    if visible is None:
+        return
+    if spec.resolution == "DYNAMIC_DNS":
+        _unsupported(entry, report, "spec.resolution", "DYNAMIC_DNS", "DNS is used")
+    resolution = spec.resolution or "NONE"
+    if resolution == "STATIC" and not spec.endpoints and spec.workload_selector is None:
+        report.add(f.ENDPOINTS_MISSING, entry, "spec.resolution")
+    ports = list(_ports(entry, report))
+    addresses = _addresses(entry, report)
+    for index, written in enumerate(spec.hosts):
+        host = written.lower().rstrip(".")
+        wildcard = host.startswith("*")
+        if wildcard and resolution in NAMED and not spec.endpoints:
+            report.add(
+                f.VALUE_INVALID,
+                entry,
+                f"spec.hosts[{index}]",
+                "give `endpoints`, or use resolution NONE",
+                problem=f"`{host}` cannot be resolved by DNS",
+                part="host",
+            )
+            continue
+        own = addresses or _virtual_address(host, resolution, wildcard)
+        yield Host(
+            host=host,
+            namespace=meta.namespace,
+            name=host,
+            source=f"ServiceEntry {meta.namespace}/{meta.name}",
+            ports=tuple(
+                HostPort(
+                    number, port.name, protocol, _endpoints(entry, port, host, pods, trust_domain)
+                )
+                for number, protocol, port in ports
+            ),
+            domains=(host, *(a for a in own if "/" not in a)),
+            addresses=own,
+            discovery=_discovery(entry, resolution),
+            load_balancer=ROUND_ROBIN if resolution == "DNS_ROUND_ROBIN" else LoadBalancer(),
+            external=spec.location != "MESH_INTERNAL",
+            created=meta.creation_timestamp,
+            visible_in=visible,
+        )
+
+
+def _discovery(entry: istio.ServiceEntry, resolution: str) -> Discovery:
+    if resolution == "NONE":
+        return "original_dst"
+    if resolution == "STATIC" or entry.spec.workload_selector is not None:
+        return "endpoints"
+    names = [e.address for e in entry.spec.endpoints]
+    return "endpoints" if names and all(is_ip(n) for n in names) else "dns"
+
+
+def _virtual_address(host: str, resolution: str, wildcard: bool) -> tuple[str, ...]:
+    """An address that the node's DNS gives out, so that calls can be told apart by it."""
+    return () if wildcard or resolution == "NONE" else (vip_for(host),)
+
+
+def _addresses(entry: istio.ServiceEntry, report: Findings) -> tuple[str, ...]:
+    found = []
+    for index, address in enumerate(entry.spec.addresses):
+        if is_network(address):
+            found.append(address.removesuffix("/32"))
+        else:
+            report.add(
+                f.VALUE_INVALID,
+                entry,
+                f"spec.addresses[{index}]",
+                problem=f"`{address}` is no IP address or CIDR block",
+                part="address",
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def _ports(
+    entry: istio.ServiceEntry, report: Findings
+) -> Iterator[tuple[int, AppProtocol, istio.ServicePort]]:
+    seen: set[int] = set()
+    for index, port in enumerate(entry.spec.ports):
+        path = f"spec.ports[{index}]"
+        if not port.number:
+            report.add(f.PORT_MISSING, entry, f"{path}.number")
+        elif port.number in seen:
+            report.add(f.PORT_DEFINED_TWICE, entry, f"{path}.number", port=port.number)
+        else:
+            seen.add(port.number)
+            yield port.number, of_istio(port.protocol, port.number), port
+
+
+def _endpoints(
+    entry: istio.ServiceEntry,
+    port: istio.ServicePort,
+    host: str,
+    pods: Mapping[tuple[str, str], PodFacts],
+    trust_domain: str,
+) -> tuple[Endpoint, ...]:
+    spec = entry.spec
+    number = port.target_port or port.number or 0
+    if spec.resolution in ("", "NONE"):
+        return ()
+    if spec.workload_selector is not None:
+        chosen = _selected(entry.metadata.namespace, spec.workload_selector.labels, pods)
+        return tuple(_pod_endpoint(p, number) for p in chosen)
+    if not spec.endpoints and spec.resolution in NAMED:
+        return (Endpoint(address=host, port=number),)
+    return tuple(
+        _entry_endpoint(e, e.ports.get(port.name, number), entry.metadata.namespace, trust_domain)
+        for e in spec.endpoints
+        if e.address
+        and not e.address.startswith(UNIX_PREFIX)
+        and (spec.resolution in NAMED or is_ip(e.address))
+    )
+
+
+def _entry_endpoint(
+    entry: istio.WorkloadEntrySpec, port: int, namespace: str, trust_domain: str
+) -> Endpoint:
+    account = entry.service_account
+    return Endpoint(
+        address=entry.address,
+        port=port,
+        weight=entry.weight or 1,
+        namespace=namespace,
+        version=entry.labels.get("version", ""),
+        principal=principal(trust_domain, namespace, account) if account else "",
+        labels=tuple(sorted(entry.labels.items())),
+        locality=entry.locality,
+    )
+
+
+def _selected(
+    namespace: str, labels: Mapping[str, str], pods: Mapping[tuple[str, str], PodFacts]
+) -> Iterable[PodFacts]:
+    wanted = labels.items()
+    return (
+        pod
+        for (ns, _), pod in pods.items()
+        if ns == namespace
+        and wanted <= pod.labels.items()
+        and pod.workload.address
+        and pod.ready
+        and not pod.terminal
+    )
+
+
+def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
+    workload = pod.workload
+    return Endpoint(
+        address=workload.address,
+        port=pod.host_ports.get(port, port),
+        health="DRAINING" if pod.terminating else "HEALTHY",
+        node=workload.node,
+        pod_uid=workload.uid,
+        workload=workload.workload,
+        namespace=workload.namespace,
+        version=workload.version,
+        principal=workload.principal,
+        labels=workload.labels,
+    )
+
+
+def _unsupported(
+    entry: istio.ServiceEntry, report: Findings, path: str, field: str, consequence: str
+) -> None:
+    report.add(f.NOT_IN_FORCE, entry, path, field=field, consequence=consequence)

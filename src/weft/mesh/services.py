@@ -1,0 +1,180 @@
+"""Kubernetes services and their endpoints as hosts."""
+
+from collections.abc import Mapping, Sequence
+
+from weft.api.k8s import discovery_v1
+from weft.api.k8s.core_v1 import Service
+from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.mesh.hosts import Host, HostPod, HostPort
+from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
+from weft.mesh.names import service_host
+from weft.mesh.protocols import of_port
+from weft.mesh.workloads import PodFacts
+
+NO_ADDRESS = ("", "None")
+SOURCE_IP = LoadBalancer(algorithm="ring_hash", hash_key=HashKey(kind="source_ip"))
+"""What sessionAffinity ClientIP means."""
+ADDRESS_TYPE_NAMES = "FQDN"
+
+
+def build_host(
+    service: Service,
+    slices: tuple[EndpointSlice, ...],
+    pods: tuple[PodFacts | None, ...],
+) -> Host:
+    """A service as a host. `pods` are those of the slices' endpoints, one after the other."""
+    meta, spec = service.metadata, service.spec
+    host = service_host(meta.name, meta.namespace)
+    addresses = _addresses(service)
+    headless = spec.cluster_ip == "None" and not spec.external_name
+    ports: dict[int, HostPort] = {}
+    for port in spec.ports:
+        if port.port and port.port not in ports:
+            protocol = of_port(port.name, port.app_protocol, port.protocol, port.port)
+            endpoints = _endpoints(port.name, slices, pods) if spec.type != "ExternalName" else ()
+            ports[port.port] = HostPort(port.port, port.name, protocol, endpoints)
+    in_namespace = f"{meta.name}.{meta.namespace}"
+    return Host(
+        host=host,
+        namespace=meta.namespace,
+        name=meta.name,
+        source=f"Service {meta.namespace}/{meta.name}",
+        ports=tuple(ports.values()),
+        domains=(host, f"{in_namespace}.svc", in_namespace, *addresses),
+        short_name=meta.name,
+        addresses=addresses,
+        load_balancer=SOURCE_IP if spec.session_affinity == "ClientIP" else LoadBalancer(),
+        headless=headless,
+        pods=_pods(meta.name, meta.namespace, slices) if headless else (),
+        alias_of=spec.external_name.lower().rstrip(".") if spec.type == "ExternalName" else "",
+        created=meta.creation_timestamp,
+    )
+
+
+def served_ports(
+    host: Host, slices: Sequence[EndpointSlice]
+) -> dict[tuple[str, str], dict[int, AppProtocol]]:
+    """Per pod (namespace, name): which of its ports the service sends calls to, and as what."""
+    by_name = {port.name: port.protocol for port in host.ports}
+    found: dict[tuple[str, str], dict[int, AppProtocol]] = {}
+    for each in slices:
+        ports = {
+            p.port: by_name[p.name]
+            for p in each.ports
+            if p.port and p.name in by_name and p.protocol in ("", "TCP")
+        }
+        if not ports:
+            continue
+        for endpoint in each.endpoints:
+            ref = endpoint.target_ref
+            if ref is not None and ref.kind == "Pod":
+                found.setdefault((each.metadata.namespace, ref.name), {}).update(ports)
+    return found
+
+
+def health(
+    conditions: discovery_v1.EndpointConditions | None, pod: PodFacts | None
+) -> HealthStatus | None:
+    """HEALTHY, DRAINING, or None for an endpoint that must not be known.
+
+    A terminating endpoint stays as DRAINING until it is gone: requests under way on it go on, and
+    whether any are is visible only while the proxy knows it. The pod's own deletion counts as well,
+    so that draining does not wait for the slice to be rewritten.
+    """
+    if pod is not None:
+        if pod.terminal:
+            return None
+        if pod.terminating:
+            return "DRAINING"
+    if conditions is None:
+        return "HEALTHY"
+    if conditions.terminating:
+        return "DRAINING"
+    return None if conditions.ready is False else "HEALTHY"
+
+
+def _endpoints(
+    port_name: str, slices: tuple[EndpointSlice, ...], pods: tuple[PodFacts | None, ...]
+) -> tuple[Endpoint, ...]:
+    found: dict[tuple[str, int], Endpoint] = {}
+    start = 0
+    for each in slices:
+        end = start + len(each.endpoints)
+        number = next((p.port for p in each.ports if p.name == port_name), None)
+        if number and each.address_type != ADDRESS_TYPE_NAMES:
+            for endpoint, pod in zip(each.endpoints, pods[start:end], strict=True):
+                made = _endpoint(endpoint, number, pod, each.metadata.namespace)
+                if made is not None:
+                    found[(made.address, made.port)] = made
+        start = end
+    return tuple(found[key] for key in sorted(found))
+
+
+def _endpoint(
+    endpoint: discovery_v1.Endpoint, port: int, pod: PodFacts | None, namespace: str
+) -> Endpoint | None:
+    status = health(endpoint.conditions, pod)
+    if status is None or not endpoint.addresses:
+        return None
+    if pod is None:
+        return Endpoint(
+            address=endpoint.addresses[0],
+            port=port,
+            health=status,
+            node=endpoint.node_name,
+            namespace=namespace,
+            locality=endpoint.zone,
+        )
+    workload = pod.workload
+    return Endpoint(
+        address=endpoint.addresses[0],
+        port=pod.host_ports.get(port, port),
+        health=status,
+        node=endpoint.node_name or workload.node,
+        pod_uid=workload.uid,
+        workload=workload.workload,
+        namespace=workload.namespace,
+        version=workload.version,
+        principal=workload.principal,
+        labels=workload.labels,
+        locality=endpoint.zone,
+    )
+
+
+def _pods(name: str, namespace: str, slices: tuple[EndpointSlice, ...]) -> tuple[HostPod, ...]:
+    """The endpoints of a headless service by DNS name: the pod's hostname where it has one, else
+    the address with dashes."""
+    found: dict[str, HostPod] = {}
+    for each in slices:
+        if each.address_type == ADDRESS_TYPE_NAMES:
+            continue
+        for endpoint in each.endpoints:
+            if not endpoint.addresses:
+                continue
+            address = endpoint.addresses[0]
+            label = endpoint.hostname or address.replace(".", "-").replace(":", "-")
+            host = service_host(f"{label}.{name}", namespace)
+            short = f"{label}.{name}.{namespace}"
+            names = (host, f"{short}.svc", short) if endpoint.hostname else ()
+            found.setdefault(host, HostPod(host=host, address=address, names=names))
+    return tuple(found[key] for key in sorted(found))
+
+
+def _addresses(service: Service) -> tuple[str, ...]:
+    spec = service.spec
+    candidates = spec.cluster_ips or (spec.cluster_ip,)
+    external = () if spec.type == "ExternalName" else spec.external_ips
+    found = (a for a in (*candidates, *external) if a not in NO_ADDRESS)
+    return tuple(dict.fromkeys(found))
+
+
+def slices_by_service(
+    slices: Sequence[EndpointSlice], label: str
+) -> Mapping[tuple[str, str], tuple[EndpointSlice, ...]]:
+    """EndpointSlices by (namespace, service name)."""
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for each in slices:
+        name = each.metadata.labels.get(label)
+        if name:
+            found.setdefault((each.metadata.namespace, name), []).append(each)
+    return {key: tuple(values) for key, values in found.items()}

@@ -1,0 +1,180 @@
+"""Connections that are forwarded as bytes: by address and port, and by TLS server name."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from weft.api.istio import networking_v1 as istio
+from weft.mesh import findings as f
+from weft.mesh.directory import Directory, Reference
+from weft.mesh.hosts import Host, HostPort
+from weft.mesh.istio_matches import MESH, applies
+from weft.mesh.istio_routes import source
+from weft.mesh.mesh_index import MeshIndex
+from weft.mesh.model import TcpRoute, WeightedDestination
+from weft.mesh.names import destination_name
+from weft.mesh.protocols import BYTES
+
+_Match = istio.L4MatchAttributes | istio.TLSMatchAttributes
+
+
+class ConnectionMatch(Struct, frozen=True):
+    """A condition on a connection, in mesh words."""
+
+    addresses: tuple[str, ...] = ()
+    sni_hosts: tuple[str, ...] = ()
+
+
+def tcp_routes(
+    hosts: Iterable[Host], directory: Directory, index: MeshIndex, client: str
+) -> tuple[TcpRoute, ...]:
+    """All connection routes for callers of a namespace ("" is any that has no rules of its own)."""
+    found: dict[tuple[object, ...], TcpRoute] = {}
+    owners: dict[tuple[str, int], str] = {}
+    for host in hosts:
+        for port in host.ports:
+            if port.protocol not in BYTES:
+                continue
+            for route in _port_routes(host, port, directory, index, client):
+                free = _free(route, host, owners)
+                if free is not None:
+                    found.setdefault((free.addresses, free.port, free.sni_hosts), free)
+    return tuple(found.values())
+
+
+class _Reader(Struct, frozen=True):
+    """A VirtualService's connection routes at one place."""
+
+    obj: istio.VirtualService
+    gateway: str
+    port: int
+    client: str
+    directory: Directory
+
+
+def connection_routes(
+    obj: istio.VirtualService, gateway: str, port: int, directory: Directory, client: str = ""
+) -> Iterator[tuple[ConnectionMatch, tuple[WeightedDestination, ...]]]:
+    """The tls and tcp routes of an object that hold at a gateway (or `mesh`) and port, in order."""
+    reader = _Reader(obj, gateway, port, client, directory)
+    for index, tls in enumerate(obj.spec.tls):
+        yield from _connection_route(reader, f"spec.tls[{index}]", tls.match, tls.route)
+    for index, tcp in enumerate(obj.spec.tcp):
+        yield from _connection_route(reader, f"spec.tcp[{index}]", tcp.match, tcp.route)
+
+
+def _connection_route(
+    reader: _Reader,
+    path: str,
+    wanted: tuple[_Match, ...],
+    shares: tuple[istio.RouteDestination, ...],
+) -> Iterator[tuple[ConnectionMatch, tuple[WeightedDestination, ...]]]:
+    matches = list(_matches(reader, path, wanted))
+    if wanted and not matches:
+        return
+    destinations = _destinations(reader, path, shares)
+    if destinations:
+        for match in matches or [ConnectionMatch()]:
+            yield match, destinations
+
+
+def _port_routes(
+    host: Host, port: HostPort, directory: Directory, index: MeshIndex, client: str
+) -> Iterator[TcpRoute]:
+    auto = port.protocol == "auto"
+    for entry in index.entries(host.host):
+        if entry.callers and client not in entry.callers:
+            continue
+        routed = connection_routes(entry.obj, MESH, port.number, directory, client)
+        for match, destinations in routed:
+            addresses = match.addresses or host.addresses
+            if not addresses and not match.sni_hosts:
+                continue
+            yield TcpRoute(
+                addresses=addresses,
+                port=port.number,
+                destinations=destinations,
+                sni_hosts=match.sni_hosts,
+                server_first=port.protocol == "tcp" and not match.sni_hosts,
+                http_table=str(port.number) if auto and not match.sni_hosts else "",
+                source=source(entry.obj),
+            )
+    own = (WeightedDestination(directory.own_target(host, port, client)),)
+    sni = (host.host,) if port.protocol == "tls" and not host.addresses and host.external else ()
+    if host.addresses or sni:
+        yield TcpRoute(
+            addresses=host.addresses,
+            port=port.number,
+            destinations=own,
+            sni_hosts=sni,
+            server_first=port.protocol == "tcp",
+            http_table=str(port.number) if auto else "",
+            source=host.source,
+        )
+    served = {e.address for e in port.endpoints}
+    for pod in host.pods:
+        if pod.address in served:
+            yield TcpRoute(
+                addresses=(pod.address,),
+                port=port.number,
+                destinations=(WeightedDestination(destination_name(port.number, pod.host)),),
+                server_first=port.protocol == "tcp",
+                http_table=str(port.number) if auto else "",
+                source=host.source,
+            )
+
+
+def _free(route: TcpRoute, host: Host, owners: dict[tuple[str, int], str]) -> TcpRoute | None:
+    """The route without addresses that belong to another host already."""
+    if not route.addresses or route.sni_hosts:
+        return route
+    for address in route.addresses:
+        owner = owners.setdefault((address, route.port), host.host)
+        if owner != host.host:
+            return None
+    return route
+
+
+def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterator[ConnectionMatch]:
+    obj = reader.obj
+    for number, match in enumerate(matches):
+        subnet = match.source_subnet if isinstance(match, istio.L4MatchAttributes) else ""
+        if match.source_labels or subnet:
+            field = "sourceLabels" if match.source_labels else "sourceSubnet"
+            reader.directory.report.add(
+                f.NOT_IN_FORCE,
+                obj,
+                f"{path}.match[{number}].{field}",
+                field=field,
+                consequence="this match never holds",
+            )
+            continue
+        if not applies(match.gateways, obj.metadata.namespace, reader.gateway):
+            continue
+        if match.port is not None and match.port != reader.port:
+            continue
+        if match.source_namespace and match.source_namespace != reader.client:
+            continue
+        sni = match.sni_hosts if isinstance(match, istio.TLSMatchAttributes) else ()
+        yield ConnectionMatch(match.destination_subnets, sni)
+
+
+def _destinations(
+    reader: _Reader, path: str, shares: tuple[istio.RouteDestination, ...]
+) -> tuple[WeightedDestination, ...]:
+    obj, report = reader.obj, reader.directory.report
+    made = []
+    for index, share in enumerate(shares):
+        where = f"{path}.route[{index}]"
+        if share.destination is None or not share.destination.host:
+            report.add(f.DESTINATION_MISSING, obj, where)
+            continue
+        namespace = obj.metadata.namespace
+        ref = Reference(obj, f"{where}.destination", namespace, reader.port, reader.client)
+        target = reader.directory.target(share.destination, ref)
+        weight = share.weight if len(shares) > 1 else 1
+        if weight:
+            made.append(WeightedDestination(target.name, weight))
+    if not made and shares:
+        report.add(f.WEIGHTS_ZERO, obj, f"{path}.route")
+    return tuple(made)
