@@ -1,0 +1,425 @@
+"""Table columns and cells of every kind, as kubectl shows them.
+
+Source: the columns of Kubernetes' own printers and of Istio's CRDs. `cells` takes an object's
+JSON and gives one value per column of `columns`; priority 1 is for `-o wide` only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.kinds import Kind
+from weft.api.pod_columns import pod_cells
+from weft.api.selectors import format_selector
+from weft.lib.timefmt import age, parse_rfc3339
+
+Json = Mapping[str, Any]
+Cells = list[Any]
+
+NONE = "<none>"
+UNKNOWN = "<unknown>"
+UNSET = "<unset>"
+LISTED_MAX = 3
+"""Addresses and ports of a slice that a cell shows."""
+
+
+class Column(Struct, frozen=True):
+    """One column, as metav1.TableColumnDefinition."""
+
+    name: str
+    type: str = "string"
+    priority: int = 0
+    """1: only with `-o wide`."""
+    format: str = ""
+    description: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "type": self.type,
+            "format": self.format,
+            "description": self.description,
+            "priority": self.priority,
+        }
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """`Name Ready +IP Count#`: `+` is wide only, `#` a number, `_` a blank."""
+    found: list[Column] = []
+    for word in text.split():
+        name = word.strip("+#").replace("_", " ")
+        found.append(
+            Column(
+                name,
+                "integer" if word.endswith("#") else "string",
+                1 if word.startswith("+") else 0,
+                "name" if name == "Name" and not word.startswith("+") else "",
+                _DESCRIPTIONS.get(name, ""),
+            )
+        )
+    return tuple(found)
+
+
+_DESCRIPTIONS = {
+    "Name": "Name is unique within a namespace and cannot be changed.",
+    "Age": "Time since the object was created.",
+    "Ready": "How many are ready, of how many.",
+    "Status": "The state in one word.",
+    "Restarts": "How often containers were restarted, and when last.",
+}
+
+
+def columns(kind: Kind) -> tuple[Column, ...]:
+    """The columns of a kind's table."""
+    return _TABLES.get((kind.group, kind.kind), _PLAIN)[0]
+
+
+def cells(kind: Kind, obj: Json, now: float) -> Cells:
+    """One value per column. `now` is in seconds since the epoch. Never raises: an object that
+    cannot be shown gives its name and blanks."""
+    head, function = _TABLES.get((kind.group, kind.kind), _PLAIN)
+    try:
+        return function(obj, now)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return [_name(obj), *("" for _ in head[1:])]
+
+
+def since(text: Any, now: float) -> str:
+    """The age of a timestamp, e.g. `5m`."""
+    if not text:
+        return UNKNOWN
+    try:
+        return age(now - parse_rfc3339(str(text)))
+    except ValueError:
+        return UNKNOWN
+
+
+# ------------------------------------------------------------------ parts
+
+
+def _name(obj: Json) -> str:
+    return str((obj.get("metadata") or {}).get("name") or "")
+
+
+def _age(obj: Json, now: float) -> str:
+    return since((obj.get("metadata") or {}).get("creationTimestamp"), now)
+
+
+def _spec(obj: Json) -> Json:
+    return obj.get("spec") or {}
+
+
+def _status(obj: Json) -> Json:
+    return obj.get("status") or {}
+
+
+def _joined(values: Sequence[Any]) -> str:
+    return ",".join(str(value) for value in values) or NONE
+
+
+def _containers(obj: Json) -> tuple[str, str]:
+    """Names and images of a workload's containers."""
+    pod = (_spec(obj).get("template") or {}).get("spec") or {}
+    found = pod.get("containers") or ()
+    return ",".join(c.get("name") or "" for c in found), ",".join(
+        c.get("image") or "" for c in found
+    )
+
+
+def _list_text(values: Sequence[Any]) -> str:
+    """A list as CRD columns show it: `["a","b"]`; empty when absent."""
+    return "[" + ",".join(f'"{value}"' for value in values) + "]" if values else ""
+
+
+def _first(values: Sequence[str]) -> str:
+    if not values:
+        return UNSET
+    shown = ",".join(values[:LISTED_MAX])
+    more = len(values) - LISTED_MAX
+    return f"{shown} + {more} more..." if more > 0 else shown
+
+
+# ------------------------------------------------------------------ workloads
+
+
+def _pod(obj: Json, now: float) -> Cells:
+    return pod_cells(obj, now)
+
+
+def _deployment(obj: Json, now: float) -> Cells:
+    spec, status = _spec(obj), _status(obj)
+    names, images = _containers(obj)
+    return [
+        _name(obj),
+        f"{status.get('readyReplicas') or 0}/{spec.get('replicas') or 0}",
+        status.get("updatedReplicas") or 0,
+        status.get("availableReplicas") or 0,
+        _age(obj, now),
+        names,
+        images,
+        format_selector(spec.get("selector")),
+    ]
+
+
+def _replica_set(obj: Json, now: float) -> Cells:
+    spec, status = _spec(obj), _status(obj)
+    names, images = _containers(obj)
+    return [
+        _name(obj),
+        spec.get("replicas") or 0,
+        status.get("replicas") or 0,
+        status.get("readyReplicas") or 0,
+        _age(obj, now),
+        names,
+        images,
+        format_selector(spec.get("selector")),
+    ]
+
+
+_JOB_STATES = ("Complete", "Failed")
+_JOB_LATER_STATES = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+
+
+def _job(obj: Json, now: float) -> Cells:
+    spec, status = _spec(obj), _status(obj)
+    names, images = _containers(obj)
+    done = status.get("succeeded") or 0
+    completions, parallelism = spec.get("completions"), spec.get("parallelism") or 0
+    if completions is not None:
+        progress = f"{done}/{completions}"
+    else:
+        progress = f"{done}/1 of {parallelism}" if parallelism > 1 else f"{done}/1"
+    selector = format_selector(spec.get("selector"))
+    return [
+        _name(obj), _job_state(obj), progress, _job_duration(status, now), _age(obj, now), names,
+        images, selector,
+    ]  # fmt: skip
+
+
+def _job_state(obj: Json) -> str:
+    held = {
+        condition.get("type")
+        for condition in _status(obj).get("conditions") or ()
+        if condition.get("status") == "True"
+    }
+    for state in _JOB_STATES:
+        if state in held:
+            return state
+    if (obj.get("metadata") or {}).get("deletionTimestamp"):
+        return "Terminating"
+    return next((state for state in _JOB_LATER_STATES if state in held), "Running")
+
+
+def _job_duration(status: Json, now: float) -> str:
+    if not status.get("startTime"):
+        return ""
+    start = parse_rfc3339(status["startTime"])
+    ended = [
+        condition.get("lastTransitionTime")
+        for condition in status.get("conditions") or ()
+        if condition.get("type") == "Failed" and condition.get("status") == "True"
+    ]
+    end = status.get("completionTime") or (ended[0] if ended else "")
+    return age((parse_rfc3339(end) if end else now) - start)
+
+
+# ------------------------------------------------------------------ network
+
+
+def _service(obj: Json, now: float) -> Cells:
+    spec = _spec(obj)
+    kind = spec.get("type") or "ClusterIP"
+    address = spec.get("clusterIP") or NONE
+    selector = spec.get("selector") or {}
+    return [
+        _name(obj),
+        kind,
+        NONE if kind == "ExternalName" else address,
+        _external(obj, kind),
+        _joined([_service_port(port) for port in spec.get("ports") or ()]),
+        _age(obj, now),
+        _joined([f"{key}={value}" for key, value in sorted(selector.items())]),
+    ]
+
+
+def _external(obj: Json, kind: str) -> str:
+    spec = _spec(obj)
+    own = list(spec.get("externalIPs") or ())
+    if kind == "ExternalName":
+        return str(spec.get("externalName") or NONE)
+    if kind == "LoadBalancer":
+        ingress = (_status(obj).get("loadBalancer") or {}).get("ingress") or ()
+        given = [entry.get("ip") or entry.get("hostname") for entry in ingress]
+        return ",".join([*given, *own]) or "<pending>"
+    return _joined(own)
+
+
+def _service_port(port: Json) -> str:
+    node = f":{port['nodePort']}" if port.get("nodePort") else ""
+    return f"{port.get('port')}{node}/{port.get('protocol') or 'TCP'}"
+
+
+def _endpoint_slice(obj: Json, now: float) -> Cells:
+    ports = [str(port.get("port") or "*") for port in obj.get("ports") or ()]
+    addresses = [a for e in obj.get("endpoints") or () for a in e.get("addresses") or ()]
+    kind = obj.get("addressType") or ""
+    return [_name(obj), kind, _first(ports), _first(addresses), _age(obj, now)]
+
+
+def _virtual_service(obj: Json, now: float) -> Cells:
+    spec = _spec(obj)
+    gateways, hosts = spec.get("gateways") or (), spec.get("hosts") or ()
+    return [_name(obj), _list_text(gateways), _list_text(hosts), _age(obj, now)]
+
+
+def _destination_rule(obj: Json, now: float) -> Cells:
+    return [_name(obj), _spec(obj).get("host") or "", _age(obj, now)]
+
+
+def _service_entry(obj: Json, now: float) -> Cells:
+    spec = _spec(obj)
+    return [
+        _name(obj),
+        _list_text(spec.get("hosts") or ()),
+        spec.get("location") or "",
+        spec.get("resolution") or "",
+        _age(obj, now),
+    ]
+
+
+# ------------------------------------------------------------------ the rest
+
+_ROLE = "node-role.kubernetes.io/"
+
+
+def _node(obj: Json, now: float) -> Cells:
+    status = _status(obj)
+    info = status.get("nodeInfo") or {}
+    conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
+    ready = {"True": "Ready", None: "Unknown"}.get(conditions.get("Ready"), "NotReady")
+    if _spec(obj).get("unschedulable"):
+        ready += ",SchedulingDisabled"
+    addresses = {a.get("type"): a.get("address") for a in status.get("addresses") or ()}
+    return [
+        _name(obj),
+        ready,
+        _roles((obj.get("metadata") or {}).get("labels") or {}),
+        _age(obj, now),
+        info.get("kubeletVersion") or "",
+        addresses.get("InternalIP") or NONE,
+        addresses.get("ExternalIP") or NONE,
+        info.get("osImage") or UNKNOWN,
+        info.get("kernelVersion") or UNKNOWN,
+        info.get("containerRuntimeVersion") or UNKNOWN,
+    ]
+
+
+def _roles(labels: Json) -> str:
+    found = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)}
+    found |= {value for key, value in labels.items() if key == "kubernetes.io/role"}
+    return ",".join(sorted(role for role in found if role)) or NONE
+
+
+def _namespace(obj: Json, now: float) -> Cells:
+    return [_name(obj), _status(obj).get("phase") or "", _age(obj, now)]
+
+
+def _config_map(obj: Json, now: float) -> Cells:
+    count = len(obj.get("data") or {}) + len(obj.get("binaryData") or {})
+    return [_name(obj), count, _age(obj, now)]
+
+
+def _secret(obj: Json, now: float) -> Cells:
+    return [_name(obj), obj.get("type") or "", len(obj.get("data") or {}), _age(obj, now)]
+
+
+def _service_account(obj: Json, now: float) -> Cells:
+    return [_name(obj), len(obj.get("secrets") or ()), _age(obj, now)]
+
+
+def _event(obj: Json, now: float) -> Cells:
+    about = obj.get("involvedObject") or {}
+    source = obj.get("source") or {}
+    series = obj.get("series") or {}
+    first = obj.get("firstTimestamp") or obj.get("eventTime")
+    last = series.get("lastObservedTime") or obj.get("lastTimestamp") or first
+    component = source.get("component") or obj.get("reportingComponent") or ""
+    place = source.get("host") or obj.get("reportingInstance") or ""
+    return [
+        since(last, now),
+        obj.get("type") or "",
+        obj.get("reason") or "",
+        f"{(about.get('kind') or '').lower()}/{about.get('name') or ''}",
+        about.get("fieldPath") or "",
+        ", ".join(part for part in (component, place) if part),
+        (obj.get("message") or "").strip(),
+        since(first, now),
+        series.get("count") or obj.get("count") or 1,
+        _name(obj),
+    ]
+
+
+def _lease(obj: Json, now: float) -> Cells:
+    return [_name(obj), _spec(obj).get("holderIdentity") or "", _age(obj, now)]
+
+
+def _plain(obj: Json, now: float) -> Cells:
+    return [_name(obj), _age(obj, now)]
+
+
+_Table = tuple[tuple[Column, ...], Callable[[Json, float], Cells]]
+_PLAIN: _Table = (_columns("Name Age"), _plain)
+_TABLES: dict[tuple[str, str], _Table] = {
+    ("", "Pod"): (
+        _columns("Name Ready Status Restarts Age +IP +Node +Nominated_Node +Readiness_Gates"),
+        _pod,
+    ),
+    ("apps", "Deployment"): (
+        _columns("Name Ready Up-to-date# Available# Age +Containers +Images +Selector"),
+        _deployment,
+    ),
+    ("apps", "ReplicaSet"): (
+        _columns("Name Desired# Current# Ready# Age +Containers +Images +Selector"),
+        _replica_set,
+    ),
+    ("batch", "Job"): (
+        _columns("Name Status Completions Duration Age +Containers +Images +Selector"),
+        _job,
+    ),
+    ("", "Service"): (
+        _columns("Name Type Cluster-IP External-IP Port(s) Age +Selector"),
+        _service,
+    ),
+    ("discovery.k8s.io", "EndpointSlice"): (
+        _columns("Name AddressType Ports Endpoints Age"),
+        _endpoint_slice,
+    ),
+    ("", "Node"): (
+        _columns(
+            "Name Status Roles Age Version +Internal-IP +External-IP +OS-Image +Kernel-Version "
+            "+Container-Runtime"
+        ),
+        _node,
+    ),
+    ("", "Namespace"): (_columns("Name Status Age"), _namespace),
+    ("", "ConfigMap"): (_columns("Name Data# Age"), _config_map),
+    ("", "Secret"): (_columns("Name Type Data# Age"), _secret),
+    ("", "ServiceAccount"): (_columns("Name Secrets# Age"), _service_account),
+    ("", "Event"): (
+        _columns(
+            "Last_Seen Type Reason Object +Subobject +Source Message +First_Seen +Count# +Name"
+        ),
+        _event,
+    ),
+    ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
+    ("networking.istio.io", "VirtualService"): (
+        _columns("Name Gateways Hosts Age"),
+        _virtual_service,
+    ),
+    ("networking.istio.io", "DestinationRule"): (_columns("Name Host Age"), _destination_rule),
+    ("networking.istio.io", "ServiceEntry"): (
+        _columns("Name Hosts Location Resolution Age"),
+        _service_entry,
+    ),
+}
