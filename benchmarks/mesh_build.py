@@ -84,7 +84,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    services, endpoints = (int(a) for a in (sys.argv[1:] + ["1000", "10"])[:2])
+    services, endpoints = (int(a) for a in [*sys.argv[1:], "1000", "10"][:2])
     objects = [
         *(pod(s, n) for s in range(services) for n in range(endpoints)),
         *(service(s) for s in range(services)),

@@ -50,7 +50,7 @@ from weft.mesh.tables import (
     service_listeners,
 )
 from weft.mesh.tcp_routes import tcp_routes
-from weft.mesh.workloads import PodFacts, inbound_ports, pod_facts, with_routes
+from weft.mesh.workloads import PodFacts, pod_facts, workload
 
 PodKey = tuple[str, str]
 Served = Mapping[PodKey, dict[int, AppProtocol]]
@@ -79,12 +79,7 @@ def build(
     did not change is taken over from the last one."""
     memo = memo or Memo()
     report = Findings()
-    pods = {
-        (p.metadata.namespace, p.metadata.name): memo(
-            (p.metadata.namespace, p.metadata.name), pod_facts, p, settings.trust_domain
-        )
-        for p in snapshot.list(Pod)
-    }
+    pods = _pods(snapshot, settings.trust_domain, memo)
     hosts, served = _service_hosts(snapshot, pods, memo)
     _add_entries(hosts, snapshot, pods, settings, report)
     _resolve_aliases(hosts)
@@ -112,6 +107,14 @@ def build(
     )
     memo.end()
     return Built(model, report.all())
+
+
+def _pods(snapshot: Snapshot, trust_domain: str, memo: Memo) -> dict[PodKey, PodFacts]:
+    found = {}
+    for pod in snapshot.list(Pod):
+        key = (pod.metadata.namespace, pod.metadata.name)
+        found[key] = memo(key, pod_facts, pod, trust_domain)
+    return found
 
 
 def _service_hosts(
@@ -233,30 +236,14 @@ def _workloads(
     proxied = (OutboundPort(0, PROXY_TABLE),)
     none: dict[int, AppProtocol] = {}
     made = []
-    for key, facts in pods.items():
-        if not facts.connected:
-            continue
-        own = facts.workload.proxy_address
-        made.append(
-            memo(
-                key,
-                _workload,
-                facts,
-                served.get(key, none),
-                proxied if own else outbound,
-                () if own else tcp.of(key[0]),
-            )
-        )
+    for key, pod in pods.items():
+        if pod.connected:
+            ports = served.get(key, none)
+            if pod.proxy_address:
+                made.append(memo(key, workload, pod, ports, proxied, ()))
+            else:
+                made.append(memo(key, workload, pod, ports, outbound, tcp.of(pod.namespace)))
     return tuple(made)
-
-
-def _workload(
-    facts: PodFacts,
-    served: Mapping[int, AppProtocol],
-    outbound: tuple[OutboundPort, ...],
-    tcp: tuple[TcpRoute, ...],
-) -> Workload:
-    return with_routes(facts, inbound_ports(facts, served), outbound, tcp)
 
 
 def _any_host_isolation(snapshot: Snapshot) -> bool:

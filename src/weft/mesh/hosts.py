@@ -9,7 +9,7 @@ from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 Discovery = Literal["endpoints", "dns", "original_dst"]
 
 
-class HostPort(Struct, frozen=True):
+class HostPort(Struct, frozen=True, gc=False):
     """A port of a host and who serves it."""
 
     number: int
@@ -18,7 +18,7 @@ class HostPort(Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
 
 
-class HostPod(Struct, frozen=True):
+class HostPod(Struct, frozen=True, gc=False):
     """An endpoint of a headless service, which callers address by itself."""
 
     host: str
@@ -28,7 +28,7 @@ class HostPod(Struct, frozen=True):
     """All forms of the name; empty when callers cannot know it."""
 
 
-class Host(Struct, frozen=True):
+class Host(Struct, frozen=True, gc=False):
     """A named target of calls."""
 
     host: str

@@ -164,31 +164,30 @@ def _entry_endpoint(
 def _selected(
     namespace: str, labels: Mapping[str, str], pods: Mapping[tuple[str, str], PodFacts]
 ) -> Iterable[PodFacts]:
-    wanted = labels.items()
+    wanted = set(labels.items())
     return (
         pod
-        for (ns, _), pod in pods.items()
-        if ns == namespace
-        and wanted <= pod.labels.items()
-        and pod.workload.address
-        and pod.ready
+        for pod in pods.values()
+        if pod.namespace == namespace
+        and wanted.issubset(pod.labels)
+        and pod.address
+        and (pod.ready or pod.terminating)
         and not pod.terminal
     )
 
 
 def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
-    workload = pod.workload
     return Endpoint(
-        address=workload.address,
+        address=pod.address,
         port=pod.host_ports.get(port, port),
         health="DRAINING" if pod.terminating else "HEALTHY",
-        node=workload.node,
-        pod_uid=workload.uid,
-        workload=workload.workload,
-        namespace=workload.namespace,
-        version=workload.version,
-        principal=workload.principal,
-        labels=workload.labels,
+        node=pod.node,
+        pod_uid=pod.uid,
+        workload=pod.workload,
+        namespace=pod.namespace,
+        version=pod.version,
+        principal=pod.principal,
+        labels=pod.labels,
     )
 
 

@@ -125,18 +125,17 @@ def _endpoint(
             namespace=namespace,
             locality=endpoint.zone,
         )
-    workload = pod.workload
     return Endpoint(
         address=endpoint.addresses[0],
         port=pod.host_ports.get(port, port),
         health=status,
-        node=endpoint.node_name or workload.node,
-        pod_uid=workload.uid,
-        workload=workload.workload,
-        namespace=workload.namespace,
-        version=workload.version,
-        principal=workload.principal,
-        labels=workload.labels,
+        node=endpoint.node_name or pod.node,
+        pod_uid=pod.uid,
+        workload=pod.workload,
+        namespace=pod.namespace,
+        version=pod.version,
+        principal=pod.principal,
+        labels=pod.labels,
         locality=endpoint.zone,
     )
 

@@ -1,6 +1,7 @@
 """Pods as workloads: who they are, where they are, what they serve."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -22,17 +23,25 @@ from weft.mesh.protocols import declared
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
 LABELS_VERSION = (LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version")
 TERMINAL_PHASES = ("Succeeded", "Failed")
+NO_PORTS: Mapping[int, int] = MappingProxyType({})
 
 
-class PodFacts(Struct, frozen=True):
+class PodFacts(Struct, frozen=True, gc=False):
     """What the mesh reads from a pod."""
 
-    workload: Workload
-    """Without ports and routes, which depend on services."""
-    labels: Mapping[str, str]
-    ports: Mapping[str, int]
-    """Named container ports."""
-    declared: tuple[tuple[int, AppProtocol], ...]
+    uid: str
+    name: str
+    namespace: str
+    node: str
+    address: str
+    workload: str
+    principal: str
+    netns: str
+    proxy_address: str
+    app: str
+    version: str
+    labels: tuple[tuple[str, str], ...]
+    ports: tuple[tuple[int, AppProtocol], ...]
     """TCP container ports, and what their names declare."""
     host_ports: Mapping[int, int]
     """Host isolation: container port to the port on the pod's address."""
@@ -55,8 +64,9 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
     meta, status, spec = pod.metadata, pod.status, pod.spec
     labels, annotations = meta.labels, meta.annotations
     terminal = status.phase in TERMINAL_PHASES
-    app = _first(labels, LABELS_APP)
-    workload = Workload(
+    holding = [c.type for c in status.conditions if c.status == "True"]
+    host_ports = annotations.get(ANNOTATION_POD_HOST_PORTS, "")
+    return PodFacts(
         uid=meta.uid,
         name=meta.name,
         namespace=meta.namespace,
@@ -66,21 +76,16 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
         principal=principal(trust_domain, meta.namespace, spec.service_account_name),
         netns=annotations.get(ANNOTATION_POD_NETNS, ""),
         proxy_address=annotations.get(ANNOTATION_POD_PROXY, ""),
-        app=app,
+        app=_first(labels, LABELS_APP),
         version=_first(labels, LABELS_VERSION),
         labels=tuple(sorted(labels.items())),
-    )
-    tcp = [p for c in spec.containers for p in c.ports if p.protocol in ("", "TCP")]
-    host_ports = annotations.get(ANNOTATION_POD_HOST_PORTS, "")
-    holding = [c.type for c in status.conditions if c.status == "True"]
-    return PodFacts(
-        workload=workload,
-        labels=labels,
-        ports={p.name: p.container_port for p in tcp if p.name and p.container_port},
-        declared=tuple(
-            (p.container_port, declared(p.name, "") or "auto") for p in tcp if p.container_port
+        ports=tuple(
+            (port.container_port, declared(port.name, "") or "auto")
+            for container in spec.containers
+            for port in container.ports
+            if port.container_port and port.protocol in ("", "TCP")
         ),
-        host_ports=_port_map(host_ports) if host_ports else {},
+        host_ports=_port_map(host_ports) if host_ports else NO_PORTS,
         connected=bool(status.pod_ip) and not terminal and CONDITION_POD_SANDBOX_READY in holding,
         ready="Ready" in holding,
         terminating=bool(meta.deletion_timestamp),
@@ -100,29 +105,47 @@ def workload_name(pod: Pod) -> str:
     return owner.name
 
 
-def with_routes(
-    facts: PodFacts,
-    inbound: tuple[InboundPort, ...],
+def workload(
+    pod: PodFacts,
+    served: Mapping[int, AppProtocol],
     outbound: tuple[OutboundPort, ...],
     tcp: tuple[TcpRoute, ...],
 ) -> Workload:
-    """The workload with what it serves and how its calls are routed."""
-    return msgspec.structs.replace(facts.workload, inbound=inbound, outbound=outbound, tcp=tcp)
-
-
-def inbound_ports(facts: PodFacts, served: Mapping[int, AppProtocol]) -> tuple[InboundPort, ...]:
-    """Ports of the pod: as its services declare them (`served`), else as its containers do."""
-    merged: dict[int, AppProtocol] = dict(facts.declared)
-    merged.update(
-        (port, protocol)
-        for port, protocol in served.items()
-        if protocol != "auto" or port not in merged
+    """The workload of a pod: with the ports that its services send calls to (`served`), and with
+    how its own calls are routed."""
+    return Workload(
+        uid=pod.uid,
+        name=pod.name,
+        namespace=pod.namespace,
+        node=pod.node,
+        address=pod.address,
+        workload=pod.workload,
+        principal=pod.principal,
+        netns=pod.netns,
+        proxy_address=pod.proxy_address,
+        app=pod.app,
+        version=pod.version,
+        labels=pod.labels,
+        inbound=_inbound(pod, served),
+        outbound=outbound,
+        tcp=tcp,
     )
-    return tuple(InboundPort(port, merged[port]) for port in sorted(merged))
+
+
+def _inbound(pod: PodFacts, served: Mapping[int, AppProtocol]) -> tuple[InboundPort, ...]:
+    """Ports of a pod: as its services declare them, else as its containers do."""
+    merged = dict(pod.ports)
+    for port, protocol in served.items():
+        if protocol != "auto" or port not in merged:
+            merged[port] = protocol
+    return tuple([InboundPort(port, merged[port]) for port in sorted(merged)])
 
 
 def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((found for name in names if (found := labels.get(name, ""))), "")
+    for name in names:
+        if found := labels.get(name):
+            return found
+    return ""
 
 
 def _port_map(text: str) -> dict[int, int]:
