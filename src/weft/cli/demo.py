@@ -122,14 +122,14 @@ class Demo:
 
     def _prepare(self) -> list[str]:
         """Define the images; decide whether Redis can take part."""
-        images = ImageStore(Path(self.settings.data_dir) / "images")
+        images = ImageStore(Path(self.settings.data_dir))
         environment = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         for name, folder in PROGRAMS.items():
-            images.add(name, str(EXAMPLES / folder), (sys.executable, "app.py"), environment)
+            images.add(name, EXAMPLES / folder, (sys.executable, "app.py"), environment)
         files = [str(EXAMPLES / "weather"), str(EXAMPLES / "shop" / "shop.yaml")]
         if shutil.which("redis-server"):
             command = ("sh", "-c", REDIS_COMMAND)
-            images.add("redis:7", self.settings.data_dir, command, environment)
+            images.add("redis:7", Path(self.settings.data_dir), command, environment)
             files.append(str(EXAMPLES / "counter" / "counter.yaml"))
             self.visits += COUNTER
         else:

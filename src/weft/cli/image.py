@@ -13,7 +13,7 @@ from weft.views.tables import render
 
 
 def _store(data_dir: str | None) -> ImageStore:
-    return ImageStore(Path(data_dir_of(data_dir)) / "images")
+    return ImageStore(Path(data_dir_of(data_dir)))
 
 
 @click.group()
@@ -48,7 +48,7 @@ def add(
         output.fail(f"--env {bad[0]} has no value", "write it as NAME=VALUE")
     variables = {"PATH": os.environ.get("PATH", os.defpath)}
     variables |= dict(item.split("=", 1) for item in env)
-    added = _store(data_dir).add(name, str(path), command, variables)
+    added = _store(data_dir).add(name, path, command, variables)
     output.note(f"{added.name}: {' '.join(added.command)} (in {added.directory})")
 
 

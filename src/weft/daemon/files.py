@@ -12,7 +12,8 @@ import msgspec
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
 from weft.lib.instance import Running, Settings
 from weft.pki.ca import Ca, load_or_create_ca
-from weft.runtime.kubeconfig import Kubeconfig, write_kubeconfig
+from weft.runtime import kubeconfig
+from weft.runtime.kubeconfig import Connection
 
 ADMIN_USER = "weft-admin"
 TOKEN_BYTES = 32
@@ -87,15 +88,10 @@ def server_tls(settings: Settings, addresses: tuple[str, ...]) -> tuple[ssl.SSLC
 
 def publish_kubeconfig(settings: Settings, port: int, ca: Ca, token: str) -> None:
     """Write the administrator's kubeconfig (0600)."""
-    write_kubeconfig(
-        settings.kubeconfig,
-        Kubeconfig(
-            server=f"https://127.0.0.1:{port}",
-            ca_pem=ca.certificate_pem,
-            token=token,
-            name="weft",
-        ),
+    target = Connection(
+        server=f"https://127.0.0.1:{port}", ca=ca.certificate_pem.decode(), token=token
     )
+    kubeconfig.write(settings.kubeconfig, target)
 
 
 def publish_running(settings: Settings, running: Running) -> None:

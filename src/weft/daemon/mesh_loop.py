@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 
 from msgspec import Struct
 
@@ -49,9 +50,15 @@ class MeshLoop:
         self._dirty = asyncio.Event()
         self.model = MeshModel()
         self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.wanted: dict[str, Counter[str]] = {}
+        """Node -> type URL -> how many resources its proxy shall have."""
         for cls in MESH_CLASSES:
             informers.add(cls)
-        informers.subscribe(lambda change: self._dirty.set())
+        informers.subscribe(self._on_change)
+
+    def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
+        if cls in MESH_CLASSES:
+            self._dirty.set()
 
     async def run(self) -> None:
         """Until cancelled. A failed build leaves the last configuration in force."""
@@ -79,5 +86,6 @@ class MeshLoop:
         for node in cache.list(Node):
             name = node.metadata.name
             translator = self._translators.setdefault(name, Translator())
-            wanted = scope(built.model, node_settings(node))
-            self._ads.update(name, translator.translate(wanted))
+            resources = translator.translate(scope(built.model, node_settings(node)))
+            self.wanted[name] = Counter(resource.type_url for resource in resources)
+            self._ads.update(name, resources)
