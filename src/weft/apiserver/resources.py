@@ -176,7 +176,7 @@ class Resources:
         """Raises ApiError 400, 403, 404 (namespace), 409, 422."""
         base = verbs.identify(target, body)
         kind = target.kind
-        fields = rules.check_fields(kind, target.version, base, options.field_validation)
+        base, fields = rules.decode(kind, target.version, base, options.field_validation)
         verbs.place(target, base)
         generated = not base["metadata"].get("name")
         for _ in range(WRITE_ATTEMPTS_MAX):
@@ -188,7 +188,7 @@ class Resources:
             obj = rules.prepare_create(kind, obj, obj["metadata"]["uid"])
             name = obj["metadata"]["name"]
             claims = await self._claims(kind, None, obj)
-            rules.refuse_invalid(kind, name, rules.validate(kind, obj))
+            rules.refuse_invalid(kind, name, rules.validate_create(kind, obj))
             key = keys.key(kind, name, target.namespace)
             value = codec.to_stored(kind, obj)
             warnings = (*fields, *said)
@@ -316,12 +316,11 @@ class Resources:
             old = codec.to_object(entry.value, entry.mod_revision)
             new = change(codec.to_object(entry.value, entry.mod_revision))
             verbs.check_replacement(target, old, new)
-            warnings = rules.check_fields(kind, target.version, new, options.field_validation)
+            new, warnings = rules.decode(kind, target.version, new, options.field_validation)
             new, said = await self._decide_update(target, old, new, user)
             claims = await self._claims(kind, old, new)
             if not target.subresource:
-                errors = rules.validate_update(kind, old, new)
-                rules.refuse_invalid(kind, target.name, errors)
+                rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, old))
             warnings = (*warnings, *said)
             finished = verbs.is_finished(kind, new)
             if new == old and not finished:

@@ -1,15 +1,16 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from weft.api import defaults, prepare
+from weft.api import defaults, prepare, validation
 from weft.api.errors import ApiError
 from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
+from weft.api.objects import without_nulls
 from weft.api.schema import Schema, schema_for
-from weft.api.structure import structural_errors
+from weft.api.validation import drop_unknown, structure_errors
 from weft.apiserver import failures
 from weft.apiserver.request import FieldValidation
 from weft.apiserver.strategic import FieldRule, Rules
@@ -36,31 +37,30 @@ def patch_rules(kind: Kind) -> Rules:
     return rule
 
 
-def check_fields(
+def decode(
     kind: Kind, version: str, obj: dict[str, Any], validation: FieldValidation
-) -> tuple[str, ...]:
-    """Check an object's structure; unknown fields are removed unless strictly refused.
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The object without nulls and unknown fields, and the warnings about those.
 
-    Gives the warnings. Raises ApiError 400 (unknown fields under Strict; wrong types), worded as
-    Kubernetes' decoder does.
+    Raises ApiError 400 (wrong types; unknown fields under Strict), worded as Kubernetes' decoder
+    words it, with a hint where there is one.
     """
-    errors = structural_errors(kind, obj)
-    if not errors:
-        return ()
-    unknown = [e for e in errors if e.kind == "Unknown"]
+    obj = without_nulls(obj)
+    errors = structure_errors(kind, obj)
     wrong = [e for e in errors if e.kind == "TypeInvalid"]
     if wrong:
-        raise _undecodable(kind, version, "; ".join(_told(e) for e in wrong))
-    if unknown and validation == "Strict":
-        told = ", ".join(_told(e) for e in unknown)
-        raise _undecodable(kind, version, f"strict decoding error: {told}")
-    for error in unknown:
-        _remove(obj, error.at)
-    return tuple(_told(e) for e in unknown) if validation == "Warn" else ()
+        raise _undecodable(kind, version, "; ".join(_told(e.message, e) for e in wrong))
+    unknown = [e for e in errors if e.kind == "Unknown"]
+    if not unknown:
+        return obj, ()
+    told = tuple(_told(e.message, e) for e in unknown)
+    if validation == "Strict":
+        raise _undecodable(kind, version, f"strict decoding error: {', '.join(told)}")
+    return drop_unknown(obj, unknown), told if validation == "Warn" else ()
 
 
-def _told(error: FieldError) -> str:
-    return f"{error.message} ({error.suggestion})" if error.suggestion else error.message
+def _told(message: str, error: FieldError) -> str:
+    return f"{message} ({error.suggestion})" if error.suggestion else message
 
 
 def _undecodable(kind: Kind, version: str, why: str) -> ApiError:
@@ -69,36 +69,28 @@ def _undecodable(kind: Kind, version: str, why: str) -> ApiError:
     )
 
 
-def _remove(obj: Any, at: tuple[str | int, ...]) -> None:
-    for step in at[:-1]:
-        obj = obj[step]
-    obj.pop(at[-1], None)
-
-
 def refuse_invalid(kind: Kind, name: str, errors: Iterable[FieldError]) -> None:
     """Raises ApiError 422 when there are errors."""
-    causes: list[Mapping[str, Any]] = [
-        {"reason": e.reason, "message": e.body, "field": e.path} for e in errors
-    ]
+    causes = [{"reason": e.reason, "message": _told(e.body, e), "field": e.path} for e in errors]
     if causes:
         raise failures.invalid(kind, name, causes)
 
 
+def with_halves(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
+    """Kinds with a status have a spec, too; what follows may rely on it."""
+    if "status" in kind.subresources:
+        obj.setdefault("spec", {})
+    return obj
+
+
 def default(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
     """Fill in absent fields; changes and returns `obj`, which must be of a valid shape."""
-    return defaults.default(kind, obj)
+    return defaults.default(kind, with_halves(kind, obj))
 
 
 prepare_create = prepare.prepare_create
 prepare_update = prepare.prepare_update
 prepare_status_update = prepare.prepare_status_update
-
-
-def validate(kind: Kind, obj: Mapping[str, Any]) -> list[FieldError]:
-    """Errors of an object about to be stored."""
-    return structural_errors(kind, obj)
-
-
-def validate_update(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldError]:
-    """Errors of a replacement."""
-    return structural_errors(kind, new)
+validate_create = validation.validate_create
+validate_update = validation.validate_update
+validate_status_update = validation.validate_status_update

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.api.kinds import Kind
+from weft.api.selectors import format_selector
 from weft.apiserver import failures
 from weft.lib.timefmt import rfc3339
 
@@ -15,7 +16,7 @@ def scale_of(kind: Kind, obj: Mapping[str, Any]) -> dict[str, Any]:
     metadata = obj["metadata"]
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     status = obj.get("status") or {}
-    selector = (obj.get("spec") or {}).get("selector") or {}
+    selector = (obj.get("spec") or {}).get("selector")
     return {
         "kind": "Scale",
         "apiVersion": SCALE_VERSION,
@@ -23,24 +24,14 @@ def scale_of(kind: Kind, obj: Mapping[str, Any]) -> dict[str, Any]:
         "spec": {"replicas": (obj.get("spec") or {}).get("replicas", 1)},
         "status": {
             "replicas": status.get("replicas", 0),
-            "selector": selector_text(selector),
+            "selector": _selector_text(selector),
         },
     }
 
 
-def selector_text(selector: Mapping[str, Any]) -> str:
-    """A LabelSelector in the form of query parameters."""
-    parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
-    for rule in selector.get("matchExpressions") or []:
-        values = ",".join(rule.get("values") or [])
-        forms = {
-            "In": f"{rule['key']} in ({values})",
-            "NotIn": f"{rule['key']} notin ({values})",
-            "Exists": rule["key"],
-            "DoesNotExist": f"!{rule['key']}",
-        }
-        parts.append(forms[rule["operator"]])
-    return ",".join(parts)
+def _selector_text(selector: Mapping[str, Any] | None) -> str:
+    text = format_selector(selector)
+    return "" if text == "<none>" else text
 
 
 def with_scale(kind: Kind, obj: dict[str, Any], scale: Any) -> dict[str, Any]:

@@ -59,16 +59,28 @@ class Watches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._encoded: dict[tuple[int, str, str, str], Change] = {}
+        self._live: set[Watch] = set()
         self.open = 0
         """Watches that are open now."""
 
-    async def stream(
+    def stream(
         self, target: Target, options: ListOptions
     ) -> AsyncGenerator[Sequence[Change], None]:
-        """Batches of changes until the timeout. Raises ApiError 400, and 410 at any time."""
+        """Batches of changes until the timeout. Raises ApiError 400 at once, while iterating 410
+        at any time."""
         selection = compile_selection(target.kind, options.label_selector, options.field_selector)
-        prefix = keys.prefix(target.kind, target.namespace)
         start = parse_revision(options.resource_version)
+        return self._stream(target, options, selection, start)
+
+    def close(self) -> None:
+        """End every open watch."""
+        for watch in list(self._live):
+            watch.close()
+
+    async def _stream(
+        self, target: Target, options: ListOptions, selection: Selection, start: int
+    ) -> AsyncGenerator[Sequence[Change], None]:
+        prefix = keys.prefix(target.kind, target.namespace)
         if start > self._store.revision:
             raise failures.gone(f"{too_old(start, self._store.revision)}: from another history")
         self.open += 1
@@ -81,10 +93,12 @@ class Watches:
                 if first:
                     yield first
             watch = self._open(prefix, start)
+            self._live.add(watch)
             try:
                 async for changes in self._follow(watch, target, selection, options):
                     yield changes
             finally:
+                self._live.discard(watch)
                 watch.close()
         finally:
             self.open -= 1
