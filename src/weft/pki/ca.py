@@ -1,0 +1,293 @@
+"""The certificate authority: keys and certificates, EC P-256, X.509 (cryptography).
+
+A directory holds the root (`ca.crt`, `ca.key`). `ca.crt` may hold several certificates: the first
+is the one that signs, all are trusted, so that a later root can overlap with this one.
+"""
+
+import datetime
+import ipaddress
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
+
+from weft.pki import identity
+from weft.pki.identity import SpiffeId, Validity
+
+CERTIFICATE_FILE = "ca.crt"
+KEY_FILE = "ca.key"
+KEY_MODE = 0o600
+CERTIFICATE_MODE = 0o644
+DIRECTORY_MODE = 0o700
+ROOT_PATH_LENGTH = 1
+"""Intermediates below the root."""
+
+_SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+_CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+class CaError(Exception):
+    """The authority cannot be used: says what is wrong, where, and what to do."""
+
+
+class Credential(Struct, frozen=True):
+    """A private key with its certificate."""
+
+    certificate: str
+    """PEM: the certificate, then the intermediates up to, not including, the root."""
+    key: str
+    """PEM, PKCS #8, not encrypted."""
+    validity: Validity
+
+
+class Authority:
+    """Something that signs: the root, or an intermediate below it. Immutable."""
+
+    def __init__(
+        self,
+        certificate: x509.Certificate,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        roots: str,
+        chain: str = "",
+    ) -> None:
+        self._certificate = certificate
+        self._key = key
+        self.roots = roots
+        """PEM of every root to trust."""
+        self._chain = chain
+        self.validity = Validity(
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+        )
+
+    @classmethod
+    def create(cls, trust_domain: str, now: float) -> "Authority":
+        """A new root in memory. Raises ValueError for what is no trust domain."""
+        identity.check_trust_domain(trust_domain)
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(f"weft root {trust_domain}", ("weft",))
+        valid = identity.validity(now, identity.ROOT_SECONDS_DEFAULT)
+        builder = _ca_builder(key, name, valid, SpiffeId(trust_domain), ROOT_PATH_LENGTH)
+        certificate = builder.issuer_name(name).sign(key, hashes.SHA256())
+        return cls(certificate, key, roots=_pem(certificate))
+
+    @classmethod
+    def load_or_create(cls, directory: Path, trust_domain: str, now: float) -> "Authority":
+        """The root kept in `directory`, made there (mode 0700, key 0600) when there is none.
+
+        Raises CaError: unreadable, half missing, for another trust domain, or expired.
+        """
+        try:
+            directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            certificate_file, key_file = directory / CERTIFICATE_FILE, directory / KEY_FILE
+            if not certificate_file.exists():
+                root = cls.create(trust_domain, now)
+                _write(key_file, _key_pem(root._key), KEY_MODE)
+                _write(certificate_file, root.roots, CERTIFICATE_MODE)
+                return root
+            roots = certificate_file.read_text(encoding="ascii")
+            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+            certificate = x509.load_pem_x509_certificates(roots.encode())[0]
+        except OSError as error:
+            raise CaError(f"cannot use the CA in {directory}: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise CaError(
+                f"the CA in {directory} is damaged ({error}): restore it, or move the directory "
+                "away to start with a new one (every certificate must then be issued again)"
+            ) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or (
+            key.public_key() != certificate.public_key()
+        ):
+            raise CaError(f"{key_file} is not the key of {CERTIFICATE_FILE} beside it")
+        root = cls(certificate, key, roots=roots)
+        root._check(directory, trust_domain, now)
+        return root
+
+    def _check(self, directory: Path, trust_domain: str, now: float) -> None:
+        found = trust_domain_of(self._certificate)
+        if found != trust_domain:
+            raise CaError(
+                f"the CA in {directory} is for trust domain `{found}`, not `{trust_domain}`: "
+                "use that one, or another directory"
+            )
+        if not self.validity.covers(now):
+            raise CaError(
+                f"the CA in {directory} is valid from {self._certificate.not_valid_before_utc} to "
+                f"{self._certificate.not_valid_after_utc}: check the clock, or move the directory "
+                "away"
+            )
+
+    def intermediate(
+        self, name: str, now: float, seconds: float = identity.INTERMEDIATE_SECONDS_DEFAULT
+    ) -> "Authority":
+        """An authority that issues in this one's place; its key stays in memory."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        valid = identity.validity(now, seconds, self.validity)
+        own_id = SpiffeId(trust_domain_of(self._certificate))
+        builder = _ca_builder(key, _name(name, ("weft",)), valid, own_id, 0)
+        certificate = self._sign(builder)
+        return Authority(certificate, key, roots=self.roots, chain=_pem(certificate) + self._chain)
+
+    def server(
+        self,
+        names: Sequence[str],
+        now: float,
+        seconds: float = identity.SERVER_SECONDS_DEFAULT,
+    ) -> Credential:
+        """A server's credential for these DNS names and IP addresses. Raises ValueError."""
+        return self._leaf(
+            _name(names[0]), [_alternative(n) for n in names], [_SERVER], now, seconds
+        )
+
+    def client(
+        self,
+        user: str,
+        groups: Iterable[str],
+        now: float,
+        seconds: float = identity.CLIENT_SECONDS_DEFAULT,
+    ) -> Credential:
+        """A user's credential, as Kubernetes reads it: CN is the user, O its groups."""
+        return self._leaf(_name(user, groups), [], [_CLIENT], now, seconds)
+
+    def workload(
+        self,
+        spiffe_id: SpiffeId,
+        now: float,
+        seconds: float = identity.WORKLOAD_SECONDS_DEFAULT,
+    ) -> Credential:
+        """An X.509-SVID: the identity is the only URI name, the subject is empty."""
+        alternative = x509.UniformResourceIdentifier(str(spiffe_id))
+        return self._leaf(x509.Name([]), [alternative], [_SERVER, _CLIENT], now, seconds)
+
+    def _leaf(
+        self,
+        subject: x509.Name,
+        alternatives: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
+        now: float,
+        seconds: float,
+    ) -> Credential:
+        key = ec.generate_private_key(ec.SECP256R1())
+        valid = identity.validity(now, seconds, self.validity)
+        builder = (
+            _builder(key, subject, valid)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        )
+        if alternatives:
+            # RFC 5280 4.2.1.6: critical when there is no subject to go by.
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(alternatives), critical=not list(subject)
+            )
+        certificate = self._sign(builder)
+        return Credential(_pem(certificate) + self._chain, _key_pem(key), valid)
+
+    def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+        builder = builder.issuer_name(self._certificate.subject)
+        return builder.add_extension(authority, critical=False).sign(self._key, hashes.SHA256())
+
+
+def trust_domain_of(certificate: x509.Certificate) -> str:
+    """The trust domain in a certificate's URI name; "" when it has none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return identity.parse(
+            names.get_values_for_type(x509.UniformResourceIdentifier)[0]
+        ).trust_domain
+    except (x509.ExtensionNotFound, IndexError, ValueError):
+        return ""
+
+
+def _ca_builder(
+    key: ec.EllipticCurvePrivateKey,
+    name: x509.Name,
+    valid: Validity,
+    own_id: SpiffeId,
+    path_length: int,
+) -> x509.CertificateBuilder:
+    return (
+        _builder(key, name, valid)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(own_id))]),
+            critical=False,
+        )
+    )
+
+
+def _builder(
+    key: ec.EllipticCurvePrivateKey, subject: x509.Name, valid: Validity
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_utc(valid.not_before))
+        .not_valid_after(_utc(valid.not_after))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common: str, organizations: Iterable[str] = ()) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write in one step: after a crash there is the whole file or none."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(fd, "w", encoding="ascii") as file:
+        os.fchmod(fd, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(fd)
+    Path(temporary).replace(path)
