@@ -36,6 +36,8 @@ STATS_KEPT = (
     r"overload\..*(pressure|active)",
 )
 """Statistics that exist at all: each one kept costs memory per cluster."""
+STATS_EVICTION_INTERVAL = "1800s"
+"""Request metrics that nobody has counted on for this long end: else they would only grow."""
 DURATION_BUCKETS_MILLISECONDS = [
     1,
     2.5,
@@ -84,6 +86,7 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
         },
         "static_resources": {"clusters": [_control_plane(settings.xds_socket)]},
         "stats_config": _stats(),
+        "stats_eviction_interval": STATS_EVICTION_INTERVAL,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "layered_runtime": {"layers": [{"name": "weft", "static_layer": _runtime()}]},
         "overload_manager": _overload(settings.downstream_connections_max),

@@ -12,10 +12,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 _LABEL_OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _LABEL_REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
 _TYPE_MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+_TYPE_STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+_TYPE_BOOL = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
+_SCALARS = {str: _TYPE_STRING, bool: _TYPE_BOOL}
 
 
 def _declare(package: str, name: str, fields: tuple[tuple[int, str, Any, bool], ...]) -> Any:
-    """The class of message `package.name`; fields are (number, name, message, repeated)."""
+    """The class of message `package.name`; fields are (number, name, type, repeated), the type
+    `str`, `bool` or a message."""
     pool = descriptor_pool.Default()
     full_name = f"{package}.{name}"
     try:
@@ -26,6 +30,11 @@ def _declare(package: str, name: str, fields: tuple[tuple[int, str, Any, bool], 
         )
         message = file.message_type.add(name=name)
         for number, field_name, kind, repeated in fields:
+            label = _LABEL_REPEATED if repeated else _LABEL_OPTIONAL
+            if kind in _SCALARS:
+                scalar = _SCALARS[kind]
+                message.field.add(number=number, name=field_name, type=scalar, label=label)
+                continue
             descriptor = kind.DESCRIPTOR
             if descriptor.file.name not in file.dependency:
                 file.dependency.append(descriptor.file.name)
@@ -34,7 +43,7 @@ def _declare(package: str, name: str, fields: tuple[tuple[int, str, Any, bool], 
                 number=number,
                 type=_TYPE_MESSAGE,
                 type_name=f".{descriptor.full_name}",
-                label=_LABEL_REPEATED if repeated else _LABEL_OPTIONAL,
+                label=label,
             )
         pool.AddSerializedFile(file.SerializeToString())
         known = pool.FindMessageTypeByName(full_name)
@@ -47,3 +56,15 @@ ListenerSetFilterState = _declare(
     ((1, "on_accept", value_pb2.FilterStateValue, True),),
 )
 """`envoy.filters.listener.set_filter_state`: facts about a connection, set when it is accepted."""
+
+_Scope = _declare(
+    "envoy.type.v3", "Scope", ((4, "enable_eviction", bool, False), (5, "prefix", str, False))
+)
+_ScopeField = _declare("weft.xds", "StatsLoggerScope", ((6, "stats_scope", _Scope, False),))
+
+
+def set_stats_scope(config: Any, prefix: str) -> None:
+    """Set `stats_scope` of a stats access logger's configuration: the prefix of its statistics,
+    which may be forgotten when nobody has counted on them for a while."""
+    scope = _Scope(prefix=prefix, enable_eviction=True)
+    config.MergeFromString(_ScopeField(stats_scope=scope).SerializeToString())

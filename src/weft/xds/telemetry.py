@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt64Value
 
 from weft.mesh.model import Destination, Endpoint, Workload
+from weft.xds.descriptors import set_stats_scope
 from weft.xds.identity import literal
 from weft.xds.proto import Proto, any_of
 
@@ -63,7 +64,6 @@ def http_access_logs(source: Party, destination: Party, reporter: str, log: str)
         ("grpc_response_status", "%GRPC_STATUS_NUMBER%"),
     )
     stats = stats_pb2.Config(
-        stat_prefix=STATS_PREFIX,
         counters=[_counter("requests_total", tags)],
         histograms=[
             stats_pb2.Config.Histogram(
@@ -73,17 +73,14 @@ def http_access_logs(source: Party, destination: Party, reporter: str, log: str)
             )
         ],
     )
-    return [_logger("envoy.access_loggers.stats", stats), *_json_logs(source, log, _HTTP_FIELDS)]
+    return [_stats_logger(stats), *_json_logs(source, log, _HTTP_FIELDS)]
 
 
 def tcp_access_logs(source: Party, destination: Party, reporter: str, log: str) -> list[Proto]:
     """The loggers of connections that are passed on as bytes."""
     tags = _common_tags(source, destination, reporter)
-    opened = stats_pb2.Config(
-        stat_prefix=STATS_PREFIX, counters=[_counter("tcp_connections_opened_total", tags)]
-    )
+    opened = stats_pb2.Config(counters=[_counter("tcp_connections_opened_total", tags)])
     closed = stats_pb2.Config(
-        stat_prefix=STATS_PREFIX,
         counters=[
             _counter("tcp_connections_closed_total", tags),
             _counter("tcp_sent_bytes_total", tags, "%BYTES_SENT%"),
@@ -91,8 +88,8 @@ def tcp_access_logs(source: Party, destination: Party, reporter: str, log: str) 
         ],
     )
     return [
-        _logger("envoy.access_loggers.stats", opened, data_pb2.TcpUpstreamConnected),
-        _logger("envoy.access_loggers.stats", closed, data_pb2.TcpConnectionEnd),
+        _stats_logger(opened, data_pb2.TcpUpstreamConnected),
+        _stats_logger(closed, data_pb2.TcpConnectionEnd),
         *_json_logs(source, log, _TCP_FIELDS, data_pb2.TcpConnectionEnd),
     ]
 
@@ -161,6 +158,11 @@ def _counter(name: str, tags: _Tags, value: str = "") -> Proto:
     if value:
         return stats_pb2.Config.Counter(stat=_stat(name, tags), value_format=value)
     return stats_pb2.Config.Counter(stat=_stat(name, tags), value_fixed=UInt64Value(value=1))
+
+
+def _stats_logger(config: Proto, *log_types: int) -> Proto:
+    set_stats_scope(config, STATS_PREFIX)
+    return _logger("envoy.access_loggers.stats", config, *log_types)
 
 
 def _logger(name: str, config: Proto, *log_types: int) -> Proto:
