@@ -4,7 +4,10 @@ from weft.controllers import (
     deployments,
     endpointslices,
     gc,
+    jobs,
     namespaces,
+    nodes,
+    podgc,
     replicasets,
     serviceaccounts,
 )
@@ -18,6 +21,10 @@ def controllers() -> tuple[Controller, ...]:
         serviceaccounts.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,
+        jobs.CONTROLLER,
         endpointslices.CONTROLLER,
         gc.CONTROLLER,
+        podgc.CONTROLLER,
+        nodes.CONTROLLER,
+        nodes.EVICTION,
     )

@@ -1,0 +1,199 @@
+"""Nodes whose agent fell silent: Ready becomes Unknown, taints keep pods away and move them.
+
+Source of times, taints, reasons: Kubernetes' node lifecycle and taint eviction controllers.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.api.k8s.coordination_v1 import Lease
+from weft.api.k8s.core_v1 import Node, NodeCondition, Taint
+from weft.api.k8s.pod_v1 import Pod, Toleration
+from weft.api.snapshot import Snapshot, meta
+from weft.controllers.support import podstate
+from weft.controllers.support.patches import object_patch, status_patch
+from weft.controllers.support.podstate import seconds
+from weft.lib.timefmt import rfc3339
+from weft.runtime.controller import Controller, Watch
+from weft.runtime.plan import NOTHING, Action, Delete, Key, Plan, RecordEvent
+
+LEASE_NAMESPACE = "kube-node-lease"
+SILENCE_SECONDS_MAX = 50.0
+"""A node that did not renew its Lease for this long is Unknown."""
+TOLERATION_SECONDS_DEFAULT = 300
+"""How long pods that say nothing stay on a node that is not ready or unreachable."""
+TAINT_NOT_READY = "node.kubernetes.io/not-ready"
+TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
+TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
+_WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
+    """Judge one node by its Lease."""
+    node = snapshot.get(Node, key.name)
+    if node is None or node.metadata.deletion_timestamp:
+        return NOTHING
+    left = _last_heard(snapshot, node) + SILENCE_SECONDS_MAX - now
+    conditions = node.status.conditions if left > 0 else _unknown(node, now)
+    judged = replace(node, status=replace(node.status, conditions=conditions))
+    actions: list[Action] = []
+    taints = _taints(judged, now)
+    if taints != node.spec.taints:
+        changed = replace(node, spec=replace(node.spec, taints=taints))
+        actions += object_patch(node, changed, conditional=True)
+    actions += status_patch(node, judged.status)
+    if _ready(judged) != "True" and _ready(node) == "True":
+        text = f"Node {node.metadata.name} status is now: NodeNotReady"
+        actions.append(RecordEvent(node, "Normal", "NodeNotReady", text))
+    return Plan(tuple(actions), requeue_after=left if left > 0 else None)
+
+
+def _last_heard(snapshot: Snapshot, node: Node) -> float:
+    """The last sign of life: Lease, heartbeat, or at least its creation."""
+    lease = snapshot.get(Lease, node.metadata.name, LEASE_NAMESPACE)
+    beats = [c.last_heartbeat_time for c in node.status.conditions if c.type == "Ready"]
+    times = [node.metadata.creation_timestamp, *beats, lease.spec.renew_time if lease else ""]
+    return max(seconds(t) for t in times)
+
+
+def _unknown(node: Node, now: float) -> tuple[NodeCondition, ...]:
+    known = {c.type for c in node.status.conditions}
+    missing = () if "Ready" in known else (NodeCondition(type="Ready"),)
+    return tuple(
+        _silent(c, now) if c.type in _WATCHED_CONDITIONS else c
+        for c in (*node.status.conditions, *missing)
+    )
+
+
+def _silent(condition: NodeCondition, now: float) -> NodeCondition:
+    if condition.status == "Unknown":
+        return condition
+    return replace(
+        condition,
+        status="Unknown",
+        reason="NodeStatusUnknown",
+        message="The node's agent stopped posting node status.",
+        last_transition_time=rfc3339(now),
+    )
+
+
+def _ready(node: Node) -> str:
+    return next((c.status for c in node.status.conditions if c.type == "Ready"), "")
+
+
+def _taints(node: Node, now: float) -> tuple[Taint, ...]:
+    """Other people's taints, and those that the node's state asks for."""
+    wanted: list[tuple[str, str]] = []
+    if _ready(node) == "Unknown":
+        wanted += [(TAINT_UNREACHABLE, "NoSchedule"), (TAINT_UNREACHABLE, "NoExecute")]
+    elif _ready(node) == "False":
+        wanted += [(TAINT_NOT_READY, "NoSchedule"), (TAINT_NOT_READY, "NoExecute")]
+    if node.spec.unschedulable:
+        wanted.append((TAINT_UNSCHEDULABLE, "NoSchedule"))
+    kept = [t for t in node.spec.taints if t.key not in _OURS or (t.key, t.effect) in wanted]
+    there = {(t.key, t.effect) for t in kept}
+    new = [
+        Taint(key=k, effect=e, time_added=rfc3339(now)) for k, e in wanted if (k, e) not in there
+    ]
+    return (*kept, *new)
+
+
+def _node_of_lease(lease: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    if meta(lease).namespace != LEASE_NAMESPACE:
+        return ()
+    node = snapshot.get(Node, meta(lease).name)
+    # A renewal of a node in good order changes nothing: its timer asks again in time.
+    if node is None or _ready(node) == "True":
+        return ()
+    return (Key("", meta(lease).name),)
+
+
+CONTROLLER = Controller(
+    name="node-lifecycle",
+    primary=Node,
+    plan=plan,
+    watches=(Watch(Lease, _node_of_lease),),
+)
+
+
+# --- moving pods away
+
+
+def plan_eviction(snapshot: Snapshot, key: Key, now: float) -> Plan:
+    """Delete a pod whose node has a NoExecute taint that the pod does not tolerate any longer.
+
+    When no node at all is ready the fault is likely ours or the network's: nothing moves.
+    """
+    pod = snapshot.get(Pod, key.name, key.namespace)
+    if pod is None or not pod.spec.node_name or not podstate.is_active(pod):
+        return NOTHING
+    node = snapshot.get(Node, pod.spec.node_name)
+    taints = [t for t in node.spec.taints if t.effect == "NoExecute"] if node else []
+    due = [at for t in taints if (at := _leaves_at(pod, t)) is not None]
+    if not due:
+        return NOTHING
+    left = min(due) - now
+    if left > 0:
+        return Plan(requeue_after=left)
+    if not any(_ready(n) == "True" for n in snapshot.list(Node)):
+        return Plan(requeue_after=SILENCE_SECONDS_MAX)
+    found = pod.metadata
+    text = f"Deleting pod {found.namespace}/{found.name}"
+    return Plan(
+        (
+            RecordEvent(pod, "Normal", "TaintManagerEviction", text),
+            Delete(Pod, found.namespace, found.name, found.uid),
+        )
+    )
+
+
+def _leaves_at(pod: Pod, taint: Taint) -> float | None:
+    """When the taint drives the pod away; None: never."""
+    found = [t for t in pod.spec.tolerations if _covers(t, taint)]
+    added = seconds(taint.time_added)
+    if not found:
+        silent = taint.key in (TAINT_NOT_READY, TAINT_UNREACHABLE)
+        return added + TOLERATION_SECONDS_DEFAULT if silent else added
+    limits = [t.toleration_seconds for t in found if t.toleration_seconds is not None]
+    return added + max(0, min(limits)) if limits else None
+
+
+def _covers(toleration: Toleration, taint: Taint) -> bool:
+    return (
+        toleration.effect in ("", taint.effect)
+        and toleration.key in ("", taint.key)
+        and (toleration.operator == "Exists" or toleration.value == taint.value)
+    )
+
+
+def _tainted_pod(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    node = snapshot.get(Node, pod.spec.node_name) if isinstance(pod, Pod) else None
+    if node is None or not _drives_away(node):
+        return ()
+    return (Key(meta(pod).namespace, meta(pod).name),)
+
+
+def _pods_of_tainted(node: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    if not isinstance(node, Node) or not _drives_away(node):
+        return ()
+    return [
+        Key(pod.metadata.namespace, pod.metadata.name)
+        for pod in snapshot.list(Pod)
+        if pod.spec.node_name == node.metadata.name
+    ]
+
+
+def _drives_away(node: Node) -> bool:
+    return any(t.effect == "NoExecute" for t in node.spec.taints)
+
+
+EVICTION = Controller(
+    name="taint-eviction",
+    primary=Pod,
+    plan=plan_eviction,
+    primary_keys=_tainted_pod,
+    watches=(Watch(Node, _pods_of_tainted),),
+)
