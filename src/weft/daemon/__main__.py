@@ -22,7 +22,7 @@ def main() -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             if verb == "clean-up":
-                runner.run(clean_up(settings))
+                runner.run(clean_up(settings, say))
                 return 0
             return runner.run(run_until_signal(settings, tuple(files), say))
         except (InstanceTaken, OSError) as error:

@@ -101,3 +101,7 @@ def publish_running(settings: Settings, running: Running) -> None:
 
 def unpublish_running(settings: Settings) -> None:
     settings.state_file.unlink(missing_ok=True)
+
+
+def unlock_instance(lock: int) -> None:
+    os.close(lock)

@@ -1,0 +1,194 @@
+"""One running instance: every part made, connected, started and stopped in order."""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from weft import __version__
+from weft.apiserver.addresses import Ranges
+from weft.apiserver.app import ApiServer
+from weft.apiserver.app import Settings as ApiSettings
+from weft.cli.apply import apply_files, read_documents
+from weft.controllers.catalog import controllers
+from weft.daemon import files, status
+from weft.daemon.machine import DNS_PORT, Machine, protect_from_oom
+from weft.daemon.mesh_admission import MeshAdmission
+from weft.daemon.mesh_loop import MeshLoop
+from weft.daemon.node import make_agent
+from weft.daemon.proxy_gate import AdsGate
+from weft.lib.aio import Tasks, now
+from weft.lib.instance import Running, Settings
+from weft.mesh.build import BuildSettings
+from weft.runtime.events import EventRecorder
+from weft.runtime.informer import Informers
+from weft.runtime.loop import ControllerLoop
+from weft.scheduler.controller import CONTROLLER as SCHEDULER
+from weft.store.sqlite import SqliteStore
+from weft.xds.server import AdsServer
+
+SERVICE_CIDR_NETNS = "10.96.0.0/16"
+HOST_SERVICE_NETS = (64, 128)
+"""Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
+PODS_STOP_SECONDS_MAX = 45.0
+PROXY_METRICS = "/weft/v1/proxy-metrics"
+STATUS = "/weft/v1/status"
+
+Say = Callable[[str], None]
+
+
+class Instance:
+    """Everything of one data directory. `start`, then `close`."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self.settings = settings
+        self.say = say
+        self.started_at = now()
+        self.tasks = Tasks()
+        self.machine = Machine(settings)
+        self.ads = AdsServer()
+        self.loops: list[ControllerLoop] = []
+        self.lock = 0
+
+    async def start(self, manifests: Sequence[str]) -> None:
+        """Bring everything up; raises what made it impossible."""
+        files.prepare_directories(self.settings)
+        self.lock = files.lock_instance(self.settings)
+        protect_from_oom()
+        documents = read_documents(manifests, _refuse) if manifests else ()
+        await self.ads.start(socket_path=self.settings.ads_socket)
+        _, self.store = await asyncio.gather(
+            self.machine.open(), SqliteStore.open(Path(self.settings.data_dir) / "store.db")
+        )
+        await self._start_api()
+        await self._start_mesh_and_node()
+        self._start_controllers()
+        self._announce()
+        if documents:
+            await apply_files(self.client, documents, "default", self.say)
+        gc.collect()
+        gc.freeze()
+
+    async def _start_api(self) -> None:
+        token, tokens = files.admin_token(self.settings)
+        cidr = SERVICE_CIDR_NETNS if self.machine.isolated else _host_cidr(self.settings)
+        ranges = Ranges(service_cidr=cidr)
+        api_settings = ApiSettings(tokens=tokens, ranges=ranges, weft_version=__version__)
+        self.api = ApiServer(self.store, api_settings)
+        self.client = self.api.local_client()
+        self.informers = Informers(self.client)
+        tls, ca = files.server_tls(self.settings, ("127.0.0.1", ranges.kubernetes_ip))
+        self.api.add_page(STATUS, self._status_page)
+        self.api.add_page(PROXY_METRICS, self._metrics_page)
+        await self.api.start("127.0.0.1", self.settings.port, tls)
+        files.publish_kubeconfig(self.settings, self.api.port, ca, token)
+
+    async def _start_mesh_and_node(self) -> None:
+        build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
+        self.mesh = MeshLoop(self.informers, self.ads, build_settings)
+        self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
+        self.tasks.spawn(self.mesh.run(), "mesh-loop")
+        self.recorder = EventRecorder(self.client, "weft")
+        self.recorder.start()
+        gate = AdsGate(self.ads, self.settings.node_name)
+        self.agent = make_agent(self.settings, self.machine, self.client, gate, DNS_PORT)
+        self.api.log_source = self.agent.log_source
+        await self.agent.start()
+
+    def _start_controllers(self) -> None:
+        for controller in (*controllers(), SCHEDULER):
+            loop = ControllerLoop(controller, self.client, self.informers, self.recorder)
+            self.loops.append(loop)
+        self.informers.start()
+        for loop in self.loops:
+            loop.start()
+
+    def _announce(self) -> None:
+        running = Running(
+            pid=os.getpid(),
+            port=self.api.port,
+            isolation=self.machine.report.isolation,
+            started_at=self.started_at,
+            gateway_address=self.settings.gateway_address,
+        )
+        seconds = now() - self.started_at
+        self.say(f"weft {__version__} is up after {seconds:.2f} s")
+        self.say(f"  API         https://127.0.0.1:{self.api.port}")
+        self.say(f"  kubeconfig  {self.settings.kubeconfig}")
+        self.say(f"  isolation   {self.machine.report.isolation}")
+        for sentence in self.machine.report.missing:
+            self.say(f"              {sentence}")
+        files.publish_running(self.settings, running)
+
+    async def _status_page(self) -> tuple[str, bytes]:
+        containers = await self.machine.runtime.list()
+        pid = await self.machine.envoy_pid()
+        cache = self.informers.cache
+        body = status.document(cache, containers, self.ads, self.mesh, pid)
+        return "application/json", body
+
+    async def _metrics_page(self) -> tuple[str, bytes]:
+        return "text/plain; version=0.0.4", await self.machine.metrics()
+
+    async def close(self, keep_pods: bool) -> None:
+        """Stop. Unless `keep_pods`, pods end gracefully first, then everything else."""
+        files.unpublish_running(self.settings)
+        for loop in self.loops:
+            await loop.close()
+        if keep_pods:
+            await self.agent.close(keep_pods=True)
+        else:
+            await self.agent.stop_all()
+        await self.tasks.close()
+        await self.recorder.close()
+        await self.informers.close()
+        if keep_pods:
+            await self.machine.close()
+        else:
+            await self.machine.destroy()
+        await self.api.close()
+        await self.ads.close()
+        await self.store.close()
+
+
+def _refuse(message: str, hint: str = "") -> None:
+    raise OSError(f"{message}\nhint: {hint}" if hint else message)
+
+
+def _host_cidr(settings: Settings) -> str:
+    first, last = HOST_SERVICE_NETS
+    return f"127.{first + int(settings.instance[:6], 16) % (last - first)}.0.0/16"
+
+
+async def run_until_signal(settings: Settings, manifests: tuple[str, ...], say: Say) -> int:
+    """Run an instance until SIGINT or SIGTERM (stop all) or SIGUSR2 (leave pods running)."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[bool] = loop.create_future()
+
+    def stop(keep_pods: bool) -> None:
+        if not stopped.done():
+            stopped.set_result(keep_pods)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, False)
+    loop.add_signal_handler(signal.SIGUSR2, stop, True)
+    instance = Instance(settings, say)
+    await instance.start(manifests)
+    keep_pods = await stopped
+    say("stopping" + (" (pods run on)" if keep_pods else ""))
+    await instance.close(keep_pods)
+    return 0
+
+
+async def clean_up(settings: Settings, say: Say) -> None:
+    """End what a killed instance left running."""
+    files.prepare_directories(settings)
+    lock = files.lock_instance(settings)
+    machine = Machine(settings)
+    await machine.open(with_envoy=False)
+    left = [state for state in await machine.runtime.list() if state.exit_code is None]
+    await machine.destroy()
+    say(f"weft did not run on {settings.data_dir}; {len(left)} processes of it ended")
+    files.unlock_instance(lock)

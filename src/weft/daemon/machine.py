@@ -1,0 +1,110 @@
+"""The machine's side of a node: pod host, network, Envoy. Opened at start, found again after one."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+from weft.api.wellknown import ISOLATION_NETNS
+from weft.lib.instance import Settings
+from weft.node.envoy import EnvoyError, EnvoySupervisor, admin_socket
+from weft.node.network_host import HostNetwork
+from weft.node.network_netns import NetnsNetwork
+from weft.node.podhost_client import PodhostRuntime, ensure_podhost
+from weft.node.probe import IsolationReport, choose
+from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
+
+DNS_PORT = 15053
+"""Of the node's DNS server; pods ask port 53 and are redirected."""
+DAEMON_OOM_SCORE = -900
+
+
+class Machine:
+    """What pods run on. `open` before use, then `close` (all runs on) or `destroy`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.report = IsolationReport(ISOLATION_NETNS)
+        self.network: NetnsNetwork | HostNetwork
+        self.runtime: PodhostRuntime
+        self.envoy: EnvoySupervisor
+
+    @property
+    def isolated(self) -> bool:
+        """Whether pods have network namespaces of their own."""
+        return self.report.isolation == ISOLATION_NETNS
+
+    async def open(self, with_envoy: bool = True) -> None:
+        """Find or make everything; OSError and its kin say what the machine refuses."""
+        run_dir = Path(self.settings.run_dir)
+        self.report, self.runtime = await asyncio.gather(
+            choose(self.settings.isolation), ensure_podhost(run_dir)
+        )
+        if not self.report.possible:
+            raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
+        if self.isolated:
+            self.network = NetnsNetwork(run_dir, dns_port=DNS_PORT)
+        else:
+            self.network = HostNetwork(run_dir)
+        self.envoy = self._supervisor(run_dir)
+        await self.network.open()
+        if with_envoy:
+            await self.envoy.start()
+
+    def _supervisor(self, run_dir: Path) -> EnvoySupervisor:
+        wanted = BootstrapSettings(
+            node=self.settings.node_name,
+            xds_socket=self.settings.ads_socket,
+            admin_socket=admin_socket(run_dir),
+        )
+        # The supervisor names the file itself: `arguments` begins with `-c FILE`.
+        return EnvoySupervisor(
+            self.runtime,
+            run_dir,
+            bootstrap(wanted),
+            arguments=arguments("")[2:],
+            log_path=Path(self.settings.data_dir) / "log" / "envoy.log",
+        )
+
+    @property
+    def node_address(self) -> str:
+        """From which the node proxy reaches pods."""
+        return self.network.node_address if isinstance(self.network, NetnsNetwork) else "127.0.0.1"
+
+    @property
+    def passthrough_address(self) -> str:
+        return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
+
+    async def active(self, address: str) -> int:
+        """Requests in flight at a pod; 0 when Envoy does not answer (it carries none then)."""
+        with contextlib.suppress(EnvoyError):
+            return await self.envoy.admin.active_requests(address)
+        return 0
+
+    async def envoy_pid(self) -> int:
+        state = await self.envoy.state()
+        return state.pid if state is not None and state.exit_code is None else 0
+
+    async def metrics(self) -> bytes:
+        """Envoy's metrics page; empty when it does not answer."""
+        with contextlib.suppress(EnvoyError):
+            return await self.envoy.admin.prometheus()
+        return b""
+
+    async def close(self) -> None:
+        """Let go; containers and Envoy run on."""
+        await self.envoy.close()
+        await self.runtime.close()
+
+    async def destroy(self) -> None:
+        """End everything that `open` and the pods made on this machine."""
+        await self.envoy.stop()
+        await self.runtime.shutdown()
+        await self.runtime.close()
+        await self.network.destroy()
+
+
+def protect_from_oom() -> None:
+    """Under memory pressure the kernel shall end pods before the control plane (needs root)."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{os.getpid()}/oom_score_adj").write_text(str(DAEMON_OOM_SCORE))
