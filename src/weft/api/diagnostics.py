@@ -26,3 +26,16 @@ class Diagnostic(Struct, frozen=True):
     """Field path in the object, e.g. `spec.http[0].route[1].destination`."""
     hint: str = ""
     """What to do about it; may be empty."""
+    file: str = ""
+    """Where the user wrote it; empty when it came over the API."""
+    line: int = 0
+    """Counted from 1; 0 when unknown."""
+
+
+def render(finding: Diagnostic) -> str:
+    """For people: what is wrong, a line saying where, an empty line, the hint."""
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    where = "  ".join(part for part in (place, finding.path) if part)
+    text = f"{finding.severity}[{finding.code}]: {finding.message}"
+    text += f"\n  {where}" if where else ""
+    return f"{text}\n\nhint: {finding.hint}\n" if finding.hint else f"{text}\n"
