@@ -20,6 +20,7 @@ from weft.node import pod_adoption, pod_containers, pod_probes
 from weft.node.pod_state import (
     LISTENERS_READY_SECONDS,
     LISTENERS_REMOVED_SECONDS,
+    NODE_STOP_GRACE_SECONDS,
     SANDBOX_RETRY_FIRST_SECONDS,
     SANDBOX_RETRY_MAX_SECONDS,
     Action,
@@ -44,6 +45,7 @@ from weft.node.pod_state import (
     ListenersAcknowledged,
     ListenersRemoved,
     MachineSettings,
+    NodeStopped,
     PodObserved,
     PodRemoved,
     PodState,
@@ -184,6 +186,18 @@ def _sandbox_deleted(turn: Turn, event: SandboxDeleted) -> None:
         turn.set_sandbox(stage="deleted", deadline=None)
 
 
+def _node_stopped(turn: Turn, event: NodeStopped) -> None:
+    grace = min(grace_of(turn.state.pod), NODE_STOP_GRACE_SECONDS)
+    deadline = turn.now + grace
+    if turn.state.end is None:
+        turn.set(end=End("stopped", deadline=deadline, drained=True))
+        return
+    deadline = min(turn.state.end.deadline, deadline)
+    turn.set(end=replace(turn.state.end, deadline=deadline, drained=True))
+    _drain_finished(turn, DrainFinished())
+    pod_containers.shorten(turn, deadline)
+
+
 def _nothing(turn: Turn, event: Event) -> None:
     """Time is read by `_advance`."""
 
@@ -205,6 +219,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ListenersRemoved: _listeners_removed,
     SandboxDeleted: _sandbox_deleted,
     DependenciesChanged: lambda turn, event: pod_containers.retry_refused(turn),
+    NodeStopped: _node_stopped,
     TimerFired: _nothing,
 }
 
@@ -316,8 +331,11 @@ def _advance_end(turn: Turn) -> None:
 def _close_sandbox(turn: Turn) -> None:
     sandbox = turn.state.sandbox
     due = sandbox.deadline is not None and sandbox.deadline <= turn.now
+    stopped = turn.state.end is not None and turn.state.end.cause == "stopped"
     if sandbox.stage == "absent":
         turn.set_sandbox(stage="deleted", deadline=None)
+    elif sandbox.stage in ("waiting", "ready") and stopped:
+        _delete_sandbox(turn)  # the node's proxy ends too
     elif sandbox.stage in ("waiting", "ready"):
         turn.set_sandbox(stage="closing", deadline=turn.now + LISTENERS_REMOVED_SECONDS)
         turn.do(AwaitListenersRemoved())

@@ -38,6 +38,8 @@ PROBE_EARLY_SECONDS = 0.05
 """Until it first succeeds a startup or readiness probe is also tried between its periods, at
 doubling distances from this one; such attempts never count as failures."""
 GRACE_DEFAULT_SECONDS = 30
+NODE_STOP_GRACE_SECONDS = 10.0
+"""Longest grace period when the node itself stops."""
 
 Role = Literal["init", "sidecar", "app"]
 ProbeKind = Literal["startup", "liveness", "readiness", "listening"]
@@ -130,9 +132,10 @@ class Sandbox(Struct, frozen=True):
 class End(Struct, frozen=True):
     """The pod as a whole is being ended."""
 
-    cause: Literal["deleted", "removed", "deadline", "completed", "failed"]
+    cause: Literal["deleted", "removed", "deadline", "completed", "failed", "stopped"]
     """`removed`: its object is gone. `completed`: its containers ended by themselves. `failed`:
-    an init container failed for good."""
+    an init container failed for good. `stopped`: the node stops; the pod runs again when the node
+    is back."""
     deadline: float
     drained: bool = False
 
@@ -295,6 +298,10 @@ class DependenciesChanged(Struct, frozen=True):
     """Images, ConfigMaps or Secrets that the pod may wait for changed."""
 
 
+class NodeStopped(Struct, frozen=True):
+    """The node goes down: end the pod, keep its object. Nobody waits for requests in flight."""
+
+
 class TimerFired(Struct, frozen=True):
     pass
 
@@ -303,7 +310,7 @@ Event = (
     PodObserved | PodRemoved | Adopted | SandboxCreated | SandboxFailed | ListenersAcknowledged
     | ContainerStarted | ContainerRefused | ContainerExited | HookFinished | ProbeSucceeded
     | ProbeFailed | DrainFinished | ListenersRemoved | SandboxDeleted | DependenciesChanged
-    | TimerFired
+    | NodeStopped | TimerFired
 )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ def pod_phase(state: PodState) -> str:
     policy = state.pod.spec.restart_policy or "Always"
     if any(_init_failed(c, policy) for c in init):
         return "Failed"
-    if state.end is not None and not any(c.stage == "starting" or _alive(c) for c in app):
+    ended = state.end is not None and state.end.cause != "stopped"
+    if ended and not any(c.stage == "starting" or _alive(c) for c in app):
         return _final_phase(app)
     if not initialised(state) or any(_waits(c) and c.last_exit is None for c in app):
         return "Pending"

@@ -8,6 +8,7 @@ from weft.api.k8s.pod_v1 import Pod
 
 HOST_PORT_FIRST = 20000
 HOST_PORT_LAST = 29999
+HOST_PORTS = HOST_PORT_LAST - HOST_PORT_FIRST + 1
 """Below the usual ephemeral range (32768), above what services use."""
 GATEWAY_PORT_OFFSET = 8000
 GATEWAY_PORT_LAST = 65535
@@ -43,8 +44,7 @@ def allocate_host_ports(
     """A host port for each container port, from `start` on, around the range. Ports for which
     none is free are left out."""
     allocated: dict[int, int] = {}
-    size = HOST_PORT_LAST - HOST_PORT_FIRST + 1
-    candidates = (HOST_PORT_FIRST + (start + i) % size for i in range(size))
+    candidates = (HOST_PORT_FIRST + (start + i) % HOST_PORTS for i in range(HOST_PORTS))
     for port in wanted:
         found = next((c for c in candidates if c not in taken and free(c)), None)
         if found is None:

@@ -1,0 +1,296 @@
+"""The node agent: runs the pods that are bound to this node, and adopts those it finds running.
+
+Compose it with a client, informers, a runtime, a network, images, and the mesh's gate; then
+`await agent.start()`. Pods outlive the agent: `close(keep_pods=True)` only lets go of them.
+"""
+
+import asyncio
+import logging
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from weft.api.istio.networking_v1 import Gateway
+from weft.api.k8s.core_v1 import ConfigMap, Secret, Service
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.snapshot import meta
+from weft.lib.aio import Tasks
+from weft.node import pod_state as ps
+from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
+from weft.node.container_start import write_volumes
+from weft.node.environment import Refusal
+from weft.node.gate import OpenGate, ProxyGate
+from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
+from weft.node.node_registration import NodeRegistration, machine_facts
+from weft.node.pod_runner import PodRunner, exit_of
+from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
+from weft.node.volumes import objects_read
+from weft.runtime.client import Client
+from weft.runtime.events import EventRecorder
+from weft.runtime.informer import Informers
+
+log = logging.getLogger("weft.node")
+
+CLASSES: tuple[type[Struct], ...] = (Pod, ConfigMap, Secret, Service, Gateway)
+"""What the agent reads of the API."""
+EVENT_COMPONENT = "kubelet"
+"""The source of pods' events that people filter by; weft's agent has kubelet's role."""
+IMAGES_LOOK_SECONDS = 1.0
+"""While a pod waits for an image: between two looks whether it is there."""
+STOP_SECONDS_MAX = 30.0
+"""For all pods to end when the node stops; those left are killed with the runtime."""
+RUNTIME_RETRY_SECONDS = 0.5
+ORPHAN_LISTENERS_SECONDS = 2.0
+"""Wait for the proxy to let go of a pod that no longer exists."""
+_UID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
+
+class NodeAgent:
+    """One node. `informers` may be shared with others; it is started if it is not."""
+
+    def __init__(
+        self, *, client: Client, informers: Informers, runtime: ContainerRuntime,
+        network: Network, images: Images, settings: AgentSettings,
+        gate: ProxyGate | None = None, inflight: InFlight | None = None,
+    ) -> None:  # fmt: skip
+        Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
+        machine = machine_facts(settings.data_dir)
+        self._informers = informers
+        self._recorder = EventRecorder(client, EVENT_COMPONENT)
+        self._parts = Parts(
+            client=client, runtime=runtime, network=network, images=images,
+            gate=gate or OpenGate(), inflight=inflight or NoInFlight(), settings=settings,
+            objects=informers.cache, machine=machine, recorder=self._recorder,
+        )  # fmt: skip
+        self._parts.host_resolv_conf = _read("/etc/resolv.conf")
+        self._registration = NodeRegistration(client, settings, machine)
+        self._settings = settings
+        self._tasks = Tasks()
+        self._pods: dict[str, PodRunner] = {}
+        self._found: dict[str, list[ContainerState]] = {}
+        self._networks: dict[str, PodNetwork] = {}
+        self._running = False
+        for cls in CLASSES:
+            informers.add(cls)
+
+    # --- life of the agent
+
+    async def start(self) -> None:
+        """Register the node, adopt what runs, run what is bound to it. Returns when the node is
+        ready and every pod of the first list is taken care of. ApiError."""
+        parts = self._parts
+        self._recorder.start()
+        self._informers.start()
+        await self._registration.register()
+        self._networks = dict(await parts.network.list())
+        for state in await parts.runtime.list():
+            if (uid := _pod_of(state.id)) is not None:
+                self._found.setdefault(uid, []).append(state)
+        await self._informers.synced(CLASSES)
+        self._informers.subscribe(self._changed)
+        self._running = True
+        for pod in parts.objects.list(Pod):
+            if pod.spec.node_name == self._settings.node_name:
+                await self._adopt(pod)
+        self._tasks.spawn(self._follow_runtime(), "node-runtime-events")
+        self._tasks.spawn(self._registration.run(), "node-registration")
+        self._tasks.spawn(self._look_for_images(), "node-images")
+        self._tasks.spawn(self._clean_orphans(), "node-orphans")
+        self._registration.gateways_changed(parts.objects.list(Gateway))
+
+    async def close(self, keep_pods: bool = True) -> None:
+        """Stop the agent; pods go on unless told otherwise. Idempotent."""
+        if not keep_pods:
+            await self.stop_all()
+        self._running = False
+        await self._tasks.close()
+        for runner in tuple(self._pods.values()):
+            await runner.close()
+        self._pods.clear()
+        await self._recorder.close()
+        await self._parts.prober.close()
+
+    async def stop_all(self) -> None:
+        """End all pods of the node, gracefully, and keep their objects: they run again when the
+        node is back."""
+        runners = tuple(self._pods.values())
+        for runner in runners:
+            runner.feed(ps.NodeStopped())
+        try:
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                for runner in runners:
+                    await runner.stopped.wait()
+                    await runner.flush()
+        except TimeoutError:
+            left = [r.state.pod.metadata.name for r in runners if not r.stopped.is_set()]
+            log.warning("pods did not end in time pods=%s", ",".join(left))
+
+    @property
+    def pods(self) -> tuple[ps.PodState, ...]:
+        """What is known of every pod, for status views and debugging."""
+        return tuple(runner.state for runner in self._pods.values())
+
+    # --- the API changed
+
+    def _changed(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
+        if not self._running:
+            return
+        if cls is Pod:
+            self._pod_changed(before, after)
+        elif cls is Gateway:
+            self._registration.gateways_changed(self._parts.objects.list(Gateway))
+        elif cls in (ConfigMap, Secret):
+            changed = after if after is not None else before
+            if changed is not None:
+                self._object_changed(cls, meta(changed).namespace, meta(changed).name)
+
+    def _pod_changed(self, before: Struct | None, after: Struct | None) -> None:
+        if isinstance(before, Pod) and (
+            not isinstance(after, Pod) or after.metadata.uid != before.metadata.uid
+        ):
+            runner = self._pods.get(before.metadata.uid)
+            if runner is not None:
+                runner.feed(ps.PodRemoved())
+        if not isinstance(after, Pod) or after.spec.node_name != self._settings.node_name:
+            return
+        runner = self._pods.get(after.metadata.uid)
+        if runner is None:
+            self._start_runner(after, ps.Adopted())
+        else:
+            runner.feed(ps.PodObserved(after))
+
+    def _object_changed(self, cls: type[Struct], namespace: str, name: str) -> None:
+        for runner in tuple(self._pods.values()):
+            pod = runner.state.pod
+            if pod.metadata.namespace != namespace:
+                continue
+            runner.feed(ps.DependenciesChanged())
+            sandbox_ready = runner.state.sandbox.stage in ("waiting", "ready")
+            if sandbox_ready and (cls, name) in objects_read(pod):
+                made = write_volumes(runner)
+                if isinstance(made, Refusal):
+                    log.info("volume kept pod=%s why=%s", pod.metadata.name, made.message)
+
+    # --- pods
+
+    def _start_runner(self, pod: Pod, first: ps.Adopted) -> PodRunner:
+        runner = PodRunner(self._parts, pod, self._forget)
+        self._pods[pod.metadata.uid] = runner
+        runner.feed(first)
+        return runner
+
+    async def _adopt(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        if uid in self._pods:
+            return
+        network = self._networks.get(uid)
+        found = tuple(
+            ps.FoundContainer(s.id, s.started_at, None if s.exit_code is None else exit_of(s))
+            for s in self._found.get(uid, ())
+        )
+        if network is None:
+            self._start_runner(pod, ps.Adopted(containers=found))
+            return
+        runner = PodRunner(self._parts, pod, self._forget)
+        self._pods[uid] = runner
+        annotations = await runner.network_facts(network)
+        runner.feed(ps.Adopted(network.address, network.netns, annotations, found))
+
+    def _forget(self, runner: PodRunner) -> None:
+        self._pods.pop(runner.uid, None)
+        self._tasks.spawn(self._drop(runner), "node-forget-pod")
+
+    async def _drop(self, runner: PodRunner) -> None:
+        await runner.close()
+        await asyncio.to_thread(runner.remove_files)
+
+    # --- the machine changed
+
+    async def _follow_runtime(self) -> None:
+        """Ends of containers, for ever."""
+        while True:
+            try:
+                async for state in self._parts.runtime.events():
+                    self._ended(state)
+            except Exception as error:
+                log.warning("runtime events interrupted error=%r", error)
+            await asyncio.sleep(RUNTIME_RETRY_SECONDS)
+
+    def _ended(self, state: ContainerState) -> None:
+        uid = _pod_of(state.id)
+        runner = self._pods.get(uid) if uid is not None else None
+        if runner is not None and state.exit_code is not None:
+            runner.feed(ps.ContainerExited(exit_of(state)))
+
+    async def _look_for_images(self) -> None:
+        """Images come by a file that another command writes: look while somebody waits."""
+        while True:
+            await asyncio.sleep(IMAGES_LOOK_SECONDS)
+            for runner in tuple(self._pods.values()):
+                if any(self._parts.images.resolve(name) for name in runner.waits_for):
+                    runner.feed(ps.DependenciesChanged())
+
+    async def _clean_orphans(self) -> None:
+        """Remove what belongs to pods that are not in the API, after the first full list."""
+        parts = self._parts
+        for uid in (set(self._found) | set(self._networks)) - set(self._pods):
+            log.info("orphan removed pod=%s", uid)
+            for state in self._found.get(uid, ()):
+                await parts.runtime.kill(state.id)
+                await parts.runtime.remove(state.id)
+            try:
+                async with asyncio.timeout(ORPHAN_LISTENERS_SECONDS):
+                    await parts.gate.listeners_removed(uid)
+            except TimeoutError:
+                log.warning("orphan still has listeners pod=%s", uid)
+            await parts.network.delete(uid)
+        self._found.clear()
+        self._networks.clear()
+        data_dir = Path(self._settings.data_dir)
+        await asyncio.to_thread(_remove_strays, data_dir, lambda uid: uid in self._pods)
+
+    # --- logs
+
+    def logs(
+        self, namespace: str, pod: str, uid: str, container: str, query: LogQuery,
+        *, previous: bool = False,
+    ) -> AsyncIterator[bytes]:  # fmt: skip
+        """A container's log; of the instance before the newest with `previous`. Empty when
+        there is none."""
+        directory = pod_log_dir(self._settings.data_dir, namespace, pod, uid)
+        path = latest_log(directory, container, previous=previous)
+        return read_log(path or directory / container / "0.log", query,
+                        lambda: not previous and self._is_running(uid, container))  # fmt: skip
+
+    def _is_running(self, uid: str, container: str) -> bool:
+        runner = self._pods.get(uid)
+        if runner is None:
+            return False
+        record = next((c for c in runner.state.containers if c.name == container), None)
+        return record is not None and record.stage in ("starting", "running", "stopping")
+
+
+def _pod_of(container_id: str) -> str | None:
+    """The pod of an instance; None for the node's own daemons."""
+    parsed = ps.parse_instance_id(container_id)
+    return parsed[0] if parsed is not None and _UID.match(parsed[0]) else None
+
+
+def _remove_strays(data_dir: Path, exists: Callable[[str], bool]) -> None:
+    """Files of pods that are gone. A pod exists before its files do."""
+    for directory in (data_dir / "pods").glob("*"):
+        if not exists(directory.name) and _UID.match(directory.name):
+            shutil.rmtree(directory, ignore_errors=True)
+    for directory in (data_dir / "logs").glob("*_*_*"):
+        if not exists(directory.name.rpartition("_")[2]):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

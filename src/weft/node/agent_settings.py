@@ -1,0 +1,103 @@
+"""What the agent is told and given: settings, and the parts it works with."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from weft.api.snapshot import Snapshot
+from weft.node.gate import ProxyGate
+from weft.node.probes import Prober
+from weft.node.runtime import ContainerRuntime, Images, Network
+from weft.runtime.client import Client
+from weft.runtime.events import EventRecorder
+
+
+class InFlight(Protocol):
+    """Counts requests, by asking the proxies."""
+
+    async def active(self, address: str) -> int:
+        """Requests in flight at a pod's address, on every proxy that can be asked."""
+
+
+class HostPorts(Protocol):
+    """What a Network of host isolation also gives: ports, kept per pod."""
+
+    async def allocate_ports(
+        self, pod_uid: str, container_ports: tuple[int, ...]
+    ) -> dict[int, int]:
+        """A host port for each container port; the same ones when asked again."""
+
+    async def proxy_port(self, pod_uid: str) -> int:
+        """The port on 127.0.0.1 of the pod's own HTTP proxy."""
+
+
+class NoInFlight:
+    """No mesh: nothing is ever in flight."""
+
+    async def active(self, address: str) -> int:
+        return 0
+
+
+class AgentSettings(Struct, frozen=True):
+    """One node. Addresses are IPs without a port."""
+
+    node_name: str
+    data_dir: str
+    """Pods' files and logs live below it."""
+    isolation: Literal["netns", "host"] = "netns"
+    host_ip: str = "127.0.0.1"
+    """The node's InternalIP, and hostIP of its pods."""
+    node_address: str = ""
+    """From which the node proxy and probes reach pods (annotation weft.dev/node-address)."""
+    passthrough_address: str = ""
+    gateway_address: str = "127.0.0.1"
+    dns_address: str = ""
+    """Name server of pods; empty leaves them the machine's."""
+    etc_overlay: bool = True
+    """Pods get their own /etc files (the runtime can lay them over)."""
+    memory_dir: str = ""
+    """A directory on a memory file system, for Secrets; empty keeps them with the other files."""
+    base_env: Mapping[str, str] = {}
+    """Lowest layer of every container's environment, e.g. PATH."""
+    as_root: bool = False
+    """Containers without a user of their own run as root."""
+    labels: Mapping[str, str] = {}
+    """Further labels of the Node object."""
+
+
+class MachineFacts(Struct, frozen=True):
+    """What the machine is; read once."""
+
+    cpu_count: int
+    memory_bytes: int
+    disk_bytes: int
+    pods_max: int
+    architecture: str
+    kernel_version: str
+    os_image: str
+    machine_id: str
+    boot_id: str
+
+
+class Parts:
+    """Everything a pod's runner works with."""
+
+    def __init__(
+        self, *, client: Client, runtime: ContainerRuntime, network: Network, images: Images,
+        gate: ProxyGate, inflight: InFlight, settings: AgentSettings, objects: Snapshot,
+        machine: MachineFacts, recorder: EventRecorder,
+    ) -> None:  # fmt: skip
+        self.client = client
+        self.runtime = runtime
+        self.network = network
+        self.images = images
+        self.gate = gate
+        self.inflight = inflight
+        self.settings = settings
+        self.objects = objects
+        self.machine = machine
+        self.recorder = recorder
+        self.prober = Prober(runtime)
+        self.host_resolv_conf = ""
+        """The machine's /etc/resolv.conf, for pods that want it."""

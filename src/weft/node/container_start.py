@@ -1,0 +1,129 @@
+"""From a container's spec to what the runtime starts: image, environment, volumes, limits, user.
+
+Writes the pod's volumes on the way.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from weft.api.k8s.container_v1 import Container
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.suggest import nearest
+from weft.lib.quantity import parse_quantity
+from weft.node import volume_files
+from weft.node.agent_settings import Parts
+from weft.node.downward import PodFacts
+from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
+from weft.node.pod_containers import IMAGE_MISSING
+from weft.node.pod_state import PodState
+from weft.node.runtime import ContainerSpec, Limits
+from weft.node.volumes import mounts, plan_volumes
+
+NEVER_PRESENT = "ErrImageNeverPull"
+VOLUME_ERROR = "CreateContainerConfigError"
+
+
+class Runner(Protocol):
+    """What is needed of a pod's runner."""
+
+    state: PodState
+    parts: Parts
+    directory: Path
+
+    def facts(self) -> PodFacts: ...
+    def etc_directory(self) -> str: ...
+    def memory_directory(self) -> Path: ...
+
+
+def prepare(
+    runner: Runner, container: Container, container_id: str, log_path: str
+) -> ContainerSpec | Refusal:
+    """What to start, or why it cannot be started now."""
+    pod, parts, facts = runner.state.pod, runner.parts, runner.facts()
+    image = parts.images.resolve(container.image)
+    if image is None:
+        return missing_image(container, parts.images.names())
+    directories = write_volumes(runner)
+    if isinstance(directories, Refusal):
+        return directories
+    made = command(pod, container, image, parts.objects, facts)
+    if isinstance(made, Refusal):
+        return made
+    mounted = mounts(pod, container, directories, made.env)
+    if isinstance(mounted, Refusal):
+        return mounted
+    user = _user(pod, container, parts.settings.as_root)
+    if isinstance(user, Refusal):
+        return user
+    return ContainerSpec(
+        id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
+        netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
+        hostname=hostname_of(pod), mounts=mounted, limits=limits(container),
+        uid=user[0], gid=user[1], supplemental_groups=user[2],
+    )  # fmt: skip
+
+
+def write_volumes(runner: Runner) -> dict[str, str] | Refusal:
+    """Bring the pod's volumes up to date: host paths by volume name."""
+    plans = plan_volumes(runner.state.pod, runner.parts.objects, runner.facts())
+    if isinstance(plans, Refusal):
+        return plans
+    directories: dict[str, str] = {}
+    for plan in plans:
+        base = runner.memory_directory() if plan.in_memory else runner.directory
+        try:
+            directories[plan.name] = volume_files.prepare(plan, base / "volumes" / plan.name)
+        except (OSError, ValueError) as error:
+            return Refusal(VOLUME_ERROR, f'volume "{plan.name}": {error}')
+    return directories
+
+
+def missing_image(container: Container, known: tuple[str, ...]) -> Refusal:
+    """What to do about an image that this node does not have."""
+    name = container.image
+    text = f'no image "{name}" on this node: weft image add {name} --dir DIR -- COMMAND'
+    if close := nearest(name, known) or nearest(name.partition(":")[0], known):
+        text += f' (there is "{close}")'
+    never = container.image_pull_policy == "Never"
+    return Refusal(NEVER_PRESENT if never else IMAGE_MISSING, text)
+
+
+def limits(container: Container) -> Limits:
+    """The container's limits. Unreadable quantities count as none: the API refuses them."""
+    values = container.resources.limits if container.resources is not None else {}
+    found: dict[str, float] = {}
+    for name in ("cpu", "memory"):
+        if name in values:
+            try:
+                found[name] = float(parse_quantity(values[name]))
+            except ValueError:
+                continue
+    memory = found.get("memory")
+    return Limits(cpu_cores=found.get("cpu"), memory_bytes=None if memory is None else int(memory))
+
+
+def _user(
+    pod: Pod, container: Container, as_root: bool
+) -> tuple[int | None, int | None, tuple[int, ...]] | Refusal:
+    """User, group and further groups; the container's word before the pod's."""
+    own, shared = container.security_context, pod.spec.security_context
+    uid = own.run_as_user if own is not None else None
+    gid = own.run_as_group if own is not None else None
+    non_root = own.run_as_non_root if own is not None else None
+    groups: tuple[int, ...] = ()
+    if shared is not None:
+        uid = shared.run_as_user if uid is None else uid
+        gid = shared.run_as_group if gid is None else gid
+        non_root = shared.run_as_non_root if non_root is None else non_root
+        groups = shared.supplemental_groups
+        if shared.fs_group is not None:
+            groups = (*groups, shared.fs_group)
+    if non_root and (uid == 0 or (uid is None and as_root)):
+        why = (
+            "container's runAsUser breaks non-root policy"
+            if uid == 0
+            else ("container has runAsNonRoot and image will run as root")
+        )
+        text = f'{why} (pod: "{pod.metadata.name}", container: {container.name})'
+        return Refusal(CONFIG_ERROR, text)
+    return uid, gid, groups

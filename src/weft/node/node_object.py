@@ -1,0 +1,136 @@
+"""The Node object and its Lease, as kubelet writes them. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from weft import __version__
+from weft.api.wellknown import (
+    ANNOTATION_NODE_ADDRESS,
+    ANNOTATION_NODE_GATEWAY_ADDRESS,
+    ANNOTATION_NODE_ISOLATION,
+    ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
+    LABEL_HOSTNAME,
+)
+from weft.lib.timefmt import rfc3339, rfc3339_micro
+from weft.node.agent_settings import AgentSettings, MachineFacts
+
+KUBERNETES_VERSION = "v1.33.0"
+"""Of the API and the node rules that weft follows; version checks of tools read it."""
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+_CONDITIONS = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory",
+     "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "the node agent is ready"),
+)  # fmt: skip
+
+
+def node_metadata(settings: AgentSettings, machine: MachineFacts) -> dict[str, Any]:
+    """Labels and annotations that the agent owns."""
+    labels = {
+        LABEL_HOSTNAME: settings.node_name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": machine.architecture,
+    }
+    annotations = {
+        ANNOTATION_NODE_ISOLATION: settings.isolation,
+        ANNOTATION_NODE_ADDRESS: settings.node_address,
+        ANNOTATION_NODE_PASSTHROUGH_ADDRESS: settings.passthrough_address,
+        ANNOTATION_NODE_GATEWAY_ADDRESS: settings.gateway_address,
+    }
+    return {
+        "labels": labels | dict(settings.labels),
+        "annotations": {k: v for k, v in annotations.items() if v},
+    }
+
+
+def node_object(settings: AgentSettings, machine: MachineFacts) -> dict[str, Any]:
+    """The Node to create."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": settings.node_name} | node_metadata(settings, machine),
+        "spec": {},
+    }
+
+
+def node_status(
+    settings: AgentSettings, machine: MachineFacts, before: Mapping[str, Any], at: float
+) -> dict[str, Any]:
+    """The Node's status; `before` is the status so far, whose transition times are kept."""
+    old = {c.get("type"): c for c in before.get("conditions") or []}
+    resources = {
+        "cpu": str(machine.cpu_count),
+        "memory": f"{machine.memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "pods": str(machine.pods_max),
+    }
+    return {
+        "capacity": resources,
+        "allocatable": resources,
+        "addresses": [
+            {"type": "InternalIP", "address": settings.host_ip},
+            {"type": "Hostname", "address": settings.node_name},
+        ],
+        "conditions": [_condition(c, old.get(c[0], {}), at) for c in _CONDITIONS],
+        "nodeInfo": _node_info(machine),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+    }
+
+
+def _condition(
+    wanted: tuple[str, str, str, str], before: Mapping[str, Any], at: float
+) -> dict[str, Any]:
+    kind, status, reason, message = wanted
+    since = before.get("lastTransitionTime") if before.get("status") == status else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": rfc3339(at),
+        "lastTransitionTime": since or rfc3339(at),
+    }
+
+
+def _node_info(machine: MachineFacts) -> dict[str, str]:
+    return {
+        "architecture": machine.architecture,
+        "bootID": machine.boot_id,
+        "containerRuntimeVersion": f"weft://{__version__}",
+        "kernelVersion": machine.kernel_version,
+        "kubeProxyVersion": "",
+        "kubeletVersion": f"{KUBERNETES_VERSION}+weft-{__version__}",
+        "machineID": machine.machine_id,
+        "operatingSystem": "linux",
+        "osImage": machine.os_image,
+        "systemUUID": machine.machine_id,
+    }
+
+
+def lease_object(node_name: str, node_uid: str, at: float) -> dict[str, Any]:
+    """The Lease to create; its renewal is the node's heartbeat."""
+    owner = {"apiVersion": "v1", "kind": "Node", "name": node_name, "uid": node_uid}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": node_name,
+            "namespace": LEASE_NAMESPACE,
+            "ownerReferences": [owner],
+        },
+        "spec": lease_spec(node_name, at),
+    }
+
+
+def lease_spec(node_name: str, at: float) -> dict[str, Any]:
+    """What a heartbeat writes."""
+    return {
+        "holderIdentity": node_name,
+        "leaseDurationSeconds": LEASE_SECONDS,
+        "renewTime": rfc3339_micro(at),
+    }

@@ -1,0 +1,93 @@
+"""Writes one pod's status and annotations; what is not yet written is replaced by what is newer."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from weft.api import registry
+from weft.api.errors import ApiError
+from weft.api.k8s.pod_v1 import Pod, PodStatus
+from weft.runtime.client import Client
+
+log = logging.getLogger("weft.node")
+
+RETRY_FIRST_SECONDS = 0.1
+RETRY_MAX_SECONDS = 10.0
+
+
+class StatusWriter:
+    """Of one pod. `run` writes until cancelled or the pod is gone."""
+
+    def __init__(self, client: Client, namespace: str, name: str, uid: str) -> None:
+        self._client = client
+        self._namespace, self._name, self._uid = namespace, name, uid
+        self._annotations: dict[str, str] = {}
+        self._status: PodStatus | None = None
+        self._wanted = 0
+        self._written = 0
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._gone = False
+
+    def annotate(self, annotations: Mapping[str, str]) -> None:
+        """Set annotations, with the next write."""
+        self._annotations.update(annotations)
+        self._want()
+
+    def report(self, status: PodStatus) -> None:
+        """Set the status, with the next write."""
+        self._status = status
+        self._want()
+
+    def _want(self) -> None:
+        self._wanted += 1
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Returns when everything wanted so far is written, or the pod is gone."""
+        target = self._wanted
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._gone or self._written >= target)
+
+    async def run(self) -> None:
+        """Write what is wanted, as it comes."""
+        delay = RETRY_FIRST_SECONDS
+        while not self._gone:
+            await self._wake.wait()
+            self._wake.clear()
+            target = self._wanted
+            try:
+                await self._write()
+            except (ApiError, OSError) as error:
+                if isinstance(error, ApiError) and error.code in (404, 409):
+                    # Gone, or another pod of this name (the uid is a precondition).
+                    await self._done(target, gone=True)
+                    return
+                log.warning("pod status not written pod=%s error=%s", self._name, error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_SECONDS)
+                self._wake.set()
+                continue
+            delay = RETRY_FIRST_SECONDS
+            await self._done(target)
+
+    async def _done(self, target: int, *, gone: bool = False) -> None:
+        async with self._changed:
+            self._written, self._gone = target, gone
+            self._changed.notify_all()
+
+    async def _write(self) -> None:
+        """One request for both: what the mesh reads of a pod must appear at one moment."""
+        meta: dict[str, Any] = {"uid": self._uid}
+        if self._annotations:
+            meta["annotations"] = dict(self._annotations)
+        body: dict[str, Any] = {"metadata": meta}
+        if self._status is not None:
+            body["status"] = msgspec.to_builtins(self._status)
+        await self._client.patch(
+            registry.kind_for(Pod), self._name, body, self._namespace,
+            patch_type="strategic", subresource="status",
+        )  # fmt: skip
