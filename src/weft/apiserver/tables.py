@@ -5,24 +5,11 @@ from typing import Any, Literal
 
 import orjson
 
+from weft.api.columns import cells, columns
 from weft.api.kinds import Kind
-from weft.apiserver import codec, printing
+from weft.apiserver import codec
 
 IncludeObject = Literal["None", "Metadata", "Object"]
-
-
-def column_definitions(kind: Kind) -> list[dict[str, Any]]:
-    """The columns' names, types and priorities (1: only in wide output)."""
-    return [
-        {
-            "name": c.name,
-            "type": c.type,
-            "format": c.format,
-            "description": c.description,
-            "priority": c.priority,
-        }
-        for c in printing.columns(kind)
-    ]
 
 
 def partial(served: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +24,7 @@ def partial(served: dict[str, Any]) -> dict[str, Any]:
 def row(kind: Kind, served: bytes, now: float, include: IncludeObject) -> dict[str, Any]:
     """One object's row."""
     obj = codec.loads(served)
-    found: dict[str, Any] = {"cells": list(printing.cells(kind, obj, now))}
+    found: dict[str, Any] = {"cells": list(cells(kind, obj, now))}
     if include == "Object":
         found["object"] = obj
     elif include == "Metadata":
@@ -59,7 +46,7 @@ def table(
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": column_definitions(kind) if headers else None,
+        "columnDefinitions": [c.to_json() for c in columns(kind)] if headers else None,
         "rows": [row(kind, item, now, include) for item in items],
     }
     return orjson.dumps(body)
