@@ -246,9 +246,7 @@ class World:
                 if controller.primary is type(obj):
                     own = controller.primary_keys
                     keys += (
-                        own(obj, snapshot)
-                        if own
-                        else [Key(meta(obj).namespace, meta(obj).name)]
+                        own(obj, snapshot) if own else [Key(meta(obj).namespace, meta(obj).name)]
                     )
                 for watch in controller.watches:
                     if watch.cls is type(obj):
