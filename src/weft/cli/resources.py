@@ -12,9 +12,10 @@ import click
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
+from weft.api.manifests import Document
 from weft.api.suggest import nearest
 from weft.cli import options, output
-from weft.cli.apply import apply_files, read_documents
+from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.cli.connection import Connection, connect
 from weft.lib.aio import now
 from weft.views.describe import describe as describe_lines
@@ -62,6 +63,14 @@ def path_of(kind: Kind, namespace: str, name: str = "", **query: str) -> str:
     return f"{prefix}{place}/{kind.plural}{tail}" + (f"?{urlencode(wanted)}" if wanted else "")
 
 
+def _documents(files: tuple[str, ...]) -> tuple[Document, ...]:
+    try:
+        return read_documents(files)
+    except BadManifests as error:
+        output.note(str(error))
+        sys.exit(1)
+
+
 @click.command(epilog="Example: weft apply -f examples/weather/")
 @options.files
 @options.namespace
@@ -71,7 +80,7 @@ def apply(files: tuple[str, ...], namespace: str, data_dir: str | None, dry_run:
     """Create or change the objects that files describe. Nothing is sent if a file is wrong."""
     if not files:
         output.fail("no files given", "weft apply -f DIR_OR_FILE")
-    documents = read_documents(files, output.fail)
+    documents = _documents(files)
 
     async def work() -> None:
         async with connect(data_dir) as connection:
@@ -290,8 +299,9 @@ def delete(
     if not what and not files:
         output.fail("nothing to delete", "weft delete KIND NAME, or weft delete -f FILE")
     targets = [
-        (document.kind, document.json["metadata"])
-        for document in (read_documents(files, output.fail) if files else ())
+        (document.kind, document.value["metadata"])
+        for document in (_documents(files) if files else ())
+        if document.kind
     ]
     if what:
         kind, names = split_target(what)

@@ -7,6 +7,7 @@ import sys
 import msgspec
 import uvloop
 
+from weft.cli.apply import BadManifests
 from weft.daemon.files import InstanceTaken
 from weft.daemon.instance import clean_up, run_until_signal
 from weft.lib.instance import Settings
@@ -25,7 +26,7 @@ def main() -> int:
                 runner.run(clean_up(settings, say))
                 return 0
             return runner.run(run_until_signal(settings, tuple(files), say))
-        except (InstanceTaken, OSError) as error:
+        except (InstanceTaken, BadManifests, OSError) as error:
             say(f"error: {error}")
             return 1
 

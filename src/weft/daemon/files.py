@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
+from weft.lib.aio import now
 from weft.lib.instance import Running, Settings
-from weft.pki.ca import Ca, load_or_create_ca
+from weft.pki.ca import Authority
 from weft.runtime import kubeconfig
 from weft.runtime.kubeconfig import Connection
 
@@ -69,28 +70,27 @@ def admin_token(settings: Settings) -> tuple[str, Tokens]:
     return token, tokens
 
 
-def server_tls(settings: Settings, addresses: tuple[str, ...]) -> tuple[ssl.SSLContext, Ca]:
-    """TLS of the API server, with a certificate for these addresses from the instance's CA."""
-    ca = load_or_create_ca(Path(settings.data_dir) / "pki")
-    pair = ca.issue_server_certificate(SERVER_NAMES, addresses)
-    certificate = Path(settings.data_dir) / "pki" / "apiserver.crt"
-    key = Path(settings.data_dir) / "pki" / "apiserver.key"
-    write_private(certificate, pair.certificate_pem)
-    write_private(key, pair.key_pem)
+def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLContext, Authority]:
+    """TLS of the API server: a certificate for these names (or addresses) from the instance's
+    CA, which clients' certificates must come from as well."""
+    directory = Path(settings.data_dir) / "pki"
+    ca = Authority.load_or_create(directory, settings.trust_domain, now())
+    credential = ca.server((*SERVER_NAMES, *names), now())
+    certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
+    write_private(certificate, credential.certificate.encode())
+    write_private(key, credential.key.encode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
-    context.load_verify_locations(cadata=ca.certificate_pem.decode())
+    context.load_verify_locations(cadata=ca.roots)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
     return context, ca
 
 
-def publish_kubeconfig(settings: Settings, port: int, ca: Ca, token: str) -> None:
+def publish_kubeconfig(settings: Settings, port: int, ca: Authority, token: str) -> None:
     """Write the administrator's kubeconfig (0600)."""
-    target = Connection(
-        server=f"https://127.0.0.1:{port}", ca=ca.certificate_pem.decode(), token=token
-    )
+    target = Connection(server=f"https://127.0.0.1:{port}", ca=ca.roots, token=token)
     kubeconfig.write(settings.kubeconfig, target)
 
 

@@ -14,10 +14,10 @@ from weft.apiserver.app import Settings as ApiSettings
 from weft.cli.apply import apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, status
-from weft.daemon.machine import DNS_PORT, Machine, protect_from_oom
+from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
-from weft.daemon.node import make_agent
+from weft.daemon.node import NodeLogs, make_agent
 from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings
@@ -57,7 +57,7 @@ class Instance:
         files.prepare_directories(self.settings)
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
-        documents = read_documents(manifests, _refuse) if manifests else ()
+        documents = read_documents(manifests) if manifests else ()
         await self.ads.start(socket_path=self.settings.ads_socket)
         _, self.store = await asyncio.gather(
             self.machine.open(), SqliteStore.open(Path(self.settings.data_dir) / "store.db")
@@ -93,8 +93,8 @@ class Instance:
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
         gate = AdsGate(self.ads, self.settings.node_name)
-        self.agent = make_agent(self.settings, self.machine, self.client, gate, DNS_PORT)
-        self.api.log_source = self.agent.log_source
+        self.agent = make_agent(self.settings, self.machine, self.client, self.informers, gate)
+        self.api.log_source = NodeLogs(self.agent)
         await self.agent.start()
 
     def _start_controllers(self) -> None:
@@ -137,10 +137,7 @@ class Instance:
         files.unpublish_running(self.settings)
         for loop in self.loops:
             await loop.close()
-        if keep_pods:
-            await self.agent.close(keep_pods=True)
-        else:
-            await self.agent.stop_all()
+        await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
         await self.recorder.close()
         await self.informers.close()
@@ -151,10 +148,6 @@ class Instance:
         await self.api.close()
         await self.ads.close()
         await self.store.close()
-
-
-def _refuse(message: str, hint: str = "") -> None:
-    raise OSError(f"{message}\nhint: {hint}" if hint else message)
 
 
 def _host_cidr(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The machine's side of a node: pod host, network, Envoy. Opened at start, found again after one."""
+"""The machine's side of a node: pod host, network, Envoy; found again after a restart."""
 
 import asyncio
 import contextlib

@@ -1,0 +1,113 @@
+"""Reading manifests and applying them: used by `weft apply` and by `weft up -f`."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from weft.api.apply import apply_patch, with_last_applied
+from weft.api.diagnostics import Diagnostic, render
+from weft.api.errors import ApiError
+from weft.api.kinds import Kind
+from weft.api.manifests import Document, diagnose
+from weft.runtime.client import Client
+
+SUFFIXES = (".yaml", ".yml", ".json")
+CONFLICT_ATTEMPTS_MAX = 5
+# What others refer to comes first; everything else keeps the order of the files.
+KINDS_FIRST = ("Namespace", "ServiceAccount", "Secret", "ConfigMap", "Service")
+
+
+class BadManifests(Exception):
+    """Files that cannot be used: the text says everything that is wrong."""
+
+
+def manifest_files(names: Sequence[str]) -> list[Path]:
+    """The files named, and those in the directories named, in order. Raises BadManifests."""
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if name == "-":
+            found.append(path)
+        elif path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            if not inside:
+                raise BadManifests(f"{name} holds no {', '.join(SUFFIXES)} files")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BadManifests(f"{name} does not exist")
+    return found
+
+
+def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
+    """Every object of the files; all of them are sound. Raises BadManifests otherwise."""
+    documents: list[Document] = []
+    problems: list[Diagnostic] = []
+    for path in manifest_files(names):
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        checked = diagnose(text, "standard input" if str(path) == "-" else str(path))
+        documents += checked.documents
+        problems += [found for found in checked.diagnostics if found.severity == "error"]
+    if problems:
+        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}: nothing was applied"
+        raise BadManifests("\n\n".join([*(render(found) for found in problems), count]))
+    return tuple(documents)
+
+
+async def apply_files(
+    client: Client,
+    documents: Sequence[Document],
+    namespace: str,
+    report: Callable[[str], None],
+    *,
+    dry_run: bool = False,
+) -> bool:
+    """Create or change the objects; one line for each. True when the server refused some."""
+    failed = False
+    for document in sorted(documents, key=_rank):
+        kind, wanted = document.kind, document.value
+        assert kind is not None  # read_documents lets no unknown kind through
+        place = (document.namespace or namespace) if kind.namespaced else ""
+        if place:
+            wanted = {**wanted, "metadata": {**wanted["metadata"], "namespace": place}}
+        label = f"{kind.singular}{'.' + kind.group if kind.group else ''}/{document.name}"
+        try:
+            done = await _apply(client, kind, wanted, place, dry_run)
+            report(f"{label} {done}{' (dry run)' if dry_run else ''}")
+        except ApiError as error:
+            failed = True
+            report(f"{document.file}:{document.line}: {label} refused: {error.message}")
+    return failed
+
+
+def _rank(document: Document) -> int:
+    kind = document.kind.kind if document.kind else ""
+    return KINDS_FIRST.index(kind) if kind in KINDS_FIRST else len(KINDS_FIRST)
+
+
+async def _apply(
+    client: Client, kind: Kind, wanted: Mapping[str, Any], namespace: str, dry_run: bool
+) -> str:
+    name = wanted["metadata"]["name"]
+    for attempt in range(CONFLICT_ATTEMPTS_MAX):
+        try:
+            live = orjson.loads(await client.get(kind, name, namespace))
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            await client.create(kind, with_last_applied(wanted), namespace, dry_run=dry_run)
+            return "created"
+        patch = apply_patch(live, wanted)
+        if not patch:
+            return "unchanged"
+        try:
+            await client.patch(kind, name, patch, namespace, dry_run=dry_run)
+            return "configured"
+        except ApiError as error:
+            if error.code != 409 or attempt == CONFLICT_ATTEMPTS_MAX - 1:
+                raise
+    raise AssertionError("unreachable")

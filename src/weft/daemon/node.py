@@ -1,0 +1,70 @@
+"""The node agent, composed for the machine weft itself runs on."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from weft.apiserver.logs import LogOptions
+from weft.daemon.machine import Machine
+from weft.lib.instance import Settings
+from weft.node.agent import NodeAgent
+from weft.node.agent_settings import AgentSettings
+from weft.node.gate import ProxyGate
+from weft.node.images import ImageStore
+from weft.runtime.client import Client
+from weft.runtime.informer import Informers
+
+
+def make_agent(
+    settings: Settings, machine: Machine, client: Client, informers: Informers, gate: ProxyGate
+) -> NodeAgent:
+    """The agent of this node; start it after the API server."""
+    own_network = machine.isolated
+    agent_settings = AgentSettings(
+        node_name=settings.node_name,
+        data_dir=str(Path(settings.data_dir) / "node"),
+        isolation="netns" if own_network else "host",
+        host_ip=machine.node_address,
+        node_address=machine.node_address,
+        passthrough_address=machine.passthrough_address,
+        gateway_address=settings.gateway_address,
+        dns_address=machine.node_address if own_network else "",
+        etc_overlay=machine.report.private_files,
+        memory_dir=str(Path(settings.run_dir) / "memory") if _on_tmpfs(settings.run_dir) else "",
+        base_env={"PATH": os.environ.get("PATH", os.defpath)},
+        as_root=os.geteuid() == 0,
+    )
+    return NodeAgent(
+        client=client,
+        informers=informers,
+        runtime=machine.runtime,
+        network=machine.network,
+        images=ImageStore(Path(settings.data_dir)),
+        settings=agent_settings,
+        gate=gate,
+        inflight=machine,
+    )
+
+
+def _on_tmpfs(path: str) -> bool:
+    """Whether files below `path` stay in memory."""
+    best, kind = "", ""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mount, filesystem, *_ = line.split(" ")
+        if Path(path).is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, filesystem
+    return kind == "tmpfs"
+
+
+class NodeLogs:
+    """LogSource of the API server: the one node's agent."""
+
+    def __init__(self, agent: NodeAgent) -> None:
+        self._agent = agent
+
+    def read(
+        self, node: str, namespace: str, pod: str, uid: str, options: LogOptions
+    ) -> AsyncIterator[bytes]:
+        return self._agent.logs(
+            namespace, pod, uid, options.container, options, previous=options.previous
+        )
