@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -55,6 +56,8 @@ class PodhostRuntime:
         self.podhost_pid = 0
         self.cgroups = ""
         """v1, v2 or none: whether limits are enforced."""
+        self.cgroups_reason = ""
+        """Why not (all of them)."""
         self.privilege = ""
         """root, user or none: whether containers have their own /etc and volumes."""
 
@@ -177,6 +180,7 @@ class PodhostRuntime:
             raise PodhostError(f"{text}, this weft {wire.PROTOCOL_VERSION}; run `weft down` first")
         self.podhost_pid = hello["pid"]
         self.cgroups, self.privilege = hello["cgroups"], hello["privilege"]
+        self.cgroups_reason = hello["cgroups_reason"]
         self._lost.clear()
         self._connected.set()
 
@@ -271,19 +275,40 @@ def _dial(run_dir: Path) -> socket.socket:
 async def _spawn(run_dir: Path) -> None:
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = Path(__file__).parent / "podhost"
+    command = (sys.executable, "-I", "-S", str(program), str(run_dir))
+    scope = _scope(os.path.isdir("/run/systemd/system"), os.geteuid())
+    code, text = await _run((*scope, *command))
+    if code != 0 and scope:
+        log.info("no systemd scope for the pod host error=%s", text)
+        code, text = await _run(command)
+    if code != 0:
+        raise PodhostError(f"the pod host cannot start: {text}")
+
+
+def _scope(systemd: bool, uid: int) -> tuple[str, ...]:
+    """A scope of its own, where systemd runs: limits need a delegated control group, and the
+    unit that weft belongs to may be stopped without its pods."""
+    if not systemd or shutil.which("systemd-run") is None:
+        return ()
+    user = () if uid == 0 else ("--user",)
+    return ("systemd-run", *user, "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--")
+
+
+async def _run(command: tuple[str, ...]) -> tuple[int, str]:
+    """Exit code and what it complained."""
+    kept = ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(program), str(run_dir)),
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env={"PATH": os.environ.get("PATH", os.defpath)},
+        env={"PATH": os.defpath, **{n: os.environ[n] for n in kept if n in os.environ}},
     )
     try:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             _, stderr = await process.communicate()
     except TimeoutError:
         process.kill()
-        raise PodhostError("the pod host did not start in time") from None
-    if process.returncode != 0:
-        raise PodhostError(f"the pod host cannot start: {stderr.decode(errors='replace').strip()}")
+        return 1, f"no answer within {START_TIMEOUT_SECONDS:g} s"
+    return process.returncode or 0, stderr.decode(errors="replace").strip()

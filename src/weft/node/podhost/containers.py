@@ -1,6 +1,5 @@
 """All containers of a pod host: start, end, respawn, adoption, removal."""
 
-import contextlib
 import hashlib
 import os
 import select
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from weft.node.linux.cgroups import Cgroups
+from weft.node.linux.cgroups import Cgroups, Group
 from weft.node.podhost import loglink, procs, spawn
 from weft.node.podhost.records import (
     EXIT_START_ERROR,
@@ -70,7 +69,11 @@ class Containers:
 
     @property
     def facts(self) -> Message:
-        return {"cgroups": self._cgroups.mode, "privilege": self._how}
+        return {
+            "cgroups": self._cgroups.mode,
+            "cgroups_reason": self._cgroups.reason,
+            "privilege": self._how,
+        }
 
     # --- requests
 
@@ -204,9 +207,12 @@ class Containers:
         self._leftovers.discard(container.id)
         self._remove_group(old)
 
-    def _remove_group(self, group: Any) -> None:
-        with contextlib.suppress(OSError):  # another process made directories below it
-            group.remove()
+    def _remove_group(self, group: Group) -> bool:
+        """False while the kernel still holds it."""
+        try:
+            return group.remove()
+        except OSError:  # not ours to remove any more
+            return True
 
     def _no_respawn(self, container: Container, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
@@ -299,7 +305,7 @@ class Containers:
     def _try_remove(self, container: Container, to: list[To], late: bool) -> None:
         if container.running or container.id in self._leftovers:
             return
-        if not (container.log_done or late) or not container.group.remove():
+        if not (container.log_done or late) or not self._remove_group(container.group):
             return
         loglink.release(container)
         shutil.rmtree(container.directory, ignore_errors=True)

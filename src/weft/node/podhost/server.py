@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Any
 
 from weft.node.linux import ns
@@ -21,6 +22,7 @@ _READ_BYTES = 1 << 16
 _CLIENT_BUFFER_BYTES_MAX = 8 << 20
 """A client that does not read this much is dropped; it lists everything when it comes back."""
 _QUIT_CHECK_SECONDS = 0.01
+_AFTER_FAULT_SECONDS = 0.1
 _OOM_SCORE = "-900"
 LOCK_NAME = "podhost.lock"
 
@@ -51,16 +53,23 @@ class Server:
         self._poll.register(self._wake, select.EPOLLIN)
         self._containers.adopt(time.time())
         while not (self._quitting and self._containers.quiet()):
-            now = time.time()
-            self._containers.tick(now)
-            self._execs.tick(now)
-            deadline = min(self._containers.deadline(), self._execs.deadline())
-            if self._quitting:
-                deadline = min(deadline, now + _QUIT_CHECK_SECONDS)
-            wait = -1.0 if deadline == float("inf") else max(0.0, deadline - time.time())
-            for fd, _ in self._poll.poll(wait):
-                self._ready(fd)
+            try:
+                self._turn(time.time())
+            except Exception:  # a fault in one container's affairs must not end the others
+                traceback.print_exc()
+                sys.stderr.flush()
+                time.sleep(_AFTER_FAULT_SECONDS)
         self._containers.close()
+
+    def _turn(self, now: float) -> None:
+        self._containers.tick(now)
+        self._execs.tick(now)
+        deadline = min(self._containers.deadline(), self._execs.deadline())
+        if self._quitting:
+            deadline = min(deadline, now + _QUIT_CHECK_SECONDS)
+        wait = -1.0 if deadline == float("inf") else max(0.0, deadline - time.time())
+        for fd, _ in self._poll.poll(wait):
+            self._ready(fd)
 
     def _ready(self, fd: int) -> None:
         if fd == self._wake:
