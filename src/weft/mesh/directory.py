@@ -70,7 +70,7 @@ class Directory:
         host = self.find(name)
         wanted_port = wanted.port.number if wanted.port else None
         if host is None:
-            hint = f.suggest(name, self.hosts, "known hosts")
+            hint = f.suggest_host(wanted.host, ref.namespace, self.hosts)
             self.report.add(f.HOST_UNKNOWN, ref.obj, f"{ref.path}.host", hint, host=wanted.host)
             port = wanted_port or ref.listener_port
             return self._missing(name, port, wanted.subset, f"host `{name}` is unknown")

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from weft.api.diagnostics import Diagnostic, Severity
 from weft.api.snapshot import meta
-from weft.mesh.names import nearest
+from weft.mesh.names import nearest, nearest_host
 
 NAMES_SHOWN_MAX = 8
 
@@ -237,3 +237,9 @@ def suggest(name: str, choices: Iterable[str], label: str) -> str:
 def quoted(names: Iterable[object]) -> str:
     """Names in backticks, separated by commas."""
     return ", ".join(f"`{name}`" for name in names)
+
+
+def suggest_host(written: str, namespace: str, hosts: Iterable[str]) -> str:
+    """A hint with the host that was probably meant."""
+    found = nearest_host(written, namespace, hosts)
+    return f"did you mean `{found}`?" if found else "apply the Service, or a ServiceEntry"

@@ -174,7 +174,7 @@ def _check_host(
         f.RULE_HOST_UNKNOWN,
         rule,
         "spec.host",
-        hint=f.suggest(host, hosts, "known hosts"),
+        hint=f.suggest_host(rule.spec.host, rule.metadata.namespace, hosts),
         host=rule.spec.host,
     )
 

@@ -67,3 +67,10 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """The most similar known name, or ""."""
     found = get_close_matches(name, sorted(set(choices)), n=1, cutoff=NEAREST_CUTOFF)
     return found[0] if found else ""
+
+
+def nearest_host(written: str, namespace: str, hosts: Iterable[str]) -> str:
+    """The known host most like what was written, in the shortest form that means it there."""
+    own = f".{namespace}{SERVICE_SUFFIX}"
+    shorter = {h.removesuffix(own).removesuffix(SERVICE_SUFFIX) for h in hosts}
+    return nearest(written.removesuffix(own).removesuffix(SERVICE_SUFFIX), shorter)

@@ -45,12 +45,11 @@ class MeshRouting:
         """Routes for every caller, those of callers with rules of their own first."""
         entries = self.index.entries(host.host)
         general = self._for_client(host, port, "")
-        clients = self.directory.all_clients() if entries else self.directory.clients(host)
-        if not clients:
-            return general
+        clients = set(self.directory.all_clients() if entries else self.directory.clients(host))
+        clients.update(ns for entry in entries for ns in entry.callers)
         special = (
             for_callers(found, (client,))
-            for client in clients
+            for client in sorted(clients)
             if (found := self._for_client(host, port, client)) != general
         )
         return (*(r for routes in special for r in routes), *general)
@@ -65,14 +64,16 @@ class MeshRouting:
         return for_callers(self._for_client(host, port, namespace), (namespace,))
 
     def _for_client(self, host: Host, port: HostPort, client: str) -> tuple[HttpRoute, ...]:
-        made: list[HttpRoute] = []
+        """What callers of a namespace get: the first VirtualService that they see and that says
+        something about the port, else the host itself."""
         for entry in self.index.entries(host.host):
-            place = Place(MESH, port.number, client)
-            routes = http_routes(entry.obj, place, self.directory)
-            made.extend(for_callers(routes, entry.callers))
-            if routes and not entry.callers:
-                return tuple(made)
-        return (*made, self._default(host, port, client, MATCH_ANY))
+            if entry.callers and client not in entry.callers:
+                continue
+            if routes := http_routes(entry.obj, Place(MESH, port.number, client), self.directory):
+                return routes
+        if port.protocol not in HTTP or not host.source:
+            return ()
+        return (self._default(host, port, client, MATCH_ANY),)
 
     def _default(
         self, host: Host, port: HostPort, client: str, matches: tuple[HttpMatch, ...]
@@ -127,20 +128,16 @@ class TableBuilder:
         """A host that only a VirtualService knows: it is routed on every HTTP port."""
         name, namespace = _service_of(host)
         domains = (host, f"{name}.{namespace}.svc", f"{name}.{namespace}") if name else (host,)
+        unknown = Host(host=host, namespace=namespace, name=host, source="")
         for number in sorted({*self.hosts, HTTP_PORT}):
-            routes = tuple(
-                r
-                for entry in self.routing.index.entries(host)
-                for r in for_callers(
-                    http_routes(entry.obj, Place(MESH, number), self.routing.directory),
-                    entry.callers,
-                )
-            )
+            port = HostPort(number, "", "http")
+            routes = self.routing.routes(unknown, port)
             if not routes:
                 continue
             self._add(number, f"{host}:{number}", with_port(domains, number), routes, ())
             if name:
-                self.add_short(number, name, namespace, for_callers(routes, (namespace,)))
+                own = self.routing.routes_for(unknown, port, namespace)
+                self.add_short(number, name, namespace, own)
 
     def tables(self) -> tuple[RouteTable, ...]:
         """All tables, by port."""
