@@ -1,4 +1,4 @@
-"""OpenAPI v3 documents: an index, and one document per group and version, made when asked for."""
+"""OpenAPI documents: of v3 an index and one per group and version; each made when asked for."""
 
 import hashlib
 from functools import cache
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from weft.api import schema
 from weft.api.kinds import Kind
-from weft.apiserver import discovery, patches
+from weft.apiserver import discovery, openapi_v2, patches
 
 JSON_TYPE = "application/json"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -25,21 +25,25 @@ class Document(Struct, frozen=True):
     immutable: bool = False
 
 
-class OpenApi:
-    """Documents by path."""
+def document(path: str, asked_hash: str = "") -> Document | None:
+    """`/openapi/v2`, `/openapi/v3` and `/openapi/v3/<api/v1 or apis/group/version>`; None: no
+    such document."""
+    if path == "/openapi/v2":
+        body, digest = openapi_v2.document()
+        return Document(body, digest, openapi_v2.CONTENT_TYPE)
+    if path == "/openapi/v3":
+        return Document(_index(), _digest(_index()))
+    if not path.startswith("/openapi/v3/"):
+        return None
+    found = _document(path.removeprefix("/openapi/v3/"))
+    if found is None:
+        return None
+    body, digest = found
+    return Document(body, digest, immutable=asked_hash == digest)
 
-    def document(self, path: str, asked_hash: str = "") -> Document | None:
-        """`/openapi/v3` and `/openapi/v3/<api/v1 or apis/group/version>`; None: no such."""
-        name = path.removeprefix("/openapi/v3").strip("/")
-        if path == "/openapi/v3":
-            return Document(_index(), hashlib.sha256(_index()).hexdigest()[:32].upper())
-        if not path.startswith("/openapi/v3/"):
-            return None
-        found = _document(name)
-        if found is None:
-            return None
-        body, digest = found
-        return Document(body, digest, immutable=asked_hash == digest)
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32].upper()
 
 
 @cache
@@ -82,7 +86,7 @@ def _document(name: str) -> tuple[bytes, str] | None:
             "components": {"schemas": dict(sorted(schemas.items()))},
         }
     )
-    return body, hashlib.sha256(body).hexdigest()[:32].upper()
+    return body, _digest(body)
 
 
 def _ref(name: str) -> dict[str, Any]:

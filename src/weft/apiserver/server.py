@@ -8,11 +8,10 @@ import orjson
 from aiohttp import web
 
 from weft.api.errors import ApiError
-from weft.apiserver import access, discovery, failures, negotiation, request
+from weft.apiserver import access, discovery, failures, negotiation, openapi, request
 from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, Tokens, User
 from weft.apiserver.handlers import Handlers
 from weft.apiserver.metrics import Metrics
-from weft.apiserver.openapi import OpenApi
 from weft.store.interface import StoreError
 
 log = logging.getLogger("weft.apiserver")
@@ -59,7 +58,6 @@ class Server:
         self._authorizer = authorizer
         self._metrics = metrics
         self._version = orjson.dumps(version_document(weft_version))
-        self._openapi = OpenApi()
         self.ready = False
         self.pages: dict[str, Page] = {}
         """Documents of other parts of the program, by path; for masters like every such path."""
@@ -177,9 +175,11 @@ class Server:
         return json_response(body)
 
     def _openapi_document(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
-        found = self._openapi.document(path, http.query.get("hash", ""))
+        found = openapi.document(path, http.query.get("hash", ""))
         if found is None:
             raise failures.no_such_path()
+        if path == "/openapi/v2" and "protobuf" not in http.headers.get("Accept", ""):
+            raise failures.not_acceptable((found.content_type,))
         headers = {"Etag": f'"{found.etag}"', "Vary": "Accept"}
         if found.immutable:
             # kubectl keeps a document only with both of these and a Date.
