@@ -318,8 +318,8 @@ class AdsServer:
         known = self._nodes.setdefault(stream.node, _Node())
         if known.world is None:
             stream.early.append(request)
-            return
-        self._advance(stream, known, request)
+        else:
+            self._advance(stream, known, request)
         self._notify()
 
     def _detach(self, stream: _Stream) -> None:
