@@ -53,7 +53,7 @@ class Containers:
         self._answer = answer
         name = "weft-" + hashlib.sha256(run_dir.encode()).hexdigest()[:8]
         self._cgroups = Cgroups(name)
-        self._how = spawn.privilege()
+        self.how = spawn.privilege()
         self._logs = loglink.LogLink(run_dir)
         self._all: dict[str, Container] = {}
         self._by_pid: dict[int, Container] = {}
@@ -72,7 +72,7 @@ class Containers:
         return {
             "cgroups": self._cgroups.mode,
             "cgroups_reason": self._cgroups.reason,
-            "privilege": self._how,
+            "privilege": self.how,
         }
 
     # --- requests
@@ -89,7 +89,6 @@ class Containers:
         shutil.rmtree(directory, ignore_errors=True)
         os.mkdir(directory, 0o700)
         container = Container(spec, directory)
-        container.private_user = self._how == "user"
         self._all[container_id] = container
         self._launch(container, now)
         return container.view()
@@ -168,7 +167,7 @@ class Containers:
         outputs = loglink.open_pipes(container)
         self._logs.open(container)
         try:
-            return spawn.start(container, outputs, self._how)
+            return spawn.start(container, outputs, self.how)
         finally:
             for fd in outputs:
                 os.close(fd)

@@ -30,8 +30,10 @@ class _Exec:
 class Execs:
     """Running commands; each is answered once."""
 
-    def __init__(self, poll: select.epoll, answer: Callable[[To, Message], None]) -> None:
+    def __init__(self, poll: select.epoll, answer: Callable[[To, Message], None], how: str) -> None:
+        """`how` is `spawn.privilege()`."""
         self._poll = poll
+        self._how = how
         self._answer = answer
         self._by_fd: dict[int, _Exec] = {}
 
@@ -41,7 +43,7 @@ class Execs:
         """Fork it; `timeout` in seconds."""
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        pid = spawn.start_inside(container, argv, write_end)
+        pid = spawn.start_inside(container, argv, write_end, self._how)
         os.close(write_end)
         self._by_fd[read_end] = _Exec(pid, read_end, to, now + timeout)
         self._poll.register(read_end, select.EPOLLIN)

@@ -29,7 +29,6 @@ class Container:
         self.message = ""
         self.restarts = 0
         self.group = Group({})
-        self.private_user = False
         self.stopping = False
         """kill or signal was asked for: no respawn."""
         self.log_fds: list[int] = []
@@ -68,7 +67,6 @@ class Container:
             "spec": self.spec,
             "starttime": self.starttime,
             "cgroup": self.group.directories,
-            "private_user": self.private_user,
             "stopping": self.stopping,
             "log_done": self.log_done,
         }
@@ -92,7 +90,7 @@ def load(directory: str) -> Container | None:
         container = Container(state["spec"], directory)
         for name in ("pid", "starttime", "started_at", "finished_at", "exit_code", "signal"):
             setattr(container, name, state[name])
-        for name in ("reason", "message", "restarts", "private_user", "stopping", "log_done"):
+        for name in ("reason", "message", "restarts", "stopping", "log_done"):
             setattr(container, name, state[name])
         container.group = Group(state["cgroup"])
     except (OSError, ValueError, KeyError):

@@ -45,7 +45,7 @@ class Server:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._containers = Containers(run_dir, self._poll, self._broadcast, self._answer)
-        self._execs = Execs(self._poll, self._answer)
+        self._execs = Execs(self._poll, self._answer, self._containers.how)
         self._quitting = False
 
     def run(self) -> None:

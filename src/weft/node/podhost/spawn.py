@@ -17,7 +17,6 @@ START_TIMEOUT_SECONDS = 20.0
 _ERROR_BYTES_MAX = 4096
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
-_EXEC_FLAGS = ns.CLONE_NEWNS | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC | ns.CLONE_NEWNET
 
 
 def privilege() -> str:
@@ -103,9 +102,7 @@ def _join_namespaces(spec: dict[str, Any], how: str) -> None:
         fd = os.open(spec["netns"], os.O_RDONLY | os.O_CLOEXEC)
         ns.setns(fd, ns.CLONE_NEWNET)
         os.close(fd)
-    flags = ns.CLONE_NEWNS if spec["etc_dir"] or spec["mounts"] else 0
-    flags |= ns.CLONE_NEWUTS if spec["hostname"] else 0
-    flags |= ns.CLONE_NEWIPC if spec["netns"] else 0
+    flags = _new_namespaces(spec)
     if how == "none" or not flags:
         return
     uid, gid = os.getuid(), os.getgid()
@@ -114,6 +111,12 @@ def _join_namespaces(spec: dict[str, Any], how: str) -> None:
     ns.unshare(flags)
     if how == "user":  # the same ids inside: programs still see whose they are
         ns.become_mapped(uid, gid, uid, gid)
+
+
+def _new_namespaces(spec: dict[str, Any]) -> int:
+    flags = ns.CLONE_NEWNS if spec["etc_dir"] or spec["mounts"] else 0
+    flags |= ns.CLONE_NEWUTS if spec["hostname"] else 0
+    return flags | (ns.CLONE_NEWIPC if spec["netns"] else 0)
 
 
 def _standard_files(outputs: tuple[int, int]) -> None:
@@ -157,14 +160,20 @@ def _execute(spec: dict[str, Any], argv: list[str], container_id: str) -> NoRetu
     _normal_oom_score()
     environment = {"PATH": _DEFAULT_PATH, **spec["env"], MARK: container_id}
     try:
-        os.execvpe(argv[0], argv, environment)  # noqa: S606
-    except FileNotFoundError as error:
-        where = (
-            "no such file or directory" if "/" in argv[0] else "executable file not found in $PATH"
-        )
-        raise _NotFound(where) from error
+        os.execve(_program(argv[0], environment["PATH"]), argv, environment)  # noqa: S606
     except OSError as error:
         raise _NotFound((error.strerror or "").lower()) from error
+
+
+def _program(name: str, path: str) -> str:
+    """As a shell finds it; directories that may not be read have nothing in them."""
+    if "/" in name:
+        return name
+    found = [f"{directory or '.'}/{name}" for directory in path.split(":")]
+    found = [candidate for candidate in found if os.path.isfile(candidate)]
+    if not found:
+        raise _NotFound("executable file not found in $PATH")
+    return next((c for c in found if os.access(c, os.X_OK)), found[0])
 
 
 def _normal_oom_score() -> None:
@@ -172,7 +181,7 @@ def _normal_oom_score() -> None:
         file.write("0")
 
 
-def start_inside(container: Container, argv: list[str], output: int) -> int:
+def start_inside(container: Container, argv: list[str], output: int, how: str) -> int:
     """Fork a command into a running container; its session is its own. Failures are written to
     `output` and end it with 126 (cannot run) or 127 (not found), as shells do."""
     pid = os.fork()
@@ -181,9 +190,12 @@ def start_inside(container: Container, argv: list[str], output: int) -> int:
     try:
         os.setsid()
         container.group.enter()
-        flags = _EXEC_FLAGS | (ns.CLONE_NEWUSER if container.private_user else 0)
         spec = container.spec
-        if spec["etc_dir"] or spec["mounts"] or spec["netns"] or spec["hostname"]:
+        flags = _new_namespaces(spec) if how != "none" else 0
+        if flags and how == "user":
+            flags |= ns.CLONE_NEWUSER
+        flags |= ns.CLONE_NEWNET if spec["netns"] else 0
+        if flags:
             _join_container(container.pid, flags)
         _standard_files((output, output))
         _change_user(spec)
