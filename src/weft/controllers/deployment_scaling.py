@@ -21,10 +21,18 @@ class Sets(Struct, frozen=True):
 
     new: ReplicaSet | None
     old: tuple[ReplicaSet, ...]
+    pods: Mapping[str, int] = {}
+    """Name of a set -> pods it has that are not on their way out."""
+    available_pods: Mapping[str, int] = {}
+    """Name of a set -> how many of these are available: fresher than the set's own status."""
 
     @property
     def all(self) -> tuple[ReplicaSet, ...]:
         return (*self.old, self.new) if self.new else self.old
+
+    def available(self, replica_set: ReplicaSet) -> int:
+        """Available pods that a set will keep: no more than it is asked to have."""
+        return min(self.available_pods.get(replica_set.metadata.name, 0), size(replica_set))
 
 
 Sizes = Mapping[str, int]
@@ -34,11 +42,6 @@ Sizes = Mapping[str, int]
 def size(replica_set: ReplicaSet) -> int:
     """Replicas it is asked to have."""
     return 1 if replica_set.spec.replicas is None else replica_set.spec.replicas
-
-
-def available(replica_set: ReplicaSet) -> int:
-    """Available pods it will still have: a status older than a scale-down says too much."""
-    return min(replica_set.status.available_replicas or 0, size(replica_set))
 
 
 def wanted(deployment: Deployment) -> int:
@@ -107,11 +110,16 @@ def was_scaled(deployment: Deployment, sets: Sets) -> bool:
 
 
 def next_new_size(deployment: Deployment, sets: Sets, new: ReplicaSet) -> int:
-    """Replicas of the new set: all that fit under replicas + surge."""
+    """Replicas of the new set: all that fit under replicas + surge.
+
+    A set that was told to shrink counts with the pods it still has, so that the limit holds for
+    pods, not only for what the sets are asked to have.
+    """
     replicas = wanted(deployment)
     if not is_rolling(deployment) or size(new) >= replicas:
         return replicas
-    room = replicas + fence_posts(deployment)[0] - total_size(sets.all)
+    there = sum(max(size(r), sets.pods.get(r.metadata.name, 0)) for r in sets.all)
+    room = replicas + fence_posts(deployment)[0] - there
     return size(new) + max(0, min(room, replicas - size(new)))
 
 
@@ -126,17 +134,17 @@ def roll(deployment: Deployment, sets: Sets) -> Sizes:
 def _shrink_old(deployment: Deployment, sets: Sets) -> Sizes:
     """Unhealthy old pods first (oldest set first), then as many as availability allows."""
     floor = min_available(deployment)
-    new_unavailable = size(sets.new) - available(sets.new) if sets.new else 0
+    new_unavailable = size(sets.new) - sets.available(sets.new) if sets.new else 0
     allowed = total_size(sets.all) - floor - new_unavailable
     if allowed <= 0:
         return {}
     oldest_first = sorted(sets.old, key=_created)
     sizes = {r.metadata.name: size(r) for r in oldest_first}
     for replica_set in oldest_first:
-        cut = min(allowed, size(replica_set) - available(replica_set))
+        cut = min(allowed, size(replica_set) - sets.available(replica_set))
         sizes[replica_set.metadata.name] -= cut
         allowed -= cut
-    spare = min(allowed, sum(available(r) for r in sets.all) - floor)
+    spare = min(allowed, sum(sets.available(r) for r in sets.all) - floor)
     for replica_set in oldest_first:
         cut = max(0, min(spare, sizes[replica_set.metadata.name]))
         sizes[replica_set.metadata.name] -= cut
@@ -156,16 +164,17 @@ def rescale(deployment: Deployment, sets: Sets) -> Sizes:
     if len(active) <= 1:
         latest = active[0] if active else sets.new or max(sets.old, key=_created, default=None)
         return {latest.metadata.name: replicas} if latest is not None else {}
-    if _is_saturated(deployment, sets.new):
+    if _is_saturated(deployment, sets):
         return {r.metadata.name: 0 for r in sets.old}
     return _proportional(deployment, active) if is_rolling(deployment) else {}
 
 
-def _is_saturated(deployment: Deployment, new: ReplicaSet | None) -> bool:
+def _is_saturated(deployment: Deployment, sets: Sets) -> bool:
+    """Whether the new set alone has all it should have."""
     replicas = wanted(deployment)
-    return new is not None and (
-        size(new) == replicas == (new.status.available_replicas or 0)
-        and number(new, ANNOTATION_DESIRED) == replicas
+    return sets.new is not None and (
+        size(sets.new) == replicas == sets.available(sets.new)
+        and number(sets.new, ANNOTATION_DESIRED) == replicas
     )
 
 

@@ -40,7 +40,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     if deployment is None:
         return NOTHING
     owned, claims = ownership.claim(snapshot, deployment, ReplicaSet, deployment.spec.selector)
-    sets = revisions.split(deployment, owned)
+    sets = _with_pods(snapshot, revisions.split(deployment, owned), now)
     if deployment.metadata.deletion_timestamp:
         status = statuses.counts(deployment, sets, deployment.status.conditions, now)
         return Plan((*claims, *status_patch(deployment, status)))
@@ -57,11 +57,24 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     return Plan(tuple(actions), requeue_after=wait)
 
 
+def _with_pods(snapshot: Snapshot, sets: Sets, now: float) -> Sets:
+    """Add what the pods themselves say: the sets' statuses may be a step behind."""
+    there: dict[str, int] = {}
+    available: dict[str, int] = {}
+    for replica_set in sets.all:
+        name, wait = replica_set.metadata.name, replica_set.spec.min_ready_seconds or 0
+        owned = snapshot.owned(Pod, replica_set.metadata.uid)
+        pods = [p for p in owned if podstate.is_active(p)]
+        there[name] = len(pods)
+        available[name] = sum(podstate.is_available(p, wait, now) for p in pods)
+    return replace(sets, pods=there, available_pods=available)
+
+
 def _step(snapshot: Snapshot, deployment: Deployment, sets: Sets, now: float) -> _Step:
     conditions = statuses.pausing(deployment, now)
     if sets.new is not None:
         new = revisions.updated(deployment, sets.new, revisions.next_revision(sets))
-        sets = Sets(new, sets.old)
+        sets = replace(sets, new=new)
         if statuses.deadline(deployment) is not None and not statuses.get(
             conditions, "Progressing"
         ):
@@ -113,7 +126,7 @@ def _status(
         return replace(status, collision_count=(status.collision_count or 0) + 1), None
     if deployment.spec.paused:
         return status, None
-    known = Sets(step.sets.new or step.made, step.sets.old)
+    known = replace(step.sets, new=step.sets.new or step.made)
     return statuses.progress(deployment, known, status, now)
 
 
