@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -12,6 +12,7 @@ import pytest
 from tests.apiserver.serving import GUEST_TOKEN, Running
 from tests.apiserver.support import config_map, deployment, pod
 from weft.api.errors import ApiError
+from weft.apiserver import handlers
 from weft.apiserver import server as server_module
 from weft.apiserver.logs import LogOptions
 
@@ -224,9 +225,46 @@ async def test_watching_over_http(live: Running) -> None:
         await live.json("POST", MAPS, json=config_map("a"))
         event = await asyncio.wait_for(anext(events), 5)
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
-    await asyncio.sleep(0.1)
-    await live.json("POST", MAPS, json=config_map("b"))
-    assert live.server._watches.open == 0
+    await until(lambda: live.server._watches.open == 0)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+async def test_a_watcher_that_does_not_read_is_cut_off(
+    live: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "WATCH_WRITE_SECONDS_MAX", 0.3)
+    async with live.session.get(f"{MAPS}?watch=1") as response:
+        await until(lambda: live.server._watches.open == 1)
+        for at in range(15):
+            await live.json("POST", MAPS, json=config_map(f"c{at}", k="x" * 900_000))
+        await until(lambda: live.server._watches.open == 0)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+
+
+async def test_a_write_completes_when_its_client_goes_away(
+    live: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = live.store.apply
+    reached = asyncio.Event()
+
+    async def slowly(txn: Any) -> int:
+        reached.set()
+        await asyncio.sleep(0.2)
+        return await apply(txn)
+
+    monkeypatch.setattr(live.store, "apply", slowly)
+    asking = asyncio.ensure_future(live.json("POST", MAPS, json=config_map("a")))
+    await reached.wait()
+    asking.cancel()
+    await asyncio.sleep(0.4)
+    assert (await live.json("GET", f"{MAPS}/a"))[0] == 200
 
 
 async def test_a_watch_that_is_too_old_gets_an_error_event(live: Running) -> None:

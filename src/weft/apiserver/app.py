@@ -111,7 +111,8 @@ class ApiServer:
         """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`);
         `advertise` is where pods reach this server. Raises OSError when the address is taken."""
         runner = web.ServerRunner(
-            web.Server(self._server.handle, access_log=None), shutdown_timeout=SHUTDOWN_SECONDS
+            web.Server(self._server.handle, access_log=None, handler_cancellation=True),
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
         await runner.setup()
         self._runner = runner

@@ -20,8 +20,6 @@ from weft.apiserver.watching import Change, Watches
 log = logging.getLogger("weft.apiserver")
 WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
-LIST_PIECE_ITEMS = 500
-"""Items of a long list that are sent at once, so that others get their turn."""
 
 
 class Handlers:
@@ -58,7 +56,9 @@ class Handlers:
             case "watch":
                 return await self._watch(http, target, wanted)
             case _:
-                done = await self._write(http, target, verb, body, user)
+                # A client that goes away ends its reads and watches, but never a write half way.
+                writing = asyncio.ensure_future(self._write(http, target, verb, body, user))
+                done = await asyncio.shield(writing)
         return self._object(http.query, target, done, wanted)
 
     async def _write(

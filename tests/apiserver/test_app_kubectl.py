@@ -1,0 +1,286 @@
+"""Real kubectl, each version that is installed, against a real server."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.apiserver.serving import Running
+from tests.apiserver.support import deployment
+
+SDK = Path("/usr/lib/google-cloud-sdk/bin")
+
+
+def binaries() -> list[str]:
+    """The version-less kubectl of that kit only chooses one of the others."""
+    found = [str(SDK / f"kubectl.1.{minor}") for minor in (30, 31, 32, 33)]
+    found = [path for path in found if os.access(path, os.X_OK)]
+    fallback = shutil.which("kubectl")
+    return found or ([fallback] if fallback else [])
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not binaries(), reason="kubectl is not installed"),
+]
+LATEST = binaries()[-1:]
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: c, image: "app:1", ports: [{containerPort: 80}], env: [{name: A, value: "1"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: VirtualService
+metadata: {name: web}
+spec: {hosts: [web], http: [{route: [{destination: {host: web}}]}]}
+"""
+
+
+class Kubectl:
+    """Runs one binary against the server."""
+
+    def __init__(self, binary: str, live: Running) -> None:
+        self._binary = binary
+        self.home = live.home
+        self._env = {"KUBECONFIG": str(live.kubeconfig), "HOME": str(live.home), "PATH": "/bin"}
+
+    async def run(
+        self, *args: str, stdin: str = "", env: dict[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            self._binary, *args, env=self._env | (env or {}),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def __call__(self, *args: str, stdin: str = "", **how: Any) -> str:
+        code, out, err = await self.run(*args, stdin=stdin, **how)
+        assert code == 0, err
+        return out
+
+    async def fails(self, *args: str, stdin: str = "") -> str:
+        code, _, err = await self.run(*args, stdin=stdin)
+        assert code != 0
+        return err
+
+    async def apply(self, manifest: str = MANIFEST) -> list[str]:
+        return (await self("apply", "-f", "-", stdin=manifest)).splitlines()
+
+
+@pytest.fixture(params=binaries(), ids=lambda p: Path(p).name)
+def kubectl(request: pytest.FixtureRequest, live: Running) -> Kubectl:
+    return Kubectl(request.param, live)
+
+
+@pytest.fixture(params=LATEST, ids=lambda p: Path(p).name)
+def latest(request: pytest.FixtureRequest, live: Running) -> Kubectl:
+    return Kubectl(request.param, live)
+
+
+async def test_apply_diff_get_delete(kubectl: Kubectl) -> None:
+    """The daily round on every version."""
+    assert await kubectl.apply() == [
+        "deployment.apps/web created",
+        "service/web created",
+        "virtualservice.networking.istio.io/web created",
+    ]
+    assert all(line.endswith(" unchanged") for line in await kubectl.apply())
+    changed = MANIFEST.replace("app:1", "app:2")
+    code, diff, _ = await kubectl.run("diff", "-f", "-", stdin=changed)
+    assert code == 1
+    assert "+        image: app:2" in diff or "image: app:2" in diff
+    assert (await kubectl.apply(changed))[0] == "deployment.apps/web configured"
+    assert (await kubectl("get", "deploy,svc,vs", "-o", "name")).split() == [
+        "deployment.apps/web", "service/kubernetes", "service/web",
+        "virtualservice.networking.istio.io/web",
+    ]  # fmt: skip
+    wide = await kubectl("get", "deploy", "-o", "wide")
+    assert wide.splitlines()[0].split() == [
+        "NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE", "CONTAINERS", "IMAGES", "SELECTOR",
+    ]  # fmt: skip
+    assert wide.splitlines()[1].split()[:4] == ["web", "0/2", "0", "0"]
+    typo = MANIFEST.replace("replicas: 2", "replica: 3")
+    assert 'unknown field "spec.replica"' in await kubectl.fails("apply", "-f", "-", stdin=typo)
+    item = "{apiVersion: v1, kind: ConfigMap, metadata: {name: l}}"
+    listed = f"apiVersion: v1\nkind: List\nitems:\n- {item}\n"
+    assert await kubectl.apply(listed) == ["configmap/l created"]
+    explained = await kubectl("explain", "deploy.spec.strategy.rollingUpdate")
+    assert "maxSurge" in explained
+    assert "namespace/shop created" in await kubectl(
+        "apply", "-f", "-", stdin="apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+    )
+    deleted = await kubectl("delete", "-f", "-", stdin=MANIFEST)
+    assert 'deployment.apps "web" deleted' in deleted
+    assert "NotFound" in await kubectl.fails("get", "deploy", "web")
+
+
+async def test_outputs(latest: Kubectl) -> None:
+    await latest.apply()
+    plain = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    assert plain["spec"]["replicas"] == 2
+    assert "replicas: 2" in await latest("get", "deploy", "web", "-o", "yaml")
+    assert await latest("get", "deploy", "-o", "jsonpath={.items[*].spec.replicas}") == "2"
+    columns = "custom-columns=N:.metadata.name,R:.spec.replicas"
+    assert (await latest("get", "deploy", "-o", columns)).split() == ["N", "R", "web", "2"]
+    sorted_ = await latest("get", "svc", "--sort-by=.metadata.name", "--no-headers")
+    assert [line.split()[0] for line in sorted_.splitlines()] == ["kubernetes", "web"]
+    assert (await latest("get", "svc", "-A", "--field-selector", "metadata.name=web")).count(
+        "web"
+    ) == 1
+    assert "No resources found" in (await latest.run("get", "pods", "-l", "a=b"))[2]
+    assert await latest("get", "--raw", "/healthz") == "ok"
+    names = await latest("api-resources", "-o", "name")
+    assert {"pods", "deployments.apps", "virtualservices.networking.istio.io"} <= set(names.split())
+    assert "networking.istio.io/v1beta1" in await latest("api-versions")
+    assert "v1.33" in await latest("version")
+    assert 'doesn\'t have a resource type "nopes"' in await latest.fails("get", "nopes")
+
+
+async def test_changing_commands(latest: Kubectl) -> None:
+    await latest.apply()
+    assert "scaled" in await latest("scale", "deploy/web", "--replicas=4", "--current-replicas=2")
+    await latest("label", "deploy", "web", "tier=front")
+    await latest("annotate", "svc", "web", "note=x")
+    await latest("set", "image", "deploy/web", "c=app:3")
+    await latest("set", "env", "deploy/web", "B=2")
+    await latest("patch", "svc", "web", "-p", '{"spec":{"ports":[{"port":80,"name":"http"}]}}')
+    await latest("patch", "vs", "web", "--type=merge", "-p", '{"spec":{"hosts":["other"]}}')
+    ops = '[{"op":"replace","path":"/spec/replicas","value":1}]'
+    await latest("patch", "deploy", "web", "--type=json", "-p", ops)
+    await latest("rollout", "restart", "deploy/web")
+    await latest("rollout", "pause", "deploy/web")
+    await latest("rollout", "resume", "deploy/web")
+    found = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    container = found["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "app:3"
+    assert {e["name"] for e in container["env"]} == {"A", "B"}
+    assert found["spec"]["replicas"] == 1
+    assert found["metadata"]["labels"]["tier"] == "front"
+    ports = await latest("get", "svc", "web", "-o", "jsonpath={.spec.ports}")
+    assert orjson.loads(ports) == [
+        {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}
+    ]
+    await latest("create", "-f", "-", stdin="apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+    replaced = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {k: v}\n"
+    await latest("replace", "-f", "-", stdin=replaced)
+    assert await latest("get", "secret", "s", "-o", "jsonpath={.data.k}") == "dg=="
+    expose = await latest("expose", "deploy", "web", "--name=web2", "--port=81")
+    assert "service/web2 exposed" in expose
+    assert "pod/solo created" in await latest("run", "solo", "--image=app:1")
+    assert 'pod "solo"' in await latest("delete", "pod", "solo", "--now")
+
+
+async def test_dry_run_changes_nothing(latest: Kubectl, live: Running) -> None:
+    await latest.apply()
+    revision = live.store.revision
+    changed = MANIFEST.replace("app:1", "app:9")
+    out = await latest("apply", "--dry-run=server", "-f", "-", stdin=changed)
+    assert "configured (server dry run)" in out
+    await latest("delete", "deploy", "web", "--dry-run=server")
+    assert live.store.revision == revision
+
+
+async def test_edit_and_warnings(latest: Kubectl) -> None:
+    await latest.apply()
+    editor = latest.home / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/replicas: 2/replicas: 6/' \"$1\"\n")
+    editor.chmod(0o755)
+    out = await latest("edit", "deploy", "web", env={"KUBE_EDITOR": str(editor)})
+    assert "edited" in out
+    assert await latest("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "6"
+    typo = MANIFEST.replace("replicas: 2", "replica: 3")
+    code, _, err = await latest.run("apply", "--validate=warn", "-f", "-", stdin=typo)
+    assert code == 0
+    assert 'Warning: unknown field "spec.replica"' in err
+
+
+async def test_errors_name_the_field(latest: Kubectl) -> None:
+    text = MANIFEST.replace("replicas: 2", "replicas: -1")
+    err = await latest.fails("apply", "-f", "-", stdin=text)
+    assert 'The Deployment "web" is invalid: spec.replicas: Invalid value: -1' in err
+    text = MANIFEST.replace("replicas: 2", 'replicas: "two"')
+    assert "spec.replicas" in await latest.fails("apply", "-f", "-", stdin=text)
+    err = await latest.fails("apply", "-n", "nope", "-f", "-", stdin=MANIFEST)
+    assert 'namespaces "nope" not found' in err
+    err = await latest.fails("delete", "ns", "default")
+    assert "this namespace may not be deleted" in err
+    await latest.apply()
+    err = await latest.fails("create", "-f", "-", stdin=MANIFEST)
+    assert 'deployments.apps "web" already exists' in err
+
+
+async def test_describe_wait_rollout_and_watch(latest: Kubectl, live: Running) -> None:
+    await latest.apply()
+    text = await latest("describe", "deploy", "web")
+    assert "2 desired" in text
+    assert "Selector:               app=web" in text
+    await latest("describe", "svc", "web")
+    watching = asyncio.ensure_future(
+        latest.run("get", "deploy", "-w", "--request-timeout=4s", "--no-headers")
+    )
+    waiting = asyncio.ensure_future(
+        latest("wait", "deploy/web", "--for=condition=Available", "--timeout=10s")
+    )
+    following = asyncio.ensure_future(latest("rollout", "status", "deploy/web", "--timeout=10s"))
+    await asyncio.sleep(1.5)
+    status = {
+        "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2,
+        "availableReplicas": 2,
+        "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicas",
+                        "message": ""}],
+    }  # fmt: skip
+    kind = deployment()
+    path = f"/apis/apps/v1/namespaces/default/{kind['kind'].lower()}s/web/status"
+    headers = {"Content-Type": "application/merge-patch+json"}
+    code, _ = await live.json("PATCH", path, data=orjson.dumps({"status": status}), headers=headers)
+    assert code == 200
+    assert "condition met" in await waiting
+    assert "successfully rolled out" in await following
+    _, rows, _ = await watching
+    assert [row.split()[1] for row in rows.splitlines()] == ["0/2", "2/2"]
+
+
+async def test_deletion_waits_for_finalizers(latest: Kubectl) -> None:
+    manifest = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/x]}\n"
+    )
+    await latest.apply(manifest)
+    deleting = asyncio.ensure_future(latest("delete", "cm", "held", "--timeout=10s"))
+    await asyncio.sleep(1)
+    assert not deleting.done()
+    await latest("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    assert "deleted" in await deleting
+    await latest.apply(MANIFEST)
+    await latest("delete", "deploy", "web", "--cascade=orphan", "--wait=false")
+    held = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    assert held["metadata"]["finalizers"] == ["orphan"]
+
+
+async def test_long_lists_come_in_chunks(latest: Kubectl, live: Running) -> None:
+    client = live.server.local_client()
+    from tests.apiserver.support import config_map, kind
+
+    for at in range(25):
+        await client.create(kind("cm"), config_map(f"c{at:02}"), "default")
+    out = await latest("get", "cm", "--chunk-size=10", "-o", "name")
+    assert len(out.split()) == 25
