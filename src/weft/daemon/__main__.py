@@ -2,31 +2,34 @@
 
 import asyncio
 import logging
+import os
 import sys
 
 import msgspec
 import uvloop
 
-from weft.cli.apply import BadManifests
-from weft.daemon.files import InstanceTaken
-from weft.daemon.instance import clean_up, run_until_signal
 from weft.lib.instance import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+# gRPC must neither take part in forks (it can block a child for ever) nor write to our output.
+GRPC_SETTINGS = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "ERROR"}
 
 
 def main() -> int:
     """Exit code: 0 after a clean stop, 1 when it could not start."""
     verb, values, *files = sys.argv[1:]
     settings = msgspec.json.decode(values, type=Settings)
+    os.environ.update(GRPC_SETTINGS)
+    from weft.daemon import instance  # noqa: PLC0415 - gRPC reads its settings when imported
+
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             if verb == "clean-up":
-                runner.run(clean_up(settings, say))
+                runner.run(instance.clean_up(settings, say))
                 return 0
-            return runner.run(run_until_signal(settings, tuple(files), say))
-        except (InstanceTaken, BadManifests, OSError) as error:
+            return runner.run(instance.run_until_signal(settings, tuple(files), say))
+        except instance.CANNOT_START as error:
             say(f"error: {error}")
             return 1
 

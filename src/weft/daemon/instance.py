@@ -11,7 +11,7 @@ from weft import __version__
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
-from weft.cli.apply import apply_files, read_documents
+from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, status
 from weft.daemon.machine import Machine, protect_from_oom
@@ -22,10 +22,15 @@ from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings
 from weft.mesh.build import BuildSettings
+from weft.node.envoy import EnvoyError
+from weft.node.network_netns import NetworkError
+from weft.node.podhost_client import PodhostError
+from weft.pki.ca import CaError
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
 from weft.scheduler.controller import CONTROLLER as SCHEDULER
+from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
 from weft.xds.server import AdsServer
 
@@ -35,6 +40,12 @@ HOST_SERVICE_NETS = (64, 128)
 PODS_STOP_SECONDS_MAX = 45.0
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
+
+CANNOT_START = (
+    files.InstanceTaken, BadManifests, StoreError, CaError, PodhostError, NetworkError, EnvoyError,
+    OSError,
+)  # fmt: skip
+"""What a person can mend; each says how."""
 
 Say = Callable[[str], None]
 
@@ -58,10 +69,10 @@ class Instance:
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
         documents = read_documents(manifests) if manifests else ()
-        await self.ads.start(socket_path=self.settings.ads_socket)
         _, self.store = await asyncio.gather(
             self.machine.open(), SqliteStore.open(Path(self.settings.data_dir) / "store.db")
         )
+        await self.ads.start(socket_path=self.settings.ads_socket)
         await self._start_api()
         await self._start_mesh_and_node()
         self._start_controllers()

@@ -1,6 +1,5 @@
 """The machine's side of a node: pod host, network, Envoy; found again after a restart."""
 
-import asyncio
 import contextlib
 import os
 from pathlib import Path
@@ -37,9 +36,8 @@ class Machine:
     async def open(self, with_envoy: bool = True) -> None:
         """Find or make everything; OSError and its kin say what the machine refuses."""
         run_dir = Path(self.settings.run_dir)
-        self.report, self.runtime = await asyncio.gather(
-            choose(self.settings.isolation), ensure_podhost(run_dir)
-        )
+        self.report = await choose(self.settings.isolation)
+        self.runtime = await ensure_podhost(run_dir)
         if not self.report.possible:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
         if self.isolated:

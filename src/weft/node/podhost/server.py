@@ -201,6 +201,8 @@ def main(arguments: list[str]) -> int:
     run_dir = os.path.abspath(arguments[0])
     os.makedirs(run_dir, 0o700, exist_ok=True)
     os.chdir(run_dir)
+    # Some starters leave their ends of our pipes open in us: they would wait for ever.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     ready_read, ready_write = os.pipe()
     if os.fork():
         os.close(ready_write)
