@@ -14,14 +14,16 @@ from pathlib import Path
 from msgspec import Struct
 
 from weft.api.istio.networking_v1 import Gateway
-from weft.api.k8s.core_v1 import ConfigMap, Secret, Service
+from weft.api.k8s.core_v1 import ConfigMap, Secret
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
+from weft.node import dns
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
 from weft.node.container_start import write_volumes
 from weft.node.environment import Refusal
+from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
 from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
 from weft.node.node_registration import NodeRegistration, machine_facts
@@ -34,7 +36,7 @@ from weft.runtime.informer import Informers
 
 log = logging.getLogger("weft.node")
 
-CLASSES: tuple[type[Struct], ...] = (Pod, ConfigMap, Secret, Service, Gateway)
+CLASSES: tuple[type[Struct], ...] = (Pod, ConfigMap, Secret, Gateway, *dns.CLASSES)
 """What the agent reads of the API."""
 EVENT_COMPONENT = "kubelet"
 """The source of pods' events that people filter by; weft's agent has kubelet's role."""
@@ -73,6 +75,8 @@ class NodeAgent:
         self._found: dict[str, list[ContainerState]] = {}
         self._networks: dict[str, PodNetwork] = {}
         self._running = False
+        resolvers = nameservers(self._parts.host_resolv_conf)
+        self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
         for cls in CLASSES:
             informers.add(cls)
 
@@ -80,7 +84,8 @@ class NodeAgent:
 
     async def start(self) -> None:
         """Register the node, adopt what runs, run what is bound to it. Returns when the node is
-        ready and every pod of the first list is taken care of. ApiError."""
+        ready and every pod of the first list is taken care of. ApiError; OSError when the DNS
+        server's address is taken."""
         parts = self._parts
         self._recorder.start()
         self._informers.start()
@@ -90,6 +95,8 @@ class NodeAgent:
             if (uid := _pod_of(state.id)) is not None:
                 self._found.setdefault(uid, []).append(state)
         await self._informers.synced(CLASSES)
+        if self._settings.dns_address and self._settings.dns_port:
+            await self._dns.start(self._settings.dns_address, self._settings.dns_port)
         self._informers.subscribe(self._changed)
         self._running = True
         for pod in parts.objects.list(Pod):
@@ -106,6 +113,7 @@ class NodeAgent:
         if not keep_pods:
             await self.stop_all()
         self._running = False
+        await self._dns.close()
         await self._tasks.close()
         for runner in tuple(self._pods.values()):
             await runner.close()
@@ -127,6 +135,13 @@ class NodeAgent:
         except TimeoutError:
             left = [r.state.pod.metadata.name for r in runners if not r.stopped.is_set()]
             log.warning("pods did not end in time pods=%s", ",".join(left))
+
+    def _namespace_of(self, address: str) -> str:
+        """Whose question it is."""
+        for runner in self._pods.values():
+            if runner.state.sandbox.address == address:
+                return runner.state.pod.metadata.namespace
+        return ""
 
     @property
     def pods(self) -> tuple[ps.PodState, ...]:

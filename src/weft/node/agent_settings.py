@@ -53,7 +53,9 @@ class AgentSettings(Struct, frozen=True):
     passthrough_address: str = ""
     gateway_address: str = "127.0.0.1"
     dns_address: str = ""
-    """Name server of pods; empty leaves them the machine's."""
+    """Name server of pods (port 53, as they see it); empty leaves them the machine's."""
+    dns_port: int = 0
+    """Where the agent's DNS server listens on `dns_address`; 0 starts none."""
     etc_overlay: bool = True
     """Pods get their own /etc files (the runtime can lay them over)."""
     memory_dir: str = ""
