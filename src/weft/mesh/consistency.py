@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from weft.mesh.model import MeshModel, NodeModel, RouteTable, TcpRoute
+from weft.mesh.model import GatewayServer, MeshModel, NodeModel, RouteTable, TcpRoute
 
 
 def problems(model: MeshModel | NodeModel) -> list[str]:
@@ -80,6 +80,9 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
             yield f"{where} names unknown table {listener.route_table!r}"
         routes[id(listener)] = (where, (listener.tcp,) if listener.tcp else ())
     for gateway in model.gateways:
+        names = Counter(n for s in gateway.servers for n in _server_names(s))
+        twice = [n for n, count in names.items() if count > 1]
+        yield from (f"gateway port {gateway.port} has server name {n!r} twice" for n in twice)
         for server in gateway.servers:
             where = f"gateway server {server.name!r}"
             if bool(server.route_table) == (server.tcp is not None):
@@ -91,6 +94,13 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
         yield from _connections(where, each, tables, known)
 
 
+def _server_names(server: GatewayServer) -> tuple[str, ...]:
+    """What tells the server from others of its port; plain HTTP is told apart by Host."""
+    if server.tcp is not None:
+        return server.tcp.sni_hosts or ("",)
+    return server.hosts if server.tls is not None else ()
+
+
 def _connections(
     where: str, routes: tuple[TcpRoute, ...], tables: set[str], known: set[str]
 ) -> Iterator[str]:
@@ -100,5 +110,10 @@ def _connections(
         for share in route.destinations:
             if share.destination not in known:
                 yield f"{where} names unknown destination {share.destination!r}"
-    keys = [(a, r.port, r.sni_hosts) for r in routes for a in (r.addresses or ("",))]
+    keys = [
+        (address, route.port, name)
+        for route in routes
+        for address in (route.addresses or ("",))
+        for name in (route.sni_hosts or ("",))
+    ]
     yield from (f"{where} routes {key} twice" for key, n in Counter(keys).items() if n > 1)

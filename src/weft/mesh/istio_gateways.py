@@ -66,6 +66,16 @@ class _Server(Struct, frozen=True):
         return f"spec.servers[{self.index}]"
 
 
+class _Edge(Struct, frozen=True):
+    """What the servers of all ports have in common."""
+
+    bound: Mapping[str, list[istio.VirtualService]]
+    """VirtualServices by the gateway that they name."""
+    directory: Directory
+    used: set[tuple[str, str]]
+    """(gateway, VirtualService) pairs that share a host."""
+
+
 def gateway_parts(
     snapshot: Snapshot, directory: Directory
 ) -> tuple[tuple[GatewayListener, ...], tuple[RouteTable, ...]]:
@@ -81,12 +91,12 @@ def gateway_parts(
         by_port.setdefault(server.port, []).append(server)
     listeners: list[GatewayListener] = []
     tables: list[RouteTable] = []
-    used: set[tuple[str, str]] = set()
+    edge = _Edge(bound, directory, set())
     for port, group in sorted(by_port.items()):
-        listener, made = _listener(port, group, bound, directory, used)
+        listener, made = _listener(port, group, edge)
         listeners.append(listener)
         tables.extend(made)
-    _report_unmatched(bound, servers, used, directory.report)
+    _report_unmatched(edge, servers)
     return tuple(listeners), tuple(tables)
 
 
@@ -276,30 +286,30 @@ def _layer(kind: Kind) -> str:
 def _listener(
     port: int,
     servers: list[_Server],
-    bound: Mapping[str, list[istio.VirtualService]],
-    directory: Directory,
-    used: set[tuple[str, str]],
+    edge: _Edge,
 ) -> tuple[GatewayListener, list[RouteTable]]:
     tables: list[RouteTable] = []
     made: list[GatewayServer] = []
     plain = [s for s in servers if s.kind == "http"]
     if plain:
         name = f"http.{port}"
-        tables.append(_table(name, plain, bound, directory, used))
+        tables.append(_table(name, plain, edge))
         made.extend(_http_server(s, name) for s in plain)
     taken: dict[str, _Server] = {}
-    for server in servers:
+    claimed: set[str] = set()
+    for server in sorted(servers, key=lambda s: s.kind != "https"):
         if server.kind == "http":
             continue
-        hosts = _free_hosts(server, taken, directory.report)
+        hosts = _free_hosts(server, taken, edge.directory.report)
         if not hosts:
             continue
         if server.kind == "https":
+            claimed.update(hosts)
             name = f"https.{port}.{server.name.replace('/', '.')}"
-            tables.append(_table(name, [server], bound, directory, used))
+            tables.append(_table(name, [server], edge))
             made.append(GatewayServer(server.name, hosts, name, tls=server.tls))
         else:
-            made.extend(_byte_servers(server, hosts, bound, directory, used))
+            made.extend(_byte_servers(server, hosts, edge, claimed))
     kinds = {s.kind for s in servers}
     protocol = "https" if "https" in kinds else servers[0].kind
     return GatewayListener(port, protocol, tuple(made)), tables  # type: ignore[arg-type]
@@ -337,22 +347,20 @@ def _free_hosts(server: _Server, taken: dict[str, _Server], report: Findings) ->
 def _table(
     name: str,
     servers: list[_Server],
-    bound: Mapping[str, list[istio.VirtualService]],
-    directory: Directory,
-    used: set[tuple[str, str]],
+    edge: _Edge,
 ) -> RouteTable:
     """One table for servers that share a connection; routes of several objects for one host are
     joined, oldest first."""
     routes: dict[str, list[HttpRoute]] = {}
     for server in servers:
-        for domain, obj in _domains(server, bound, used):
+        for domain, obj in _domains(server, edge):
             if server.redirect:
                 routes.setdefault(domain, [_redirect(server)])
                 continue
             place = Place(server.gateway_name, server.port)
             found = routes.setdefault(domain, [])
             known = {r.name for r in found}
-            found.extend(r for r in http_routes(obj, place, directory) if r.name not in known)
+            found.extend(r for r in http_routes(obj, place, edge.directory) if r.name not in known)
         if server.redirect:
             for _, host in server.hosts:
                 routes.setdefault(host, [_redirect(server)])
@@ -375,11 +383,10 @@ def _redirect(server: _Server) -> HttpRoute:
 
 def _domains(
     server: _Server,
-    bound: Mapping[str, list[istio.VirtualService]],
-    used: set[tuple[str, str]],
+    edge: _Edge,
 ) -> Iterator[tuple[str, istio.VirtualService]]:
     """The hosts that both a server and a VirtualService name: the narrower of the two."""
-    for obj in bound.get(server.gateway_name, ()):
+    for obj in edge.bound.get(server.gateway_name, ()):
         seen = set()
         for namespace, pattern in server.hosts:
             if namespace and namespace != obj.metadata.namespace:
@@ -388,29 +395,27 @@ def _domains(
                 domain = intersection(pattern, host.lower())
                 if domain is not None and domain not in seen:
                     seen.add(domain)
-                    used.add((server.gateway_name, source(obj)))
+                    edge.used.add((server.gateway_name, source(obj)))
                     yield domain, obj
 
 
 def _byte_servers(
     server: _Server,
     hosts: tuple[str, ...],
-    bound: Mapping[str, list[istio.VirtualService]],
-    directory: Directory,
-    used: set[tuple[str, str]],
+    edge: _Edge,
+    claimed: set[str],
 ) -> Iterator[GatewayServer]:
     """TCP and TLS servers: one for each connection route, told apart by server name."""
     number = 0
-    claimed: set[str] = set()
-    objects = dict.fromkeys(source(obj) for _, obj in _domains(server, bound, used))
-    for obj in bound.get(server.gateway_name, ()):
+    objects = dict.fromkeys(source(obj) for _, obj in _domains(server, edge))
+    for obj in edge.bound.get(server.gateway_name, ()):
         if source(obj) not in objects:
             continue
-        routed = connection_routes(obj, server.gateway_name, server.port, directory)
+        routed = connection_routes(obj, server.gateway_name, server.port, edge.directory)
         for match, destinations in routed:
-            names = match.sni_hosts or (hosts if server.kind == "tls" else ())
-            names = tuple(n for n in names if n not in claimed)
-            if not names and (server.kind == "tls" or number):
+            wanted = match.sni_hosts or (hosts if server.kind == "tls" else ("*",))
+            names = tuple(n for n in dict.fromkeys(wanted) if n not in claimed)
+            if not names:
                 continue
             claimed.update(names)
             route = TcpRoute(
@@ -421,24 +426,21 @@ def _byte_servers(
                 source=source(obj),
             )
             suffix = f".{number}" if number else ""
-            shown = names or hosts
-            yield GatewayServer(f"{server.name}{suffix}", shown, "", tcp=route, tls=server.tls)
+            yield GatewayServer(f"{server.name}{suffix}", names, "", tcp=route, tls=server.tls)
             number += 1
 
 
 def _report_unmatched(
-    bound: Mapping[str, list[istio.VirtualService]],
+    edge: _Edge,
     servers: list[_Server],
-    used: set[tuple[str, str]],
-    report: Findings,
 ) -> None:
     served: dict[str, list[str]] = {}
     for server in servers:
         served.setdefault(server.gateway_name, []).extend(h for _, h in server.hosts)
-    for gateway, objects in bound.items():
+    for gateway, objects in edge.bound.items():
         for obj in objects:
-            if gateway in served and (gateway, source(obj)) not in used:
-                report.add(
+            if gateway in served and (gateway, source(obj)) not in edge.used:
+                edge.directory.report.add(
                     f.GATEWAY_HOST_UNMATCHED,
                     obj,
                     "spec.hosts",

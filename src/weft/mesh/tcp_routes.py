@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
@@ -29,17 +30,17 @@ def tcp_routes(
     hosts: Iterable[Host], directory: Directory, index: MeshIndex, client: str
 ) -> tuple[TcpRoute, ...]:
     """All connection routes for callers of a namespace ("" is any that has no rules of its own)."""
-    found: dict[tuple[object, ...], TcpRoute] = {}
-    owners: dict[tuple[str, int], str] = {}
+    made: list[TcpRoute] = []
+    claimed: set[tuple[str, int, str]] = set()
     for host in hosts:
         for port in host.ports:
             if port.protocol not in BYTES:
                 continue
             for route in _port_routes(host, port, directory, index, client):
-                free = _free(route, host, owners)
+                free = _claim(route, claimed)
                 if free is not None:
-                    found.setdefault((free.addresses, free.port, free.sni_hosts), free)
-    return tuple(found.values())
+                    made.append(free)
+    return tuple(made)
 
 
 class _Reader(Struct, frozen=True):
@@ -124,15 +125,23 @@ def _port_routes(
             )
 
 
-def _free(route: TcpRoute, host: Host, owners: dict[tuple[str, int], str]) -> TcpRoute | None:
-    """The route without addresses that belong to another host already."""
-    if not route.addresses or route.sni_hosts:
-        return route
-    for address in route.addresses:
-        owner = owners.setdefault((address, route.port), host.host)
-        if owner != host.host:
-            return None
-    return route
+def _claim(route: TcpRoute, claimed: set[tuple[str, int, str]]) -> TcpRoute | None:
+    """The route with what no earlier one took: a proxy refuses two for one address, port and
+    server name."""
+    places = route.addresses or ("",)
+    if route.sni_hosts:
+        free = tuple(
+            n
+            for n in dict.fromkeys(route.sni_hosts)
+            if all((a, route.port, n) not in claimed for a in places)
+        )
+        claimed.update((a, route.port, n) for a in places for n in free)
+        return replace(route, sni_hosts=free) if free else None
+    left = tuple(a for a in dict.fromkeys(places) if (a, route.port, "") not in claimed)
+    claimed.update((a, route.port, "") for a in left)
+    if not left:
+        return None
+    return route if left == places else replace(route, addresses=left)
 
 
 def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterator[ConnectionMatch]:
