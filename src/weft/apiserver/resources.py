@@ -182,7 +182,7 @@ class Resources:
         for _ in range(WRITE_ATTEMPTS_MAX):
             guards = await self._namespace_guard(kind, target.namespace, base)
             obj = codec.copy(base)
-            verbs.initialise(kind, obj, self._context())
+            verbs.initialise(kind, obj, self._context(generated))
             obj = rules.default(kind, obj)
             obj, said = await self._admit("CREATE", kind, obj, None, user)
             obj = rules.prepare_create(kind, obj, obj["metadata"]["uid"])
@@ -208,13 +208,11 @@ class Resources:
             return Written(codec.to_served(kind, target.version, value, revision), 201, warnings)
         raise failures.conflict(kind, base["metadata"].get("name", ""))
 
-    def _context(self) -> verbs.Context:
+    def _context(self, with_suffix: bool = False) -> verbs.Context:
         bits = uuid.UUID(int=self._random(1 << 128), version=4)
-        letters = (
-            SUFFIX_ALPHABET[self._random(len(SUFFIX_ALPHABET))]
-            for _ in range(verbs.SUFFIX_CHARACTERS)
-        )
-        return verbs.Context(self.clock(), str(bits), "".join(letters))
+        letters = range(verbs.SUFFIX_CHARACTERS if with_suffix else 0)
+        suffix = "".join(SUFFIX_ALPHABET[self._random(len(SUFFIX_ALPHABET))] for _ in letters)
+        return verbs.Context(self.clock(), str(bits), suffix)
 
     async def _namespace_guard(
         self, kind: Kind, namespace: str, obj: Mapping[str, Any]
