@@ -247,7 +247,7 @@ def istio() -> dict[str, Any]:
             "properties": {
                 "apiVersion": {"description": "The version of the API.", "type": "string"},
                 "kind": {"description": f"{kind}List.", "type": "string"},
-                "metadata": {"$ref": f"{META}.ListMeta"},
+                "metadata": {"description": "About the list.", "$ref": f"{META}.ListMeta"},
                 "items": {
                     "description": "The objects.", "type": "array", "items": {"$ref": name},
                 },

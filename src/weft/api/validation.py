@@ -76,7 +76,7 @@ def validate_create(kind: Kind, obj: Json) -> list[FieldError]:
     errors = structure_errors(kind, obj)
     if _malformed(errors):
         return errors
-    return merged(errors, rule_errors(kind, obj))
+    return merged(errors, rule_errors(kind, _known(obj, errors)))
 
 
 def validate_update(kind: Kind, new: Json, old: Json) -> list[FieldError]:
@@ -88,9 +88,10 @@ def validate_update(kind: Kind, new: Json, old: Json) -> list[FieldError]:
     errors = structure_errors(kind, new)
     if _malformed(errors):
         return errors
+    known = _known(new, errors)
     rules = _UPDATE_RULES.get((kind.group, kind.kind))
-    changes = metadata.validate_update(new, old) + (rules(new, old) if rules else [])
-    return merged(errors, changes, rule_errors(kind, new))
+    changes = metadata.validate_update(known, old) + (rules(known, old) if rules else [])
+    return merged(errors, changes, rule_errors(kind, known))
 
 
 def validate_status_update(kind: Kind, new: Json) -> list[FieldError]:
@@ -117,6 +118,10 @@ def drop_unknown(obj: Json, errors: Iterable[FieldError]) -> dict[str, Any]:
                 parent = parent[step]
             parent.pop(error.at[-1], None)
     return pruned
+
+
+def _known(obj: Json, errors: list[FieldError]) -> Json:
+    return drop_unknown(obj, errors) if errors else obj
 
 
 def merged(*groups: Iterable[FieldError]) -> list[FieldError]:

@@ -77,7 +77,7 @@ def _owners(owners: Any) -> list[FieldError]:
 def validate_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     for key in ("name", "namespace", "uid", "creationTimestamp"):
-        errors += immutable(new["metadata"], old["metadata"], _AT, key)
+        errors += immutable(new.get("metadata") or {}, old.get("metadata") or {}, _AT, key)
     return errors
 
 

@@ -127,7 +127,7 @@ def _by_type(spec: Json, kind: str) -> list[FieldError]:
 
 
 def validate_service_update(new: Json, old: Json) -> list[FieldError]:
-    spec, before = new["spec"], old.get("spec") or {}
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
     if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
         return []
     if spec.get("clusterIP") == before["clusterIP"]:

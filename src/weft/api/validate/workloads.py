@@ -100,7 +100,7 @@ def validate_replica_set(obj: Json) -> list[FieldError]:
 
 
 def validate_workload_update(new: Json, old: Json) -> list[FieldError]:
-    return immutable(new["spec"], old.get("spec") or {}, ("spec",), "selector")
+    return immutable(new.get("spec") or {}, old.get("spec") or {}, ("spec",), "selector")
 
 
 def validate_job(obj: Json) -> list[FieldError]:
@@ -144,7 +144,7 @@ def _job_selector(spec: Json) -> list[FieldError]:
 
 
 def validate_job_update(new: Json, old: Json) -> list[FieldError]:
-    spec, before = new["spec"], old.get("spec") or {}
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
     errors = immutable(
         spec, before, ("spec",), "selector", "template", "completionMode", "podFailurePolicy"
     )
