@@ -328,3 +328,14 @@ def test_container_lost_with_the_machine_is_unknown_and_restarts() -> None:
     assert (last.exit_code, last.reason) == (137, "ContainerStatusUnknown")
     again.send(NETWORK, ps.ListenersAcknowledged())
     assert [a.id for a in again.did(ps.StartContainer)] == [f"{UID}_web_1"]
+
+
+def test_a_timer_that_fires_early_is_set_again() -> None:
+    """Event loops round; what was due a millisecond later must not be forgotten."""
+    machine = Machine(pod()).run()
+    machine.exited(1)
+    due = machine.state.timer_at
+    assert due is not None
+    machine.now = due - 0.001
+    machine.send(ps.TimerFired())
+    assert machine.did(ps.SetTimer) == [ps.SetTimer(due)]

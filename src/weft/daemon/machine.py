@@ -86,7 +86,8 @@ class Machine:
     async def metrics(self) -> bytes:
         """Envoy's metrics page; empty when it does not answer."""
         with contextlib.suppress(EnvoyError):
-            return await self.envoy.admin.prometheus()
+            # Envoy puts its own prefix before the names that we chose (Istio's).
+            return (await self.envoy.admin.prometheus()).replace(b"envoy_istio_", b"istio_")
         return b""
 
     async def close(self) -> None:

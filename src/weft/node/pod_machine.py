@@ -198,6 +198,11 @@ def _node_stopped(turn: Turn, event: NodeStopped) -> None:
     pod_containers.shorten(turn, deadline)
 
 
+def _timer_fired(turn: Turn, event: TimerFired) -> None:
+    """Timers may fire a little early: what is not yet due must get a timer again."""
+    turn.set(timer_at=None)
+
+
 def _nothing(turn: Turn, event: Event) -> None:
     """Time is read by `_advance`."""
 
@@ -220,7 +225,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     SandboxDeleted: _sandbox_deleted,
     DependenciesChanged: lambda turn, event: pod_containers.retry_refused(turn),
     NodeStopped: _node_stopped,
-    TimerFired: _nothing,
+    TimerFired: _timer_fired,
 }
 
 
