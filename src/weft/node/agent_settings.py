@@ -13,6 +13,9 @@ from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 
 
+DNS_PORT_DEFAULT = 15053
+
+
 class InFlight(Protocol):
     """Counts requests, by asking the proxies."""
 
@@ -54,8 +57,9 @@ class AgentSettings(Struct, frozen=True):
     gateway_address: str = "127.0.0.1"
     dns_address: str = ""
     """Name server of pods (port 53, as they see it); empty leaves them the machine's."""
-    dns_port: int = 0
-    """Where the agent's DNS server listens on `dns_address`; 0 starts none."""
+    dns_port: int = DNS_PORT_DEFAULT
+    """Where the agent's DNS server listens on `dns_address` (pods ask port 53 and are
+    redirected); 0 starts none."""
     etc_overlay: bool = True
     """Pods get their own /etc files (the runtime can lay them over)."""
     memory_dir: str = ""
