@@ -111,8 +111,6 @@ class StreamState(Struct, frozen=True):
     world: World
     types: Mapping[str, TypeState] = {}
     nonce: int = 0
-    rewarm: frozenset[str] = frozenset()
-    """Clusters sent again before the proxy asked for any endpoints on this stream."""
 
 
 Event = Request | Update
@@ -132,8 +130,9 @@ def step(state: StreamState, event: Event) -> Step:
 
 
 def settled(state: StreamState) -> bool:
-    """Whether there is nothing to send and nothing unanswered."""
-    return all(t.in_flight is None and not _pending(state, u, t) for u, t in state.types.items())
+    """Whether nothing is unanswered. A state that `step` returned has then nothing to send either,
+    but for what a refused resource holds back."""
+    return all(current.in_flight is None for current in state.types.values())
 
 
 def _set(state: StreamState, type_url: str, value: TypeState) -> StreamState:
@@ -163,10 +162,7 @@ def _requested(state: StreamState, request: Request) -> tuple[StreamState, tuple
             current, outcomes = _refused(current, in_flight, request.error)
     if first or request.subscribe or request.unsubscribe:
         current = _subscribed(state, current, request, first)
-    state = _set(state, request.type_url, current)
-    if request.type_url == ENDPOINTS and state.rewarm:
-        state = _force_endpoints(msgspec.structs.replace(state, rewarm=frozenset()), state.rewarm)
-    return state, outcomes
+    return _set(state, request.type_url, current), outcomes
 
 
 def _acknowledged(current: TypeState, response: Response) -> tuple[TypeState, tuple[Outcome, ...]]:
@@ -226,8 +222,11 @@ def _subscribed(state: StreamState, current: TypeState, request: Request, first:
         dirty |= frozenset(request.initial_versions)
     if starts_wildcard:
         dirty |= frozenset(wanted)
-    # A name that is asked for anew has to be answered, except what a reconnecting proxy has.
-    forced = (current.forced - gone) | (asked - frozenset(request.initial_versions))
+    # A name that is asked for anew has to be answered, except what a reconnecting proxy has. Not
+    # so endpoints: it may have lost its last stream between a cluster and its endpoints, and would
+    # wait for them.
+    known = () if request.type_url == ENDPOINTS else request.initial_versions
+    forced = (current.forced - gone) | (asked - frozenset(known))
     return msgspec.structs.replace(
         current,
         wildcard=wildcard or starts_wildcard,
@@ -264,8 +263,11 @@ def _pending(state: StreamState, type_url: str, current: TypeState) -> _Pending:
         if not (current.wildcard or name in current.names):
             continue
         if resource is None:
-            leaves = type_url in WILDCARD_TYPES and name in current.sent
-            if leaves or name in current.forced:
+            last = current.acked.get(name)
+            if type_url not in WILDCARD_TYPES and name in current.forced and last is not None:
+                # Asked for again while it leaves: what it was last ends the waiting.
+                resources.append(last)
+            elif name in current.forced or (type_url in WILDCARD_TYPES and name in current.sent):
                 removed.append(name)
         elif current.bad.get(name) == resource.version:
             continue
@@ -354,12 +356,10 @@ def _send(
 def _force_endpoints(state: StreamState, clusters: Iterable[str]) -> StreamState:
     """These clusters warm (again): endpoints that the proxy has subscribed to by now it will not
     ask for once more, so they are sent, changed or not."""
-    wanted = state.world.get(ENDPOINTS, {})
-    again = frozenset(name for name in clusters if name in wanted)
     current = state.types.get(ENDPOINTS)
     if current is None:
-        return msgspec.structs.replace(state, rewarm=state.rewarm | again)
-    forced = current.forced | (again & current.names)
+        return state
+    forced = current.forced | (frozenset(clusters) & current.names)
     return _set(state, ENDPOINTS, msgspec.structs.replace(current, forced=forced))
 
 
@@ -389,6 +389,13 @@ def _may_name_clusters(state: StreamState) -> bool:
 
     A refused route configuration leaves an older one in force, so it counts.
     """
+    listeners = state.types.get(LISTENER)
+    if listeners is None:
+        return True
+    if ROUTES not in state.types and any(
+        name not in listeners.acked or listeners.acked[name].uses for name in listeners.sent
+    ):
+        return True  # a proxy that reconnects has routes, but has not said so yet
     for type_url in (LISTENER, ROUTES):
         current = state.types.get(type_url)
         if current is None:
