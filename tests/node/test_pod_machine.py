@@ -334,6 +334,8 @@ def test_a_timer_that_fires_early_is_set_again() -> None:
     """Event loops round; what was due a millisecond later must not be forgotten."""
     machine = Machine(pod()).run()
     machine.exited(1)
+    machine.started()
+    machine.exited(1)
     due = machine.state.timer_at
     assert due is not None
     machine.now = due - 0.001

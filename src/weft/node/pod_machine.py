@@ -203,10 +203,6 @@ def _timer_fired(turn: Turn, event: TimerFired) -> None:
     turn.set(timer_at=None)
 
 
-def _nothing(turn: Turn, event: Event) -> None:
-    """Time is read by `_advance`."""
-
-
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     PodObserved: _observed,
     PodRemoved: _removed,
