@@ -217,6 +217,43 @@ async def test_an_event_is_seen_only_once_it_can_be_read(store: Store) -> None:
     assert entry.mod_revision == event.revision == await write
 
 
+async def test_a_cancelled_read_of_a_watch_loses_nothing(store: Store) -> None:
+    watch = store.watch("/", store.revision + 1)
+    seen: list[int] = []
+
+    async def read() -> None:
+        while len(seen) < 200:
+            try:
+                async with asyncio.timeout(0):
+                    seen.extend(e.revision for e in await anext(aiter(watch)))
+            except TimeoutError:
+                await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(read(), *(store.apply(put(f"/{n}", b"")) for n in range(200)))
+    assert seen == list(range(2, 202))
+
+
+async def test_the_revision_never_runs_ahead_of_open_watches(store: Store) -> None:
+    watch = store.watch("/", store.revision + 1)
+    writes = [asyncio.ensure_future(store.apply(put(f"/{n}", b""))) for n in range(20)]
+    last = store.revision
+    while last < 21:
+        await asyncio.sleep(0)
+        if store.revision > last:
+            last = store.revision
+            assert (await take_present(watch))[-1].revision == last
+    await asyncio.gather(*writes)
+
+
+async def take_present(watch: Watch) -> Sequence[Event]:
+    """What a watch has without waiting for anything new."""
+    reading = asyncio.ensure_future(anext(aiter(watch)))
+    await asyncio.sleep(0)
+    assert reading.done()
+    return reading.result()
+
+
 async def test_watchers_of_one_prefix_see_the_same_events_in_order(store: Store) -> None:
     watches = [store.watch("/", store.revision + 1) for _ in range(3)]
     await asyncio.gather(*(store.apply(put(f"/{n}", b"")) for n in range(50)))

@@ -91,7 +91,11 @@ class Compacted(Exception):
 
 
 class Watch(Protocol):
-    """An open watch. Iterating yields batches: the events of one or more whole revisions."""
+    """An open watch. Iterating yields batches: the events of one or more whole revisions.
+
+    A read that is cancelled loses nothing. `Store.revision` never runs ahead of what open watches
+    have been offered.
+    """
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event]]: ...
 
