@@ -1,0 +1,155 @@
+"""Silent nodes: conditions, taints, evictions."""
+
+from typing import Any
+
+import pytest
+
+from tests.controllers.simulate import START, World, kubelet, make
+from weft.api.k8s.coordination_v1 import Lease
+from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.pod_v1 import Pod
+from weft.controllers import nodes
+from weft.lib.timefmt import rfc3339, rfc3339_micro
+
+UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+def world(names: tuple[str, ...] = ("n1", "n2")) -> World:
+    w = World([nodes.CONTROLLER, nodes.EVICTION])
+    for name in names:
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": rfc3339(START)}
+        w.put(make(Node, {"status": {"conditions": [ready]}}, name=name))
+        renew(w, name)
+    w.settle()
+    return w
+
+
+def renew(w: World, name: str) -> None:
+    spec = {"renewTime": rfc3339_micro(w.now)}
+    if w.get(Lease, name, "kube-node-lease"):
+        w.patch(Lease, name, {"spec": spec}, "kube-node-lease")
+    else:
+        w.put(make(Lease, {"spec": spec}, name=name, namespace="kube-node-lease"))
+
+
+def pass_time(w: World, seconds: int, *alive: str) -> None:
+    """Time passes in steps of ten seconds; the named nodes renew their Leases."""
+    for _ in range(seconds // 10):
+        w.pass_time(10)
+        for name in alive:
+            renew(w, name)
+        w.settle()
+
+
+def status(w: World, name: str) -> str:
+    return next(c.status for c in w.need(Node, name, "").status.conditions if c.type == "Ready")
+
+
+def taints(w: World, name: str) -> set[tuple[str, str]]:
+    return {(t.key, t.effect) for t in w.need(Node, name, "").spec.taints}
+
+
+def test_a_node_that_renews_stays_ready() -> None:
+    w = world()
+    pass_time(w, 200, "n1", "n2")
+    assert status(w, "n1") == "True"
+    assert w.writes == []
+
+
+def test_a_silent_node_is_unknown_after_fifty_seconds() -> None:
+    w = world()
+    pass_time(w, 40, "n2")
+    assert status(w, "n1") == "True"
+    pass_time(w, 20, "n2")
+    assert status(w, "n1") == "Unknown"
+    assert taints(w, "n1") == {(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")}
+    assert status(w, "n2") == "True"
+    assert [e.reason for e in w.events] == ["NodeNotReady"]
+
+
+def test_a_node_that_speaks_again_loses_the_taints() -> None:
+    w = world()
+    pass_time(w, 60, "n2")
+    w.patch(
+        Node,
+        "n1",
+        {"spec": {"taints": [*plain(w, "n1"), {"key": "mine", "effect": "NoSchedule"}]}},
+        "",
+    )
+    renew(w, "n1")
+    node = w.need(Node, "n1", "")
+    ready = make(Node, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, name="x")
+    w.set_status(node, ready.status)
+    w.settle()
+    assert taints(w, "n1") == {("mine", "NoSchedule")}
+
+
+def plain(w: World, name: str) -> list[dict[str, Any]]:
+    return [
+        {"key": t.key, "effect": t.effect, "timeAdded": t.time_added}
+        for t in w.need(Node, name, "").spec.taints
+    ]
+
+
+def test_cordon_adds_its_taint() -> None:
+    w = world()
+    w.patch(Node, "n1", {"spec": {"unschedulable": True}}, "")
+    w.settle()
+    assert taints(w, "n1") == {("node.kubernetes.io/unschedulable", "NoSchedule")}
+    w.patch(Node, "n1", {"spec": {"unschedulable": None}}, "")
+    w.settle()
+    assert taints(w, "n1") == set()
+
+
+def put_pod(w: World, **spec: Any) -> None:
+    w.put(make(Pod, {"spec": {"nodeName": "n1", **spec}}, name="p"))
+    w.settle(kubelet)
+
+
+def is_leaving(w: World) -> bool:
+    found = w.get(Pod, "p")
+    return found is None or bool(found.metadata.deletion_timestamp)
+
+
+def test_pods_of_a_silent_node_leave_after_five_minutes() -> None:
+    w = world()
+    put_pod(w)
+    pass_time(w, 60, "n2")
+    pass_time(w, 280, "n2")
+    assert not is_leaving(w)
+    pass_time(w, 30, "n2")
+    assert is_leaving(w)
+
+
+@pytest.mark.parametrize(
+    ("toleration", "stays"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute"}, True),
+        ({"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 1000}, True),
+        ({"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 20}, False),
+        ({"key": "other", "operator": "Exists"}, False),
+    ],
+)
+def test_tolerations_decide(toleration: dict[str, Any], stays: bool) -> None:
+    w = world()
+    put_pod(w, tolerations=[toleration])
+    pass_time(w, 600, "n2")
+    assert is_leaving(w) is not stays
+
+
+def test_when_every_node_is_silent_nothing_moves() -> None:
+    w = world()
+    put_pod(w)
+    pass_time(w, 600)
+    assert status(w, "n1") == status(w, "n2") == "Unknown"
+    assert not is_leaving(w)
+
+
+def test_a_users_no_execute_taint_drives_pods_away_at_once() -> None:
+    w = world()
+    put_pod(w)
+    taint = {"key": "repair", "effect": "NoExecute", "timeAdded": rfc3339(w.now)}
+    w.patch(Node, "n1", {"spec": {"taints": [taint]}}, "")
+    w.settle()
+    assert is_leaving(w)
