@@ -144,9 +144,23 @@ def _updated(state: StreamState, event: Update) -> StreamState:
     for type_url, names in event.changed.items():
         known = types.get(type_url)
         if known is not None and names:
-            dirty = known.dirty | (names if known.wildcard else names & known.names)
-            types[type_url] = msgspec.structs.replace(known, dirty=dirty)
+            mine = names if known.wildcard else names & known.names
+            acked = {**known.acked, **_brought(known, event.world.get(type_url, {}), mine)}
+            types[type_url] = msgspec.structs.replace(known, dirty=known.dirty | mine, acked=acked)
     return msgspec.structs.replace(state, world=event.world, types=types)
+
+
+def _brought(
+    current: TypeState, wanted: Mapping[str, Resource], names: Iterable[str]
+) -> dict[str, Resource]:
+    """Wanted resources that a reconnected proxy brought along, so nobody will acknowledge them."""
+    on_the_way = () if current.in_flight is None else current.in_flight.resources
+    pending = {resource.name for resource in on_the_way}
+    return {
+        name: wanted[name]
+        for name in names
+        if name in wanted and name not in pending and current.sent.get(name) == wanted[name].version
+    }
 
 
 def _requested(state: StreamState, request: Request) -> tuple[StreamState, tuple[Outcome, ...]]:
@@ -214,11 +228,9 @@ def _subscribed(state: StreamState, current: TypeState, request: Request, first:
     dirty = (current.dirty - gone) | asked
     if request.initial_versions:
         sent |= request.initial_versions
-        acked |= {
-            name: wanted[name]
-            for name, version in request.initial_versions.items()
-            if name in wanted and wanted[name].version == version
-        }
+        acked |= _brought(
+            msgspec.structs.replace(current, sent=sent), wanted, request.initial_versions
+        )
         dirty |= frozenset(request.initial_versions)
     if starts_wildcard:
         dirty |= frozenset(wanted)
