@@ -63,6 +63,7 @@ def _backends(document: Document, service: Document) -> list[Struct]:
             "protocol": port.get("protocol", "TCP"),
         }
         for port in service["spec"]["ports"]
+        if isinstance(port.get("targetPort", 0), int)
     ]
     endpoints = [_endpoint(name, given) for name, given in document["pods"].items()]
     each = objects.decode(

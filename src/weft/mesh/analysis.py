@@ -180,10 +180,9 @@ def gateway_duplicates(snapshot: Snapshot, report: Findings) -> None:
                 owner = claimed.setdefault(key, gateway)
                 if owner is not gateway:
                     report.add(
-                        f.GATEWAY_HOST_TAKEN,
+                        f.GATEWAY_HOST_SHARED,
                         gateway,
                         f"spec.servers[{index}].hosts",
-                        "routes bound to either gateway answer; the older one's come first",
                         host=host,
                         port=server.port.number,
                         other=f"Gateway {owner.metadata.namespace}/{owner.metadata.name}",

@@ -131,8 +131,13 @@ def _service_hosts(
         hosts[host.host] = host
         for pod, ports in memo(key, served_ports, host, own).items():
             known = served.get(pod)
-            served[pod] = ports if known is None else known | ports
+            served[pod] = ports if known is None else _merged(known, ports)
     return hosts, served
+
+
+def _merged(first: dict[int, AppProtocol], later: dict[int, AppProtocol]) -> dict[int, AppProtocol]:
+    """Ports of a pod behind two services: what the first one declares holds."""
+    return later | {p: what for p, what in first.items() if what != "auto" or p not in later}
 
 
 def _pods_of(

@@ -119,6 +119,12 @@ ADDRESS_TAKEN = Finding(
     "give the host an address of its own",
 )
 PORT_DEFINED_TWICE = Finding("WEFT2209", "error", "port {port} is listed twice; the first is used")
+GATEWAY_HOST_SHARED = Finding(
+    "WEFT2211",
+    "warning",
+    "`{host}` on port {port} is served by {other} too; the routes of both answer, the older first",
+    "name narrower hosts",
+)
 INBOUND_CONFLICT = Finding(
     "WEFT2210",
     "warning",

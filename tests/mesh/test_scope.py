@@ -1,0 +1,40 @@
+"""What a node's proxy gets, and what it is spared."""
+
+from tests.golden_support import documents
+from tests.mesh.cluster import snapshot
+from weft.mesh.build import build
+from weft.mesh.model import MeshModel, NodeSettings
+from weft.mesh.scope import scope
+
+
+def model(case: str) -> MeshModel:
+    return build(snapshot(documents("mesh", case))).model
+
+
+def test_a_node_without_workloads_keeps_the_gateways_part_only() -> None:
+    found = scope(model("gateways"), NodeSettings(name="elsewhere"))
+    assert not found.workloads
+    assert {t.name.partition(".")[0] for t in found.route_tables} == {"http", "https"}
+    assert {d.name for d in found.destinations} == {
+        "outbound|80||web.default.svc.cluster.local",
+        "outbound|5432||web.default.svc.cluster.local",
+    }
+
+
+def test_routes_of_absent_callers_are_left_out() -> None:
+    whole = model("services")
+    found = scope(whole, NodeSettings(name="node-b"))
+    assert {w.namespace for w in found.workloads} == {"default"}
+    (short,) = [v for t in found.route_tables for v in t.virtual_hosts if v.name == "reviews:80"]
+    assert [r.source for r in short.routes] == ["Service default/reviews"]
+    everywhere = scope(whole, NodeSettings(name="node-a"))
+    assert everywhere.route_tables == whole.route_tables
+
+
+def test_service_addresses_are_listened_on_in_host_isolation_only() -> None:
+    whole = model("host_isolation")
+    host = scope(whole, NodeSettings(name="node-a", isolation="host"))
+    assert len(host.service_listeners) == 3
+    assert "80" not in {t.name for t in host.route_tables}
+    netns = scope(whole, NodeSettings(name="node-a"))
+    assert netns.service_listeners == ()
