@@ -260,6 +260,48 @@ async def test_describe_wait_rollout_and_watch(latest: Kubectl, live: Running) -
     assert [row.split()[1] for row in rows.splitlines()] == ["0/2", "2/2"]
 
 
+async def test_rollout_history_and_undo(latest: Kubectl) -> None:
+    """The controllers' part (ReplicaSets with their revision) is played by hand."""
+    await latest.apply(MANIFEST.replace("app:1", "app:2"))
+    deployment = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    owner = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True,
+        "uid": deployment["metadata"]["uid"],
+    }  # fmt: skip
+    for revision in ("1", "2"):
+        template = orjson.loads(orjson.dumps(deployment["spec"]["template"]))
+        template["metadata"]["labels"]["pod-template-hash"] = f"h{revision}"
+        template["spec"]["containers"][0]["image"] = f"app:{revision}"
+        labels = template["metadata"]["labels"]
+        replica_set = {
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {
+                "name": f"web-h{revision}", "labels": labels, "ownerReferences": [owner],
+                "annotations": {"deployment.kubernetes.io/revision": revision},
+            },
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+        }  # fmt: skip
+        await latest("create", "-f", "-", stdin=orjson.dumps(replica_set).decode())
+    history = await latest("rollout", "history", "deploy/web")
+    assert [line.split()[0] for line in history.splitlines()[2:] if line] == ["1", "2"]
+    assert "rolled back" in await latest("rollout", "undo", "deploy/web", "--to-revision=1")
+    image = "jsonpath={.spec.template.spec.containers[0].image}"
+    assert await latest("get", "deploy", "web", "-o", image) == "app:1"
+
+
+async def test_logs(latest: Kubectl, live: Running) -> None:
+    from tests.apiserver.test_server import Source, started_pod
+
+    live.server.log_source = source = Source()
+    await started_pod(live)
+    assert await latest("logs", "p") == "n1/default/p/c\nsecond\n"
+    assert "second" in await latest("logs", "-f", "p", "--tail=5", "--since=1h", "--timestamps")
+    assert source.asked[-1].tail_lines == 5
+    err = await latest.fails("logs", "p", "--previous")
+    assert 'previous terminated container "c" in pod "p" not found' in err
+    assert "container x is not valid for pod p" in await latest.fails("logs", "p", "-c", "x")
+
+
 async def test_deletion_waits_for_finalizers(latest: Kubectl) -> None:
     manifest = (
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/x]}\n"

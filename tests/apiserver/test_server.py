@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.apiserver.serving import GUEST_TOKEN, Running
-from tests.apiserver.support import config_map, deployment, pod
+from tests.apiserver.support import config_map, deployment, kind, pod
 from weft.api.errors import ApiError
 from weft.apiserver import handlers
 from weft.apiserver import server as server_module
@@ -123,6 +123,15 @@ async def test_tables(live: Running) -> None:
     _, partial = await live.json("GET", PODS, headers={"Accept": metadata_only})
     assert partial["kind"] == "PartialObjectMetadataList"
     assert set(partial["items"][0]) == {"kind", "apiVersion", "metadata"}
+
+
+async def test_long_lists_are_sent_in_pieces(live: Running) -> None:
+    client = live.server.local_client()
+    for at in range(1203):
+        await client.create(kind("cm"), config_map(f"c{at:04}"), "default")
+    _, found = await live.json("GET", MAPS)
+    assert [i["metadata"]["name"] for i in found["items"]] == [f"c{at:04}" for at in range(1203)]
+    assert found["metadata"]["resourceVersion"] == str(live.store.revision)
 
 
 async def test_bodies_in_yaml_and_answers_in_yaml(live: Running) -> None:
@@ -278,6 +287,7 @@ async def test_a_watch_that_is_too_old_gets_an_error_event(live: Running) -> Non
     assert events[0]["object"]["reason"] == "Expired"
 
 
+@pytest.mark.slow
 async def test_watching_a_table(live: Running) -> None:
     await live.json("POST", MAPS, json=config_map("a"))
     path = f"{MAPS}?watch=1&timeoutSeconds=1"

@@ -121,9 +121,10 @@ async def test_bookmarks_move_on_without_events(api: Api, monkeypatch: pytest.Mo
     await seen.close()
 
 
+@pytest.mark.slow
 async def test_the_timeout_ends_a_watch(api: Api) -> None:
     stream = api.watches.stream(
-        api.target("configmaps"), ListOptions(timeout_seconds=0, resource_version="1")
+        api.target("configmaps"), ListOptions(timeout_seconds=1, resource_version="1")
     )
     assert [c async for c in stream] == []
 

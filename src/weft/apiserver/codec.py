@@ -79,8 +79,15 @@ def list_metadata(revision: int, continue_token: str = "", remaining: int = 0) -
 
 def to_list(kind: Kind, version: str, items: Iterable[bytes], metadata: Mapping[str, Any]) -> bytes:
     """A list object of served items."""
-    head = _list_head(kind, version) + orjson.dumps(metadata)
-    return head + b',"items":[' + b",".join(items) + b"]}"
+    return list_start(kind, version, metadata) + b",".join(items) + LIST_END
+
+
+LIST_END = b"]}"
+
+
+def list_start(kind: Kind, version: str, metadata: Mapping[str, Any]) -> bytes:
+    """A list object up to its first item."""
+    return _list_head(kind, version) + orjson.dumps(metadata) + b',"items":['
 
 
 def event(type_: str, obj: bytes) -> bytes:

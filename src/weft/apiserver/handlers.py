@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,12 +14,16 @@ from weft.apiserver.access import User
 from weft.apiserver.logs import LogSource
 from weft.apiserver.negotiation import Wanted
 from weft.apiserver.request import Target, Verb
-from weft.apiserver.resources import Resources, Written
+from weft.apiserver.resources import Page, Resources, Written
 from weft.apiserver.watching import Change, Watches
 
 log = logging.getLogger("weft.apiserver")
 WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
+
+
+LIST_PIECE_ITEMS = 500
+"""Items of a long list that are made and sent at once, so that others get their turn."""
 
 
 class Handlers:
@@ -108,6 +112,8 @@ class Handlers:
     ) -> web.StreamResponse:
         page = await self.resources.list(target, request.list_options(http.query))
         kind, version = target.kind, target.version
+        if len(page.entries) > LIST_PIECE_ITEMS and wanted == negotiation.PLAIN:
+            return await _send_long_list(http, target, page)
         items = [codec.served_entry(kind, version, e) for e in page.entries]
         metadata = codec.list_metadata(page.revision, page.continue_token, page.remaining)
         if wanted.shape == "table":
@@ -167,25 +173,48 @@ class Handlers:
         return await _send_log(http, pieces, options.limit_bytes)
 
 
+async def _send_long_list(http: web.BaseRequest, target: Target, page: Page) -> web.StreamResponse:
+    """In pieces, so that a list of 100,000 objects does not stop everything else."""
+    kind, version = target.kind, target.version
+    metadata = codec.list_metadata(page.revision, page.continue_token, page.remaining)
+    response = web.StreamResponse(
+        headers={"Content-Type": negotiation.JSON, "Cache-Control": "no-cache, private"}
+    )
+    response.enable_chunked_encoding()
+    await response.prepare(http)
+    before = codec.list_start(kind, version, metadata)
+    for start in range(0, len(page.entries), LIST_PIECE_ITEMS):
+        entries = page.entries[start : start + LIST_PIECE_ITEMS]
+        items = b",".join([codec.served_entry(kind, version, e) for e in entries])
+        await response.write(before + items)
+        await asyncio.sleep(0)
+        before = b","
+    await response.write(codec.LIST_END)
+    return response
+
+
 async def _send_log(
     http: web.BaseRequest, pieces: AsyncIterator[bytes], limit: int | None
 ) -> web.StreamResponse:
     """The first piece decides between an error and a log."""
-    first = await anext(pieces, b"")
+    piece: bytes | None = await anext(pieces, b"")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
     await response.prepare(http)
     left = limit
-    piece: bytes | None = first
-    while piece is not None:
-        if left is not None:
-            piece = piece[:left]
-            left -= len(piece)
-        if piece:
-            await response.write(piece)
-        if left == 0:
-            break
-        piece = await anext(pieces, None)
+    try:
+        while piece is not None:
+            if left is not None:
+                piece = piece[:left]
+                left -= len(piece)
+            if piece:
+                await response.write(piece)
+            if left == 0:
+                break
+            piece = await anext(pieces, None)
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
     return response
 
 

@@ -1,6 +1,7 @@
 """Which form a client wants: the Accept header, and bodies in JSON or YAML. Pure."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -40,6 +41,7 @@ class Wanted(Struct, frozen=True):
 PLAIN = Wanted()
 
 
+@lru_cache(maxsize=256)
 def accept(header: str, shapes: tuple[Shape, ...] = ("object", "table", "partial")) -> Wanted:
     """The first of a client's forms that is served here. Raises ApiError 406."""
     if not header:

@@ -126,8 +126,7 @@ class Watches:
         """Relies on two things of every engine: reading from a watch may be cancelled without
         loss, and `revision` never runs ahead of what open watches were offered."""
         now = asyncio.get_running_loop().time
-        seconds = options.timeout_seconds
-        end = now() + (WATCH_SECONDS_DEFAULT if seconds is None else seconds)
+        end = now() + (options.timeout_seconds or WATCH_SECONDS_DEFAULT)
         mark_at = now() + BOOKMARK_SECONDS
         events = watch.__aiter__()
         while True:
