@@ -176,15 +176,25 @@ class Mvcc:
             key = self._events[at].key
             if key >= low and (high is None or key < high):
                 past.setdefault(key, self._before[at])
-        found = {key: self._present[key] for key in self._keys.between(low, high)[0]}
+        # Only so many present keys are needed: each past one can displace one of them at most.
+        wanted = limit + len(past) if limit else sys.maxsize
+        keys, beyond = self._keys.between(low, high, wanted)
+        found = {key: self._present[key] for key in keys}
+        edge = keys[-1] if beyond else None
         for key, entry in past.items():
-            if entry is None:
+            in_view = edge is None or key <= edge
+            if entry is not None and in_view:
+                found[key] = entry
+            elif entry is not None:
+                beyond += key not in self._present
+            elif in_view:
                 found.pop(key, None)
             else:
-                found[key] = entry
-        keys = sorted(found) if past else list(found)
-        taken = keys[:limit] if limit else keys
-        return Range(tuple(found[key] for key in taken), revision, len(keys) - len(taken))
+                beyond -= key in self._present
+        ordered = sorted(found) if past else keys
+        taken = ordered[:limit] if limit else ordered
+        entries = tuple([found[key] for key in taken])
+        return Range(entries, revision, len(ordered) - len(taken) + beyond)
 
     def history(self, prefix: str, from_revision: int) -> tuple[Event, ...]:
         """Events under `prefix` with revision >= `from_revision`. Raises Compacted."""
