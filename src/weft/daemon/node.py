@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from weft.apiserver.logs import LogOptions
-from weft.daemon.machine import Machine
+from weft.daemon.machine import DNS_PORT, Machine
 from weft.lib.instance import Settings
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings
@@ -29,6 +29,7 @@ def make_agent(
         passthrough_address=machine.passthrough_address,
         gateway_address=settings.gateway_address,
         dns_address=machine.node_address if own_network else "",
+        dns_port=DNS_PORT,
         etc_overlay=machine.report.private_files,
         memory_dir=str(Path(settings.run_dir) / "memory") if _on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath)},
