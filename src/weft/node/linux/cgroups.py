@@ -102,7 +102,8 @@ class Group:
     def processes(self) -> tuple[int, ...]:
         for path in self.directories.values():
             try:
-                return tuple(int(pid) for pid in _read(f"{path}/cgroup.procs").split())
+                pids = (int(pid) for pid in _read(f"{path}/cgroup.procs").split())
+                return tuple(pid for pid in pids if pid > 1)  # 0 is one we cannot see
             except OSError:
                 return ()
         return ()

@@ -29,6 +29,7 @@ LOG_DRAIN_SECONDS = 3.0
 """How long a removal waits for the log writer to write the rest."""
 STRANGER_STATUS_SECONDS = 1.5
 """How long after its end an adopted process may be waiting for its parent to reap it."""
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 _RETRY_SECONDS = 0.01
 _NEVER = float("inf")
 
@@ -93,22 +94,19 @@ class Containers:
         self._launch(container, now)
         return container.view()
 
-    def signal(self, container_id: str, number: int) -> None:
+    def signal(self, container_id: str, number: int, now: float) -> None:
         container = self._all.get(container_id)
         if container is not None and container.running:
-            self._no_respawn(container, number)
+            self._no_respawn(container, number, now)
             self._signal_main(container, number)
 
     def kill(self, container_id: str, now: float) -> None:
         container = self._all.get(container_id)
         if container is None:
             return
-        self._no_respawn(container, signal.SIGKILL)
-        if container.running and container.pid:
+        if container.running:
+            self._no_respawn(container, signal.SIGKILL, now)
             self._signal_main(container, signal.SIGKILL)
-        elif container.running:
-            container.finish(EXIT_UNKNOWN, signal.SIGKILL, "Error", "", now)
-            self._finished(container)
         self._leftovers.add(container_id)
 
     def kill_all(self, now: float) -> None:
@@ -140,7 +138,7 @@ class Containers:
     # --- life of a container
 
     def _launch(self, container: Container, now: float) -> None:
-        container.pid = 0
+        container.pid = container.starttime = 0
         container.started_at = now
         suffix = f".{container.restarts}" if container.restarts else ""
         container.group = self._cgroups.group(container.id + suffix)
@@ -213,11 +211,15 @@ class Containers:
         except OSError:  # not ours to remove any more
             return True
 
-    def _no_respawn(self, container: Container, number: int) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            container.stopping = True
-            if self._respawns.pop(container.id, None) is not None:
-                container.pid = 0
+    def _no_respawn(self, container: Container, number: int, now: float) -> None:
+        """It was asked to end. One that waits for its respawn has ended by that."""
+        if number not in _ENDING_SIGNALS or not container.spec["respawn"]:
+            return
+        container.stopping = True
+        container.save()
+        if self._respawns.pop(container.id, None) is not None:
+            container.finish(128 + number, number, "Error", container.message, now)
+            self._finished(container)
 
     def _signal_main(self, container: Container, number: int) -> None:
         if container.pid and procs.starttime(container.pid) == container.starttime:
@@ -226,7 +228,7 @@ class Containers:
     def _kill_rest(self, container: Container) -> bool:
         if container.group.directories:
             return container.group.kill(signal.SIGKILL)
-        return procs.kill_members(container.id, container.pid)
+        return procs.kill_members(container.id, container.pid, container.starttime)
 
     # --- adoption
 

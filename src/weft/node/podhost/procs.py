@@ -46,12 +46,14 @@ def stranger_status(pidfd: int, pid: int) -> int | None:
     return int(fields[49]) if len(fields) > 49 and fields[0] == "Z" else None
 
 
-def members(container_id: str, session: int) -> list[int]:
+def members(container_id: str, leader: int, leader_starttime: int) -> list[int]:
     """Processes of a container where no control group tells: by session and by mark.
 
-    A process that left the session and cleared its environment is not found.
+    The session's number may be a stranger's by now, when nothing of the container is left. A
+    process that left the session and cleared its environment is not found.
     """
     mark = f"{MARK}={container_id}".encode()
+    session = leader if leader > 1 and starttime(leader) in (0, leader_starttime) else -1
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -73,14 +75,16 @@ def _has_mark(pid: str, mark: bytes) -> bool:
 
 
 def send(pid: int, number: int) -> None:
-    """Signal it; one that has ended is no error."""
+    """Signal it; one that has ended is no error. Never groups, everyone or PID 1."""
+    if pid <= 1:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
-def kill_members(container_id: str, session: int) -> bool:
+def kill_members(container_id: str, leader: int, leader_starttime: int) -> bool:
     """SIGKILL what `members` finds; True when nothing was left."""
-    left = members(container_id, session)
+    left = members(container_id, leader, leader_starttime)
     for pid in left:
         send(pid, signal.SIGKILL)
     return not left

@@ -146,7 +146,7 @@ class Server:
             return {}
         container_id = message["id"]
         if operation == "signal":
-            self._containers.signal(container_id, message["signal"])
+            self._containers.signal(container_id, message["signal"], now)
         elif operation == "kill":
             self._containers.kill(container_id, now)
         elif operation == "remove":

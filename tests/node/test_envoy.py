@@ -1,0 +1,136 @@
+"""The node's Envoy: up, up again when killed, adopted, replaced, asked."""
+
+import asyncio
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.node.machine import alive, kill, podhost
+from weft.node.envoy import EnvoyError, EnvoySupervisor, admin_socket, count_active
+from weft.node.podhost_client import PodhostRuntime
+
+
+def bootstrap(run_dir: Path, name: str = "node") -> dict[str, Any]:
+    return {
+        "node": {"id": name, "cluster": "test"},
+        "admin": {"address": {"pipe": {"path": admin_socket(run_dir), "mode": 0o600}}},
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "one",
+                    "load_assignment": {
+                        "cluster_name": "one",
+                        "endpoints": [{"lb_endpoints": [_endpoint(9), _endpoint(10)]}],
+                    },
+                }
+            ]
+        },
+    }
+
+
+def _endpoint(port: int) -> dict[str, Any]:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    return {"endpoint": {"address": address}}
+
+
+def supervisor(runtime: PodhostRuntime, run_dir: Path, name: str = "node") -> EnvoySupervisor:
+    return EnvoySupervisor(runtime, run_dir, bootstrap(run_dir, name))
+
+
+@pytest.mark.slow
+async def test_a_killed_envoy_is_back_within_a_second() -> None:
+    async with podhost() as (runtime, directory):
+        envoy = supervisor(runtime, directory)
+        assert not await envoy.start()
+        await envoy.ready()
+        first = await envoy.state()
+        assert first is not None
+        kill(first.pid)
+        begun = time.monotonic()
+        async with asyncio.timeout(10):
+            while True:
+                state = await envoy.state()
+                if state and state.pid not in (0, first.pid) and await envoy.admin.live():
+                    break
+                await asyncio.sleep(0.01)
+        assert time.monotonic() - begun < 1.5  # 0.1 s where the machine is not busy
+        assert state.restarts == 1
+        await envoy.stop()
+        assert await runtime.list() == ()
+        assert not alive(state.pid)
+
+
+@pytest.mark.slow
+async def test_an_unchanged_envoy_is_adopted_and_a_changed_one_replaced() -> None:
+    async with podhost() as (runtime, directory):
+        first = supervisor(runtime, directory)
+        await first.start()
+        await first.ready()
+        before = await first.state()
+        second = supervisor(runtime, directory)
+        assert await second.start()
+        assert await second.state() == before
+        other = supervisor(runtime, directory, "renamed")
+        assert not await other.start()
+        await other.ready()
+        (state,) = await runtime.list()
+        assert before is not None
+        assert state.pid != before.pid
+        file = directory / "envoy/bootstrap.json"
+        assert "renamed" in file.read_text()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        for one in (first, second, other):
+            await one.close()
+
+
+@pytest.mark.slow
+async def test_the_admin_interface_answers() -> None:
+    async with podhost() as (runtime, directory):
+        envoy = supervisor(runtime, directory)
+        with pytest.raises(EnvoyError, match="does not answer"):
+            await envoy.admin.get("/ready")
+        await envoy.start()
+        await envoy.ready()
+        assert (await envoy.admin.stats("^server.live$")) == {"server.live": 1}
+        assert b"envoy_server_live" in await envoy.admin.prometheus()
+        assert await envoy.admin.active_requests("127.0.0.1", 9) == 0
+        statuses = (await envoy.admin.clusters())["cluster_statuses"]
+        assert len(statuses[0]["host_statuses"]) == 2
+        await envoy.admin.drain_listeners()
+        with pytest.raises(EnvoyError, match="404"):
+            await envoy.admin.get("/no/such")
+        await envoy.stop()
+
+
+@pytest.mark.slow
+async def test_an_envoy_that_cannot_start_is_named() -> None:
+    async with podhost() as (runtime, directory):
+        envoy = EnvoySupervisor(runtime, directory, {}, envoy_path="/no/such/envoy")
+        with pytest.raises(EnvoyError, match="/no/such/envoy"):
+            await envoy.start()
+        broken = EnvoySupervisor(runtime, directory, {"nonsense": 1})
+        await broken.start()
+        with pytest.raises(EnvoyError, match="not ready within 1 s"):
+            await broken.ready(1)
+        await broken.stop()
+
+
+def test_active_requests_are_counted_per_endpoint() -> None:
+    def host(address: str, port: int, active: str) -> dict[str, Any]:
+        stats = [{"name": "rq_active", "value": active, "type": "GAUGE"}, {"name": "cx_active"}]
+        place = {"socket_address": {"address": address, "port_value": port}}
+        return {"address": place, "stats": stats}
+
+    statuses = {
+        "cluster_statuses": [
+            {"name": "a", "host_statuses": [host("10.0.0.1", 80, "2"), host("10.0.0.2", 80, "9")]},
+            {"name": "b", "host_statuses": [host("10.0.0.1", 81, "3"), {"address": {"pipe": {}}}]},
+            {"name": "empty"},
+        ]
+    }
+    assert count_active(statuses, "10.0.0.1", 80) == 2
+    assert count_active(statuses, "10.0.0.1") == 5
+    assert count_active(statuses, "10.0.0.3") == 0
