@@ -248,7 +248,8 @@ def resources(found: Json, at: Location) -> list[FieldError]:
         for name, amount in amounts.items():
             if problem := names.qualified_name_problem(name):
                 errors.append(invalid((*at, side), name, problem))
-            errors += names.quantity(amount, (*at, side, name))
+            if side == "limits" or amount != limits.get(name):  # defaulted from the limit
+                errors += names.quantity(amount, (*at, side, name))
     if errors:
         return errors
     for name, amount in requests.items():
