@@ -22,6 +22,7 @@ from rich.text import Text
 from weft.api.errors import ApiError
 from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS
 from weft.cli import output
+from weft.cli.apply import apply_files, read_documents
 from weft.cli.connection import Connection, connect
 from weft.cli.demo_traffic import Visit, Visitors
 from weft.cli.up import daemon_command
@@ -41,6 +42,8 @@ SPLIT_WANTED = {"v1": 0.8, "v2": 0.2}
 # With some hundred samples four standard deviations of a 20 % share are below ten points.
 SPLIT_TOLERANCE = 0.1
 HEADER_REQUESTS = 20
+PLAIN_WIDTH = 120
+"""Columns when the output is no terminal."""
 
 WEATHER = (Visit("weather", "/weather/berlin", ""), Visit("weather", "/weather/lima", ""))
 SHOP = (Visit("order", "/order/100", "shop.example"), Visit("user", "/user/2", "shop.example"))
@@ -91,7 +94,11 @@ class Demo:
     def __init__(self, settings: Settings, stay: bool) -> None:
         self.settings = settings
         self.stay = stay
-        self.console = Console(highlight=False, no_color=not output.style().reset)
+        self.console = Console(
+            highlight=False,
+            no_color=not output.style().reset,
+            width=None if sys.stdout.isatty() else PLAIN_WIDTH,
+        )
         self.held: list[tuple[bool, str]] = []
         self.visits: tuple[Visit, ...] = (*WEATHER, *SHOP)
         self.base_url = ""
@@ -104,11 +111,11 @@ class Demo:
         self.say(f"  [green]✓[/] {text}" if holds else f"  [red]✗[/] {text}")
 
     async def run(self) -> bool:
-        files = self._prepare()
-        process, ended_well = self._start(files), False
+        later = self._prepare()
+        process, ended_well = self._start([str(EXAMPLES / "weather")]), False
         try:
             async with connect(self.settings.data_dir) as connection:
-                await self._scenes(connection)
+                await self._scenes(connection, later)
             ended_well = all(holds for holds, _ in self.held)
             self._farewell(ended_well)
         except (ApiError, ClientError, TimeoutError, OSError) as error:
@@ -121,16 +128,17 @@ class Demo:
         return ended_well
 
     def _prepare(self) -> list[str]:
-        """Define the images; decide whether Redis can take part."""
+        """Define the images; decide whether Redis can take part. Gives what is deployed after
+        the weather application."""
         images = ImageStore(Path(self.settings.data_dir))
         environment = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         for name, folder in PROGRAMS.items():
             images.add(name, EXAMPLES / folder, (sys.executable, "app.py"), environment)
-        files = [str(EXAMPLES / "weather"), str(EXAMPLES / "shop" / "shop.yaml")]
+        files = [str(EXAMPLES / "shop")]
         if shutil.which("redis-server"):
             command = ("sh", "-c", REDIS_COMMAND)
             images.add("redis:7", Path(self.settings.data_dir), command, environment)
-            files.append(str(EXAMPLES / "counter" / "counter.yaml"))
+            files.append(str(EXAMPLES / "counter"))
             self.visits += COUNTER
         else:
             self.say("[yellow]-[/] counter and sum are skipped: there is no redis-server here")
@@ -155,12 +163,13 @@ class Demo:
             signal.sigtimedwait((), 0.02)
         return process
 
-    async def _scenes(self, connection: Connection) -> None:
+    async def _scenes(self, connection: Connection, later: Sequence[str]) -> None:
         running = read_running(self.settings.data_dir)
         assert running is not None
         self.say(f"[bold]weft[/] is up after {now() - self.started:.2f} s ({running.isolation})")
         self.base_url = await self._gateway(connection)
         await self._first_answer()
+        await apply_files(connection.client, read_documents(later), "default", lambda _: None)
         await self._all_answer()
         visitors = Visitors(self.base_url, self.visits)
         await visitors.start()
@@ -211,6 +220,7 @@ class Demo:
                 await asyncio.sleep(REFRESH_SECONDS)
                 edges = since(start, await _edges(connection))
                 live.update(self._traffic_view(edges, now() - begun), refresh=True)
+        self.say("")
         shares = version_shares(edges, "weather-backend")
         worst = max((abs(shares.get(v, 0.0) - w) for v, w in SPLIT_WANTED.items()), default=1.0)
         self.check(
