@@ -1,15 +1,19 @@
 """Starting, starting again on the same store, housekeeping."""
 
+import asyncio
+from pathlib import Path
+
 from tests.apiserver.support import START, Api, kind
 from weft.api.objects import key_of
 from weft.apiserver.app import ApiServer, Settings, remove_old_events
 from weft.apiserver.codec import loads
-from weft.store.memory import MemoryStore
+from weft.runtime.client import Client
+from weft.store.sqlite import SqliteStore
 
 
-async def test_a_second_start_on_the_same_store_finds_everything() -> None:
-    store = MemoryStore()
+async def test_a_second_start_on_the_same_store_finds_everything(tmp_path: Path) -> None:
     for _ in range(2):
+        store = await SqliteStore.open(tmp_path / "weft.db")
         server = ApiServer(store, Settings())
         await server.start("127.0.0.1", 0)
         client = server.local_client()
@@ -20,6 +24,25 @@ async def test_a_second_start_on_the_same_store_finds_everything() -> None:
         names = [key_of(loads(i))[1] for i in (await client.list(kind("ns"))).items]
         assert names == ["default", "istio-system", "kube-node-lease", "kube-public", "kube-system"]
         await server.close()
+        await store.close()
+
+
+async def test_the_local_client_is_a_client(api: Api) -> None:
+    client: Client = api.client
+    await client.create(kind("cm"), {"metadata": {"name": "a", "namespace": "default"}})
+    assert (await client.list(kind("cm"))).items
+
+
+async def test_many_writers_of_one_object_on_disk(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "weft.db")
+    server = ApiServer(store, Settings())
+    await server.start("127.0.0.1", 0)
+    client = server.local_client()
+    await client.create(kind("cm"), {"metadata": {"name": "a"}}, "default")
+    writes = (client.patch(kind("cm"), "a", {"data": {f"k{n}": "v"}}, "default") for n in range(12))
+    await asyncio.gather(*writes)
+    assert len(loads(await client.get(kind("cm"), "a", "default"))["data"]) == 12
+    await server.close()
     await store.close()
 
 

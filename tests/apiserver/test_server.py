@@ -105,6 +105,18 @@ async def test_openapi_documents_are_named_by_their_hash(live: Running) -> None:
     assert "application/strategic-merge-patch+json" not in accepted
 
 
+async def test_pages_of_other_parts_are_served_to_masters(live: Running) -> None:
+    async def page() -> tuple[str, bytes]:
+        return "application/json", b'{"ok":true}'
+
+    live.server.add_page("/weft/v1/test", page)
+    assert await live.json("GET", "/weft/v1/test") == (200, {"ok": True})
+    guest = {"Authorization": f"Bearer {GUEST_TOKEN}"}
+    code, body = await live.json("GET", "/weft/v1/test", headers=guest)
+    assert code == 403
+    assert 'cannot get path "/weft/v1/test"' in body["message"]
+
+
 # ------------------------------------------------------------------ forms
 
 

@@ -78,7 +78,7 @@ def parse_body(body: bytes, content_type: str) -> Any:
     media = content_type.partition(";")[0].strip().lower()
     if media == PROTOBUF:
         error = failures.unsupported_media_type(OFFERED)
-        error.message += " (protobuf bodies are not read)"
+        error.message += " (protobuf bodies are not read: send JSON, or use kubectl apply -f)"
         raise error
     if media == YAML or media.endswith("+yaml"):
         return _parse_yaml(body)
