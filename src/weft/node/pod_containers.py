@@ -43,16 +43,24 @@ SIGNAL_DEFAULT = "SIGTERM"
 
 def start_what_may(turn: Turn) -> None:
     """Start the next init container, or all others once those are done."""
-    for name in turn.names():
+    for name in next_to_start(turn.state):
         record = turn.container(name)
-        if record.role == "app":
+        if record.retry_at is None or record.retry_at <= turn.now:
             _start(turn, record)
-            continue
-        _start(turn, record)
-        record = turn.container(name)
+
+
+def next_to_start(state: PodState) -> tuple[str, ...]:
+    """Containers that wait for nothing but their back-off."""
+    names = []
+    began = _apps_began(state)
+    for record in state.containers:
+        if record.stage == "waiting" and not (record.role == "init" and began):
+            names.append(record.name)
         done = record.exit is not None and record.exit.exit_code == 0
-        if not (done if record.role == "init" else record.started) and not _apps_began(turn.state):
-            return
+        ready = done if record.role == "init" else record.started
+        if record.role != "app" and not ready and not began:
+            break
+    return tuple(names)
 
 
 def _apps_began(state: PodState) -> bool:
@@ -64,11 +72,6 @@ def _apps_began(state: PodState) -> bool:
 
 
 def _start(turn: Turn, record: ContainerRecord) -> None:
-    due = record.retry_at is None or record.retry_at <= turn.now
-    if record.stage != "waiting" or not due:
-        return
-    if record.role == "init" and _apps_began(turn.state):
-        return
     restarts = record.restarts
     current = instance_id(turn.state.uid, record.name, restarts)
     if record.last_exit is not None and record.last_exit.id == current:

@@ -397,9 +397,9 @@ def _times(state: PodState) -> list[float]:
     times = [] if state.sandbox.deadline is None else [state.sandbox.deadline]
     for record in state.containers:
         times += pod_probes.next_at(record) + pod_containers.stop_times(record)
-        waits = record.stage == "waiting" and record.retry_at is not None
-        if waits and state.end is None and state.sandbox.stage == "ready":
-            times.append(record.retry_at or 0.0)
+    if state.end is None and state.sandbox.stage == "ready":
+        waiting = pod_containers.next_to_start(state)
+        times += [c.retry_at for c in state.containers if c.name in waiting and c.retry_at]
     if state.end is None and (deadline := active_deadline(state)) is not None:
         times.append(deadline)
     return times
