@@ -149,6 +149,10 @@ def _pod(obj: Json) -> None:
     for key in ("initContainers", "containers"):
         for container in _items(spec, key):
             _requests_from_limits(container["resources"])
+    for key in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for status in _items(obj.get("status") or {}, key):
+            # Required fields: typed clients refuse a status without them.
+            _set(status, {"image": "", "imageID": "", "ready": False, "restartCount": 0})
 
 
 def _requests_from_limits(resources: Json) -> None:
