@@ -67,28 +67,28 @@ def test_a_silent_node_is_unknown_after_fifty_seconds() -> None:
     assert [e.reason for e in w.events] == ["NodeNotReady"]
 
 
-def test_a_node_that_speaks_again_loses_the_taints() -> None:
+def test_a_node_that_speaks_again_is_ready_and_loses_our_taints() -> None:
     w = world()
     pass_time(w, 60, "n2")
-    w.patch(
-        Node,
-        "n1",
-        {"spec": {"taints": [*plain(w, "n1"), {"key": "mine", "effect": "NoSchedule"}]}},
-        "",
-    )
-    renew(w, "n1")
-    node = w.need(Node, "n1", "")
-    ready = make(Node, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, name="x")
-    w.set_status(node, ready.status)
-    w.settle()
+    ours = [
+        {"key": t.key, "effect": t.effect, "timeAdded": t.time_added}
+        for t in w.need(Node, "n1", "").spec.taints
+    ]
+    mine = {"key": "mine", "effect": "NoSchedule"}
+    w.patch(Node, "n1", {"spec": {"taints": [*ours, mine]}}, "")
+    pass_time(w, 10, "n1", "n2")
+    assert status(w, "n1") == "True"
     assert taints(w, "n1") == {("mine", "NoSchedule")}
 
 
-def plain(w: World, name: str) -> list[dict[str, Any]]:
-    return [
-        {"key": t.key, "effect": t.effect, "timeAdded": t.time_added}
-        for t in w.need(Node, name, "").spec.taints
-    ]
+def test_a_node_that_says_it_is_not_ready_is_believed() -> None:
+    w = world()
+    body = {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "X"}]}}
+    w.set_status(w.need(Node, "n1", ""), make(Node, body, name="x").status)
+    pass_time(w, 20, "n1", "n2")
+    assert status(w, "n1") == "False"
+    not_ready = "node.kubernetes.io/not-ready"
+    assert taints(w, "n1") == {(not_ready, "NoSchedule"), (not_ready, "NoExecute")}
 
 
 def test_cordon_adds_its_taint() -> None:

@@ -27,6 +27,7 @@ TOLERATION_SECONDS_DEFAULT = 300
 TAINT_NOT_READY = "node.kubernetes.io/not-ready"
 TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
 TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+REASON_SILENT = "NodeStatusUnknown"
 _OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
@@ -37,7 +38,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     if node is None or node.metadata.deletion_timestamp:
         return NOTHING
     left = _last_heard(snapshot, node) + SILENCE_SECONDS_MAX - now
-    conditions = node.status.conditions if left > 0 else _unknown(node, now)
+    conditions = _heard(node, now) if left > 0 else _unknown(node, now)
     judged = replace(node, status=replace(node.status, conditions=conditions))
     actions: list[Action] = []
     taints = _taints(judged, now)
@@ -68,13 +69,30 @@ def _unknown(node: Node, now: float) -> tuple[NodeCondition, ...]:
     )
 
 
+def _heard(node: Node, now: float) -> tuple[NodeCondition, ...]:
+    """Ready again for a node that was only silent: its own report comes minutes later, and until
+    then it would lose its pods."""
+    return tuple(
+        replace(
+            c,
+            status="True",
+            reason="LeaseRenewed",
+            message="The node's agent renews its Lease again.",
+            last_transition_time=rfc3339(now),
+        )
+        if c.type == "Ready" and c.reason == REASON_SILENT
+        else c
+        for c in node.status.conditions
+    )
+
+
 def _silent(condition: NodeCondition, now: float) -> NodeCondition:
     if condition.status == "Unknown":
         return condition
     return replace(
         condition,
         status="Unknown",
-        reason="NodeStatusUnknown",
+        reason=REASON_SILENT,
         message="The node's agent stopped posting node status.",
         last_transition_time=rfc3339(now),
     )
