@@ -63,7 +63,11 @@ class PodhostRuntime:
 
     async def connect(self) -> None:
         """Once, before use. PodhostError."""
-        await self._connect_once()
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await self._connect_once()
+        except (OSError, TimeoutError) as error:
+            raise PodhostError(f"the pod host does not answer: {error!r}") from error
         self._tasks.spawn(self._stay_connected(), "podhost-connection")
 
     async def close(self) -> None:
