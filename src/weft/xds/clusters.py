@@ -2,6 +2,8 @@
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
 from envoy.config.core.v3 import address_pb2, protocol_pb2
+from envoy.extensions.clusters.common.dns.v3 import dns_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2 as forward_pb2
 from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
 from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
@@ -117,9 +119,11 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
         if node.isolation == "netns" and node.address and _in_mesh(destination):
             _bind(cluster, node.address)
     elif destination.discovery == "dns":
-        cluster.type = cluster_pb2.Cluster.STRICT_DNS
-        cluster.dns_lookup_family = cluster_pb2.Cluster.V4_PREFERRED
-        cluster.respect_dns_ttl = True
+        config = dns_cluster_pb2.DnsCluster(
+            respect_dns_ttl=True, dns_lookup_family=dns_pb2.V4_PREFERRED
+        )
+        cluster.cluster_type.name = "envoy.cluster.dns"
+        cluster.cluster_type.typed_config.CopyFrom(any_of(config))
         # A name that does not resolve must not hold up the changes of everybody else.
         cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
         assignment = load_assignment(destination.name, list(destination.endpoints))
