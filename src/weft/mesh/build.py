@@ -60,6 +60,8 @@ class BuildSettings(Struct, frozen=True):
     """What the model depends on besides objects."""
 
     trust_domain: str = TRUST_DOMAIN_DEFAULT
+    missing_files: frozenset[str] = frozenset()
+    """Of the files that `istio_gateways.referenced_files` names, those that do not exist."""
 
 
 DEFAULTS = BuildSettings()
@@ -89,7 +91,7 @@ def build(
     index = MeshIndex(virtual_services, directory)
 
     tables = _tables(directory, index)
-    gateways, gateway_tables = gateway_parts(snapshot, directory)
+    gateways, gateway_tables = gateway_parts(snapshot, directory, settings.missing_files)
     host_mode = _any_host_isolation(snapshot)
     tcp = _TcpByNamespace(directory, index, memo)
     listeners, listener_tables = (

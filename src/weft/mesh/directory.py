@@ -84,38 +84,34 @@ class Directory:
         return Target(named(host.host, port_found.number, wanted.subset, client))
 
     def _port(self, host: Host, wanted: int | None, ref: Reference) -> HostPort | None:
-        numbers = f.quoted(p.number for p in host.ports) or "none"
         if wanted is not None:
-            found = host.port(wanted)
-            if found is None:
-                self.report.add(
-                    f.PORT_UNKNOWN,
-                    ref.obj,
-                    f"{ref.path}.port.number",
-                    host=host.host,
-                    port=wanted,
-                    ports=numbers,
-                )
-            return found
+            if found := host.port(wanted):
+                return found
+            self._no_port(host, wanted, ref, "port.number")
+            return None
         if len(host.ports) == 1:
             return host.ports[0]
         if found := host.port(ref.listener_port):
             return found
         first = next((p for p in host.ports if p.protocol != "udp"), None)
         if first is None:
-            self.report.add(
-                f.PORT_UNKNOWN,
-                ref.obj,
-                f"{ref.path}.host",
-                host=host.host,
-                port=ref.listener_port,
-                ports=numbers,
-            )
+            self._no_port(host, ref.listener_port, ref, "host")
             return None
+        numbers = f.quoted(p.number for p in host.ports)
         self.report.add(
             f.PORT_NEEDED, ref.obj, ref.path, host=host.host, port=first.number, ports=numbers
         )
         return first
+
+    def _no_port(self, host: Host, wanted: int, ref: Reference, field: str) -> None:
+        self.report.add(
+            f.PORT_UNKNOWN,
+            ref.obj,
+            f"{ref.path}.{field}",
+            host=host.host,
+            port=wanted,
+            ports=f.quoted(p.number for p in host.ports) or "none",
+        )
 
     def _has_subset(self, host: Host, subset: str, client: str) -> bool:
         rule = self.rules.find(host, client)

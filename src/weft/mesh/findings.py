@@ -167,6 +167,12 @@ CERTIFICATE_MISSING = Finding(
     "error",
     "TLS needs `credentialName`, or `serverCertificate` and `privateKey`; this server is closed",
 )
+FILE_MISSING = Finding(
+    "WEFT2315",
+    "error",
+    "there is no file `{file}` on the node; this server is closed",
+    "put the certificate there, or into a Secret named by `credentialName`",
+)
 PORT_MISSING = Finding("WEFT2311", "error", "the port has no number; it is not in force")
 ENDPOINTS_MISSING = Finding(
     "WEFT2312", "warning", "resolution STATIC needs `endpoints` or `workloadSelector`"

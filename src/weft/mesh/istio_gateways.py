@@ -76,8 +76,19 @@ class _Edge(Struct, frozen=True):
     """(gateway, VirtualService) pairs that share a host."""
 
 
+def referenced_files(snapshot: Snapshot) -> frozenset[str]:
+    """Certificate and key files that Gateways name. Whoever can look tells `build` which of them
+    are missing: a proxy refuses a whole port for one absent file."""
+    found: set[str] = set()
+    for gateway in snapshot.list(istio.Gateway):
+        for server in gateway.spec.servers:
+            if server.tls is not None and not server.tls.credential_name:
+                found.update(_files(server.tls))
+    return frozenset(found - {""})
+
+
 def gateway_parts(
-    snapshot: Snapshot, directory: Directory
+    snapshot: Snapshot, directory: Directory, missing_files: frozenset[str] = frozenset()
 ) -> tuple[tuple[GatewayListener, ...], tuple[RouteTable, ...]]:
     """Listeners and their route tables."""
     gateways = sorted(
@@ -85,7 +96,8 @@ def gateway_parts(
         key=lambda g: (g.metadata.creation_timestamp, g.metadata.namespace, g.metadata.name),
     )
     bound = _bound(snapshot.list(istio.VirtualService), gateways, directory.report)
-    servers = [s for g in gateways for s in _servers(g, snapshot, directory.report)]
+    source_of = _Certificates(snapshot, missing_files, directory.report)
+    servers = [s for g in gateways for s in _servers(g, source_of)]
     by_port: dict[int, list[_Server]] = {}
     for server in _without_conflicts(servers, directory.report):
         by_port.setdefault(server.port, []).append(server)
@@ -121,7 +133,16 @@ def _bound(
     return found
 
 
-def _servers(gateway: istio.Gateway, snapshot: Snapshot, report: Findings) -> Iterator[_Server]:
+class _Certificates(Struct, frozen=True):
+    """Where certificates come from."""
+
+    snapshot: Snapshot
+    missing_files: frozenset[str]
+    report: Findings
+
+
+def _servers(gateway: istio.Gateway, certificates: _Certificates) -> Iterator[_Server]:
+    report = certificates.report
     for index, server in enumerate(gateway.spec.servers):
         path = f"spec.servers[{index}]"
         if server.port is None or not server.port.number:
@@ -130,7 +151,7 @@ def _servers(gateway: istio.Gateway, snapshot: Snapshot, report: Findings) -> It
         if not server.hosts:
             report.add(f.HOSTS_MISSING, gateway, f"{path}.hosts")
             continue
-        made = _server(gateway, index, server, snapshot, report)
+        made = _server(gateway, index, server, certificates)
         if made is not None:
             yield made
 
@@ -139,9 +160,9 @@ def _server(
     gateway: istio.Gateway,
     index: int,
     server: istio.Server,
-    snapshot: Snapshot,
-    report: Findings,
+    certificates: _Certificates,
 ) -> _Server | None:
+    report = certificates.report
     path = f"spec.servers[{index}]"
     port = server.port or istio.ServicePort()
     protocol = port.protocol.upper()
@@ -177,7 +198,7 @@ def _server(
     if mode != "SIMPLE":
         report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
         return None
-    tls = _certificate(gateway, f"{path}.tls", server.tls, snapshot, report)
+    tls = _certificate(gateway, f"{path}.tls", server.tls, certificates)
     if tls is None:
         return None
     return _replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
@@ -202,24 +223,34 @@ def _certificate(
     gateway: istio.Gateway,
     path: str,
     tls: istio.ServerTLSSettings,
-    snapshot: Snapshot,
-    report: Findings,
+    certificates: _Certificates,
 ) -> GatewayTls | None:
     name = tls.credential_name or next(iter(tls.credential_names), "")
     if name:
-        return _from_secret(gateway, path, name, snapshot, report)
-    first = next(iter(tls.tls_certificates), istio.TLSCertificate())
-    certificate = tls.server_certificate or first.server_certificate
-    key = tls.private_key or first.private_key
+        return _from_secret(gateway, path, name, certificates)
+    certificate, key = _files(tls)
     if not certificate or not key:
-        report.add(f.CERTIFICATE_MISSING, gateway, path)
+        certificates.report.add(f.CERTIFICATE_MISSING, gateway, path)
         return None
+    for file in (certificate, key):
+        if file in certificates.missing_files:
+            certificates.report.add(f.FILE_MISSING, gateway, path, file=file)
+            return None
     return GatewayTls(certificate_file=certificate, key_file=key)
 
 
+def _files(tls: istio.ServerTLSSettings) -> tuple[str, str]:
+    first = next(iter(tls.tls_certificates), istio.TLSCertificate())
+    return (
+        tls.server_certificate or first.server_certificate,
+        tls.private_key or first.private_key,
+    )
+
+
 def _from_secret(
-    gateway: istio.Gateway, path: str, name: str, snapshot: Snapshot, report: Findings
+    gateway: istio.Gateway, path: str, name: str, certificates: _Certificates
 ) -> GatewayTls | None:
+    snapshot, report = certificates.snapshot, certificates.report
     where = f"{path}.credentialName"
     namespaces = tuple(dict.fromkeys((gateway.metadata.namespace, ROOT_NAMESPACE)))
     name = name.removeprefix("kubernetes://").rpartition("/")[2]
