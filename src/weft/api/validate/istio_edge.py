@@ -92,7 +92,8 @@ def _certificate(tls: Json, mode: str, at: Location) -> list[FieldError]:
         errors.append(required((*at, "credentialName"), text, hint))
     if given == ["serverCertificate"] and not tls.get("privateKey"):
         errors.append(required((*at, "privateKey"), "is needed beside `serverCertificate`"))
-    if mode == "MUTUAL" and given == ["serverCertificate"] and not tls.get("caCertificates"):
+    authorities = tls.get("caCertificates") or tls.get("caCertCredentialName")
+    if mode == "MUTUAL" and given == ["serverCertificate"] and not authorities:
         text = "is needed when `mode` is MUTUAL"
         errors.append(required((*at, "caCertificates"), text))
     for index, pair in enumerate(tls.get("tlsCertificates") or ()):
