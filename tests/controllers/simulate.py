@@ -111,6 +111,7 @@ class World:
         del self.queue[name, key]
         controller = next(c for c in self.controllers if c.name == name)
         plan = controller.plan(self.snapshot(), key, self.now)
+        assert plan == controller.plan(self.snapshot(), key, self.now), "not a function"
         self.apply(plan)
         if plan.requeue_after is not None:
             self.timers[name, key] = self.now + plan.requeue_after

@@ -126,7 +126,7 @@ def _target(port: ServicePort, pod: Pod) -> int | None:
     target = port.target_port or port.port
     if isinstance(target, int) or target is None:
         return target
-    if target.isdigit():
+    if target.isdecimal():
         return int(target)
     sidecars = (c for c in pod.spec.init_containers if c.restart_policy == "Always")
     for container in (*pod.spec.containers, *sidecars):

@@ -26,6 +26,8 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of a pod of an Indexed Job; also its source of JOB_COMPLETION_INDEX."""
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 600.0
+INDEX_MAX = 1_000_000
+"""Higher completion indexes are not read from a status that someone edited."""
 
 
 class Pods(Struct, frozen=True):
@@ -123,7 +125,7 @@ def is_indexed(job: Job) -> bool:
 def index(pod: Pod) -> int:
     """The pod's completion index; -1 when it has none."""
     text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdigit() else -1
+    return int(text) if text.isdecimal() else -1
 
 
 def parse_indexes(text: str) -> frozenset[int]:
@@ -131,8 +133,8 @@ def parse_indexes(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found.update(range(int(first), int(last or first) + 1))
+        if first.isdecimal() and (last or first).isdecimal():
+            found.update(range(int(first), min(int(last or first), INDEX_MAX) + 1))
     return frozenset(found)
 
 
