@@ -5,6 +5,7 @@ Each function returns "" for success, else what failed, in kubelet's words.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -123,7 +124,8 @@ class Prober:
         except TimeoutError:
             return f"dial tcp {host}:{port}: i/o timeout"
         except OSError as error:
-            return f"dial tcp {host}:{port}: connect: {(error.strerror or str(error)).lower()}"
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            return f"dial tcp {host}:{port}: connect: {why}"
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()

@@ -1,0 +1,38 @@
+"""The files a pod finds in /etc."""
+
+from tests.node.pods import pod
+from weft.node.etc_files import etc_files, hosts, nameservers, resolv_conf
+
+HOST = "nameserver 192.0.2.53\nsearch corp.example\noptions timeout:2\n"
+
+
+def test_resolv_conf_searches_the_pods_namespace_first() -> None:
+    assert resolv_conf(pod(), "10.244.0.1", HOST) == (
+        "nameserver 10.244.0.1\n"
+        "search default.svc.cluster.local svc.cluster.local cluster.local\n"
+        "options ndots:5\n"
+    )
+
+
+def test_dns_policies_and_config() -> None:
+    assert resolv_conf(pod(dnsPolicy="Default"), "10.244.0.1", HOST) == HOST
+    config = {"nameservers": ["192.0.2.1"], "searches": ["my.zone"],
+              "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}  # fmt: skip
+    assert resolv_conf(pod(dnsPolicy="None", dnsConfig=config), "10.244.0.1", HOST) == (
+        "nameserver 192.0.2.1\nsearch my.zone\noptions ndots:2 edns0\n"
+    )
+    merged = resolv_conf(pod(dnsConfig=config), "10.244.0.1", HOST)
+    assert "nameserver 10.244.0.1\nnameserver 192.0.2.1\n" in merged
+    assert "options ndots:2 edns0" in merged
+    assert resolv_conf(pod(), "", HOST) == HOST
+    assert nameservers(HOST) == ("192.0.2.53",)
+
+
+def test_hosts_name_the_pod_and_its_aliases() -> None:
+    alias = {"ip": "192.0.2.7", "hostnames": ["db.corp", "db"]}
+    found = pod(hostname="node0", subdomain="peers", hostAliases=[alias])
+    lines = hosts(found, "10.244.0.5").splitlines()
+    assert "10.244.0.5\tnode0.peers.default.svc.cluster.local\tnode0" in lines
+    assert "192.0.2.7\tdb.corp\tdb" in lines
+    names = {f.path for f in etc_files(found, "10.244.0.5", "", "")}
+    assert names == {"resolv.conf", "hosts", "hostname", "nsswitch.conf"}
