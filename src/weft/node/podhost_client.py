@@ -247,7 +247,7 @@ class PodhostRuntime:
                 async with asyncio.timeout(START_TIMEOUT_SECONDS):
                     await self._connect_once()
             except (OSError, PodhostError, TimeoutError) as error:
-                log.error("pod host cannot be reached error=%s", error)
+                log.error("pod host cannot be reached error=%r", error)
                 self._hang_up()
                 continue
             log.warning("pod host connected again pid=%s", self.podhost_pid)

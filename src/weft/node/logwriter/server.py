@@ -197,7 +197,8 @@ def main(arguments: list[str]) -> int:
     os.chmod(wire.LOG_SOCKET_NAME, 0o600)
     listener.listen(_BACKLOG)
     Writer(listener).run()
-    os.unlink(wire.LOG_SOCKET_NAME)
+    with contextlib.suppress(FileNotFoundError):  # the run directory may be gone
+        os.unlink(wire.LOG_SOCKET_NAME)
     return 0
 
 

@@ -71,15 +71,20 @@ class LogLink:
         if self._socket is not None or not wanted or now < self._connect_at:
             return False
         self._connect_at = now + _CONNECT_SECONDS
+        if self._connect():
+            return True
+        if now >= self._spawn_at:
+            self._spawn_at = now + _RESPAWN_SECONDS
+            _spawn(self._run_dir)
+        return False
+
+    def _connect(self) -> bool:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         link.settimeout(_SEND_TIMEOUT_SECONDS)
         try:
             link.connect(wire.LOG_SOCKET_NAME)  # the working directory is the run directory
         except OSError:
             link.close()
-            if now >= self._spawn_at:
-                self._spawn_at = now + _RESPAWN_SECONDS
-                _spawn(self._run_dir)
             return False
         self._socket = link
         self._frames = wire.Frames()
@@ -97,7 +102,9 @@ class LogLink:
         self._send(op="end", id=container.id)
 
     def quit(self) -> None:
-        self._send(op="quit")
+        """End the log writer, also one that an earlier pod host started."""
+        if self._socket is not None or self._connect():
+            self._send(op="quit")
 
     def _send(self, **message: object) -> None:
         if self._socket is None:
