@@ -287,6 +287,21 @@ async def test_node_stop_keeps_objects_and_pods_run_again(world: World) -> None:
     await world.start()
     pod = await world.when(ready)
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert pod["status"]["podIPs"] == [{"ip": pod["status"]["podIP"]}], "not merged with the old"
+
+
+async def test_labels_in_a_downward_volume_follow_the_pod(world: World) -> None:
+    item = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    mount = {"name": "info", "mountPath": "/info"}
+    await world.create_pod(
+        containers=[{"name": "web", "image": "web:1.0", "volumeMounts": [mount]}],
+        volumes=[{"name": "info", "downwardAPI": {"items": [item]}}],
+    )
+    await world.when(ready)
+    file = Path(world.runtime.specs[world.runtime.running[0]].mounts[0].source, "labels")
+    assert file.read_text() == ""
+    await world.client.patch(POD, "web", {"metadata": {"labels": {"track": "new"}}}, "default")
+    await until(lambda: file.read_text() == 'track="new"')
 
 
 async def test_gateways_get_host_ports_and_keep_them(world: World) -> None:

@@ -5,6 +5,7 @@ Compose it with a client, informers, a runtime, a network, images, and the mesh'
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import shutil
@@ -29,7 +30,7 @@ from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
 from weft.node.node_registration import NodeRegistration, machine_facts
 from weft.node.pod_runner import PodRunner, exit_of
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
-from weft.node.volumes import objects_read
+from weft.node.volumes import objects_read, reads_downward
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -175,7 +176,13 @@ class NodeAgent:
         if runner is None:
             self._start_runner(after, ps.Adopted())
         else:
+            before_meta = runner.state.pod.metadata
             runner.feed(ps.PodObserved(after))
+            if (before_meta.labels, before_meta.annotations) != (
+                after.metadata.labels,
+                after.metadata.annotations,
+            ) and reads_downward(after):
+                self._rewrite_volumes(runner)
 
     def _object_changed(self, cls: type[Struct], namespace: str, name: str) -> None:
         for runner in tuple(self._pods.values()):
@@ -183,11 +190,15 @@ class NodeAgent:
             if pod.metadata.namespace != namespace:
                 continue
             runner.feed(ps.DependenciesChanged())
-            sandbox_ready = runner.state.sandbox.stage in ("waiting", "ready")
-            if sandbox_ready and (cls, name) in objects_read(pod):
-                made = write_volumes(runner)
-                if isinstance(made, Refusal):
-                    log.info("volume kept pod=%s why=%s", pod.metadata.name, made.message)
+            if (cls, name) in objects_read(pod):
+                self._rewrite_volumes(runner)
+
+    def _rewrite_volumes(self, runner: PodRunner) -> None:
+        if runner.state.sandbox.stage not in ("waiting", "ready"):
+            return
+        made = write_volumes(runner)
+        if isinstance(made, Refusal):
+            log.info("volume kept pod=%s why=%s", runner.state.pod.metadata.name, made.message)
 
     # --- pods
 
@@ -250,22 +261,24 @@ class NodeAgent:
 
     async def _clean_orphans(self) -> None:
         """Remove what belongs to pods that are not in the API, after the first full list."""
-        parts = self._parts
         for uid in (set(self._found) | set(self._networks)) - set(self._pods):
-            log.info("orphan removed pod=%s", uid)
-            for state in self._found.get(uid, ()):
-                await parts.runtime.kill(state.id)
-                await parts.runtime.remove(state.id)
             try:
-                async with asyncio.timeout(ORPHAN_LISTENERS_SECONDS):
-                    await parts.gate.listeners_removed(uid)
-            except TimeoutError:
-                log.warning("orphan still has listeners pod=%s", uid)
-            await parts.network.delete(uid)
+                await self._remove_orphan(uid)
+            except Exception as error:
+                log.warning("orphan not removed pod=%s error=%r", uid, error)
         self._found.clear()
         self._networks.clear()
         data_dir = Path(self._settings.data_dir)
         await asyncio.to_thread(_remove_strays, data_dir, lambda uid: uid in self._pods)
+
+    async def _remove_orphan(self, uid: str) -> None:
+        log.info("orphan removed pod=%s", uid)
+        for state in self._found.get(uid, ()):
+            await self._parts.runtime.remove(state.id)  # kills it if it runs
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ORPHAN_LISTENERS_SECONDS):
+                await self._parts.gate.listeners_removed(uid)
+        await self._parts.network.delete(uid)
 
     # --- logs
 

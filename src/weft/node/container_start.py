@@ -14,13 +14,14 @@ from weft.node import volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts
 from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
-from weft.node.pod_containers import IMAGE_MISSING
+from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
-from weft.node.runtime import ContainerSpec, Limits
+from weft.node.runtime import ContainerSpec, Limits, Mount
 from weft.node.volumes import mounts, plan_volumes
 
 NEVER_PRESENT = "ErrImageNeverPull"
-VOLUME_ERROR = "CreateContainerConfigError"
+IMAGE_REASONS = (IMAGE_MISSING, IMAGE_BACK_OFF, NEVER_PRESENT)
+"""Waiting reasons of containers that wait for an image."""
 
 
 class Runner(Protocol):
@@ -52,6 +53,8 @@ def prepare(
     mounted = mounts(pod, container, directories, made.env)
     if isinstance(mounted, Refusal):
         return mounted
+    if (failed := _make_sub_paths(mounted)) is not None:
+        return failed
     user = _user(pod, container, parts.settings.as_root)
     if isinstance(user, Refusal):
         return user
@@ -61,6 +64,18 @@ def prepare(
         hostname=hostname_of(pod), mounts=mounted, limits=limits(container),
         uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
+
+
+def _make_sub_paths(mounted: tuple[Mount, ...]) -> Refusal | None:
+    """A subPath that does not exist is made, as a directory."""
+    for mount in mounted:
+        source = Path(mount.source)
+        try:
+            if not mount.read_only and not source.exists():
+                source.mkdir(parents=True)
+        except OSError as error:
+            return Refusal(CONFIG_ERROR, f"subPath {mount.source}: {error}")
+    return None
 
 
 def write_volumes(runner: Runner) -> dict[str, str] | Refusal:
@@ -74,7 +89,7 @@ def write_volumes(runner: Runner) -> dict[str, str] | Refusal:
         try:
             directories[plan.name] = volume_files.prepare(plan, base / "volumes" / plan.name)
         except (OSError, ValueError) as error:
-            return Refusal(VOLUME_ERROR, f'volume "{plan.name}": {error}')
+            return Refusal(CONFIG_ERROR, f'volume "{plan.name}": {error}')
     return directories
 
 

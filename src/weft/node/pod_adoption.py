@@ -7,8 +7,6 @@ from weft.api.k8s.pod_v1 import ContainerStateTerminated, ContainerStatus
 from weft.lib.timefmt import parse_rfc3339
 from weft.node import pod_containers, pod_probes
 from weft.node.pod_state import (
-    BACKOFF_FIRST_SECONDS,
-    BACKOFF_MAX_SECONDS,
     LISTENERS_READY_SECONDS,
     Adopted,
     AnnotatePod,
@@ -108,19 +106,14 @@ def _status_of(turn: Turn, name: str) -> ContainerStatus | None:
 def _with_history(
     turn: Turn, record: ContainerRecord, status: ContainerStatus | None
 ) -> ContainerRecord:
-    """The record with restart count, last exit and back-off as its status tells them."""
+    """The record with restart count and last exit as its status tells them. Back-off starts anew,
+    as after a restart of kubelet: otherwise pods would wait when their node comes back."""
     if status is None:
         return record
     restarts = status.restart_count or 0
     last = status.last_state.terminated if status.last_state is not None else None
-    backoff = 0.0
-    for _ in range(min(restarts, 10)):
-        backoff = min(
-            max(backoff * 2, BACKOFF_FIRST_SECONDS),
-            BACKOFF_MAX_SECONDS,
-        )
     last_exit = _exit_of(last, "") if last is not None else None
-    return replace(record, restarts=restarts, backoff=backoff, last_exit=last_exit)
+    return replace(record, restarts=restarts, last_exit=last_exit)
 
 
 def _last_known(turn: Turn, record: ContainerRecord, status: ContainerStatus | None) -> Exit | None:

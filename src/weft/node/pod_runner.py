@@ -27,7 +27,7 @@ from weft.lib.aio import Tasks, now
 from weft.node import pod_machine, pod_probes, ports, volume_files
 from weft.node import pod_state as ps
 from weft.node.agent_settings import HostPorts, Parts
-from weft.node.container_start import prepare
+from weft.node.container_start import IMAGE_REASONS, prepare
 from weft.node.downward import PodFacts
 from weft.node.environment import Refusal
 from weft.node.etc_files import etc_files
@@ -76,7 +76,9 @@ class PodRunner:
     @property
     def waits_for(self) -> tuple[str, ...]:
         """Images that are missing."""
-        waiting = [c for c in self.state.containers if c.stage == "waiting" and c.refusals]
+        waiting = [
+            c for c in self.state.containers if c.stage == "waiting" and c.reason in IMAGE_REASONS
+        ]
         specs = [ps.spec_of(self.state.pod, c.name) for c in waiting]
         return tuple(s.image for s in specs if s is not None)
 

@@ -10,10 +10,13 @@ import msgspec
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.k8s.pod_v1 import Pod, PodStatus
+from weft.api.objects import decode
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
 
+NOT_FOUND = 404
+CONFLICT = 409
 RETRY_FIRST_SECONDS = 0.1
 RETRY_MAX_SECONDS = 10.0
 
@@ -62,8 +65,7 @@ class StatusWriter:
             try:
                 await self._write()
             except (ApiError, OSError) as error:
-                if isinstance(error, ApiError) and error.code in (404, 409):
-                    # Gone, or another pod of this name (the uid is a precondition).
+                if isinstance(error, ApiError) and await self._is_gone(error):
                     await self._done(target, gone=True)
                     return
                 log.warning("pod status not written pod=%s error=%s", self._name, error)
@@ -79,6 +81,16 @@ class StatusWriter:
             self._written, self._gone = target, gone
             self._changed.notify_all()
 
+    async def _is_gone(self, error: ApiError) -> bool:
+        """Whether the pod is gone, or another one has its name (the uid is a precondition)."""
+        if error.code != CONFLICT:
+            return error.code == NOT_FOUND
+        try:
+            found = await self._client.get(registry.kind_for(Pod), self._name, self._namespace)
+        except ApiError as again:
+            return again.code == NOT_FOUND
+        return decode(Pod, found).metadata.uid != self._uid
+
     async def _write(self) -> None:
         """One request for both: what the mesh reads of a pod must appear at one moment."""
         meta: dict[str, Any] = {"uid": self._uid}
@@ -86,7 +98,11 @@ class StatusWriter:
             meta["annotations"] = dict(self._annotations)
         body: dict[str, Any] = {"metadata": meta}
         if self._status is not None:
-            body["status"] = msgspec.to_builtins(self._status)
+            status = msgspec.to_builtins(self._status)
+            for addresses in ("podIPs", "hostIPs"):
+                if addresses in status:  # else they would be merged with those of before
+                    status[addresses] = [{"$patch": "replace"}, *status[addresses]]
+            body["status"] = status
         await self._client.patch(
             registry.kind_for(Pod), self._name, body, self._namespace,
             patch_type="strategic", subresource="status",

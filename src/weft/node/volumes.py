@@ -94,6 +94,15 @@ def objects_read(pod: Pod) -> frozenset[tuple[type, str]]:
     return frozenset(found)
 
 
+def reads_downward(pod: Pod) -> bool:
+    """Whether a volume shows fields of the pod itself."""
+    return any(
+        v.downward_api is not None
+        or (v.projected is not None and any(s.downward_api for s in v.projected.sources))
+        for v in pod.spec.volumes
+    )
+
+
 def _read_only(pod: Pod, mount: VolumeMount) -> bool:
     volume = next((v for v in pod.spec.volumes if v.name == mount.name), Volume())
     holds_files = volume.config_map or volume.secret or volume.projected or volume.downward_api
