@@ -1,6 +1,7 @@
 """Small builders for the messages that every part of the translation needs."""
 
 import ipaddress
+import re
 from typing import Any
 
 from envoy.config.core.v3 import address_pb2, config_source_pb2, extension_pb2
@@ -19,8 +20,9 @@ ADS: Proto = config_source_pb2.ConfigSource(
     resource_api_version=config_source_pb2.V3,
 )
 UNLIMITED = 2**32 - 1
-NANOS = 1_000_000_000
 MICROS = 1_000_000
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
 
 def any_of(message: Message) -> AnyMessage:
@@ -70,6 +72,8 @@ def is_cidr(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
+    if _IPV4.fullmatch(text):
+        return True
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -5,6 +5,7 @@ endpoint's and the cluster's metadata (`METADATA`), which only holds what replic
 Envoy then keeps one copy for all of them.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -25,6 +26,8 @@ METADATA = "weft"
 STATS_PREFIX = "istio"
 """Envoy puts its own name before it: `envoy_istio_requests_total` on its Prometheus page."""
 UNKNOWN = "unknown"
+WORKLOADS_KEPT_MAX = 4096
+"""Workloads whose metadata is kept ready: all their replicas have the same."""
 
 _Tags = tuple[tuple[str, str], ...]
 
@@ -108,16 +111,21 @@ def endpoint_metadata(endpoint: Endpoint) -> Proto | None:
     """What metrics say about a pod; None when nothing is known."""
     if not endpoint.workload:
         return None
-    labels = dict(endpoint.labels)
-    return _metadata(
-        {
-            "workload": endpoint.workload,
-            "namespace": endpoint.namespace,
-            "principal": endpoint.principal or UNKNOWN,
-            "app": labels.get("app", "") or endpoint.workload,
-            "version": endpoint.version or "latest",
-        }
+    app = next((value for key, value in endpoint.labels if key == "app"), "")
+    return _party_metadata(
+        Party(
+            workload=endpoint.workload,
+            namespace=endpoint.namespace,
+            principal=endpoint.principal or UNKNOWN,
+            app=app or endpoint.workload,
+            version=endpoint.version or "latest",
+        )
     )
+
+
+@lru_cache(maxsize=WORKLOADS_KEPT_MAX)
+def _party_metadata(labels: Party) -> Proto:
+    return _metadata(labels._asdict())
 
 
 def _metadata(values: dict[str, str]) -> Proto:
