@@ -98,7 +98,7 @@ class StatusWriter:
             meta["annotations"] = dict(self._annotations)
         body: dict[str, Any] = {"metadata": meta}
         if self._status is not None:
-            status = msgspec.to_builtins(self._status)
+            status = msgspec.json.decode(msgspec.json.encode(self._status))
             for addresses in ("podIPs", "hostIPs"):
                 if addresses in status:  # else they would be merged with those of before
                     status[addresses] = [{"$patch": "replace"}, *status[addresses]]
