@@ -30,6 +30,7 @@ golden: $(STAMP) ## rewrite the golden files and delete stale ones
 
 generate: $(STAMP) ## rewrite generated code and packaged schema data
 	@$(BIN)/python tools/generate_api.py
+	@$(BIN)/python tools/generate_schema.py
 
 bench: $(STAMP) ## run the benchmarks, print ratios
 	@$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ class Connection:
     """Typed calls through `client`, everything else by path."""
 
     def __init__(self, target: Target) -> None:
-        self.client = HttpClient(target)
+        self.client = HttpClient(target, on_warning=_warn)
         self._server = target.server
         self._headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
         self._session = aiohttp.ClientSession(
@@ -61,6 +62,11 @@ class Connection:
                 yield answer
         except aiohttp.ClientConnectionError as error:
             raise ApiError(503, "ServiceUnavailable", f"{self._server}: {error}") from error
+
+
+def _warn(text: str) -> None:
+    colours = output.style(sys.stderr)
+    output.note(f"{colours.busy}warning:{colours.reset} {text}")
 
 
 def _refusal(code: int, body: bytes) -> ApiError:

@@ -41,6 +41,8 @@ PODS_STOP_SECONDS_MAX = 45.0
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
 
+GC_THRESHOLD = 50_000
+"""Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
     files.InstanceTaken, BadManifests, StoreError, CaError, PodhostError, NetworkError, EnvoyError,
     OSError,
@@ -81,6 +83,7 @@ class Instance:
             await apply_files(self.client, documents, "default", self.say)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
 
     async def _start_api(self) -> None:
         token, tokens = files.admin_token(self.settings)

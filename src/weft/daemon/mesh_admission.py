@@ -12,7 +12,8 @@ from weft.api.kinds import Kind
 from weft.api.objects import decode
 from weft.api.snapshot import Snapshot, meta
 from weft.apiserver.access import User, Verdict
-from weft.mesh.build import BuildSettings, build
+from weft.mesh.analysis import analyze
+from weft.mesh.build import BuildSettings
 
 T = TypeVar("T", bound=Struct)
 REVIEWED: tuple[type[Struct], ...] = (
@@ -75,8 +76,8 @@ class MeshAdmission:
             obj = decode(kind.struct, new)
         except msgspec.ValidationError:
             return NO_VERDICT  # validation has the better words for it
-        built = build(With(self._snapshot, obj), self._settings)
-        found = [d for d in built.diagnostics if d.severity != "info" and _about(d, kind, obj)]
+        findings = analyze(With(self._snapshot, obj), self._settings)
+        found = [d for d in findings if d.severity != "info" and _about(d, kind, obj)]
         return Verdict(warnings=tuple(_sentence(d) for d in found))
 
 

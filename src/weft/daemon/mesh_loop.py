@@ -1,17 +1,21 @@
 """From changed objects to changed proxies: build, scope, translate, serve."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
+from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
+from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, build
+from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
 from weft.mesh.model import MeshModel
 from weft.mesh.node_settings import node_settings
@@ -34,6 +38,8 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.Gateway,
     istio.ServiceEntry,
 )
+FILES_LOOK_SECONDS = 2.0
+"""How often certificate files that Gateways name are looked for."""
 PAUSE_SECONDS = 0.005
 """After a build, changes gather this long before the next one; the first is built at once."""
 
@@ -48,6 +54,7 @@ class MeshLoop:
         self._memo = Memo()
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
+        self._files: frozenset[str] = frozenset()
         self.model = MeshModel()
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.wanted: dict[str, Counter[str]] = {}
@@ -65,7 +72,11 @@ class MeshLoop:
         await self._informers.synced(MESH_CLASSES)
         self._dirty.set()
         while True:
-            await self._dirty.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FILES_LOOK_SECONDS if self._files else None):
+                    await self._dirty.wait()
+            if not self._dirty.is_set() and self._missing() == self._settings.missing_files:
+                continue
             self._dirty.clear()
             try:
                 self.rebuild()
@@ -73,9 +84,18 @@ class MeshLoop:
                 log.exception("mesh build failed; the last configuration stays in force")
             await asyncio.sleep(PAUSE_SECONDS)
 
+    def _missing(self) -> frozenset[str]:
+        return frozenset(path for path in self._files if not Path(path).is_file())
+
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """What is wrong or doubtful in the objects of now, for people."""
+        return analyze(self._informers.cache, self._settings)
+
     def rebuild(self) -> None:
         """Build the model of the objects as they are and hand it to the server."""
         cache = self._informers.cache
+        self._files = referenced_files(cache)
+        self._settings = structs.replace(self._settings, missing_files=self._missing())
         built = build(cache, self._settings, self._memo)
         self.model = built.model
         if built.diagnostics != self.diagnostics:

@@ -104,6 +104,6 @@ def document(
             "nodes": node_rows(snapshot),
             "pods": pod_rows(snapshot, containers),
             "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pid),
-            "diagnostics": [msgspec.to_builtins(d) for d in mesh.diagnostics],
+            "diagnostics": [msgspec.to_builtins(d) for d in mesh.findings()],
         }
     )

@@ -1,8 +1,9 @@
 """The client interface over HTTP: for other processes, other machines, any Kubernetes API."""
 
+import re
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -58,7 +59,11 @@ class HttpClient:
     """As runtime.client.Client. Also raises ApiError 503 when the server cannot be reached and
     504 when it does not answer in time. Must be constructed while an event loop runs."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, on_warning: Callable[[str], None] | None = None
+    ) -> None:
+        """`on_warning` is given what the server has to say about accepted requests."""
+        self._on_warning = on_warning
         self._server = connection.server.rstrip("/")
         headers = {"Accept": "application/json", "User-Agent": MANAGER}
         if connection.token:
@@ -237,7 +242,16 @@ class HttpClient:
             raise _unreachable(self._server, error) from error
         if response.status >= 400:
             raise _error(response.status, content)
+        if self._on_warning is not None:
+            for text in response.headers.getall("Warning", ()):
+                self._on_warning(_warning(text))
         return content
+
+
+def _warning(header: str) -> str:
+    """The text of a Warning header (RFC 7234 5.5): `299 - "text"`."""
+    _, _, quoted = header.partition('"')
+    return re.sub(r"\\(.)", r"\1", quoted.rpartition('"')[0]) or header
 
 
 def ssl_context(connection: Connection) -> ssl.SSLContext:
