@@ -12,6 +12,7 @@ from weft.xds.delta import (
     Outcome,
     Request,
     Response,
+    Retry,
     StreamState,
     Update,
     settled,
@@ -183,6 +184,19 @@ def test_what_was_refused_is_not_sent_again_and_the_old_one_may_return() -> None
     (bad,) = peer.update([res(LISTENER, "x", "bad")])
     peer.nack(bad)
     assert peer.update([res(LISTENER, "x")]) == [], "the proxy still has it"
+
+
+def test_a_retry_offers_what_was_refused_again() -> None:
+    peer = Peer([res(LISTENER, "x"), res(LISTENER, "y")])
+    (both,) = peer.tell(Request(LISTENER))
+    (x,) = peer.nack(both)
+    (y,) = peer.nack(x)
+    assert peer.ack(y) == []
+    peer.state, (again,), _ = step(peer.state, Retry(LISTENER))
+    assert brief([again]) == ["+L x"]
+    peer.ack(again)
+    assert set(peer.state.types[LISTENER].acked) == {"x", "y"}
+    assert step(peer.state, Retry(ROUTES)) == (peer.state, (), ())
 
 
 def test_refused_routes_keep_the_clusters_they_may_name() -> None:

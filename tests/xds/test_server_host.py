@@ -5,7 +5,9 @@ import json
 import sys
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
+from aiohttp import ClientSession, web
 
 from tests.xds.certificates import make_certificate
 from tests.xds.support import APPS, Proxy, free_port, run_async, service, table, to, virtual_host
@@ -250,6 +252,49 @@ async def test_what_routes_do(node: HostNode) -> None:
     late = float((await node.curl(*host, *status, f"{url}/late")).split()[-1])
     normal = float((await node.curl(*host, *status, f"{url}/")).split()[-1])
     assert late > 0.4 > normal
+
+
+async def test_grpc_and_websocket_pass(node: HostNode) -> None:
+    async def echo(data: bytes, _: grpc.aio.ServicerContext) -> bytes:
+        return data[::-1]
+
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(echo)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"M": handler}),))
+    grpc_port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data.upper())
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/socket", talk)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    socket_port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", socket_port).start()
+
+    api = service("api", (Endpoint("127.0.0.1", grpc_port),), protocol="grpc")
+    chat = service("chat", (Endpoint("127.0.0.1", socket_port),))
+    methods = (HttpMatch(path=StringMatch("prefix", "/t.T/")),)
+    await gateway(node, to(api, matches=methods), to(chat), destinations=(api, chat))
+    options = (("grpc.default_authority", "web"),)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{node.http_port}", options) as channel:
+        assert await channel.unary_unary("/t.T/M")(b"abc", timeout=5) == b"cba"
+    async with (
+        ClientSession() as session,
+        session.ws_connect(
+            f"http://127.0.0.1:{node.http_port}/socket", headers={"Host": "web"}
+        ) as socket,
+    ):
+        await socket.send_str("hello")
+        assert (await socket.receive(timeout=5)).data == "HELLO"
+    await runner.cleanup()
+    await server.stop(None)
 
 
 async def test_a_failing_endpoint_is_ejected(node: HostNode) -> None:

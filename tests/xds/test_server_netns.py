@@ -253,6 +253,19 @@ async def test_a_pod_comes_and_goes(node: NetnsNode) -> None:
     assert (await node.call(4, *HOST, WEB))["name"] == "web-2"
 
 
+async def test_a_network_namespace_that_comes_late(node: NetnsNode) -> None:
+    """Its listeners are refused first, and accepted once it is there."""
+    node.serve(2, "web-2")
+    await simple(node, endpoint(2))
+    node.offer(workloads=pods(node, 1, 2, 3, 5))
+    await node.until(lambda server: len(server.nacks(node.tag)) == 2)
+    assert not node.server.listeners_ready(node.tag, "uid-5")
+    node.pod(5)
+    await node.until(lambda server: server.listeners_ready(node.tag, "uid-5"))
+    assert node.server.nacks(node.tag) == ()
+    assert (await node.call(5, *HOST, WEB))["name"] == "web-2"
+
+
 async def test_bytes_pass_as_bytes(node: NetnsNode) -> None:
     """A protocol in which the server speaks first is not held up by looking for HTTP."""
     node.serve(2, "mail", 2525, "--greet")

@@ -11,6 +11,12 @@ def acked_versions(state: StreamState, type_url: str) -> dict[str, str]:
     return {} if current is None else {name: r.version for name, r in current.acked.items()}
 
 
+def refuses(state: StreamState, type_url: str) -> bool:
+    """Whether the proxy refuses any resource of this type at present."""
+    current = state.types.get(type_url)
+    return current is not None and bool(current.bad)
+
+
 def listening(state: StreamState) -> bool:
     """Whether the proxy has come so far as to ask for clusters and listeners."""
     return CLUSTER in state.types and LISTENER in state.types

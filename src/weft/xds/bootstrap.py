@@ -93,7 +93,9 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
     }
 
 
-def arguments(config_path: str, base_id: int = 0, log_level: str = "warning") -> tuple[str, ...]:
+def arguments(
+    config_path: str, base_id: int = 0, log_level: str = "warning", concurrency: int = 1
+) -> tuple[str, ...]:
     """Envoy's command line after the program name.
 
     `base_id` 0 turns hot restart off, which needs a number that no other Envoy of the machine has.
@@ -101,7 +103,7 @@ def arguments(config_path: str, base_id: int = 0, log_level: str = "warning") ->
     hot_restart = ("--base-id", str(base_id)) if base_id else ("--disable-hot-restart",)
     return (
         *("-c", config_path),
-        *("--concurrency", "1"),
+        *("--concurrency", str(concurrency)),
         *("--log-level", log_level),
         *("--drain-time-s", str(DRAIN_SECONDS)),
         *("--parent-shutdown-time-s", str(PARENT_SHUTDOWN_SECONDS)),

@@ -58,6 +58,13 @@ class Update(Struct, frozen=True):
     changed: Mapping[str, frozenset[str]]
 
 
+class Retry(Struct, frozen=True):
+    """Offer what was refused of this type once more: the reason may have been outside of it (a
+    port in use, a network namespace that did not exist yet)."""
+
+    type_url: str
+
+
 class Response(Struct, frozen=True):
     """What to send."""
 
@@ -113,7 +120,7 @@ class StreamState(Struct, frozen=True):
     nonce: int = 0
 
 
-Event = Request | Update
+Event = Request | Update | Retry
 Outcome = Acked | Nacked
 Step = tuple[StreamState, tuple[Response, ...], tuple[Outcome, ...]]
 
@@ -123,6 +130,8 @@ def step(state: StreamState, event: Event) -> Step:
     outcomes: tuple[Outcome, ...] = ()
     if isinstance(event, Update):
         state = _updated(state, event)
+    elif isinstance(event, Retry):
+        state = _retried(state, event.type_url)
     elif event.type_url in TYPE_URLS:
         state, outcomes = _requested(state, event)
     state, responses = _flush(state)
@@ -148,6 +157,14 @@ def _updated(state: StreamState, event: Update) -> StreamState:
             acked = {**known.acked, **_brought(known, event.world.get(type_url, {}), mine)}
             types[type_url] = msgspec.structs.replace(known, dirty=known.dirty | mine, acked=acked)
     return msgspec.structs.replace(state, world=event.world, types=types)
+
+
+def _retried(state: StreamState, type_url: str) -> StreamState:
+    current = state.types.get(type_url)
+    if current is None:
+        return state
+    dirty = current.dirty | frozenset(current.bad)
+    return _set(state, type_url, msgspec.structs.replace(current, bad={}, dirty=dirty))
 
 
 def _brought(

@@ -24,12 +24,13 @@ from weft.xds.delta import (
     Outcome,
     Request,
     Response,
+    Retry,
     StreamState,
     Update,
     settled,
     step,
 )
-from weft.xds.resource import Resource, World, changes, world_of
+from weft.xds.resource import LISTENER, Resource, World, changes, world_of
 from weft.xds.wire import MalformedRequest, decode_request, encode_response
 
 log = logging.getLogger("weft.xds")
@@ -41,6 +42,9 @@ COALESCE_SECONDS = 0.010
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """A reconnecting Envoy lists all it has."""
 STREAMS_MAX = 10_000
+RETRY_SECONDS_MIN = 0.25
+RETRY_SECONDS_MAX = 30.0
+"""Between the attempts to have a refused listener accepted."""
 
 
 class NackReport(Struct, frozen=True):
@@ -64,6 +68,8 @@ class _Stream:
         self.outbox: deque[Response] = deque()
         self.wake = asyncio.Event()
         self.closed = False
+        self.retry_seconds = RETRY_SECONDS_MIN
+        self.retrying = False
 
 
 class _Node:
@@ -259,9 +265,29 @@ class AdsServer:
             stream.wake.set()
         for outcome in outcomes:
             self._learn(stream.node, known, outcome)
+            if isinstance(outcome, Nacked) and outcome.type_url == LISTENER:
+                self._retry_later(stream, known)
+            elif isinstance(outcome, Acked) and not acks.refuses(stream.state, LISTENER):
+                stream.retry_seconds = RETRY_SECONDS_MIN
         if known.updated_at is not None and settled(stream.state):
             known.convergence = asyncio.get_running_loop().time() - known.updated_at
             known.updated_at = None
+
+    def _retry_later(self, stream: _Stream, known: _Node) -> None:
+        """A listener depends on more than its configuration: it is offered again, ever slower."""
+        if stream.retrying:
+            return
+        stream.retrying = True
+        wait = stream.retry_seconds
+        stream.retry_seconds = min(2 * wait, RETRY_SECONDS_MAX)
+
+        def retry() -> None:
+            stream.retrying = False
+            if not stream.closed:
+                self._advance(stream, known, Retry(LISTENER))
+                self._notify()
+
+        asyncio.get_running_loop().call_later(wait, retry)
 
     def _learn(self, node: str, known: _Node, outcome: Outcome) -> None:
         if isinstance(outcome, Acked):
@@ -271,6 +297,8 @@ class AdsServer:
                 self._on_ack(node)
             return
         report = NackReport(node, *_fields(outcome))
+        if known.nacks.get((report.type_url, report.name)) == report:
+            return
         known.nacks[report.type_url, report.name] = report
         log.warning(
             "proxy refused a resource node=%s type=%s name=%s error=%s",
