@@ -80,7 +80,7 @@ def test_official_client(isolated: Instance) -> None:
 
     def follow() -> None:
         stream = watch.Watch().stream(
-            core.list_namespaced_pod, "default", label_selector="app=py", timeout_seconds=30
+            core.list_namespaced_pod, "default", label_selector="app=py", timeout_seconds=120
         )
         for event in stream:
             seen.append(event["type"])

@@ -149,9 +149,13 @@ def _pod(obj: Json) -> None:
     for key in ("initContainers", "containers"):
         for container in _items(spec, key):
             _requests_from_limits(container["resources"])
+    default_status(obj)
+
+
+def default_status(obj: Json) -> None:
+    """Fill in required fields of a status that are empty: typed clients refuse one without."""
     for key in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
         for status in _items(obj.get("status") or {}, key):
-            # Required fields: typed clients refuse a status without them.
             _set(status, {"image": "", "imageID": "", "ready": False, "restartCount": 0})
 
 

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from weft.api.defaults import default_status
 from weft.api.kinds import Kind
 from weft.api.qos import qos_class
 
@@ -90,6 +91,7 @@ def prepare_status_update(kind: Kind, new: Json, old: Mapping[str, Any]) -> Json
         new["metadata"] = {**old["metadata"]}
         if metadata.get("resourceVersion"):
             new["metadata"]["resourceVersion"] = metadata["resourceVersion"]
+    default_status(new)
     return _with_both_halves(kind, new)
 
 
