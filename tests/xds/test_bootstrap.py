@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.lib.envoy_binary import envoy_path
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
 
 

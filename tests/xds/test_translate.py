@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.golden_support import Golden, case_names, documents, to_yaml
 from tests.xds.certificates import write_certificate
 from tests.xds.support import service, table, to, virtual_host
+from weft.lib.envoy_binary import envoy_path
 from weft.mesh.model import Endpoint, NodeModel, NodeSettings, OutboundPort, Workload
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.proto import Proto, socket_address

