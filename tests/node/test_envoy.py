@@ -134,3 +134,5 @@ def test_active_requests_are_counted_per_endpoint() -> None:
     assert count_active(statuses, "10.0.0.1", 80) == 2
     assert count_active(statuses, "10.0.0.1") == 5
     assert count_active(statuses, "10.0.0.3") == 0
+    name = statuses["cluster_statuses"][0]["name"]
+    assert count_active(statuses, "10.0.0.1", ignored=frozenset({name})) < 5

@@ -103,6 +103,7 @@ class Instance:
         build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
+        self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()

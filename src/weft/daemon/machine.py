@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from weft.api.wellknown import ISOLATION_NETNS
@@ -24,6 +25,8 @@ class Machine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.report = IsolationReport(ISOLATION_NETNS)
+        self.byte_streams: Callable[[], frozenset[str]] = frozenset
+        """Names of the destinations whose connections carry no requests."""
         self.network: NetnsNetwork | HostNetwork
         self.runtime: PodhostRuntime
         self.envoy: EnvoySupervisor
@@ -74,9 +77,14 @@ class Machine:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
     async def active(self, address: str) -> int:
-        """Requests in flight at a pod; 0 when Envoy does not answer (it carries none then)."""
+        """Requests in flight at a pod; 0 when Envoy does not answer (it carries none then).
+
+        Connections of TCP services are not waited for: clients keep them open for ever, and only
+        the server, told by SIGTERM, knows when one is done.
+        """
         with contextlib.suppress(EnvoyError):
-            return await self.envoy.admin.active_requests(address)
+            ignored = self.byte_streams()
+            return await self.envoy.admin.active_requests(address, ignored=ignored)
         return 0
 
     async def envoy_pid(self) -> int:

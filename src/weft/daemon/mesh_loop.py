@@ -87,6 +87,10 @@ class MeshLoop:
     def _missing(self) -> frozenset[str]:
         return frozenset(path for path in self._files if not Path(path).is_file())
 
+    def byte_streams(self) -> frozenset[str]:
+        """Destinations that carry connections, not requests."""
+        return frozenset(d.name for d in self.model.destinations if d.protocol in ("tcp", "tls"))
+
     def findings(self) -> tuple[Diagnostic, ...]:
         """What is wrong or doubtful in the objects of now, for people."""
         return analyze(self._informers.cache, self._settings)

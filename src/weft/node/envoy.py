@@ -96,20 +96,29 @@ class EnvoyAdmin:
         """The value of /clusters?format=json. EnvoyError."""
         return orjson.loads(await self.get("/clusters?format=json"))
 
-    async def active_requests(self, address: str, port: int = 0) -> int:
-        """Requests and TCP connections in flight to an endpoint; port 0 means
-        all its ports. EnvoyError."""
-        return count_active(await self.clusters(), address, port)
+    async def active_requests(
+        self, address: str, port: int = 0, ignored: frozenset[str] = frozenset()
+    ) -> int:
+        """Requests and TCP connections in flight to an endpoint; port 0 means all its ports.
+        Clusters named in `ignored` do not count. EnvoyError."""
+        return count_active(await self.clusters(), address, port, ignored)
 
     async def drain_listeners(self) -> None:
         """Tell clients to go, accept no new connections. EnvoyError."""
         await self.get("/drain_listeners?graceful", method="POST")
 
 
-def count_active(clusters: Mapping[str, Any], address: str, port: int = 0) -> int:
+def count_active(
+    clusters: Mapping[str, Any],
+    address: str,
+    port: int = 0,
+    ignored: frozenset[str] = frozenset(),
+) -> int:
     """The sum of `rq_active` over an endpoint's places in /clusters. Pure."""
     total = 0
     for cluster in clusters.get("cluster_statuses", ()):
+        if cluster.get("name") in ignored:
+            continue
         for host in cluster.get("host_statuses", ()):
             place = host.get("address", {}).get("socket_address", {})
             if place.get("address") != address or port not in (0, place.get("port_value")):
