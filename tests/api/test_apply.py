@@ -45,3 +45,26 @@ def test_objects_never_applied_before_are_adopted() -> None:
     there = deployment(replicas=2)
     patch = apply_patch(there, deployment(replicas=2))
     assert set(patch) == {"metadata"}
+
+
+def test_fields_removed_inside_list_items_go() -> None:
+    """Routes have no names: what the user changed replaces what is there."""
+    there = live(deployment(http=[{"fault": {"abort": 1}, "route": ["a"]}, {"route": ["b"]}]))
+    patch = apply_patch(there, deployment(http=[{"route": ["a"]}, {"route": ["b"]}]))
+    assert patch["spec"] == {"http": [{"route": ["a"]}, {"route": ["b"]}]}
+
+
+def test_named_items_keep_defaults_and_lose_what_was_removed() -> None:
+    before = deployment(containers=[{"name": "a", "probe": {"http": {"path": "/"}}, "tty": True}])
+    there = live(before)
+    there["spec"]["containers"][0]["policy"] = "Always"
+    patch = apply_patch(there, deployment(containers=[{"name": "a", "probe": {"tcp": 80}}]))
+    assert patch["spec"] == {
+        "containers": [{"name": "a", "probe": {"tcp": 80}, "policy": "Always"}]
+    }
+
+
+def test_null_removes() -> None:
+    assert apply_patch(live(deployment(replicas=2)), deployment(replicas=None))["spec"] == {
+        "replicas": None
+    }

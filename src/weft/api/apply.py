@@ -37,9 +37,7 @@ def apply_patch(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         before = json.loads(annotations.get(LAST_APPLIED) or "{}")
     except ValueError:
         before = {}
-    sent = with_last_applied(wanted)
-    patch = _changes(live, sent) | {}
-    _removals(before, sent, live, patch)
+    patch = _difference(live, _merged(before, live, with_last_applied(wanted)))
     if set(patch) <= {"metadata"} and set(patch.get("metadata", {})) <= {"annotations"}:
         changed = patch.get("metadata", {}).get("annotations", {})
         if set(changed) == {LAST_APPLIED} and before == without_last_applied(wanted):
@@ -47,17 +45,46 @@ def apply_patch(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
     return patch
 
 
-def _changes(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What `wanted` sets differently; lists that contain the wanted items in order are equal."""
-    patch: dict[str, Any] = {}
-    for key, value in wanted.items():
-        there = live.get(key)
-        if isinstance(value, Mapping) and isinstance(there, Mapping):
-            if inner := _changes(there, value):
-                patch[key] = inner
-        elif not _covers(there, value):
-            patch[key] = value
-    return patch
+def _merged(before: Any, live: Any, wanted: Any) -> Any:
+    """`live` with what `wanted` sets, and without what only `before` had."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        old = before if isinstance(before, Mapping) else {}
+        made = {key: value for key, value in live.items() if key in wanted or key not in old}
+        for key, value in wanted.items():
+            made[key] = _merged(old.get(key), live.get(key), value)
+        return {key: value for key, value in made.items() if value is not None}
+    if isinstance(wanted, list) and isinstance(live, list):
+        return _merged_list(before if isinstance(before, list) else None, live, wanted)
+    if live is None and wanted in ({}, []):
+        return None  # the server does not keep empty values
+    return wanted
+
+
+def _merged_list(before: list[Any] | None, live: list[Any], wanted: list[Any]) -> list[Any]:
+    """The wanted items; each keeps the defaults that the server gave to it.
+
+    Items with names are found by name. Others are known only by their place: there an item that
+    the user changed replaces what is there as a whole.
+    """
+    there, old = _by_name(live), _by_name(before or [])
+    if there is not None and old is not None and _by_name(wanted) is not None:
+        return [_merged(old.get(i["name"]), there.get(i["name"]), i) for i in wanted]
+    made = []
+    for place, item in enumerate(wanted):
+        same = before is None or (place < len(before) and before[place] == item)
+        if same and place < len(live) and _covers(live[place], item):
+            made.append(live[place])
+        else:
+            made.append(item)
+    return made
+
+
+def _by_name(items: list[Any]) -> dict[str, Any] | None:
+    """The items by their names; None when some have none or share one."""
+    named = {
+        i["name"]: i for i in items if isinstance(i, Mapping) and isinstance(i.get("name"), str)
+    }
+    return named if len(named) == len(items) else None
 
 
 def _covers(live: Any, wanted: Any) -> bool:
@@ -67,20 +94,17 @@ def _covers(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list) and isinstance(live, list):
         same = len(wanted) == len(live)
         return same and all(_covers(a, b) for a, b in zip(live, wanted, strict=True))
-    return bool(live == wanted) or (live is None and wanted in ({}, []))
+    return bool(live == wanted) or (live is None and wanted in ({}, [], None))
 
 
-def _removals(
-    before: Mapping[str, Any], wanted: Mapping[str, Any], live: Any, patch: dict[str, Any]
-) -> None:
-    if not isinstance(live, Mapping):
-        return
-    for key, value in before.items():
-        if key not in wanted:
-            if key in live:
-                patch[key] = None
-        elif isinstance(value, Mapping) and isinstance(wanted[key], Mapping):
-            inner = patch.get(key, {})
-            _removals(value, wanted[key], live.get(key), inner)
-            if inner:
+def _difference(live: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch (RFC 7396) from one to the other."""
+    patch: dict[str, Any] = {key: None for key in live if key not in made}
+    for key, value in made.items():
+        there = live.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            if inner := _difference(there, value):
                 patch[key] = inner
+        elif there != value:
+            patch[key] = value
+    return patch
