@@ -134,6 +134,17 @@ def test_service_keeps_its_addresses() -> None:
     assert new["spec"] == old["spec"]
 
 
+def test_service_that_is_no_longer_external_loses_what_went_with_it() -> None:
+    kind = kind_of(SERVICE)
+    external = copy.deepcopy(SERVICE)
+    external["spec"]["type"] = "LoadBalancer"
+    old = prepare_create(kind, default(kind, external), "u")
+    assert old["spec"]["externalTrafficPolicy"] == "Cluster"
+    new = copy.deepcopy(old)
+    new["spec"]["type"] = "ClusterIP"
+    assert "externalTrafficPolicy" not in prepare_update(kind, default(kind, new), old)["spec"]
+
+
 def test_secrets_fold_plain_text() -> None:
     secret = {
         "apiVersion": "v1",

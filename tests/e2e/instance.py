@@ -84,7 +84,8 @@ class Instance:
         return Path(run_dir_of(str(self.data_dir)))
 
     def image(self, name: str, folder: Path, *command: str) -> None:
-        self.weft("image", "add", name, "--dir", str(folder), "--", *command)
+        end = ["--", *command] if command else []
+        self.weft("image", "add", name, "--dir", str(folder), *end)
 
     # --- asking
     def kubectl(self, *args: str, check: bool = True, stdin: str | None = None) -> str:

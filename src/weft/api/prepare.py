@@ -66,6 +66,7 @@ def prepare_update(kind: Kind, new: Json, old: Mapping[str, Any]) -> Json:
     match kind.group, kind.kind:
         case "", "Service":
             _keep_addresses(new, old)
+            _drop_what_its_type_lacks(new, old)
         case "", "Secret":
             _fold_string_data(new)
         case "", "Pod":
@@ -186,6 +187,26 @@ def _fold_string_data(obj: Json) -> None:
     if plain:
         encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in plain.items()}
         obj["data"] = {**(obj.get("data") or {}), **encoded}
+
+
+_EXTERNAL_ONLY = (
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+)
+_EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
+
+
+def _drop_what_its_type_lacks(new: Json, old: Mapping[str, Any]) -> None:
+    """A Service that is no longer external loses what the server had filled in for that; what
+    the user sets anew is left for validation to refuse (registry/core/service, 1.33)."""
+    spec, before = new["spec"], old.get("spec") or {}
+    if spec.get("type") in _EXTERNAL_TYPES or before.get("type") not in _EXTERNAL_TYPES:
+        return
+    for name in _EXTERNAL_ONLY:
+        if spec.get(name) == before.get(name):
+            spec.pop(name, None)
 
 
 def _keep_addresses(new: Json, old: Mapping[str, Any]) -> None:

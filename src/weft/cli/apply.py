@@ -69,8 +69,10 @@ async def apply_files(
     """Create or change the objects; one line for each. True when the server refused some."""
     failed = False
     for document in sorted(documents, key=_rank):
-        kind, wanted = document.kind, document.value
+        kind = document.kind
         assert kind is not None  # read_documents lets no unknown kind through
+        # A kind's versions are the same object; it is sent in the one it is stored in.
+        wanted = {**document.value, "apiVersion": kind.api_version}
         place = (document.namespace or namespace) if kind.namespaced else ""
         if place:
             wanted = {**wanted, "metadata": {**wanted["metadata"], "namespace": place}}

@@ -30,15 +30,18 @@ def image() -> None:
 @click.option("--dir", "directory", default=".", help="Working directory of the command.")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment; may be repeated.")
 @options.data_dir
-@click.argument("command", nargs=-1, required=True)
+@click.argument("command", nargs=-1)
 def add(
     name: str, directory: str, env: tuple[str, ...], data_dir: str | None, command: tuple[str, ...]
 ) -> None:
-    """Define NAME as COMMAND run in a directory. Programs are looked up in the PATH of now."""
+    """Define NAME as COMMAND run in a directory. Programs are looked up in the PATH of now.
+
+    Without a COMMAND the manifests must say what runs (`command` or `args`).
+    """
     path = Path(directory).expanduser().resolve()
     if not path.is_dir():
         output.fail(f"{directory} is not a directory", "give the program's directory with --dir")
-    if shutil.which(command[0]) is None and not (path / command[0]).exists():
+    if command and shutil.which(command[0]) is None and not (path / command[0]).exists():
         output.fail(
             f"`{command[0]}` is neither in PATH nor in {path}",
             "name the program as you would type it in that directory",
