@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from weft import __version__
+from weft.api.istio.networking_v1 import Gateway
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
@@ -41,6 +42,8 @@ PODS_STOP_SECONDS_MAX = 45.0
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
 
+GATEWAYS_SECONDS_MAX = 2.0
+"""How long `weft up -f` waits to say where gateways are bound."""
 GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
@@ -81,6 +84,8 @@ class Instance:
         self._announce()
         if documents:
             await apply_files(self.client, documents, "default", self.say)
+            await self._announce_gateways()
+        files.publish_running(self.settings, self._running())
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -121,13 +126,6 @@ class Instance:
             loop.start()
 
     def _announce(self) -> None:
-        running = Running(
-            pid=os.getpid(),
-            port=self.api.port,
-            isolation=self.machine.report.isolation,
-            started_at=self.started_at,
-            gateway_address=self.settings.gateway_address,
-        )
         seconds = now() - self.started_at
         self.say(f"weft {__version__} is up after {seconds:.2f} s")
         self.say(f"  API         https://127.0.0.1:{self.api.port}")
@@ -135,7 +133,27 @@ class Instance:
         self.say(f"  isolation   {self.machine.report.isolation}")
         for sentence in self.machine.report.missing:
             self.say(f"              {sentence}")
-        files.publish_running(self.settings, running)
+
+    async def _announce_gateways(self) -> None:
+        """Where the ports of the applied Gateways are bound on this machine."""
+        cache = self.informers.cache
+        deadline = now() + GATEWAYS_SECONDS_MAX
+        while cache.list(Gateway) and now() < deadline:
+            for node in status.node_rows(cache):
+                for port, bound in node["gatewayPorts"].items():
+                    self.say(f"  gateway     {self.settings.gateway_address}:{bound} (port {port})")
+                if node["gatewayPorts"]:
+                    return
+            await asyncio.sleep(0.02)
+
+    def _running(self) -> Running:
+        return Running(
+            pid=os.getpid(),
+            port=self.api.port,
+            isolation=self.machine.report.isolation,
+            started_at=self.started_at,
+            gateway_address=self.settings.gateway_address,
+        )
 
     async def _status_page(self) -> tuple[str, bytes]:
         containers = await self.machine.runtime.list()
