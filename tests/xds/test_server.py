@@ -95,11 +95,11 @@ async def test_resources_arrive_whole_and_acknowledgements_count(served) -> None
     await client.ack(response)
     await asyncio.wait_for(server.wait(lambda s: bool(s.acked_names("n", CLUSTER))), 3)
     assert server.acked_names("n", CLUSTER) == {"a": "v", "b": "v"}
-    server.update("n", [res(CLUSTER, "b")])
     await client.say(LISTENER)
     greeting = await client.read()
     assert (greeting.type_url, list(greeting.resources)) == (LISTENER, [])
     await client.ack(greeting)
+    server.update("n", [res(CLUSTER, "b")])
     assert list((await client.read()).removed_resources) == ["a"]
     await client.close()
     await asyncio.wait_for(server.wait(lambda s: not s.connected("n")), 3)

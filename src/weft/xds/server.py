@@ -191,7 +191,8 @@ class AdsServer:
         return stream is not None and acks.listeners_ready(stream.state, pod_uid)
 
     def listeners_removed(self, node: str, pod_uid: str) -> bool:
-        """Whether the node's proxy has closed a pod's listeners."""
+        """Whether the node's proxy has given up a pod's listeners; it closes the sockets within
+        milliseconds of saying so."""
         known = self._nodes.get(node)
         streams = known.streams if known is not None else []
         return bool(streams) and all(acks.listeners_removed(s.state, pod_uid) for s in streams)
