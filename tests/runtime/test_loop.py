@@ -81,7 +81,7 @@ def replicas(snapshot: Snapshot, key: Key, now: float) -> Plan:
     deletions = [
         Delete(Pod, p.metadata.namespace, p.metadata.name, p.metadata.uid, 0) for p in found
     ]
-    return Plan((*creations[: wanted - len(found)], *deletions[wanted:]))
+    return Plan((*creations[: max(0, wanted - len(found))], *deletions[wanted:]))
 
 
 async def test_what_is_there_and_what_comes_is_planned(client: BentClient) -> None:
