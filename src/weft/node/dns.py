@@ -39,6 +39,8 @@ ALIASES_MAX = 8
 _SOA = f"ns.dns.{CLUSTER_DOMAIN}. hostmaster.{CLUSTER_DOMAIN}. 1 7200 1800 86400 {TTL_SECONDS}"
 _SIZE = struct.Struct("!H")
 
+FREE_PORT_ATTEMPTS_MAX = 5
+
 NamespaceOf = Callable[[str], str]
 """The namespace of the pod with an address; "" when it is none."""
 CLASSES = (Service, EndpointSlice, ServiceEntry)
@@ -65,6 +67,16 @@ class DnsServer:
 
     async def start(self, address: str, port: int) -> int:
         """Listen; the port (useful when 0 was asked for). OSError when it is taken."""
+        for attempts_left in range(0 if port else FREE_PORT_ATTEMPTS_MAX, -1, -1):
+            try:
+                return await self._listen(address, port)
+            except OSError:
+                if not attempts_left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _listen(self, address: str, port: int) -> int:
+        """Over UDP and TCP on the same port; a free one for UDP may be taken for TCP."""
         loop = asyncio.get_running_loop()
         self._udp, _ = await loop.create_datagram_endpoint(
             lambda: _Udp(self), local_addr=(address, port)
