@@ -19,13 +19,16 @@ def test_annotations_are_read() -> None:
             passthrough_address="10.0.0.2",
             gateway_address="0.0.0.0",
             gateway_ports='{"443": 8443, "80": 8080}',
+            first_port="1024",
         )
     )
     assert found == NodeSettings(
-        "a", "host", "10.0.0.1", "10.0.0.2", "0.0.0.0", ((80, 8080), (443, 8443))
+        "a", "host", "10.0.0.1", "10.0.0.2", "0.0.0.0", ((80, 8080), (443, 8443)), first_port=1024
     )
 
 
 def test_what_is_absent_or_unreadable_takes_its_default() -> None:
     assert node_settings(node()) == NodeSettings("a")
-    assert node_settings(node(isolation="odd", gateway_ports="[")) == NodeSettings("a")
+    assert node_settings(node(isolation="odd", gateway_ports="[", first_port="-")) == NodeSettings(
+        "a"
+    )

@@ -38,3 +38,18 @@ def test_service_addresses_are_listened_on_in_host_isolation_only() -> None:
     assert "80" not in {t.name for t in host.route_tables}
     netns = scope(whole, NodeSettings(name="node-a"))
     assert netns.service_listeners == ()
+
+
+def test_service_ports_that_the_proxy_may_not_bind_move() -> None:
+    whole = model("host_isolation")
+    root, user = (
+        scope(whole, NodeSettings(name="node-a", isolation="host", first_port=first))
+        for first in (0, 1024)
+    )
+    moved = {
+        (then.port, now.port)
+        for then, now in zip(root.service_listeners, user.service_listeners, strict=True)
+    }
+    assert (80, 8080) in moved
+    assert all(now == then if then >= 1024 else now == then + 8000 for then, now in moved)
+    assert user.route_tables == root.route_tables

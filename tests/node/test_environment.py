@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.node.pods import pod
 
+from tests.node.pods import pod
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service
 from weft.api.objects import decode
 from weft.api.snapshot import ObjectSnapshot
@@ -130,6 +130,14 @@ def test_service_variables_are_kubernetes_and_docker_style() -> None:
     }
     assert service_variables("other", [redis]) == {}
     assert service_variables("default", [redis], links=False) == {}
+
+
+def test_service_variables_name_the_port_that_an_ordinary_user_can_reach() -> None:
+    web = service("web", "127.64.0.9", {"port": 80, "name": "http"}, {"port": 8080, "name": "alt"})
+    env = service_variables("default", [web], first_port=1024)
+    assert env["WEB_SERVICE_PORT"] == env["WEB_SERVICE_PORT_HTTP"] == "8081"
+    assert env["WEB_SERVICE_PORT_ALT"] == env["WEB_PORT_8080_TCP_PORT"] == "8080"
+    assert env["WEB_PORT"] == env["WEB_PORT_80_TCP"] == "tcp://127.64.0.9:8081"
 
 
 def test_port_is_the_container_port_or_the_allocated_one() -> None:

@@ -1,5 +1,6 @@
 """Addresses and ports of pods on the machine's own network."""
 
+import asyncio
 import ipaddress
 import socket
 from pathlib import Path
@@ -46,6 +47,15 @@ async def test_ports_differ_between_pods_and_stay(tmp_path: Path) -> None:
     assert set(await (await made(tmp_path)).list()) == {"b"}
     with pytest.raises(LookupError):
         await again.allocate_ports("a", (80,))
+
+
+async def test_pods_that_ask_at_once_get_different_ports(tmp_path: Path) -> None:
+    network = await made(tmp_path)
+    pods = [f"pod-{number}" for number in range(8)]
+    for pod in pods:
+        await network.create(pod)
+    found = await asyncio.gather(*(network.allocate_ports(pod, (80, 443)) for pod in pods))
+    assert len({port for ports in found for port in ports.values()}) == 2 * len(pods)
 
 
 async def test_taken_ports_are_passed_over(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from weft.node.images import ImageStore
 from weft.runtime.client import Client
 from weft.runtime.informer import Informers
 
+FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
 
 def make_agent(
     settings: Settings, machine: Machine, client: Client, informers: Informers, gate: ProxyGate
@@ -33,6 +35,7 @@ def make_agent(
         etc_overlay=machine.report.private_files,
         memory_dir=str(Path(settings.run_dir) / "memory") if _on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath)},
+        first_port=0 if own_network else _first_port(),
         as_root=os.geteuid() == 0,
     )
     return NodeAgent(
@@ -45,6 +48,11 @@ def make_agent(
         gate=gate,
         inflight=machine,
     )
+
+
+def _first_port() -> int:
+    """The lowest port that this process may bind; 0 when it may bind all."""
+    return 0 if os.geteuid() == 0 else int(FIRST_PORT_FILE.read_text())
 
 
 def _on_tmpfs(path: str) -> bool:

@@ -421,6 +421,8 @@ class NodeSettings(Struct, frozen=True, gc=False):
     gateway_address: str = "127.0.0.1"
     gateway_ports: tuple[tuple[int, int], ...] = ()
     """(Gateway port, host port bound for it)."""
+    first_port: int = 0
+    """Host isolation: the lowest port that the proxy may bind; 0 is no limit."""
     access_log: str = ""
     """File that the proxy writes a JSON line per request to; empty is none."""
 

@@ -5,6 +5,7 @@ import msgspec
 from weft.api.k8s.core_v1 import Node
 from weft.api.wellknown import (
     ANNOTATION_NODE_ADDRESS,
+    ANNOTATION_NODE_FIRST_PORT,
     ANNOTATION_NODE_GATEWAY_ADDRESS,
     ANNOTATION_NODE_GATEWAY_PORTS,
     ANNOTATION_NODE_ISOLATION,
@@ -20,6 +21,7 @@ def node_settings(node: Node) -> NodeSettings:
     """Reads a node's annotations; what is absent or unreadable takes its default."""
     annotations = node.metadata.annotations
     isolation = annotations.get(ANNOTATION_NODE_ISOLATION, "")
+    first_port = annotations.get(ANNOTATION_NODE_FIRST_PORT, "")
     return NodeSettings(
         name=node.metadata.name,
         isolation="host" if isolation == ISOLATION_HOST else "netns",
@@ -28,6 +30,7 @@ def node_settings(node: Node) -> NodeSettings:
         gateway_address=annotations.get(ANNOTATION_NODE_GATEWAY_ADDRESS, "")
         or GATEWAY_ADDRESS_DEFAULT,
         gateway_ports=_ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "")),
+        first_port=int(first_port) if first_port.isdecimal() else 0,
     )
 
 

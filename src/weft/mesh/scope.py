@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
+from weft.lib.ports import bindable_ports
 from weft.mesh.model import (
     HttpRoute,
     MeshModel,
     NodeModel,
     NodeSettings,
     RouteTable,
+    ServiceListener,
     TcpRoute,
     VirtualHost,
     Workload,
@@ -23,7 +25,8 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     every table and destination that nothing here refers to.
     """
     workloads = tuple(w for w in model.workloads if w.node == node.name)
-    listeners = model.service_listeners if node.isolation == "host" else ()
+    host = node.isolation == "host"
+    listeners = _bindable(model.service_listeners, node.first_port) if host else ()
     servers = [server for gateway in model.gateways for server in gateway.servers]
     tcp = [
         *_workload_routes(workloads),
@@ -47,6 +50,19 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
         service_listeners=listeners,
         gateways=model.gateways,
     )
+
+
+def _bindable(
+    listeners: tuple[ServiceListener, ...], first_port: int
+) -> tuple[ServiceListener, ...]:
+    """Listeners on ports below the first one that the proxy may bind move."""
+    if not first_port:
+        return listeners
+    ports: dict[str, list[int]] = {}
+    for listener in listeners:
+        ports.setdefault(listener.address, []).append(listener.port)
+    bound = {address: bindable_ports(p, first_port) for address, p in ports.items()}
+    return tuple(replace(each, port=bound[each.address][each.port]) for each in listeners)
 
 
 def _workload_routes(workloads: Iterable[Workload]) -> Iterator[TcpRoute]:

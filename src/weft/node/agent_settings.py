@@ -12,7 +12,6 @@ from weft.node.runtime import ContainerRuntime, Images, Network
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 
-
 DNS_PORT_DEFAULT = 15053
 
 
@@ -66,6 +65,8 @@ class AgentSettings(Struct, frozen=True):
     """A directory on a memory file system, for Secrets; empty keeps them with the other files."""
     base_env: Mapping[str, str] = {}
     """Lowest layer of every container's environment, e.g. PATH."""
+    first_port: int = 0
+    """Host isolation: the lowest port that the node proxy may bind; 0 is no limit."""
     as_root: bool = False
     """Containers without a user of their own run as root."""
     labels: Mapping[str, str] = {}

@@ -29,6 +29,8 @@ class PodFacts(Struct, frozen=True):
     proxy: str = ""
     """Host isolation: address:port of the pod's HTTP proxy."""
     no_proxy: str = "localhost,127.0.0.1,::1"
+    first_port: int = 0
+    """Host isolation: services' ports below it move (weft.lib.ports)."""
     cpu_cores: float = 1.0
     """The node's allocatable CPU, what `limits.cpu` is without a limit."""
     memory_bytes: int = 0

@@ -22,6 +22,7 @@ from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServicePort
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import ISOLATION_HOST
+from weft.lib.ports import bindable_ports
 from weft.node.downward import PodFacts, field_value, resource_value
 from weft.node.runtime import Image
 
@@ -92,7 +93,9 @@ def _environment(given: _Context) -> dict[str, str]:
     env = {"PATH": PATH_DEFAULT} | dict(facts.base_env)
     links = pod.spec.enable_service_links is not False
     services = given.objects.list(Service)
-    env |= service_variables(pod.metadata.namespace, services, links=links)
+    env |= service_variables(
+        pod.metadata.namespace, services, links=links, first_port=facts.first_port
+    )
     env |= given.image.env
     env |= _own_variables(pod, given.container, facts)
     env |= _from_sources(given)
@@ -130,41 +133,46 @@ def _own_variables(pod: Pod, container: Container, facts: PodFacts) -> dict[str,
 
 
 def service_variables(
-    namespace: str, services: Iterable[Service], *, links: bool = True
+    namespace: str, services: Iterable[Service], *, links: bool = True, first_port: int = 0
 ) -> dict[str, str]:
     """`REDIS_SERVICE_HOST` and its kin, for services of the namespace that have an address; and
-    always those of the API's own service."""
+    always those of the API's own service. Ports below `first_port` are told where they moved."""
     env: dict[str, str] = {}
     for service in services:
         meta = service.metadata
         api = (meta.namespace, meta.name) == ("default", "kubernetes")
         if (meta.namespace == namespace and links) or api:
-            env |= _service_variables(service)
+            env |= _service_variables(service, first_port)
     return env
 
 
-def _service_variables(service: Service) -> dict[str, str]:
+def _service_variables(service: Service, first_port: int) -> dict[str, str]:
     address, ports = service.spec.cluster_ip, service.spec.ports
     if not address or address == "None" or not ports:
         return {}
+    tcp = (port.port or 0 for port in ports if (port.protocol or "TCP") == "TCP")
+    bound = bindable_ports(tcp, first_port)
+
+    def number(port: ServicePort) -> str:
+        return str(bound.get(port.port or 0, port.port))
+
+    def url(port: ServicePort) -> str:
+        return f"{(port.protocol or 'TCP').lower()}://{address}:{number(port)}"
+
     name = _variable(service.metadata.name)
-    env = {f"{name}_SERVICE_HOST": address, f"{name}_SERVICE_PORT": str(ports[0].port)}
+    env = {f"{name}_SERVICE_HOST": address, f"{name}_SERVICE_PORT": number(ports[0])}
     for port in ports:
         if port.name:
-            env[f"{name}_SERVICE_PORT_{_variable(port.name)}"] = str(port.port)
-    env[f"{name}_PORT"] = _url(address, ports[0])
+            env[f"{name}_SERVICE_PORT_{_variable(port.name)}"] = number(port)
+    env[f"{name}_PORT"] = url(ports[0])
     for port in ports:
         protocol = (port.protocol or "TCP").upper()
         prefix = f"{name}_PORT_{port.port}_{protocol}"
-        env[prefix] = _url(address, port)
+        env[prefix] = url(port)
         env[f"{prefix}_PROTO"] = protocol.lower()
-        env[f"{prefix}_PORT"] = str(port.port)
+        env[f"{prefix}_PORT"] = number(port)
         env[f"{prefix}_ADDR"] = address
     return env
-
-
-def _url(address: str, port: ServicePort) -> str:
-    return f"{(port.protocol or 'TCP').lower()}://{address}:{port.port}"
 
 
 def _variable(name: str) -> str:

@@ -35,6 +35,7 @@ class HostNetwork:
         self._start = int.from_bytes(digest[:4], "big")
         """Instances on one machine begin at different places, so they rarely meet."""
         self._pods: dict[str, dict[str, Any]] = {}
+        self._lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Find the pods of before."""
@@ -70,6 +71,11 @@ class HostNetwork:
     ) -> dict[int, int]:
         """A host port for each container port of a pod with a network; the same ones when asked
         again. PortsExhaustedError; LookupError for a pod without a network."""
+        # Searching takes time: two pods that search at once would find the same ports.
+        async with self._lock:
+            return await self._allocate(pod_uid, container_ports)
+
+    async def _allocate(self, pod_uid: str, container_ports: tuple[int, ...]) -> dict[int, int]:
         pod = self._pods[pod_uid]
         ports: dict[str, int] = pod["ports"]
         missing = tuple(port for port in container_ports if str(port) not in ports)

@@ -6,6 +6,7 @@ from typing import Any
 from weft import __version__
 from weft.api.wellknown import (
     ANNOTATION_NODE_ADDRESS,
+    ANNOTATION_NODE_FIRST_PORT,
     ANNOTATION_NODE_GATEWAY_ADDRESS,
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
@@ -41,6 +42,7 @@ def node_metadata(settings: AgentSettings, machine: MachineFacts) -> dict[str, A
         ANNOTATION_NODE_ADDRESS: settings.node_address,
         ANNOTATION_NODE_PASSTHROUGH_ADDRESS: settings.passthrough_address,
         ANNOTATION_NODE_GATEWAY_ADDRESS: settings.gateway_address,
+        ANNOTATION_NODE_FIRST_PORT: str(settings.first_port),
     }
     return {
         "labels": labels | dict(settings.labels),

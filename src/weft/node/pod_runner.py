@@ -133,6 +133,7 @@ class PodRunner:
             isolation=parts.settings.isolation,
             host_ports={int(k): int(v) for k, v in json.loads(host_ports or "{}").items()},
             proxy=sandbox.annotations.get(ANNOTATION_POD_PROXY, ""),
+            first_port=parts.settings.first_port,
             cpu_cores=parts.machine.cpu_count,
             memory_bytes=parts.machine.memory_bytes,
             base_env=parts.settings.base_env,

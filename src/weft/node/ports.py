@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
+from weft.lib.ports import PORT_OFFSET
 
 HOST_PORT_FIRST = 20000
 HOST_PORT_LAST = 29999
 HOST_PORTS = HOST_PORT_LAST - HOST_PORT_FIRST + 1
 """Below the usual ephemeral range (32768), above what services use."""
-GATEWAY_PORT_OFFSET = 8000
 GATEWAY_PORT_LAST = 65535
 
 
@@ -73,7 +73,7 @@ def allocate_gateway_ports(
     for port in wanted:
         if port in allocated:
             continue
-        higher = port + GATEWAY_PORT_OFFSET
+        higher = port + PORT_OFFSET
         candidates = (port, *range(higher, GATEWAY_PORT_LAST + 1))
         taken = set(allocated.values())
         found = next((c for c in candidates if c not in taken and free(c)), None)
