@@ -385,3 +385,17 @@ async def test_logs_of_pods_that_have_none_yet(live: Running) -> None:
     assert await log(live) == (200, "")
     await live.json("POST", f"{PODS}/p/binding", json={"target": {"kind": "Node", "name": "n1"}})
     assert (await log(live))[0] == 400
+
+
+async def test_an_error_inside_a_stream_cuts_it_and_sends_no_second_answer(
+    live: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> bytes:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(handlers._Lines, "encode", broken)
+    url = f"{live.url}/api/v1/namespaces?watch=true&timeoutSeconds=5"
+    async with live.session.get(url) as answer:
+        assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()

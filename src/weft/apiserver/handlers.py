@@ -18,6 +18,8 @@ from weft.apiserver.resources import Page, Resources, Written
 from weft.apiserver.watching import Change, Watches
 
 log = logging.getLogger("weft.apiserver")
+BEGUN = "weft.begun"
+"""Marks a request whose answer is being streamed."""
 WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
 
@@ -138,7 +140,7 @@ class Handlers:
             headers={"Content-Type": negotiation.JSON, "Cache-Control": "no-cache, private"}
         )
         response.enable_chunked_encoding()
-        await response.prepare(http)
+        await begin(http, response)
         try:
             async for changes in stream:
                 async with asyncio.timeout(WATCH_WRITE_SECONDS_MAX):
@@ -181,7 +183,7 @@ async def _send_long_list(http: web.BaseRequest, target: Target, page: Page) -> 
         headers={"Content-Type": negotiation.JSON, "Cache-Control": "no-cache, private"}
     )
     response.enable_chunked_encoding()
-    await response.prepare(http)
+    await begin(http, response)
     before = codec.list_start(kind, version, metadata)
     for start in range(0, len(page.entries), LIST_PIECE_ITEMS):
         entries = page.entries[start : start + LIST_PIECE_ITEMS]
@@ -193,6 +195,12 @@ async def _send_long_list(http: web.BaseRequest, target: Target, page: Page) -> 
     return response
 
 
+async def begin(http: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Send the head of a streamed answer; an error after it can only cut the connection."""
+    http[BEGUN] = True
+    await response.prepare(http)
+
+
 async def _send_log(
     http: web.BaseRequest, pieces: AsyncIterator[bytes], limit: int | None
 ) -> web.StreamResponse:
@@ -200,7 +208,7 @@ async def _send_log(
     piece: bytes | None = await anext(pieces, b"")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
-    await response.prepare(http)
+    await begin(http, response)
     left = limit
     try:
         while piece is not None:

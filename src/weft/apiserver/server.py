@@ -10,7 +10,7 @@ from aiohttp import web
 from weft.api.errors import ApiError
 from weft.apiserver import access, discovery, failures, negotiation, openapi, request
 from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, Tokens, User
-from weft.apiserver.handlers import Handlers
+from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
 from weft.store.interface import StoreError
 
@@ -72,16 +72,16 @@ class Server:
             return response
         except ApiError as error:
             code = error.code
-            return failure(error)
+            return _failed(http, error)
         except StoreError as error:
             log.error("store failed path=%s error=%s", http.path, error)
             code = 503
-            return failure(failures.unavailable(f"the store does not serve: {error}"))
+            return _failed(http, failures.unavailable(f"the store does not serve: {error}"))
         except ConnectionError:
             raise
         except Exception as error:
             log.exception("request failed method=%s path=%s", http.method, http.path)
-            return failure(failures.internal(repr(error)))
+            return _failed(http, failures.internal(repr(error)))
         finally:
             self._metrics.inflight -= 1
             self._metrics.count(http.method, code)
@@ -220,6 +220,15 @@ def json_response(
     """A JSON answer; clients may not cache it unless said otherwise."""
     base = {"Content-Type": media, "Cache-Control": "no-cache, private"}
     return web.Response(body=body, status=status, headers=base | headers)
+
+
+def _failed(http: web.BaseRequest, error: ApiError) -> web.Response:
+    """The answer to a request that failed; one whose answer has begun is cut off instead."""
+    if not http.get(BEGUN):
+        return failure(error)
+    if http.transport is not None:
+        http.transport.abort()
+    raise ConnectionResetError("the answer had begun") from error
 
 
 def failure(error: ApiError) -> web.Response:
