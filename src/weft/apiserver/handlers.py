@@ -18,7 +18,7 @@ from weft.apiserver.resources import Page, Resources, Written
 from weft.apiserver.watching import Change, Watches
 
 log = logging.getLogger("weft.apiserver")
-BEGUN = "weft.begun"
+BEGUN = web.RequestKey("begun", bool)
 """Marks a request whose answer is being streamed."""
 WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
