@@ -1,0 +1,1 @@
+"""Benchmarks of weft. `python -m benchmarks --list` names them."""

@@ -1,0 +1,52 @@
+"""`python -m benchmarks [NAME...]`: run benchmarks, print what they measured as Markdown."""
+
+import argparse
+import importlib
+import sys
+
+from benchmarks.harness import Benchmark, machine, report
+from benchmarks.instance import remove_bytecode
+
+MODULES = (
+    "startup",
+    "idle",
+    "propagation",
+    "one_hop",
+    "pods",
+    "api",
+    "commands",
+    "mesh_build",
+    "xds_translate",
+    "store",
+)
+
+
+def load(name: str) -> Benchmark:
+    """Modules are imported one by one: what one imports must not weigh on another's figures."""
+    found: Benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    options = parser.parse_args()
+    if options.list:
+        for name in MODULES:
+            print(f"{name:<14} {load(name).measures}")
+        return 0
+    unknown = [name for name in options.names if name not in MODULES]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}")
+    print(f"# Benchmarks of weft\n\n{machine()}\n", flush=True)
+    try:
+        for name in options.names or MODULES:
+            print(report(load(name)), flush=True)
+    finally:
+        remove_bytecode()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
