@@ -17,7 +17,10 @@ from weft.runtime.client import Client
 SUFFIXES = (".yaml", ".yml", ".json")
 CONFLICT_ATTEMPTS_MAX = 5
 # What others refer to comes first; everything else keeps the order of the files.
-KINDS_FIRST = ("Namespace", "ServiceAccount", "Secret", "ConfigMap", "Service")
+KINDS_FIRST = (
+    "Namespace", "ServiceAccount", "Secret", "ConfigMap", "Service", "ServiceEntry", "Gateway",
+    "DestinationRule", "VirtualService",
+)  # fmt: skip
 
 
 class BadManifests(Exception):

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -38,6 +37,8 @@ DEPLOY_SECONDS_MAX = 60.0
 WATCH_SECONDS = 6.0
 AFTER_KILL_SECONDS = 4.0
 REFRESH_SECONDS = 0.5
+STOP_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.02
 SPLIT_WANTED = {"v1": 0.8, "v2": 0.2}
 # With some hundred samples four standard deviations of a 20 % share are below ten points.
 SPLIT_TOLERANCE = 0.1
@@ -83,7 +84,7 @@ def demo(stay: bool, isolation: str) -> None:
     stay = stay or os.environ.get("DEMO_STAY", "") not in ("", "0")
     try:
         held = asyncio.run(Demo(settings, stay).run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         held = False
     sys.exit(0 if held else 1)
 
@@ -102,6 +103,7 @@ class Demo:
         self.held: list[tuple[bool, str]] = []
         self.visits: tuple[Visit, ...] = (*WEATHER, *SHOP)
         self.base_url = ""
+        self.process: subprocess.Popen[bytes] | None = None
 
     def say(self, text: str) -> None:
         self.console.print(text)
@@ -111,9 +113,15 @@ class Demo:
         self.say(f"  [green]✓[/] {text}" if holds else f"  [red]✗[/] {text}")
 
     async def run(self) -> bool:
-        later = self._prepare()
-        process, ended_well = self._start([str(EXAMPLES / "weather")]), False
+        later, ended_well = self._prepare(), False
+        # Ended by a signal it must not leave the started instance behind either.
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         try:
+            self._spawn([str(EXAMPLES / "weather")])
+            await self._until_running()
             async with connect(self.settings.data_dir) as connection:
                 await self._scenes(connection, later)
             ended_well = all(holds for holds, _ in self.held)
@@ -123,7 +131,7 @@ class Demo:
             self._show_log()
         finally:
             if not (self.stay and ended_well):
-                _stop(process)
+                self._stop()
                 shutil.rmtree(self.settings.data_dir, ignore_errors=True)
         return ended_well
 
@@ -135,7 +143,7 @@ class Demo:
         for name, folder in PROGRAMS.items():
             images.add(name, EXAMPLES / folder, (sys.executable, "app.py"), environment)
         files = [str(EXAMPLES / "shop")]
-        if shutil.which("redis-server"):
+        if shutil.which("redis-server", path=environment["PATH"]):
             command = ("sh", "-c", REDIS_COMMAND)
             images.add("redis:7", Path(self.settings.data_dir), command, environment)
             files.append(str(EXAMPLES / "counter"))
@@ -144,24 +152,30 @@ class Demo:
             self.say("[yellow]-[/] counter and sum are skipped: there is no redis-server here")
         return files
 
-    def _start(self, files: list[str]) -> "subprocess.Popen[bytes]":
+    def _spawn(self, files: list[str]) -> None:
         self.started = now()
         self.settings.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.settings.log_file, "ab") as log:
-            process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 daemon_command("run", self.settings, *files),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    async def _until_running(self) -> None:
+        assert self.process is not None
         while read_running(self.settings.data_dir) is None:
-            if process.poll() is not None or now() - self.started > START_SECONDS_MAX:
-                self._show_log()
-                _stop(process)
-                output.fail("weft did not start")
-            signal.sigtimedwait((), 0.02)
-        return process
+            if self.process.poll() is not None or now() - self.started > START_SECONDS_MAX:
+                raise TimeoutError("weft did not start")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS_MAX)
 
     async def _scenes(self, connection: Connection, later: Sequence[str]) -> None:
         running = read_running(self.settings.data_dir)
@@ -170,6 +184,7 @@ class Demo:
         self.base_url = await self._gateway(connection)
         await self._first_answer()
         await apply_files(connection.client, read_documents(later), "default", lambda _: None)
+        await self._all_ready(connection)
         await self._all_answer()
         visitors = Visitors(self.base_url, self.visits)
         await visitors.start()
@@ -194,6 +209,21 @@ class Demo:
     async def _first_answer(self) -> None:
         await self._until_ok(WEATHER[0])
         self.say(f"first 200 through the mesh after [bold]{now() - self.started:.2f} s[/]\n")
+
+    async def _all_ready(self, connection: Connection) -> None:
+        """A version without a ready pod would fail its share of the requests."""
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        waiting: list[str] = []
+        async for _ in _tries(DEPLOY_SECONDS_MAX):
+            deployments = (await connection.json("GET", path))["items"]
+            waiting = [
+                deployment["metadata"]["name"]
+                for deployment in deployments
+                if deployment["status"].get("readyReplicas", 0) < deployment["spec"]["replicas"]
+            ]
+            if not waiting:
+                return
+        raise TimeoutError(f"not ready in {DEPLOY_SECONDS_MAX:.0f} s: {', '.join(waiting)}")
 
     async def _all_answer(self) -> None:
         for visit in self.visits:
@@ -288,16 +318,9 @@ async def _tries(seconds: float) -> AsyncIterator[None]:
     deadline = now() + seconds
     while now() < deadline:
         yield
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _edges(connection: Connection) -> Sequence[Edge]:
     text = await connection.text("/weft/v1/proxy-metrics")
     return parse_edges([text])
-
-
-def _stop(process: "subprocess.Popen[Any]") -> None:
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60)

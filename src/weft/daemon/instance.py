@@ -1,6 +1,7 @@
 """One running instance: every part made, connected, started and stopped in order."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from weft import __version__
 from weft.api.istio.networking_v1 import Gateway
+from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
@@ -74,9 +76,27 @@ class Instance:
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
         documents = read_documents(manifests) if manifests else ()
-        _, self.store = await asyncio.gather(
-            self.machine.open(), SqliteStore.open(Path(self.settings.data_dir) / "store.db")
+        try:
+            await self._start(documents)
+        except BaseException:
+            await self.machine.abandon()
+            raise
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+
+    async def _start(self, documents: Sequence[Document]) -> None:
+        # Both are waited for, also when one fails: what was begun can then be undone.
+        opened, store = await asyncio.gather(
+            self.machine.open(),
+            SqliteStore.open(Path(self.settings.data_dir) / "store.db"),
+            return_exceptions=True,
         )
+        if isinstance(opened, BaseException):
+            raise opened
+        if isinstance(store, BaseException):
+            raise store
+        self.store = store
         await self.ads.start(socket_path=self.settings.ads_socket)
         await self._start_api()
         await self._start_mesh_and_node()
@@ -86,9 +106,6 @@ class Instance:
             await apply_files(self.client, documents, "default", self.say)
             await self._announce_gateways()
         files.publish_running(self.settings, self._running())
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
 
     async def _start_api(self) -> None:
         token, tokens = files.admin_token(self.settings)
@@ -101,7 +118,10 @@ class Instance:
         tls, ca = files.server_tls(self.settings, ("127.0.0.1", ranges.kubernetes_ip))
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
-        await self.api.start("127.0.0.1", self.settings.port, tls)
+        try:
+            await self.api.start("127.0.0.1", self.settings.port, tls)
+        except OSError as error:
+            raise _port_error(self.settings.port, error) from error
         files.publish_kubeconfig(self.settings, self.api.port, ca, token)
 
     async def _start_mesh_and_node(self) -> None:
@@ -181,6 +201,15 @@ class Instance:
         await self.api.close()
         await self.ads.close()
         await self.store.close()
+
+
+def _port_error(port: int, error: OSError) -> OSError:
+    """The API's port cannot be had: what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return OSError(f"port {port} is taken; choose another with --port (0 takes a free one)")
+    if error.errno == errno.EACCES:
+        return OSError(f"port {port} needs root; choose a higher one with --port")
+    return error
 
 
 def _host_cidr(settings: Settings) -> str:

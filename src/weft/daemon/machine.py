@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from weft.api.wellknown import ISOLATION_NETNS
+from weft.lib import envoy_binary
 from weft.lib.instance import Settings
 from weft.node.envoy import EnvoyError, EnvoySupervisor, admin_socket
 from weft.node.network_host import HostNetwork
-from weft.node.network_netns import NetnsNetwork
-from weft.node.podhost_client import PodhostRuntime, ensure_podhost
+from weft.node.network_netns import NetnsNetwork, NetworkError
+from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
 
@@ -30,6 +32,7 @@ class Machine:
         self.network: NetnsNetwork | HostNetwork
         self.runtime: PodhostRuntime
         self.envoy: EnvoySupervisor
+        self._opened = False
 
     @property
     def isolated(self) -> bool:
@@ -40,19 +43,21 @@ class Machine:
         """Find or make everything; OSError and its kin say what the machine refuses."""
         run_dir = Path(self.settings.run_dir)
         self.report = await choose(self.settings.isolation)
-        self.runtime = await ensure_podhost(run_dir)
         if not self.report.possible:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
+        envoy_path = envoy_binary.envoy_path()
+        self.runtime = await ensure_podhost(run_dir)
         if self.isolated:
             self.network = NetnsNetwork(run_dir, dns_port=DNS_PORT)
         else:
             self.network = HostNetwork(run_dir)
-        self.envoy = self._supervisor(run_dir)
+        self.envoy = self._supervisor(run_dir, envoy_path)
+        self._opened = True
         await self.network.open()
         if with_envoy:
             await self.envoy.start()
 
-    def _supervisor(self, run_dir: Path) -> EnvoySupervisor:
+    def _supervisor(self, run_dir: Path, envoy_path: str) -> EnvoySupervisor:
         wanted = BootstrapSettings(
             node=self.settings.node_name,
             xds_socket=self.settings.ads_socket,
@@ -65,6 +70,7 @@ class Machine:
             bootstrap(wanted),
             arguments=arguments("")[2:],
             log_path=Path(self.settings.data_dir) / "log" / "envoy.log",
+            envoy_path=envoy_path,
         )
 
     @property
@@ -109,6 +115,28 @@ class Machine:
         await self.runtime.shutdown()
         await self.runtime.close()
         await self.network.destroy()
+        _remove_run_dir(Path(self.settings.run_dir))
+
+    async def abandon(self) -> None:
+        """After a start that failed: end what serves no pod; pods of an earlier start run on."""
+        if not self._opened:
+            return
+        with contextlib.suppress(PodhostError, EnvoyError, NetworkError, OSError):
+            running = [c for c in await self.runtime.list() if c.exit_code is None]
+            if all(container.id == self.envoy.container_id for container in running):
+                await self.destroy()
+            else:
+                await self.close()
+
+
+def _remove_run_dir(run_dir: Path) -> None:
+    """Nothing of an instance stays outside its data directory. What is still mounted is left."""
+    mounts = (line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines())
+    if any(Path(mount).is_relative_to(run_dir) for mount in mounts):
+        return
+    shutil.rmtree(run_dir, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other instances are in it
+        run_dir.parent.rmdir()
 
 
 def protect_from_oom() -> None:
