@@ -1,14 +1,14 @@
 """Pod networks in real namespaces: what arrives where, who keeps what, what is left behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.node.machine import lines, podhost, shell, until
-from weft.node.linux import ns
+from tests.outside import inside, outside
+from weft.node.linux import netlink, nft
 from weft.node.network_netns import NetnsNetwork
 from weft.node.runtime import Limits, Mount
 
@@ -33,22 +34,6 @@ async def network(dns_port: int = 5300) -> AsyncIterator[NetnsNetwork]:
     finally:
         await made.destroy()
         shutil.rmtree(directory)
-
-
-def inside(path: str, work: Callable[[], Any]) -> Any:
-    """The result of `work`, done by a thread in a network namespace."""
-    results: list[Any] = []
-
-    def run() -> None:
-        fd = os.open(path, os.O_RDONLY)
-        ns.setns(fd, ns.CLONE_NEWNET)
-        os.close(fd)
-        results.append(work())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 def listener(address: str, port: int) -> socket.socket:
@@ -238,15 +223,71 @@ def _footprint(pods: NetnsNetwork, podhost_pid: int) -> dict[str, Any]:
     }
 
 
-async def test_the_rules_are_what_nft_lists() -> None:
+def source_seen(server: socket.socket, address: str, source: str) -> str:
+    """As whom a connection from one of the node's addresses arrives."""
+    port = server.getsockname()[1]
+    client = socket.create_connection((address, port), timeout=2, source_address=(source, 0))
+    accepted, (seen, _) = server.accept()
+    client.close()
+    accepted.close()
+    return str(seen)
+
+
+async def test_only_what_leaves_the_machine_is_masqueraded() -> None:
+    async with network() as pods, network() as others:
+        other = await others.create("other")
+        with outside() as host:
+            far = inside(host.netns, lambda: listener(host.address, 0))
+            assert source_seen(far, host.address, pods.passthrough_address) == host.node
+            assert source_seen(far, host.address, pods.node_address) == host.node
+            assert source_seen(far, host.address, host.node) == host.node
+            near = listener("0.0.0.0", 0)
+            for own in (host.node, pods.node_address, others.node_address):
+                assert source_seen(near, own, pods.passthrough_address) == pods.passthrough_address
+            # A pod of another instance must not take it for its own, trusted node.
+            stranger = inside(other.netns, lambda: listener(other.address, 15006))
+            address = pods.passthrough_address
+            assert source_seen(stranger, other.address, address) == address
+            for one in (far, near, stranger):
+                one.close()
+
+
+def rules_of(netns: str = "", table: str = "") -> list[str]:
+    """As the nft program shows them."""
     if shutil.which("nft") is None or shutil.which("nsenter") is None:
         pytest.skip("needs nft and nsenter to look")
+    enter = ["nsenter", f"--net={netns}"] if netns else []
+    what = ["table", "ip", table] if table else ["ruleset"]
+    done = subprocess.run(
+        [*enter, "nft", "list", *what], capture_output=True, text=True, check=False
+    )
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("\t\t")]
+
+
+async def test_the_nodes_rules_are_made_again_and_go_with_the_network() -> None:
+    async with network() as pods:
+        wanted = [
+            "type nat hook postrouting priority srcnat; policy accept;",
+            'oif "lo" return',
+            'oifname "weft*" return',
+            f"ip saddr {pods.subnet} masquerade",
+        ]
+        assert rules_of(table=pods.bridge) == wanted
+        with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+            nft.remove(netfilter, pods.bridge)
+        again = NetnsNetwork(pods._run_dir, dns_port=5300)
+        for _ in range(2):
+            await again.open()
+            assert rules_of(table=pods.bridge) == wanted
+            assert again.missing == ""
+        gone = pods.bridge
+    assert rules_of(table=gone) == []
+
+
+async def test_the_rules_are_what_nft_lists() -> None:
     async with network(5353) as pods:
         pod = await pods.create("a")
-        command = ["nsenter", f"--net={pod.netns}", "nft", "list", "ruleset"]
-        listed = (await asyncio.to_thread(subprocess.check_output, command)).decode()
-        rules = [line.strip() for line in listed.splitlines() if line.startswith("\t\t")]
-        assert rules == [
+        assert rules_of(pod.netns) == [
             "type nat hook output priority -100; policy accept;",
             'oif "lo" return',
             "ip daddr 127.0.0.0/8 return",

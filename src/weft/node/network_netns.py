@@ -2,6 +2,13 @@
 
 Everything is kept on disk and in the kernel, so that a restarted agent finds it; no command line
 tool runs. Each instance of weft on a machine has its own bridge and its own /24.
+
+Out of the pod network goes TCP only, through the node's proxy: its connections leave with the
+machine's address (a table of ours in the node's own namespace masquerades them), which needs no
+forwarding. UDP and ICMP of pods to the outside would have to be forwarded by the kernel: they pass
+when the machine forwards already (net.ipv4.ip_forward is 1 and no firewall drops it) and are
+masqueraded too. The sysctl is the machine owner's: it is never changed here. Names resolve in any
+case, for the node's DNS server asks the machine's resolvers itself.
 """
 
 import asyncio
@@ -32,6 +39,7 @@ POD_SYSCTLS: Mapping[str, str] = {
     "net/ipv6/conf/default/disable_ipv6": "1",  # the pod network has IPv4 addresses only
 }
 DEVICES_GONE_SECONDS = 2.0
+BRIDGE_PREFIX = "weft"
 _TABLE = "mesh"
 _INTERFACE = "eth0"
 
@@ -52,11 +60,13 @@ class NetnsNetwork:
         self._machine_dir = machine_dir
         self._dns_port = dns_port
         name = instance or hashlib.sha256(str(run_dir).encode()).hexdigest()
-        self.bridge = f"weft{name[:10]}"
+        self.bridge = f"{BRIDGE_PREFIX}{name[:10]}"
         self.subnet = POD_RANGES[0]
         self.node_address = ""
         """The bridge's address: trusted by pods, used by the node proxy, probes and DNS."""
         self.passthrough_address = ""
+        self.missing = ""
+        """A sentence on what the kernel refused; the rest works."""
         self._pods: dict[str, PodNetwork] = {}
         self._last_host = 1
         self._lock = asyncio.Lock()
@@ -97,6 +107,7 @@ class NetnsNetwork:
                 self.node_address = str(self.subnet[1])
                 self.passthrough_address = str(self.subnet[PASSTHROUGH_HOST])
                 self._make_bridge(node)
+                self._masquerade()
         except OSError as error:
             raise NetworkError(f"bridge {self.bridge}: {error.strerror or error}") from error
         self._load()
@@ -126,6 +137,18 @@ class NetnsNetwork:
         for address in (self.node_address, self.passthrough_address):
             with _tolerate(errno.EEXIST):
                 node.talk(node.add_address(index, address, SUBNET_PREFIX))
+
+    def _masquerade(self) -> None:
+        """The table is named as the bridge is, so that everybody sees whose it is."""
+        table = nft.node_table(str(self.subnet), BRIDGE_PREFIX)
+        try:
+            with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+                nft.install(netfilter, self.bridge, table)
+        except OSError as error:
+            self.missing = (
+                "Pods cannot reach addresses outside this machine, because the kernel refuses to"
+                f" masquerade ({error.strerror or error})."
+            )
 
     @property
     def _state_file(self) -> Path:
@@ -208,8 +231,8 @@ class NetnsNetwork:
             route.add_address(index, address, SUBNET_PREFIX),
             route.default_route(index, self.node_address),
         )
-        rules = nft.pod_rules(self.node_address, self._dns_port, OUTBOUND_PORT, INBOUND_PORT)
-        nft.install(space.netfilter, _TABLE, rules)
+        table = nft.pod_table(self.node_address, self._dns_port, OUTBOUND_PORT, INBOUND_PORT)
+        nft.install(space.netfilter, _TABLE, table)
 
     def _delete(self, pod_uid: str) -> None:
         """The kernel removes the devices with the namespace, some 0.1 s after its last process
@@ -231,6 +254,8 @@ class NetnsNetwork:
                 time.sleep(0.01)
             with _tolerate(errno.ENODEV):
                 node.talk(node.delete_link(self.bridge))
+            with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+                nft.remove(netfilter, self.bridge)
             (self._machine_dir / self.bridge).unlink(missing_ok=True)
         self._state_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: something foreign is in it

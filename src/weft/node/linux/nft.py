@@ -1,18 +1,22 @@
-"""nf_tables over netlink: the redirect rules of a pod, one atomic batch, no `nft` program."""
+"""nf_tables over netlink: rules of pods and of the node, one atomic batch, no `nft` program."""
 
+import contextlib
+import ipaddress
 import socket
 import struct
+from typing import NamedTuple
 
 from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nested
 
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_NEWTABLE, _NEWCHAIN, _NEWRULE = 0, 3, 6
+_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
 _FAMILY_IPV4 = 2
-_HOOK_PREROUTING, _HOOK_OUTPUT = 0, 3
-_PRIORITY_DSTNAT = -100
+_HOOK_PREROUTING, _HOOK_OUTPUT, _HOOK_POSTROUTING = 0, 3, 4
+_PRIORITY_DSTNAT, _PRIORITY_SRCNAT = -100, 100
 _VERDICT_RETURN = -5
-_META_INTERFACE_IN, _META_INTERFACE_OUT, _META_L4_PROTOCOL = 4, 5, 16
+_META_INTERFACE_IN, _META_INTERFACE_OUT = 4, 5
+_META_INTERFACE_OUT_NAME, _META_L4_PROTOCOL = 7, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _IPV4_SOURCE_OFFSET, _IPV4_DESTINATION_OFFSET = 12, 16
 _DESTINATION_PORT_OFFSET = 2
@@ -22,6 +26,21 @@ _NAT_DESTINATION = 1
 
 Rule = tuple[str, bytes]
 """Chain name and its encoded expressions."""
+
+
+class Chain(NamedTuple):
+    """A base chain of NAT: where in a packet's way its rules are asked."""
+
+    name: str
+    hook: int
+    priority: int
+
+
+class Table(NamedTuple):
+    """A table's whole content."""
+
+    chains: tuple[Chain, ...]
+    rules: tuple[Rule, ...]
 
 
 def _be32(value: int) -> bytes:
@@ -49,6 +68,17 @@ def _payload(base: int, offset: int, length: int) -> bytes:
 
 def _immediate(register: int, value: bytes) -> bytes:
     return _expression("immediate", attribute(1, _be32(register)), nested(2, attribute(1, value)))
+
+
+def _mask(mask: bytes) -> bytes:
+    """Keep only these bits of the register."""
+    numbers = (1, 1, len(mask))
+    return _expression(
+        "bitwise",
+        *(attribute(i, _be32(n)) for i, n in enumerate(numbers, 1)),
+        nested(4, attribute(1, mask)),
+        nested(5, attribute(1, bytes(len(mask)))),
+    )
 
 
 def _return() -> bytes:
@@ -79,9 +109,7 @@ def _dnat(address: str, port: int) -> bytes:
     )
 
 
-def pod_rules(
-    node_address: str, dns_port: int, outbound_port: int, inbound_port: int
-) -> tuple[Rule, ...]:
+def pod_table(node_address: str, dns_port: int, outbound_port: int, inbound_port: int) -> Table:
     """What a pod's namespace redirects.
 
     Out: DNS to the node's server (which sees the pod's address), other TCP to the outbound
@@ -93,7 +121,7 @@ def pod_rules(
     from_node = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
     from_node += _equals(socket.inet_aton(node_address))
     tcp, udp = _protocol(socket.IPPROTO_TCP), _protocol(socket.IPPROTO_UDP)
-    return (
+    rules = (
         ("out", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
         ("out", to_loopback + _return()),
         ("out", udp + to_dns),
@@ -104,28 +132,73 @@ def pod_rules(
         ("in", tcp + _redirect(inbound_port)),
     )
 
+    chains = (
+        Chain("out", _HOOK_OUTPUT, _PRIORITY_DSTNAT),
+        Chain("in", _HOOK_PREROUTING, _PRIORITY_DSTNAT),
+    )
+    return Table(chains, rules)
 
-def install(netfilter: Netlink, table: str, rules: tuple[Rule, ...]) -> None:
-    """Make `table` (IPv4, chains `out` and `in`) with `rules`, all or nothing. OSError."""
-    header = struct.pack(">BBH", _FAMILY_IPV4, 0, 0)
-    batch = struct.pack(">BBH", 0, 0, 10)
-    messages = [netfilter.message(_BATCH_BEGIN, 0, batch)]
 
-    def add(kind: int, flags: int, body: bytes) -> None:
-        messages.append(netfilter.message(_SUBSYSTEM | kind, flags | ACK, header + body))
+def node_table(subnet: str, bridges: str) -> Table:
+    """What leaves the node from a pod subnet (`10.244.0.0/24`) gets the address of the interface
+    it leaves by, because nobody outside knows the way back.
 
-    add(_NEWTABLE, CREATE, attribute(1, table))
+    Kept: the source of what stays on the node, to its own addresses and to pods of any bridge
+    whose name begins with `bridges`. Pods trust the first address of their bridge, and just that
+    one would be put in.
+    """
+    network = ipaddress.IPv4Network(subnet)
+    from_pods = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
+    from_pods += _mask(network.netmask.packed) + _equals(network.network_address.packed)
+    to_pods = _meta(_META_INTERFACE_OUT_NAME) + _equals(bridges.encode())
+    rules = (
+        ("leave", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
+        ("leave", to_pods + _return()),
+        ("leave", from_pods + _expression("masq")),
+    )
+    return Table((Chain("leave", _HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
+
+
+def install(netfilter: Netlink, name: str, table: Table) -> None:
+    """Make the table `name` (IPv4), or replace it, all or nothing. OSError."""
+    batch = _Batch(netfilter)
+    named = attribute(1, name)
+    batch.add(_NEWTABLE, CREATE, named)
+    batch.add(_DELTABLE, 0, named)
+    batch.add(_NEWTABLE, CREATE, named)
     kind = attribute(7, "nat")
-    for chain, hook in (("out", _HOOK_OUTPUT), ("in", _HOOK_PREROUTING)):
-        place = nested(
-            4, attribute(1, _be32(hook)), attribute(2, struct.pack(">i", _PRIORITY_DSTNAT))
+    for chain in table.chains:
+        priority = attribute(2, struct.pack(">i", chain.priority))
+        place = nested(4, attribute(1, _be32(chain.hook)), priority)
+        batch.add(_NEWCHAIN, CREATE, named + attribute(3, chain.name) + place + kind)
+    for chain_name, expressions in table.rules:
+        rule = named + attribute(2, chain_name) + nested(4, expressions)
+        batch.add(_NEWRULE, CREATE | APPEND, rule)
+    batch.commit()
+
+
+def remove(netfilter: Netlink, name: str) -> None:
+    """Delete the table, if it is there. OSError."""
+    batch = _Batch(netfilter)
+    batch.add(_DELTABLE, 0, attribute(1, name))
+    with contextlib.suppress(FileNotFoundError):
+        batch.commit()
+
+
+class _Batch:
+    """Messages that take effect together, or not at all."""
+
+    def __init__(self, netfilter: Netlink) -> None:
+        self._netfilter = netfilter
+        self._frame = struct.pack(">BBH", 0, 0, 10)
+        self._messages = [netfilter.message(_BATCH_BEGIN, 0, self._frame)]
+
+    def add(self, kind: int, flags: int, body: bytes) -> None:
+        header = struct.pack(">BBH", _FAMILY_IPV4, 0, 0)
+        self._messages.append(
+            self._netfilter.message(_SUBSYSTEM | kind, flags | ACK, header + body)
         )
-        add(_NEWCHAIN, CREATE, attribute(1, table) + attribute(3, chain) + place + kind)
-    for chain, expressions in rules:
-        add(
-            _NEWRULE,
-            CREATE | APPEND,
-            attribute(1, table) + attribute(2, chain) + nested(4, expressions),
-        )
-    messages.append(netfilter.message(_BATCH_END, 0, batch))
-    netfilter.talk(*messages, acknowledgements=len(messages) - 2)
+
+    def commit(self) -> None:
+        end = self._netfilter.message(_BATCH_END, 0, self._frame)
+        self._netfilter.talk(*self._messages, end, acknowledgements=len(self._messages) - 1)
