@@ -15,6 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import aiohttp
@@ -174,6 +175,51 @@ class Instance:
 
         wait_for(bound, f"gateway port {port} bound")
         return f"http://{self.running.gateway_address}:{bound()}"
+
+
+def ask(
+    weft: Instance, path: str, host: str, *, method: str = "GET", body: bytes | None = None,
+    port: int = 80, **headers: str,
+) -> tuple[int, str]:  # fmt: skip
+    """One request through the gateway; redirects are not followed."""
+    status, text, _ = ask_all(
+        weft, path, host, method=method, body=body, port=port, headers=headers
+    )
+    return status, text
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def ask_all(
+    weft: Instance, path: str, host: str, *, method: str = "GET", body: bytes | None = None,
+    port: int = 80, headers: dict[str, str] | None = None,
+) -> tuple[int, str, dict[str, str]]:  # fmt: skip
+    """Status, body and headers (lower case)."""
+    request = urllib.request.Request(
+        weft.gateway(port) + path, headers={"Host": host, **(headers or {})}, method=method,
+        data=body,
+    )  # fmt: skip
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+    try:
+        with opener.open(request, timeout=20) as answer:
+            found = {k.lower(): v for k, v in answer.headers.items()}
+            return answer.status, answer.read().decode(), found
+    except urllib.error.HTTPError as error:
+        found = {k.lower(): v for k, v in error.headers.items()}
+        return error.code, error.read().decode(), found
+
+
+def run_inside(weft: Instance, host: str, program: str) -> Any:
+    """Run a program (`async def main()`) in the pod that answers for `host` at the gateway."""
+    status, text = ask(
+        weft, "/run", host, method="POST", body=dedent(program).encode(),
+        **{"Content-Type": "text/plain"},
+    )  # fmt: skip
+    assert status == 200, text
+    return json.loads(text)
 
 
 def is_ready(pod: Any) -> bool:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import traceback
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -94,6 +96,17 @@ async def call(request: web.Request) -> web.Response:
         return web.Response(text=repr(error), status=599)
 
 
+async def run(request: web.Request) -> web.Response:
+    """Run a test's own program inside the pod: the body defines `async def main()`, whose value
+    is the answer."""
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(await request.text(), "<test>", "exec"), names)
+        return web.json_response(await asyncio.wait_for(names["main"](), 60))
+    except Exception:
+        return web.Response(text=traceback.format_exc(), status=500)
+
+
 async def websocket(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
@@ -111,7 +124,7 @@ async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 
 async def main() -> None:
-    app = web.Application()
+    app = web.Application(client_max_size=64 << 20)
     app.add_routes(
         [
             web.get("/who", who),
@@ -122,6 +135,7 @@ async def main() -> None:
             web.get("/resolve", resolve),
             web.get("/tcp", tcp),
             web.get("/call", call),
+            web.post("/run", run),
             web.get("/ws", websocket),
             web.route("*", "/{tail:.*}", echo),
         ]
@@ -131,7 +145,8 @@ async def main() -> None:
     host = os.environ.get("HOST")
     await web.TCPSite(runner, host, int(os.environ.get("PORT", "8080"))).start()
     if port := os.environ.get("GREET_PORT"):
-        await asyncio.start_server(greet, host, int(port))
+        # Host isolation says in PORT_<n> where to listen instead of <n>.
+        await asyncio.start_server(greet, host, int(os.environ.get(f"PORT_{port}", port)))
     print(f"echo {VERSION} ready", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
