@@ -8,6 +8,7 @@ from weft.api.objects import key_of
 from weft.apiserver.app import ApiServer, Settings, remove_old_events
 from weft.apiserver.codec import loads
 from weft.runtime.client import Client
+from weft.store.interface import Put, Txn
 from weft.store.sqlite import SqliteStore
 
 
@@ -54,3 +55,15 @@ async def test_old_events_are_removed(api: Api) -> None:
     assert await remove_old_events(api.store, START) == 1
     page = await api.client.list(kind("events"), "default")
     assert [key_of(loads(i))[1] for i in page.items] == ["new"]
+
+
+async def test_an_event_with_an_unreadable_time_goes_by_its_creation(api: Api) -> None:
+    regarding = {"kind": "Pod", "name": "p", "namespace": "default"}
+    await api.create("events", {"metadata": {"name": "odd"}, "involvedObject": regarding})
+    key = "/registry/core/events/default/odd"
+    stored = await api.store.get(key)
+    assert stored is not None
+    odd = stored.value.replace(b'"metadata":{', b'"lastTimestamp":"yesterday","metadata":{', 1)
+    await api.store.apply(Txn((Put(key, odd),)))
+    assert await remove_old_events(api.store, START) == 0
+    assert await remove_old_events(api.store, START + 4000) == 1

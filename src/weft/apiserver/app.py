@@ -1,9 +1,12 @@
 """The API server as a part of a program: made of a store and settings, started on an address."""
 
 import asyncio
+import contextlib
+import logging
 import random as stdlib_random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 from msgspec import Struct, field
@@ -22,8 +25,9 @@ from weft.apiserver.server import Page, Server
 from weft.apiserver.watching import Watches
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
-from weft.store.interface import Conflict, Delete, Expect, Store, Txn
+from weft.store.interface import Conflict, Delete, Expect, Store, StoreError, Txn
 
+log = logging.getLogger("weft.apiserver")
 EVENT_SECONDS_KEPT = 3600.0
 """Age at which Events are removed, as kube-apiserver's --event-ttl."""
 EVENT_SWEEP_SECONDS = 60.0
@@ -136,7 +140,10 @@ class ApiServer:
     async def _sweep_events(self) -> None:
         while True:
             await asyncio.sleep(EVENT_SWEEP_SECONDS)
-            await remove_old_events(self._store, self._clock())
+            try:
+                await remove_old_events(self._store, self._clock())
+            except StoreError as error:
+                log.warning("old events not removed error=%s", error)
 
 
 async def remove_old_events(store: Store, now: float) -> int:
@@ -145,9 +152,7 @@ async def remove_old_events(store: Store, now: float) -> int:
     assert kind is not None
     removed = 0
     for entry in (await store.range(keys.prefix(kind))).entries:
-        event = codec.to_object(entry.value)
-        at = event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
-        if now - parse_rfc3339(at) < EVENT_SECONDS_KEPT:
+        if now - _last_seen(codec.to_object(entry.value)) < EVENT_SECONDS_KEPT:
             continue
         try:
             await store.apply(Txn((Delete(entry.key),), (Expect(entry.key, entry.mod_revision),)))
@@ -155,3 +160,11 @@ async def remove_old_events(store: Store, now: float) -> int:
         except Conflict:
             continue
     return removed
+
+
+def _last_seen(event: Mapping[str, Any]) -> float:
+    """Clients write what they like into times: the creation is the server's own."""
+    with contextlib.suppress(ValueError):
+        if last := event.get("lastTimestamp"):
+            return parse_rfc3339(last)
+    return parse_rfc3339(event["metadata"]["creationTimestamp"])

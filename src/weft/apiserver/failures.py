@@ -144,8 +144,13 @@ def internal(message: str) -> ApiError:
     )
 
 
+def store_failed(error: Exception) -> ApiError:
+    """503: the store does not serve (disk full, closed)."""
+    return unavailable(f"the store does not serve: {error}")
+
+
 def unavailable(message: str) -> ApiError:
-    """503: the store does not serve."""
+    """503: something that is needed does not serve now; worth another try."""
     return ApiError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})
 
 

@@ -1,18 +1,20 @@
 """The client interface in process: the same verbs and watches, without HTTP."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
 
 from weft.api.kinds import Kind
 from weft.api.wellknown import MANAGER
-from weft.apiserver import codec, verbs
+from weft.apiserver import codec, failures, verbs
 from weft.apiserver.access import WEFT, User
 from weft.apiserver.request import DeleteOptions, ListOptions, Target, WriteOptions
 from weft.apiserver.resources import Resources
 from weft.apiserver.watching import Watches
 from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
+from weft.store.interface import StoreError
 
 
 class LocalClient:
@@ -26,7 +28,8 @@ class LocalClient:
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> bytes:
         """As Client.get."""
-        return await self._resources.get(Target(kind, kind.version, namespace, name))
+        with _refusals():
+            return await self._resources.get(Target(kind, kind.version, namespace, name))
 
     async def list(
         self,
@@ -41,7 +44,8 @@ class LocalClient:
         """As Client.list."""
         target = Target(kind, kind.version, namespace)
         options = ListOptions(label_selector, field_selector, limit, continue_token)
-        page = await self._resources.list(target, options)
+        with _refusals():
+            page = await self._resources.list(target, options)
         items = tuple(codec.served_entry(kind, kind.version, e) for e in page.entries)
         return ObjectList(items, str(page.revision), page.continue_token)
 
@@ -63,9 +67,10 @@ class LocalClient:
             bookmarks=True,
         )
         target = Target(kind, kind.version, namespace)
-        async for changes in self._watches.stream(target, options):
-            for change in changes:
-                yield WatchEvent(change.type, Raw(change.object))
+        with _refusals():
+            async for changes in self._watches.stream(target, options):
+                for change in changes:
+                    yield WatchEvent(change.type, Raw(change.object))
 
     async def create(
         self, kind: Kind, obj: Mapping[str, Any], namespace: str = "", *, dry_run: bool = False
@@ -73,9 +78,9 @@ class LocalClient:
         """As Client.create; `namespace` may also stand in the object."""
         namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
         target = Target(kind, kind.version, namespace if kind.namespaced else "")
-        done = await self._resources.create(
-            target, codec.copy(dict(obj)), _options(dry_run), self._user
-        )
+        body = codec.copy(dict(obj))
+        with _refusals():
+            done = await self._resources.create(target, body, _options(dry_run), self._user)
         return done.body
 
     async def update(
@@ -95,9 +100,9 @@ class LocalClient:
             metadata.get("name") or "",
             subresource,
         )
-        done = await self._resources.update(
-            target, codec.copy(dict(obj)), _options(dry_run), self._user
-        )
+        body = codec.copy(dict(obj))
+        with _refusals():
+            done = await self._resources.update(target, body, _options(dry_run), self._user)
         return done.body
 
     async def patch(
@@ -114,7 +119,9 @@ class LocalClient:
         """As Client.patch."""
         target = Target(kind, kind.version, namespace, name, subresource)
         plain = list(body) if isinstance(body, Sequence) else dict(body)
-        done = await self._resources.patch(target, patch_type, plain, _options(dry_run), self._user)
+        options = _options(dry_run)
+        with _refusals():
+            done = await self._resources.patch(target, patch_type, plain, options, self._user)
         return done.body
 
     async def delete(
@@ -132,14 +139,16 @@ class LocalClient:
         options = DeleteOptions(
             grace_period_seconds=grace_period_seconds, propagation=propagation or "", uid=uid
         )
-        return (await self._resources.delete(target, options, self._user)).body
+        with _refusals():
+            return (await self._resources.delete(target, options, self._user)).body
 
     async def bind(self, name: str, namespace: str, node: str) -> None:
         """As Client.bind."""
         pods = verbs.known_kind("pods")
         target = Target(pods, pods.version, namespace, name, "binding")
         body = {"target": {"kind": "Node", "name": node}}
-        await self._resources.bind(target, body, _options(False), self._user)
+        with _refusals():
+            await self._resources.bind(target, body, _options(False), self._user)
 
     async def close(self) -> None:
         """Nothing to release: the server owns everything."""
@@ -147,3 +156,12 @@ class LocalClient:
 
 def _options(dry_run: bool) -> WriteOptions:
     return WriteOptions(dry_run, "Strict", MANAGER)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Over HTTP a store that does not serve is a 503; here too, so that callers try again."""
+    try:
+        yield
+    except StoreError as error:
+        raise failures.store_failed(error) from error

@@ -76,7 +76,7 @@ class Server:
         except StoreError as error:
             log.error("store failed path=%s error=%s", http.path, error)
             code = 503
-            return _failed(http, failures.unavailable(f"the store does not serve: {error}"))
+            return _failed(http, failures.store_failed(error))
         except ConnectionError:
             raise
         except Exception as error:
