@@ -42,3 +42,7 @@ def test_only_masters() -> None:
     assert forbidden_text(User("b"), Attributes("get", path="/metrics"), "no") == (
         'User "b" cannot get path "/metrics": no'
     )
+
+
+def test_a_token_that_is_no_utf_8_is_nobody_s() -> None:
+    assert user_of_token(parse_tokens("secret,alice,1"), "\udcff\udcfe") is None

@@ -49,3 +49,17 @@ def test_yaml_reads_as_kubernetes_reads_it() -> None:
     assert found["when"] == "2026-01-01"
     with pytest.raises(ApiError, match="not valid YAML"):
         parse_body(b"a: [", "application/yaml")
+
+
+def test_yaml_that_grows_without_end_is_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    with pytest.raises(ApiError, match="500000 values") as caught:
+        parse_body("\n".join(lines).encode(), "application/yaml")
+    assert caught.value.code == 400
+
+
+def test_yaml_bodies_hold_one_object() -> None:
+    with pytest.raises(ApiError, match="one object"):
+        parse_body(b"a: 1\n---\nb: 2\n", "application/yaml")
+    assert parse_body(b"", "application/yaml") is None

@@ -115,10 +115,11 @@ def parse_tokens(text: str) -> Tokens:
 
 
 def user_of_token(tokens: Tokens, token: str) -> User | None:
-    """Compared in constant time per token."""
+    """Compared in constant time per token. Headers may hold bytes that are no UTF-8."""
+    asked = token.encode(errors="surrogateescape")
     found = None
     for known, user in tokens.items():
-        if hmac.compare_digest(known.encode(), token.encode()):
+        if hmac.compare_digest(known.encode(), asked):
             found = user
     return found
 

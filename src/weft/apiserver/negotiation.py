@@ -8,6 +8,7 @@ import orjson
 import yaml
 from msgspec import Struct
 
+from weft.api import yaml_reader
 from weft.apiserver import failures
 
 JSON = "application/json"
@@ -96,12 +97,19 @@ def parse_json(body: bytes) -> Any:
 
 
 def _parse_yaml(body: bytes) -> Any:
+    """None for an empty body. The reader of manifests bounds depth and what aliases repeat."""
     try:
-        # Through JSON, so that dates become text and keys strings, as Kubernetes reads YAML.
-        loaded = yaml.load(body, Loader=yaml.CSafeLoader)
-        return orjson.loads(orjson.dumps(loaded, option=orjson.OPT_NON_STR_KEYS))
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+        documents, problems = yaml_reader.read(body.decode())
+    except UnicodeDecodeError as error:
         raise failures.bad_request(f"the body is not valid YAML: {error}") from error
+    if problems:
+        found = problems[0]
+        raise failures.bad_request(
+            f"the body is not valid YAML: line {found.line}: {found.message}"
+        )
+    if len(documents) > 1:
+        raise failures.bad_request("the body must hold one object, not several YAML documents")
+    return documents[0].value if documents else None
 
 
 def to_yaml(body: bytes) -> bytes:
