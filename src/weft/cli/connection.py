@@ -1,67 +1,140 @@
-"""The command's way to the API server of an instance."""
+"""The command's way to the API server of an instance.
 
+Commands that read use the standard library's HTTP client: the asynchronous one, which `apply` and
+`delete` need, takes longer to import than such a command otherwise takes altogether.
+"""
+
+import asyncio
 import contextlib
+import http.client
 import os
+import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
 from weft.api.errors import ApiError
 from weft.cli import output
 from weft.lib.instance import Settings, data_dir_of, run_dir_of
-from weft.runtime.http_client import HttpClient, ssl_context
 from weft.runtime.kubeconfig import Connection as Target
-from weft.runtime.kubeconfig import KubeconfigError
+from weft.runtime.kubeconfig import KubeconfigError, ssl_context
 from weft.runtime.kubeconfig import read as read_kubeconfig
+
+if TYPE_CHECKING:
+    from weft.runtime.http_client import HttpClient
+
+CONNECT_SECONDS_MAX = 10.0
+CHUNK_BYTES = 64 * 1024
+UNREACHABLE = (OSError, http.client.HTTPException)
 
 
 class Connection:
     """Typed calls through `client`, everything else by path."""
 
     def __init__(self, target: Target) -> None:
-        self.client = HttpClient(target, on_warning=_warn)
-        self._server = target.server
+        self._target = target
+        self._client: HttpClient | None = None
+        self._context: ssl.SSLContext | None = None
+        self._idle: list[http.client.HTTPConnection] = []
         self._headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=ssl_context(target)),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-        )
+
+    @property
+    def client(self) -> "HttpClient":
+        """Made when first asked for."""
+        if self._client is None:
+            from weft.runtime.http_client import HttpClient  # noqa: PLC0415 - slow to import
+
+            self._client = HttpClient(self._target, on_warning=_warn)
+        return self._client
 
     async def close(self) -> None:
-        await self.client.close()
-        await self._session.close()
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        if self._client is not None:
+            await self._client.close()
 
     async def json(self, method: str, path: str, accept: str = "application/json") -> Any:
         """The decoded answer. Raises ApiError."""
-        async with self._request(method, path, {"Accept": accept}) as answer:
-            return orjson.loads(await answer.read())
+        return orjson.loads(await asyncio.to_thread(self._whole, method, path, accept))
 
     async def text(self, path: str) -> str:
         """The answer as text. Raises ApiError."""
-        async with self._request("GET", path, {}) as answer:
-            return await answer.text()
+        body = await asyncio.to_thread(self._whole, "GET", path, "*/*")
+        return body.decode(errors="replace")
 
     async def stream(self, path: str) -> AsyncIterator[bytes]:
         """The answer piece by piece, as it comes. Raises ApiError."""
-        async with self._request("GET", path, {}) as answer:
-            async for chunk in answer.content.iter_any():
-                yield chunk
-
-    @contextlib.asynccontextmanager
-    async def _request(
-        self, method: str, path: str, headers: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        wanted = {**self._headers, **headers}
+        connection = await asyncio.to_thread(self._connect)
         try:
-            async with self._session.request(method, self._server + path, headers=wanted) as answer:
-                if answer.status >= 400:
-                    raise _refusal(answer.status, await answer.read())
-                yield answer
-        except aiohttp.ClientConnectionError as error:
-            raise ApiError(503, "ServiceUnavailable", f"{self._server}: {error}") from error
+            answer = await asyncio.to_thread(self._ask, connection, "GET", path, "*/*")
+            while chunk := await asyncio.to_thread(answer.read1, CHUNK_BYTES):
+                yield chunk
+        except UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        finally:
+            _hang_up(connection)
+
+    def _whole(self, method: str, path: str, accept: str) -> bytes:
+        """One request; its connection is kept for the next one."""
+        while True:
+            fresh = not self._idle
+            connection = self._connect() if fresh else self._idle.pop()
+            try:
+                body = self._ask(connection, method, path, accept).read()
+            except UNREACHABLE as error:
+                connection.close()
+                # A connection that was kept may have been closed by the server meanwhile.
+                if fresh or method != "GET":
+                    raise self._unreachable(error) from error
+                continue
+            except ApiError:
+                connection.close()
+                raise
+            self._idle.append(connection)
+            return body
+
+    def _connect(self) -> http.client.HTTPConnection:
+        address = urlsplit(self._target.server)
+        host, port = address.hostname or "", address.port
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            self._context = self._context or ssl_context(self._target)
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=CONNECT_SECONDS_MAX, context=self._context
+            )
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS_MAX)
+        try:
+            connection.connect()
+        except UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        connection.sock.settimeout(None)
+        return connection
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, accept: str
+    ) -> http.client.HTTPResponse:
+        prefix = urlsplit(self._target.server).path.rstrip("/")
+        connection.request(method, prefix + path, headers={**self._headers, "Accept": accept})
+        answer = connection.getresponse()
+        if answer.status >= 400:
+            raise _refusal(answer.status, answer.read())
+        return answer
+
+    def _unreachable(self, error: Exception) -> ApiError:
+        return ApiError(503, "ServiceUnavailable", f"{self._target.server}: {error}")
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """Close it, and end the thread that may still be reading from it."""
+    with contextlib.suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _warn(text: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import click
@@ -12,14 +12,15 @@ import click
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
-from weft.api.manifests import Document
 from weft.api.suggest import nearest
 from weft.cli import options, output
-from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.cli.connection import Connection, connect
 from weft.lib.aio import now
 from weft.views.describe import describe as describe_lines
 from weft.views.tables import render
+
+if TYPE_CHECKING:
+    from weft.api.manifests import Document
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -63,7 +64,10 @@ def path_of(kind: Kind, namespace: str, name: str = "", **query: str) -> str:
     return f"{prefix}{place}/{kind.plural}{tail}" + (f"?{urlencode(wanted)}" if wanted else "")
 
 
-def _documents(files: tuple[str, ...]) -> tuple[Document, ...]:
+def _documents(files: tuple[str, ...]) -> "tuple[Document, ...]":
+    # Reading manifests brings all rules along, which commands that only read never need.
+    from weft.cli.apply import BadManifests, read_documents  # noqa: PLC0415
+
     try:
         return read_documents(files)
     except BadManifests as error:
@@ -81,6 +85,7 @@ def apply(files: tuple[str, ...], namespace: str, data_dir: str | None, dry_run:
     if not files:
         output.fail("no files given", "weft apply -f DIR_OR_FILE")
     documents = _documents(files)
+    from weft.cli.apply import apply_files  # noqa: PLC0415 - as in _documents
 
     async def work() -> None:
         async with connect(data_dir) as connection:

@@ -1,8 +1,6 @@
 """The client interface over HTTP: for other processes, other machines, any Kubernetes API."""
 
 import re
-import ssl
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +17,7 @@ from weft.api.registry import by_name
 from weft.api.wellknown import MANAGER
 from weft.runtime import kubeconfig
 from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
-from weft.runtime.kubeconfig import Connection
+from weft.runtime.kubeconfig import Connection, ssl_context
 
 REQUEST_SECONDS_MAX = 60.0
 CONNECT_SECONDS_MAX = 10.0
@@ -252,20 +250,6 @@ def _warning(header: str) -> str:
     """The text of a Warning header (RFC 7234 5.5): `299 - "text"`."""
     _, _, quoted = header.partition('"')
     return re.sub(r"\\(.)", r"\1", quoted.rpartition('"')[0]) or header
-
-
-def ssl_context(connection: Connection) -> ssl.SSLContext:
-    """What to trust and what to show. Raises ssl.SSLError for certificates that are none."""
-    context = ssl.create_default_context(cadata=connection.ca or None)
-    if connection.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if connection.client_certificate:
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # mode 0600
-            file.write(f"{connection.client_certificate}\n{connection.client_key}")
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
 
 
 def _path(kind: Kind, namespace: str = "", name: str = "", subresource: str = "") -> str:

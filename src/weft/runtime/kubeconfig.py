@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import ssl
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,6 +115,20 @@ def read(path: Path, context: str = "") -> Connection:
         tls_server_name=str(cluster.get("tls-server-name") or ""),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
     )
+
+
+def ssl_context(connection: Connection) -> ssl.SSLContext:
+    """What to trust and what to show. Raises ssl.SSLError for certificates that are none."""
+    context = ssl.create_default_context(cadata=connection.ca or None)
+    if connection.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if connection.client_certificate:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # mode 0600
+            file.write(f"{connection.client_certificate}\n{connection.client_key}")
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
 
 
 def _entry(path: Path, content: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
