@@ -22,13 +22,12 @@ from weft.pki.ca import Authority
 GREETING = b"220 outside\n"
 
 
-class Outside:
-    """`node` and `address` are the two ends of the wire; `netns` is the far end's namespace."""
+class Servers:
+    """Servers on an address of a network namespace (empty: this process' own)."""
 
-    def __init__(self, netns: str, number: int) -> None:
+    def __init__(self, netns: str, address: str) -> None:
         self.netns = netns
-        self.node = f"198.18.{number}.1"
-        self.address = f"198.18.{number}.2"
+        self.address = address
         self._servers: list[socketserver.BaseServer] = []
 
     def http(self, port: int = 0, tls: ssl.SSLContext | None = None) -> int:
@@ -71,13 +70,20 @@ class Outside:
             server.server_close()
 
 
+class Outside(Servers):
+    """`node` and `address` are the two ends of the wire; `netns` is the far end's namespace."""
+
+    def __init__(self, netns: str, number: int) -> None:
+        super().__init__(netns, f"198.18.{number}.2")
+        self.node = f"198.18.{number}.1"
+
+
 class _Tell(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         seen = {
             "source": self.client_address[0],
             "host": self.headers["Host"],
             "path": self.path,
-            "identity": self.headers["X-Forwarded-Client-Cert"],
         }
         body = json.dumps(seen).encode()
         self.send_response(200)
@@ -101,6 +107,9 @@ class _Greet(socketserver.BaseRequestHandler):
 def inside(path: str, work: Callable[[], Any]) -> Any:
     """The result of `work`, done by a thread in a network namespace."""
     results: list[Any] = []
+
+    if not path:
+        return work()
 
     def run() -> None:
         fd = os.open(path, os.O_RDONLY)
