@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,6 +11,7 @@ import pytest
 
 from tests.apiserver.serving import GUEST_TOKEN, Running
 from tests.apiserver.support import config_map, deployment, kind, pod
+from tests.waiting import until
 from weft.api.errors import ApiError
 from weft.apiserver import handlers
 from weft.apiserver import server as server_module
@@ -247,12 +248,6 @@ async def test_watching_over_http(live: Running) -> None:
         event = await asyncio.wait_for(anext(events), 5)
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
     await until(lambda: live.server._watches.open == 0)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 (what is waited for has no event)
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow

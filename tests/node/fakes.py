@@ -1,8 +1,7 @@
 """A machine in memory: containers, networks, images and a mesh that tests steer by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from msgspec.structs import replace
 
@@ -137,11 +136,3 @@ class FakeMesh:
 
     async def active(self, address: str) -> int:
         return self.requests
-
-
-async def until(holds: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """Wait until `holds()` is true; its value."""
-    async with asyncio.timeout(seconds):
-        while not (value := holds()):  # noqa: ASYNC110 - anything may make it true
-            await asyncio.sleep(0.002)
-    return value

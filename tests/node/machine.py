@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,6 @@ async def ended(runtime: PodhostRuntime, name: str, seconds: float = 20) -> Cont
             if state.id == name:
                 return state
     raise AssertionError("events ended")
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """The first true value of `condition`."""
-    async with asyncio.timeout(seconds):
-        while True:
-            if value := condition():
-                return value
-            await asyncio.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

@@ -10,7 +10,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from tests.node.fakes import FakeImages, FakeMesh, FakeNetwork, FakeRuntime, until
+from tests.node.fakes import FakeImages, FakeMesh, FakeNetwork, FakeRuntime
+from tests.waiting import until
 from weft.api.errors import ApiError
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.coordination_v1 import Lease

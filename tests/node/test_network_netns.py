@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.node.machine import lines, podhost, shell, until
+from tests.node.machine import lines, podhost, shell
 from tests.outside import inside, outside
+from tests.waiting import until
 from weft.node.linux import netlink, nft
 from weft.node.network_netns import NetnsNetwork
 from weft.node.runtime import Limits, Mount

@@ -3,7 +3,6 @@
 from typing import Any
 
 from tests.node.pods import UID, deleted, pod
-
 from weft.api.k8s.pod_v1 import Pod
 from weft.node import pod_machine
 from weft.node import pod_state as ps

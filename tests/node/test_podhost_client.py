@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.machine import ENV, alive, ended, kill, lines, log_of, podhost, shell, until
+from tests.node.machine import ENV, alive, ended, kill, lines, log_of, podhost, shell
+from tests.waiting import until
 from weft.node.podhost_client import PodhostError, ensure_podhost
 from weft.node.runtime import ContainerSpec, Limits, Mount
 

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections import Counter
-from pathlib import Path
 
 from msgspec import Struct, structs
 
@@ -85,7 +85,10 @@ class MeshLoop:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _missing(self) -> frozenset[str]:
-        return frozenset(path for path in self._files if not Path(path).is_file())
+        """Files that are not there or may not be read: any path at all may stand in a Gateway."""
+        return frozenset(
+            path for path in self._files if not (os.path.isfile(path) and os.access(path, os.R_OK))
+        )
 
     def byte_streams(self) -> frozenset[str]:
         """Destinations that carry connections, not requests."""
@@ -107,8 +110,12 @@ class MeshLoop:
             for found in built.diagnostics:
                 log.info("diagnostic code=%s object=%s/%s %s", found.code, found.namespace,
                          found.name, found.message)  # fmt: skip
-        for node in cache.list(Node):
-            name = node.metadata.name
+        nodes = {node.metadata.name: node for node in cache.list(Node)}
+        for gone in self._translators.keys() - nodes.keys():
+            del self._translators[gone]
+            self.wanted.pop(gone, None)
+            self._ads.forget(gone)
+        for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             resources = translator.translate(scope(built.model, node_settings(node)))
             self.wanted[name] = Counter(resource.type_url for resource in resources)
