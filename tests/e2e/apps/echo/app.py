@@ -1,9 +1,11 @@
 """A program for end-to-end tests: it tells what it received, fails on demand, speaks WebSocket."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from aiohttp import web
 POD = os.environ.get("HOSTNAME", "")
 VERSION = os.environ.get("VERSION", "")
 STATE = {"broken": False}
+CALLS: Counter[str] = Counter()
 
 
 async def echo(request: web.Request) -> web.Response:
@@ -37,6 +40,56 @@ async def who(_: web.Request) -> web.Response:
 async def slow(request: web.Request) -> web.Response:
     await asyncio.sleep(float(request.query.get("seconds", "1")))
     return web.Response(text=POD)
+
+
+async def digest(request: web.Request) -> web.Response:
+    seen = hashlib.sha256()
+    async for piece in request.content.iter_chunked(1 << 18):
+        seen.update(piece)
+    return web.Response(text=seen.hexdigest())
+
+
+async def size(request: web.Request) -> web.StreamResponse:
+    """GET /size?bytes=N[&chunked=1]: a body of that many bytes."""
+    left = int(request.query["bytes"])
+    answer = web.StreamResponse()
+    if "chunked" in request.query:
+        answer.enable_chunked_encoding()
+    else:
+        answer.content_length = left
+    await answer.prepare(request)
+    while left > 0:
+        await answer.write(b"x" * min(left, 1 << 18))
+        left -= 1 << 18
+    return answer
+
+
+async def drip(request: web.Request) -> web.StreamResponse:
+    """A line every tenth of a second, for a second."""
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    for number in range(11):
+        await answer.write(f"{number}\n".encode())
+        await asyncio.sleep(0.1)
+    return answer
+
+
+async def flaky(request: web.Request) -> web.Response:
+    """GET /flaky?key=K&times=N[&status=503]: fails that often for this key, then succeeds."""
+    key, status = request.query["key"], int(request.query.get("status", "503"))
+    CALLS[key] += 1
+    failing = CALLS[key] <= int(request.query["times"])
+    return web.Response(text=POD, status=status if failing else 200)
+
+
+async def calls(request: web.Request) -> web.Response:
+    """How often /flaky (by key) or /seen/... (by path) was called here."""
+    return web.Response(text=str(CALLS[request.query["key"]]))
+
+
+async def seen(request: web.Request) -> web.Response:
+    CALLS[request.path] += 1
+    return web.Response(text=VERSION)
 
 
 async def broken(request: web.Request) -> web.Response:
@@ -129,6 +182,12 @@ async def main() -> None:
         [
             web.get("/who", who),
             web.get("/slow", slow),
+            web.post("/digest", digest),
+            web.get("/size", size),
+            web.get("/drip", drip),
+            web.get("/flaky", flaky),
+            web.get("/calls", calls),
+            web.get("/seen/{name}", seen),
             web.post("/broken", broken),
             web.get("/env", environment),
             web.get("/file", read_file),
