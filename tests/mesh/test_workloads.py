@@ -36,6 +36,11 @@ def test_a_pod_takes_part_once_its_network_is_up(status: PodStatus, connected: b
     assert pod_facts(replace(RUNNING, status=status), "td").connected is connected
 
 
+def test_a_pod_in_the_nodes_network_takes_no_part() -> None:
+    pod = replace(RUNNING, spec=PodSpec(host_network=True))
+    assert not pod_facts(pod, "td").connected
+
+
 def test_identity() -> None:
     assert pod_facts(RUNNING, "td").principal == "spiffe://td/ns/shop/sa/default"
     named = replace(RUNNING, spec=PodSpec(service_account_name="web"))

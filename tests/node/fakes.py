@@ -134,5 +134,5 @@ class FakeMesh:
     async def listeners_removed(self, pod_uid: str) -> None:
         await self._wait("removed")
 
-    async def active(self, address: str) -> int:
+    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
         return self.requests

@@ -354,3 +354,27 @@ async def test_many_pods_start_fast(world: World, count: int) -> None:
     await until(lambda: len(world.runtime.running) == count)
     took = asyncio.get_running_loop().time() - started
     assert took < count * 0.05, f"{took / count * 1000:.1f} ms per pod"
+
+
+async def test_pod_in_the_nodes_network(world: World) -> None:
+    ports = [{"containerPort": 8080, "protocol": "UDP"}]  # nothing will listen here
+    container = {"name": "web", "image": "web:1.0", "ports": ports}
+    await world.create_pod(hostNetwork=True, containers=[container])
+    pod = await world.when(ready)
+    assert pod["status"]["podIP"] == pod["status"]["hostIP"] == "192.0.2.1"
+    assert "weft.dev/netns" not in pod["metadata"].get("annotations", {})
+    assert await world.network.list() == {}
+    (container_id,) = world.runtime.running
+    spec = world.runtime.specs[container_id]
+    assert (spec.netns, spec.hostname) == ("", "")
+    assert (spec.env["HOSTNAME"], spec.env["PORT"]) == ("node-1", "8080")
+    await world.stop()
+    await world.start()
+    pod = await world.pod()
+    assert pod["status"]["podIP"] == "192.0.2.1"
+    assert world.runtime.running == [container_id]
+    await world.client.delete(POD, "web", "default")
+    await world.gone()
+    assert not world.runtime.states
+    assert not {"ready", "removed"} & set(world.mesh.asked)
+    assert "draining" in world.mesh.asked

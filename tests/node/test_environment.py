@@ -154,6 +154,14 @@ def test_port_is_the_container_port_or_the_allocated_one() -> None:
     assert "https_proxy" not in env
 
 
+def test_a_pod_in_the_nodes_network_listens_on_its_container_port() -> None:
+    ports = {"ports": [{"containerPort": 8080}]}
+    facts = PodFacts(address="127.0.0.1", isolation="host")
+    env = made(ports, facts=facts, hostNetwork=True).env
+    assert (env["PORT"], env["HOSTNAME"]) == ("8080", "node-1")
+    assert not {"HOST", "http_proxy"} & set(env)
+
+
 def test_a_service_named_port_does_not_take_the_port_variable() -> None:
     found = made({"ports": [{"containerPort": 80}]}, service("x", "10.96.0.2", {"port": 1}))
     assert found.env["PORT"] == "80"

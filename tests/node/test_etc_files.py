@@ -34,5 +34,16 @@ def test_hosts_name_the_pod_and_its_aliases() -> None:
     lines = hosts(found, "10.244.0.5").splitlines()
     assert "10.244.0.5\tnode0.peers.default.svc.cluster.local\tnode0" in lines
     assert "192.0.2.7\tdb.corp\tdb" in lines
-    names = {f.path for f in etc_files(found, "10.244.0.5", "", "")}
+    names = {f.path for f in etc_files(found, "10.244.0.5", "", "", "")}
     assert names == {"resolv.conf", "hosts", "hostname", "nsswitch.conf"}
+
+
+def test_a_pod_in_the_nodes_network_sees_the_machines_files() -> None:
+    plain = etc_files(pod(hostNetwork=True), "192.0.2.1", "10.244.0.1", HOST, "127.0.0.1 me\n")
+    assert {f.path: f.data.decode() for f in plain} == {"resolv.conf": HOST}
+    alias = {"ip": "192.0.2.7", "hostnames": ["db"]}
+    more = pod(hostNetwork=True, hostAliases=[alias], dnsConfig={"options": [{"name": "edns0"}]})
+    files = etc_files(more, "192.0.2.1", "10.244.0.1", HOST, "127.0.0.1 me\n")
+    made = {f.path: f.data.decode() for f in files}
+    assert made["hosts"] == "127.0.0.1 me\n192.0.2.7\tdb\n"
+    assert made["resolv.conf"].endswith("options timeout:2 edns0\n")

@@ -340,3 +340,33 @@ def test_a_timer_that_fires_early_is_set_again() -> None:
     machine.now = due - 0.001
     machine.send(ps.TimerFired())
     assert machine.did(ps.SetTimer) == [ps.SetTimer(due)]
+
+
+def test_a_pod_in_the_nodes_network_waits_for_no_listeners() -> None:
+    ports = [{"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}]
+    container = {"name": "web", "image": "web:1.0", "ports": ports}
+    found = pod(hostNetwork=True, containers=[container])
+    m = Machine(found)
+    assert m.did(ps.CreateSandbox)
+    m.send(ps.SandboxCreated("10.0.0.1"))
+    assert m.did(ps.StartContainer)
+    assert not m.did(ps.AwaitListeners)
+    m.started()
+    assert m.status.pod_ip == "10.0.0.1"
+    m.wait(10)
+    m.send(ps.PodObserved(deleted(found)))
+    assert m.did(ps.AwaitDrain) == [ps.AwaitDrain("10.0.0.1", (8080,))]
+    m.send(ps.DrainFinished())
+    m.exited(0)
+    assert m.did(ps.DeleteSandbox)
+    assert not m.did(ps.AwaitListenersRemoved)
+    m.send(ps.SandboxDeleted())
+    assert m.did(ps.FinishDeletion)
+
+
+def test_an_adopted_pod_in_the_nodes_network_waits_for_no_listeners() -> None:
+    found = pod(hostNetwork=True)
+    gone = ps.FoundContainer(ps.instance_id(UID, "other", 0), 900.0)
+    m = Machine(found, adopted=ps.Adopted("10.0.0.1", containers=(gone,)))
+    assert m.did(ps.StartContainer)
+    assert not m.did(ps.AwaitListeners)

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import structs
+
 from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
@@ -54,6 +56,9 @@ class Machine:
         self.envoy = self._supervisor(run_dir, envoy_path)
         self._opened = True
         await self.network.open()
+        if isinstance(self.network, NetnsNetwork) and self.network.missing:
+            missing = (*self.report.missing, self.network.missing)
+            self.report = structs.replace(self.report, missing=missing)
         if with_envoy:
             await self.envoy.start()
 
@@ -82,15 +87,21 @@ class Machine:
     def passthrough_address(self) -> str:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
-    async def active(self, address: str) -> int:
-        """Requests in flight at a pod; 0 when Envoy does not answer (it carries none then).
+    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
+        """Requests in flight at a pod (at some of its ports, or all); 0 when Envoy does not answer
+        (it carries none then).
 
         Connections of TCP services are not waited for: clients keep them open for ever, and only
         the server, told by SIGTERM, knows when one is done.
         """
         with contextlib.suppress(EnvoyError):
             ignored = self.byte_streams()
-            return await self.envoy.admin.active_requests(address, ignored=ignored)
+            return sum(
+                [
+                    await self.envoy.admin.active_requests(address, port, ignored)
+                    for port in ports or (0,)
+                ]
+            )
         return 0
 
     async def envoy_pid(self) -> int:

@@ -46,7 +46,8 @@ class PodFacts(Struct, frozen=True, gc=False):
     host_ports: Mapping[int, int]
     """Host isolation: container port to the port on the pod's address."""
     connected: bool
-    """The pod has its network, so its listeners are served."""
+    """The pod has a network of its own, so its listeners are served. One in the node's network is
+    called like any server of the machine, and its own calls are not seen."""
     ready: bool
     """Its Ready condition holds."""
     terminating: bool
@@ -86,7 +87,10 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
             if port.container_port and port.protocol in ("", "TCP")
         ),
         host_ports=_port_map(host_ports) if host_ports else NO_PORTS,
-        connected=bool(status.pod_ip) and not terminal and CONDITION_POD_SANDBOX_READY in holding,
+        connected=bool(status.pod_ip)
+        and not terminal
+        and not spec.host_network
+        and CONDITION_POD_SANDBOX_READY in holding,
         ready="Ready" in holding,
         terminating=bool(meta.deletion_timestamp),
         terminal=terminal,

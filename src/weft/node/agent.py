@@ -69,6 +69,7 @@ class NodeAgent:
             objects=informers.cache, machine=machine, recorder=self._recorder,
         )  # fmt: skip
         self._parts.host_resolv_conf = _read("/etc/resolv.conf")
+        self._parts.host_hosts = _read("/etc/hosts")
         self._registration = NodeRegistration(client, settings, machine)
         self._settings = settings
         self._tasks = Tasks()
@@ -140,7 +141,7 @@ class NodeAgent:
     def _namespace_of(self, address: str) -> str:
         """Whose question it is."""
         for runner in self._pods.values():
-            if runner.state.sandbox.address == address:
+            if runner.state.sandbox.address == address and not runner.state.host_network:
                 return runner.state.pod.metadata.namespace
         return ""
 
@@ -217,6 +218,8 @@ class NodeAgent:
             ps.FoundContainer(s.id, s.started_at, None if s.exit_code is None else exit_of(s))
             for s in self._found.get(uid, ())
         )
+        if pod.spec.host_network and found:
+            network = PodNetwork(self._settings.host_ip)
         if network is None:
             self._start_runner(pod, ps.Adopted(containers=found))
             return

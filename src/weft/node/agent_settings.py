@@ -18,8 +18,9 @@ DNS_PORT_DEFAULT = 15053
 class InFlight(Protocol):
     """Counts requests, by asking the proxies."""
 
-    async def active(self, address: str) -> int:
-        """Requests in flight at a pod's address, on every proxy that can be asked."""
+    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
+        """Requests in flight at a pod's address (at some of its ports, or all), on every proxy
+        that can be asked."""
 
 
 class HostPorts(Protocol):
@@ -37,7 +38,7 @@ class HostPorts(Protocol):
 class NoInFlight:
     """No mesh: nothing is ever in flight."""
 
-    async def active(self, address: str) -> int:
+    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
         return 0
 
 
@@ -108,3 +109,5 @@ class Parts:
         self.prober = Prober(runtime)
         self.host_resolv_conf = ""
         """The machine's /etc/resolv.conf, for pods that want it."""
+        self.host_hosts = ""
+        """The machine's /etc/hosts, for pods in its network."""

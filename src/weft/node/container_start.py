@@ -61,7 +61,8 @@ def prepare(
     return ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
-        hostname=hostname_of(pod), mounts=mounted, limits=limits(container),
+        hostname="" if pod.spec.host_network else hostname_of(pod),
+        mounts=mounted, limits=limits(container),
         uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
 

@@ -73,7 +73,10 @@ def command(
 
 
 def hostname_of(pod: Pod) -> str:
-    """The pod's host name, at most 63 characters (as kubelet cuts it)."""
+    """The pod's host name, at most 63 characters (as kubelet cuts it); the node's in its
+    network."""
+    if pod.spec.host_network:
+        return pod.spec.node_name
     return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
 
@@ -109,7 +112,7 @@ def _environment(given: _Context) -> dict[str, str]:
 def _own_variables(pod: Pod, container: Container, facts: PodFacts) -> dict[str, str]:
     env = {"HOSTNAME": hostname_of(pod)}
     ports = [p for p in container.ports if p.container_port]
-    if facts.isolation != ISOLATION_HOST:
+    if facts.isolation != ISOLATION_HOST or pod.spec.host_network:
         if ports:
             env["PORT"] = str(ports[0].container_port)
         return env

@@ -24,8 +24,20 @@ rpc: files
 """
 
 
-def etc_files(pod: Pod, address: str, dns_address: str, host_resolv_conf: str) -> tuple[File, ...]:
-    """resolv.conf, hosts, hostname and nsswitch.conf of a pod."""
+def etc_files(
+    pod: Pod, address: str, dns_address: str, host_resolv_conf: str, host_hosts: str
+) -> tuple[File, ...]:
+    """resolv.conf, hosts, hostname and nsswitch.conf of a pod.
+
+    A pod in the node's network sees the machine's files, but for its dnsConfig and hostAliases.
+    Our DNS server answers port 53 inside pods' networks only, so ClusterFirstWithHostNet gets the
+    machine's resolvers too.
+    """
+    if pod.spec.host_network:
+        own = {"resolv.conf": resolv_conf(pod, "", host_resolv_conf)}
+        if pod.spec.host_aliases:
+            own["hosts"] = host_hosts + "".join(f"{line}\n" for line in _aliases(pod))
+        return tuple(File(name, text.encode()) for name, text in own.items())
     files = {
         "resolv.conf": resolv_conf(pod, dns_address, host_resolv_conf),
         "hosts": hosts(pod, address),
@@ -50,9 +62,11 @@ def hosts(pod: Pod, address: str) -> str:
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "\t".join((address, *filter(None, (fqdn(pod), hostname_of(pod))))),
     ]
-    for alias in pod.spec.host_aliases:
-        lines.append("\t".join((alias.ip, *alias.hostnames)))
-    return "\n".join(lines) + "\n"
+    return "\n".join((*lines, *_aliases(pod))) + "\n"
+
+
+def _aliases(pod: Pod) -> list[str]:
+    return ["\t".join((alias.ip, *alias.hostnames)) for alias in pod.spec.host_aliases]
 
 
 def resolv_conf(pod: Pod, dns_address: str, host_resolv_conf: str) -> str:

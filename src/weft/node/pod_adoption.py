@@ -35,7 +35,7 @@ def adopted(turn: Turn, event: Adopted) -> None:
         if turn.state.pod.status.phase in ("Succeeded", "Failed"):
             turn.set(sandbox=Sandbox(stage="deleted"))
         return
-    ran = bool(newest)
+    ran = bool(newest) or turn.state.host_network
     turn.set(
         sandbox=Sandbox(
             stage="ready" if ran else "waiting", address=event.address, netns=event.netns,

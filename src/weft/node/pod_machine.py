@@ -59,6 +59,7 @@ from weft.node.pod_state import (
     SandboxFailed,
     SetTimer,
     TimerFired,
+    container_ports,
     grace_of,
 )
 from weft.node.pod_status import pod_status
@@ -107,6 +108,9 @@ def _removed(turn: Turn, event: PodRemoved) -> None:
 
 def _sandbox_created(turn: Turn, event: SandboxCreated) -> None:
     if turn.state.sandbox.stage != "creating":
+        return
+    if turn.state.host_network:
+        turn.set_sandbox(stage="ready", address=event.address, failures=0, deadline=None)
         return
     turn.set_sandbox(
         stage="waiting", address=event.address, netns=event.netns, failures=0,
@@ -310,7 +314,8 @@ def _end(turn: Turn, end: End) -> None:
         end = replace(end, drained=True)
     turn.set(end=end)
     if not end.drained:
-        turn.do(AwaitDrain(address=turn.state.sandbox.address))
+        ports = container_ports(turn.state.pod) if turn.state.host_network else ()
+        turn.do(AwaitDrain(address=turn.state.sandbox.address, ports=ports))
 
 
 def _advance_end(turn: Turn) -> None:
@@ -335,8 +340,8 @@ def _close_sandbox(turn: Turn) -> None:
     stopped = turn.state.end is not None and turn.state.end.cause == "stopped"
     if sandbox.stage == "absent":
         turn.set_sandbox(stage="deleted", deadline=None)
-    elif sandbox.stage in ("waiting", "ready") and stopped:
-        _delete_sandbox(turn)  # the node's proxy ends too
+    elif sandbox.stage in ("waiting", "ready") and (stopped or turn.state.host_network):
+        _delete_sandbox(turn)  # the node's proxy ends too, or has no listener of the pod
     elif sandbox.stage in ("waiting", "ready"):
         turn.set_sandbox(stage="closing", deadline=turn.now + LISTENERS_REMOVED_SECONDS)
         turn.do(AwaitListenersRemoved())

@@ -106,6 +106,8 @@ class PodRunner:
 
     async def network_facts(self, network: PodNetwork) -> dict[str, str]:
         """Annotations that tell the mesh where the pod is."""
+        if self.state.host_network:
+            return {}
         if self.parts.settings.isolation != ISOLATION_HOST:
             return {ANNOTATION_POD_NETNS: network.netns}
         source = cast(HostPorts, self.parts.network)
@@ -149,7 +151,10 @@ class PodRunner:
 
     async def _create_sandbox(self, action: ps.CreateSandbox) -> ps.Event:
         try:
-            network = await self.parts.network.create(self.uid)
+            if self.state.host_network:
+                network = PodNetwork(self.parts.settings.host_ip)
+            else:
+                network = await self.parts.network.create(self.uid)
             annotations = await self.network_facts(network)
             self._write_etc(network)
         except Exception as error:
@@ -161,7 +166,7 @@ class PodRunner:
         if self.parts.settings.etc_overlay:
             files = etc_files(
                 self.state.pod, network.address, self.parts.settings.dns_address,
-                self.parts.host_resolv_conf,
+                self.parts.host_resolv_conf, self.parts.host_hosts,
             )  # fmt: skip
             volume_files.write_plain(self.directory / "etc", files)
 
@@ -183,9 +188,9 @@ class PodRunner:
     async def _await_drain(self, action: ps.AwaitDrain) -> ps.Event:
         await self.parts.gate.endpoint_draining(self.uid)
         while True:
-            if await self.parts.inflight.active(action.address) == 0:
+            if await self.parts.inflight.active(action.address, action.ports) == 0:
                 await asyncio.sleep(IN_FLIGHT_AGAIN_SECONDS)
-                if await self.parts.inflight.active(action.address) == 0:
+                if await self.parts.inflight.active(action.address, action.ports) == 0:
                     return ps.DrainFinished()
             await asyncio.sleep(IN_FLIGHT_WAIT_SECONDS)
 

@@ -168,6 +168,11 @@ class PodState(Struct, frozen=True):
         return self.pod.metadata.uid
 
     @property
+    def host_network(self) -> bool:
+        """It runs in the node's own network: nothing is made for it, and no proxy listens."""
+        return bool(self.pod.spec.host_network)
+
+    @property
     def deleting(self) -> bool:
         return self.removed or bool(self.pod.metadata.deletion_timestamp)
 
@@ -189,6 +194,17 @@ def spec_of(pod: Pod, name: str) -> Container | None:
     """The container's spec."""
     every = (*pod.spec.init_containers, *pod.spec.containers)
     return next((c for c in every if c.name == name), None)
+
+
+def container_ports(pod: Pod) -> tuple[int, ...]:
+    """Numbers of the TCP ports that the pod declares."""
+    every = (*pod.spec.init_containers, *pod.spec.containers)
+    return tuple(
+        port.container_port
+        for container in every
+        for port in container.ports
+        if port.container_port and port.protocol in ("", "TCP")
+    )
 
 
 def grace_of(pod: Pod) -> float:
@@ -378,6 +394,8 @@ class AwaitDrain(Struct, frozen=True):
     """DrainFinished."""
 
     address: str
+    ports: tuple[int, ...] = ()
+    """The pod's, where it shares the address with others; else all."""
 
 
 class AwaitListenersRemoved(Struct, frozen=True):
