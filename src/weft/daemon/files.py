@@ -1,7 +1,6 @@
 """The instance on disk: directories, lock, credentials, the file that says it runs."""
 
 import fcntl
-import json
 import os
 import secrets
 import ssl
@@ -11,6 +10,7 @@ import msgspec
 
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
 from weft.lib.aio import now
+from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
 from weft.pki.ca import Authority
 from weft.runtime import kubeconfig
@@ -32,15 +32,19 @@ class InstanceTaken(Exception):
 
 
 def prepare_directories(settings: Settings) -> None:
-    """Make what is missing; private to this user."""
-    for path in (Path(settings.data_dir), Path(settings.run_dir), settings.log_file.parent):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make what is missing; private to this user. Raises OSError: not to be had, or somebody
+    else's."""
+    for path in (Path(settings.data_dir), settings.log_file.parent):
+        path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY_MODE)
+    run_dir = Path(settings.run_dir)
+    own_directory(run_dir.parent)
+    own_directory(run_dir)
 
 
 def lock_instance(settings: Settings) -> int:
     """Hold the data directory for this process' life. Raises InstanceTaken."""
     path = Path(settings.data_dir) / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -49,21 +53,12 @@ def lock_instance(settings: Settings) -> int:
     return descriptor
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file at once, readable by its owner only."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-    temporary.replace(path)
-
-
 def admin_token(settings: Settings) -> tuple[str, Tokens]:
     """The administrator's token, made at the first start, and all tokens of the instance."""
     path = Path(settings.data_dir) / "tokens.csv"
     if not path.exists():
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        write_private(path, f'{token},{ADMIN_USER},{ADMIN_USER},"{MASTERS}"\n'.encode())
+        replace_file(path, f'{token},{ADMIN_USER},{ADMIN_USER},"{MASTERS}"\n'.encode())
     text = path.read_text()
     tokens = parse_tokens(text)
     token = next(t for t, user in tokens.items() if user.name == ADMIN_USER)
@@ -77,8 +72,8 @@ def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLConte
     ca = Authority.load_or_create(directory, settings.trust_domain, now())
     credential = ca.server((*SERVER_NAMES, *names), now())
     certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
-    write_private(certificate, credential.certificate.encode())
-    write_private(key, credential.key.encode())
+    replace_file(certificate, credential.certificate.encode())
+    replace_file(key, credential.key.encode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
@@ -96,7 +91,7 @@ def publish_kubeconfig(settings: Settings, port: int, ca: Authority, token: str)
 
 def publish_running(settings: Settings, running: Running) -> None:
     """Tell other commands that this process serves the instance."""
-    write_private(settings.state_file, json.dumps(msgspec.to_builtins(running)).encode())
+    replace_file(settings.state_file, msgspec.json.encode(running))
 
 
 def unpublish_running(settings: Settings) -> None:

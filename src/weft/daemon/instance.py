@@ -23,7 +23,7 @@ from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import NodeLogs, make_agent
 from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
-from weft.lib.instance import Running, Settings
+from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import NetworkError
@@ -173,6 +173,7 @@ class Instance:
             isolation=self.machine.report.isolation,
             started_at=self.started_at,
             gateway_address=self.settings.gateway_address,
+            process_start=process_start(os.getpid()),
         )
 
     async def _status_page(self) -> tuple[str, bytes]:

@@ -1,18 +1,20 @@
 """Where an instance of weft lives and how it is told to behave."""
 
 import hashlib
-import json
 import os
 import socket
 import tempfile
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 API_PORT_DEFAULT = 6443
 # Unix socket paths are limited to 107 bytes by the kernel, so sockets live under a short path
 # that is derived from the data directory, not inside it.
 RUN_DIR_HASH_CHARS = 10
+_START_FIELD = 19
+"""Of /proc/PID/stat after the program's name, which may hold blanks (proc_pid_stat(5), 22)."""
 
 
 class Settings(Struct, frozen=True):
@@ -83,14 +85,25 @@ class Running(Struct, frozen=True):
     isolation: str
     started_at: float
     gateway_address: str = "127.0.0.1"
+    process_start: int = 0
+    """`process_start` of the pid: with it the number cannot be taken for another process'."""
+
+
+def process_start(pid: int) -> int:
+    """Clock ticks after boot at which a process started; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return 0
+    return 0 if fields[0] in ("Z", "X") else int(fields[_START_FIELD])
 
 
 def read_running(data_dir: str) -> Running | None:
     """The instance of this data directory if its process is alive."""
     try:
-        state = json.loads((Path(data_dir) / "weft.json").read_text())
-        running = Running(**state)
-        os.kill(running.pid, 0)
-    except (OSError, ValueError, TypeError):
+        text = (Path(data_dir) / "weft.json").read_bytes()
+        running = msgspec.json.decode(text, type=Running)
+    except (OSError, msgspec.MsgspecError):
         return None
-    return running
+    alive = running.process_start and process_start(running.pid) == running.process_start
+    return running if alive else None

@@ -1,7 +1,8 @@
 """The image store: what an image name means on this machine.
 
-A process image is a directory and a command. The index is one JSON file; every change replaces it
-atomically, and changes made by another process (`weft image add`) are seen at the next look.
+A process image is a directory and a command. The index is one private JSON file (images hold
+environment variables, and those hold secrets); every change replaces it atomically, and changes
+made by another process (`weft image add`) are seen at the next look.
 """
 
 import fcntl
@@ -11,13 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, replace_file
 from weft.node.runtime import Image
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
-INDEX_MODE = 0o600
-"""Images hold environment variables, and those hold secrets."""
 
 
 def normalize(name: str) -> str:
@@ -105,18 +105,15 @@ class ImageStore:
         return self._images
 
     def _change(self, change: Callable[[dict[str, Image]], object]) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, INDEX_MODE)
+        self._directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+        lock = os.open(
+            self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE
+        )
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             images = dict(self._read())
             change(images)
-            new = self._index.with_suffix(".new")
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, INDEX_MODE)
-            with open(fd, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(images), indent=2))
-                file.flush()
-                os.fsync(fd)
-            new.replace(self._index)
+            text = msgspec.json.format(msgspec.json.encode(images), indent=2)
+            replace_file(self._index, text)
         finally:
             os.close(lock)

@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from weft.lib.files import replace_file
 from weft.node.ports import HOST_PORT_FIRST, HOST_PORT_LAST, allocate_host_ports
 from weft.node.runtime import PodNetwork
 
@@ -105,9 +106,7 @@ class HostNetwork:
         raise PortsExhaustedError("every loopback address for pods is in use")
 
     def _save(self) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(self._pods))
-        new.replace(self._file)
+        replace_file(self._file, json.dumps(self._pods).encode())
 
 
 def _free_port(port: int) -> bool:

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from weft.api.wellknown import INBOUND_PORT, OUTBOUND_PORT
+from weft.lib.files import replace_file
 from weft.node.linux import netlink, nft
 from weft.node.runtime import PodNetwork
 
@@ -126,7 +127,7 @@ class NetnsNetwork:
         for whole in POD_RANGES:
             for subnet in whole.subnets(new_prefix=SUBNET_PREFIX):
                 if not _overlaps(subnet, taken):
-                    _write(self._machine_dir / self.bridge, str(subnet))
+                    replace_file(self._machine_dir / self.bridge, str(subnet).encode())
                     return subnet
         raise NetworkError("no free /24 is left in 10.244.0.0 to 10.251.255.255")
 
@@ -173,7 +174,7 @@ class NetnsNetwork:
     def _save(self) -> None:
         addresses = {uid: network.address for uid, network in self._pods.items()}
         state = {"addresses": addresses, "last_host": self._last_host}
-        _write(self._state_file, json.dumps(state))
+        replace_file(self._state_file, json.dumps(state).encode())
 
     def _pin(self, pod_uid: str) -> str:
         if "/" in pod_uid or pod_uid.startswith("."):
@@ -300,9 +301,3 @@ def _taken(node: netlink.Netlink) -> list[ipaddress.IPv4Network]:
 
 def _overlaps(subnet: ipaddress.IPv4Network, taken: list[ipaddress.IPv4Network]) -> bool:
     return any(subnet.overlaps(other) for other in taken)
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text)
-    new.replace(path)

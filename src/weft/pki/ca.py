@@ -6,8 +6,6 @@ is the one that signs, all are trusted, so that a later root can overlap with th
 
 import datetime
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,14 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
+from weft.lib.files import PRIVATE_DIRECTORY_MODE, replace_file
 from weft.pki import identity
 from weft.pki.identity import SpiffeId, Validity
 
 CERTIFICATE_FILE = "ca.crt"
 KEY_FILE = "ca.key"
-KEY_MODE = 0o600
 CERTIFICATE_MODE = 0o644
-DIRECTORY_MODE = 0o700
 ROOT_PATH_LENGTH = 1
 """Intermediates below the root."""
 
@@ -85,12 +82,12 @@ class Authority:
         Raises CaError: unreadable, half missing, for another trust domain, or expired.
         """
         try:
-            directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
             certificate_file, key_file = directory / CERTIFICATE_FILE, directory / KEY_FILE
             if not certificate_file.exists():
                 root = cls.create(trust_domain, now)
-                _write(key_file, _key_pem(root._key), KEY_MODE)
-                _write(certificate_file, root.roots, CERTIFICATE_MODE)
+                replace_file(key_file, _key_pem(root._key).encode())
+                replace_file(certificate_file, root.roots.encode(), CERTIFICATE_MODE)
                 return root
             roots = certificate_file.read_text(encoding="ascii")
             key = serialization.load_pem_private_key(key_file.read_bytes(), None)
@@ -280,14 +277,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write in one step: after a crash there is the whole file or none."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        os.fchmod(fd, mode)
-        file.write(text)
-        file.flush()
-        os.fsync(fd)
-    Path(temporary).replace(path)

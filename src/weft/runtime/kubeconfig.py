@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import os
 import ssl
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-FILE_MODE = 0o600
+from weft.lib.files import replace_file
 
 
 class KubeconfigError(Exception):
@@ -66,15 +65,7 @@ def render(connection: Connection, name: str = "weft") -> str:
 
 def write(path: Path, connection: Connection, name: str = "weft") -> None:
     """Write the file, mode 0600, in one step: readers see the old one or the new one."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            os.fchmod(fd, FILE_MODE)
-            file.write(render(connection, name))
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, render(connection, name).encode())
 
 
 def read(path: Path, context: str = "") -> Connection:
