@@ -24,7 +24,7 @@ KINDS_FIRST = (
 
 
 class BadManifests(Exception):
-    """Files that cannot be used: the text says everything that is wrong."""
+    """Files that cannot be used: the text, for people, says everything that is wrong."""
 
 
 def manifest_files(names: Sequence[str]) -> list[Path]:
@@ -37,12 +37,12 @@ def manifest_files(names: Sequence[str]) -> list[Path]:
         elif path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not inside:
-                raise BadManifests(f"{name} holds no {', '.join(SUFFIXES)} files")
+                raise BadManifests(f"error: {name} holds no {', '.join(SUFFIXES)} files")
             found += inside
         elif path.is_file():
             found.append(path)
         else:
-            raise BadManifests(f"{name} does not exist")
+            raise BadManifests(f"error: {name} does not exist")
     return found
 
 
@@ -51,14 +51,26 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
     documents: list[Document] = []
     problems: list[Diagnostic] = []
     for path in manifest_files(names):
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        checked = diagnose(text, "standard input" if str(path) == "-" else str(path))
+        name = "standard input" if str(path) == "-" else str(path)
+        checked = diagnose(_text(path, name), name)
         documents += checked.documents
         problems += [found for found in checked.diagnostics if found.severity == "error"]
     if problems:
         count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}: nothing was applied"
-        raise BadManifests("\n\n".join([*(render(found) for found in problems), count]))
+        texts = [render(found).rstrip("\n") for found in problems]
+        raise BadManifests("\n\n".join([*texts, count]))
     return tuple(documents)
+
+
+def _text(path: Path, name: str) -> str:
+    """The file's text. Raises BadManifests."""
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return data.decode()
+    except OSError as error:
+        raise BadManifests(f"error: {name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadManifests(f"error: {name} is no text in UTF-8") from error
 
 
 async def apply_files(

@@ -7,7 +7,6 @@ Commands that read use the standard library's HTTP client: the asynchronous one,
 import asyncio
 import contextlib
 import http.client
-import os
 import socket
 import ssl
 import sys
@@ -19,7 +18,7 @@ import orjson
 
 from weft.api.errors import ApiError
 from weft.cli import output
-from weft.lib.instance import Settings, data_dir_of, run_dir_of
+from weft.lib.instance import Settings, data_dir_of, read_running, run_dir_of
 from weft.runtime.kubeconfig import Connection as Target
 from weft.runtime.kubeconfig import KubeconfigError, ssl_context
 from weft.runtime.kubeconfig import read as read_kubeconfig
@@ -155,11 +154,11 @@ async def connect(data_dir: str | None) -> AsyncIterator[Connection]:
     """A connection to the instance of this data directory; ends the command if there is none."""
     directory = data_dir_of(data_dir)
     settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
-    try:
+    target = None
+    with contextlib.suppress(KubeconfigError, OSError):
         target = read_kubeconfig(settings.kubeconfig)
-    except (KubeconfigError, OSError):
-        place = "" if data_dir is None and "WEFT_HOME" not in os.environ else f" on {directory}"
-        output.fail(f"weft does not run{place}", "start it with `weft up`")
+    if target is None or read_running(directory) is None:
+        output.fail(f"weft does not run on {directory}", "start it with `weft up`")
     connection = Connection(target)
     try:
         yield connection

@@ -1,6 +1,7 @@
 """`weft image`: what image names mean on this machine."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import click
 
 from weft.cli import options, output
 from weft.lib.instance import data_dir_of
-from weft.node.images import ImageStore
+from weft.node.images import ImageStore, familiar
 from weft.views.tables import render
+
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
 
 def _store(data_dir: str | None) -> ImageStore:
@@ -38,6 +41,8 @@ def add(
 
     Without a COMMAND the manifests must say what runs (`command` or `args`).
     """
+    if not IMAGE_NAME.fullmatch(name):
+        output.fail(f"`{name}` is no image name", "write it as in the manifest, e.g. shop/user:1.0")
     path = Path(directory).expanduser().resolve()
     if not path.is_dir():
         output.fail(f"{directory} is not a directory", "give the program's directory with --dir")
@@ -52,7 +57,8 @@ def add(
     variables = {"PATH": os.environ.get("PATH", os.defpath)}
     variables |= dict(item.split("=", 1) for item in env)
     added = _store(data_dir).add(name, path, command, variables)
-    output.note(f"{added.name}: {' '.join(added.command)} (in {added.directory})")
+    runs = " ".join(added.command) or "what the manifest says"
+    output.note(f"{familiar(added.name)}: {runs} (in {added.directory})")
 
 
 @image.command("list")

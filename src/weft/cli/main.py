@@ -1,10 +1,12 @@
 """The `weft` command: groups and global options. Commands live one per file."""
 
 import importlib
+from typing import Any
 
 import click
 
 from weft import __version__
+from weft.cli import output
 
 COMMANDS = {
     "up": ("weft.cli.up", "Start everything"),
@@ -32,6 +34,15 @@ class LazyGroup(click.Group):
         module = importlib.import_module(COMMANDS[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly
+        except OSError as error:
+            reason = error.strerror or str(error)
+            output.fail(f"{error.filename}: {reason}" if error.filename else reason)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -30,11 +30,17 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def fail(message: str, hint: str = "", code: int = 1) -> NoReturn:
-    """End the command with an error that says what is wrong and what to do."""
+def error(message: str) -> None:
+    """Say what is wrong."""
     colours = style(sys.stderr)
     print(f"{colours.bad}error:{colours.reset} {message}", file=sys.stderr)
+
+
+def fail(message: str, hint: str = "", code: int = 1) -> NoReturn:
+    """End the command with an error that says what is wrong and what to do."""
+    error(message)
     if hint:
+        colours = style(sys.stderr)
         print(f"{colours.bold}hint:{colours.reset} {hint}", file=sys.stderr)
     sys.exit(code)
 

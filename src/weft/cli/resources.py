@@ -1,7 +1,6 @@
 """`weft apply|get|describe|logs|delete`: the everyday verbs, without kubectl."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,10 @@ def kind_named(text: str) -> Kind:
         names = [name for k in registry.KINDS for name in (k.plural, k.singular, *k.short_names)]
         close = nearest(text, names)
         output.fail(
-            f"there is no kind `{text}`", f"did you mean `{close}`?" if close else "see `weft get`"
+            f"there is no kind `{text}`",
+            f"did you mean `{close}`?"
+            if close
+            else f"there are {', '.join(k.plural for k in registry.KINDS)}",
         )
     return kind
 
@@ -330,7 +332,7 @@ def delete(
                     print(f"{kind.singular}/{metadata['name']} deleted")
                 except ApiError as error:
                     missing = True
-                    output.note(json.dumps(error.message).strip('"'))
+                    output.error(error.message)
         if missing:
             sys.exit(1)
 

@@ -1,7 +1,9 @@
 """`weft up` and `weft down`."""
 
+import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from weft.lib.instance import (
     Settings,
     data_dir_of,
     node_name_default,
+    process_start,
     read_running,
     run_dir_of,
 )
@@ -29,12 +32,19 @@ POLL_SECONDS = 0.05
 @click.command(epilog="Example: weft up -f examples/weather/ --detach")
 @options.files
 @options.data_dir
-@click.option("--port", default=API_PORT_DEFAULT, show_default=True, help="API port; 0: free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=API_PORT_DEFAULT,
+    show_default=True,
+    help="API port; 0: free one.",
+)
 @click.option("--isolation", type=click.Choice(["auto", "netns", "host"]), default="auto")
 @click.option(
     "--gateway-address",
     default="127.0.0.1",
     show_default=True,
+    callback=lambda _context, _option, value: _own_address(value),
     help="Address that ingress gateways listen on.",
 )
 @click.option(
@@ -60,6 +70,18 @@ def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) 
         _start_detached(settings, command, reads_stdin="-" in files)
     else:
         os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
+
+
+def _own_address(text: str) -> str:
+    """An IPv4 address of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(ipaddress.IPv4Address(text)), 0))
+        except (ValueError, OSError):
+            raise click.BadParameter(
+                f"{text} is no IPv4 address of this machine (0.0.0.0: all of them)"
+            ) from None
+    return text
 
 
 def daemon_command(verb: str, settings: Settings, *files: str) -> list[str]:
@@ -111,16 +133,14 @@ def down(data_dir: str | None, keep_pods: bool) -> None:
     directory = data_dir_of(data_dir)
     running = read_running(directory)
     if running is None:
-        if keep_pods:
+        if keep_pods or not Path(directory).exists():
             output.fail(f"weft does not run on {directory}")
         settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
         sys.exit(subprocess.call(daemon_command("clean-up", settings)))
     os.kill(running.pid, signal.SIGUSR2 if keep_pods else signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS_MAX
     while time.monotonic() < deadline:
-        try:
-            os.kill(running.pid, 0)
-        except ProcessLookupError:
+        if process_start(running.pid) != running.process_start:
             output.note("weft stopped" + (" (pods run on)" if keep_pods else ""))
             return
         time.sleep(POLL_SECONDS)

@@ -20,7 +20,9 @@ def main() -> int:
     verb, values, *files = sys.argv[1:]
     settings = msgspec.json.decode(values, type=Settings)
     os.environ.update(GRPC_SETTINGS)
-    from weft.daemon import instance  # noqa: PLC0415 - gRPC reads its settings when imported
+    # gRPC reads its settings when it is imported.
+    from weft.cli.apply import BadManifests  # noqa: PLC0415
+    from weft.daemon import instance  # noqa: PLC0415
 
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -29,9 +31,18 @@ def main() -> int:
                 runner.run(instance.clean_up(settings, say))
                 return 0
             return runner.run(instance.run_until_signal(settings, tuple(files), say))
+        except BadManifests as error:
+            say(str(error))
         except instance.CANNOT_START as error:
-            say(f"error: {error}")
-            return 1
+            say(f"error: {describe(error)}")
+    return 1
+
+
+def describe(error: Exception) -> str:
+    """Without the number that Python puts before the system's words."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def say(text: str) -> None:
