@@ -45,14 +45,14 @@ class PodhostRuntime:
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._tasks = Tasks()
+        self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self._lost = asyncio.Event()
         self._number = 0
         self._waiting: dict[int, asyncio.Future[wire.Message]] = {}
-        self._listeners: set[asyncio.Queue[ContainerState]] = set()
-        self._told: dict[str, float] = {}
-        """Ends already told, by container id: when it finished."""
+        self._listeners: dict[asyncio.Queue[ContainerState], dict[str, float]] = {}
+        """With the ends each was told, by id of containers not yet removed: when it finished."""
         self.podhost_pid = 0
         self.cgroups = ""
         """v1, v2 or none: whether limits are enforced."""
@@ -99,7 +99,8 @@ class PodhostRuntime:
     async def remove(self, container_id: str) -> None:
         """Returns when its log is written to the end. One that runs is killed."""
         await self._request(op="remove", id=container_id)
-        self._told.pop(container_id, None)
+        for told in self._listeners.values():
+            told.pop(container_id, None)
 
     async def list(self) -> tuple[ContainerState, ...]:
         answer = await self._request(op="list")
@@ -108,8 +109,7 @@ class PodhostRuntime:
     async def events(self) -> AsyncIterator[ContainerState]:
         """First the ended containers not yet removed, then each end as it happens."""
         queue: asyncio.Queue[ContainerState] = asyncio.Queue()
-        self._listeners.add(queue)
-        told: dict[str, float] = {}
+        told = self._listeners[queue] = {}
         try:
             for state in await self.list():
                 if state.exit_code is not None:
@@ -120,7 +120,7 @@ class PodhostRuntime:
                     told[state.id] = state.finished_at
                     yield state
         finally:
-            self._listeners.discard(queue)
+            del self._listeners[queue]
 
     async def exec(
         self, container_id: str, argv: tuple[str, ...], timeout_seconds: float
@@ -176,8 +176,8 @@ class PodhostRuntime:
             self._waiting.pop(number, None)
 
     async def _connect_once(self) -> None:
-        reader = await self._open()
-        self._tasks.spawn(self._read(reader), "podhost-read")
+        self._reader = await self._open()
+        self._tasks.spawn(self._read(self._reader), "podhost-read")
         hello = await self._send({"op": "hello"})
         if hello.get("version") != wire.PROTOCOL_VERSION:
             text = f"pod host {hello.get('pid')} speaks protocol {hello.get('version')}"
@@ -208,7 +208,8 @@ class PodhostRuntime:
             while data := await reader.read(_READ_BYTES):
                 for message in frames.feed(data):
                     self._take(message)
-        self._hang_up()
+        if reader is self._reader:  # else there is a newer connection already
+            self._hang_up()
 
     def _take(self, message: wire.Message) -> None:
         if "event" in message:
@@ -246,14 +247,18 @@ class PodhostRuntime:
             try:
                 async with asyncio.timeout(START_TIMEOUT_SECONDS):
                     await self._connect_once()
+                    log.warning("pod host connected again pid=%s", self.podhost_pid)
+                    await self._tell_missed()
             except (OSError, PodhostError, TimeoutError) as error:
                 log.error("pod host cannot be reached error=%r", error)
                 self._hang_up()
-                continue
-            log.warning("pod host connected again pid=%s", self.podhost_pid)
-            for state in await self.list():
-                if state.exit_code is not None:
-                    self._tell(state)
+
+    async def _tell_missed(self) -> None:
+        """Ends of containers that came while nobody was connected. Not by `list`, which would
+        wait for the next connection, that is for its caller."""
+        for state in map(_state, (await self._send({"op": "list"}))["states"]):
+            if state.exit_code is not None:
+                self._tell(state)
 
 
 def _state(fields: wire.Message) -> ContainerState:
