@@ -6,6 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.mesh.cluster import snapshot
+from weft.api.istio.networking_v1 import DestinationRule, Gateway, ServiceEntry, VirtualService
+from weft.api.k8s.core_v1 import Service
+from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.snapshot import ObjectSnapshot
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, build
 from weft.mesh.consistency import problems
@@ -192,3 +197,48 @@ def test_any_input_gives_a_sound_model(documents: list[dict[str, Any]]) -> None:
         node = NodeSettings(name="node-a", isolation=isolation)  # type: ignore[arg-type]
         assert problems(scope(built.model, node)) == []
     assert set(built.diagnostics) <= set(analyze(found, BuildSettings(), built))
+
+
+STATES = ("ready", "unready", "terminating", "done")
+MESH_CLASSES = (
+    Pod, Service, EndpointSlice, VirtualService, DestinationRule, Gateway, ServiceEntry,
+)  # fmt: skip
+
+
+def moment(pods: dict[str, str], headless: bool) -> list[dict[str, Any]]:
+    """A service and its pods (name to state) as they may be at some moment."""
+    service, backends = BACKENDS
+    given = {
+        f"web-v1-{name}": {"ip": f"10.244.0.{ord(name)}", "state": state}
+        for name, state in pods.items()
+    }
+    if headless:
+        service = service | {"spec": service["spec"] | {"clusterIP": "None"}}
+    return [service, backends | {"service": service["metadata"]["name"], "pods": given}]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from("abcd"), st.sampled_from(STATES), max_size=4),
+            st.booleans(),
+            st.lists(st.one_of(VIRTUAL_SERVICE, RULE, GATEWAY, ENTRY), max_size=1),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_is_taken_over_from_earlier_builds_is_never_stale(
+    moments: list[tuple[dict[str, str], bool, list[dict[str, Any]]]],
+) -> None:
+    """One memo through the states of a cluster, most objects the same ones: as without it."""
+    memo = Memo()
+    known: dict[str, Any] = {}
+    documents: list[dict[str, Any]] = []
+    for pods, headless, added in moments:
+        documents = [*documents, *added][-4:]
+        found = snapshot([*moment(pods, headless), *documents])
+        # As the informers' cache does: what did not change is the same object as before.
+        same = [known.setdefault(repr(o), o) for cls in MESH_CLASSES for o in found.list(cls)]
+        assert build(ObjectSnapshot(same), memo=memo) == build(found)

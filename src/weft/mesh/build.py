@@ -3,14 +3,15 @@
 Never raises on what users wrote: what is wrong is reported, and the rest stays in force.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
-from weft.api.k8s.core_v1 import Node, Service
+from weft.api.k8s.core_v1 import Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
@@ -22,38 +23,30 @@ from weft.api.wellknown import (
 )
 from weft.mesh import findings as f
 from weft.mesh.destinations import host_destinations
-from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host, HostPort
-from weft.mesh.istio_gateways import gateway_parts
-from weft.mesh.istio_policies import read_rules
 from weft.mesh.memo import Memo
-from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
     AppProtocol,
     Destination,
     Endpoint,
     MeshModel,
     OutboundPort,
-    RouteTable,
     TcpRoute,
     Workload,
 )
+from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.service_entries import entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
-from weft.mesh.tables import (
-    PROXY_TABLE,
-    MeshRouting,
-    TableBuilder,
-    outbound_ports,
-    proxy_table,
-    service_listeners,
-)
-from weft.mesh.tcp_routes import tcp_routes
+from weft.mesh.tables import PROXY_TABLE
 from weft.mesh.workloads import PodFacts, pod_facts, workload
 
 PodKey = tuple[str, str]
 Served = Mapping[PodKey, dict[int, AppProtocol]]
+ServiceRow = tuple[Service, tuple[EndpointSlice, ...], tuple[PodFacts | None, ...]]
+WorkloadRow = tuple[PodFacts, dict[int, AppProtocol] | None, tuple[TcpRoute, ...]]
+PROXIED = (OutboundPort(0, PROXY_TABLE),)
+"""Outbound ports of a pod that calls through its own HTTP proxy listener."""
 
 
 class BuildSettings(Struct, frozen=True):
@@ -81,76 +74,85 @@ def build(
     did not change is taken over from the last one."""
     memo = memo or Memo()
     report = Findings()
-    pods = _pods(snapshot, settings.trust_domain, memo)
+    rows = zip(snapshot.list(Pod))
+    facts = memo.mapped("pods", pod_facts, rows, settings.trust_domain)
+    pods = memo("pods by name", _by_name, facts)
     hosts, served = _service_hosts(snapshot, pods, memo)
     _add_entries(hosts, snapshot, pods, settings, report)
     _resolve_aliases(hosts)
-    rules = read_rules(snapshot.list(istio.DestinationRule), hosts, report)
-    directory = Directory(hosts, rules, report)
-    virtual_services = snapshot.list(istio.VirtualService)
-    index = MeshIndex(virtual_services, directory)
-
-    tables = _tables(directory, index)
-    gateways, gateway_tables = gateway_parts(snapshot, directory, settings.missing_files)
-    host_mode = _any_host_isolation(snapshot)
-    tcp = _TcpByNamespace(directory, index, memo)
-    listeners, listener_tables = (
-        service_listeners(hosts.values(), tables, tcp.general) if host_mode else ((), ())
-    )
-    proxy_tables = (proxy_table(tables),) if host_mode else ()
-    outbound = memo.keep("outbound", outbound_ports(hosts.values(), tables))
+    shapes = memo.mapped("shapes", shape, zip(hosts.values()))
+    routing = memo("routing", route, shapes, _routing_objects(snapshot, settings))
+    report.extend(routing.findings)
     model = MeshModel(
         trust_domain=settings.trust_domain,
-        workloads=_workloads(pods, served, outbound, tcp, memo),
-        destinations=_destinations(directory, memo),
-        route_tables=(*tables, *gateway_tables, *proxy_tables, *listener_tables),
-        service_listeners=listeners,
-        gateways=gateways,
+        workloads=_workloads(facts, served, routing, memo),
+        destinations=_destinations(hosts, routing, memo),
+        route_tables=routing.tables,
+        service_listeners=routing.listeners,
+        gateways=routing.gateways,
     )
     memo.end()
     return Built(model, report.all())
 
 
-def _pods(snapshot: Snapshot, trust_domain: str, memo: Memo) -> dict[PodKey, PodFacts]:
-    found = {}
-    for pod in snapshot.list(Pod):
-        key = (pod.metadata.namespace, pod.metadata.name)
-        found[key] = memo(key, pod_facts, pod, trust_domain)
-    return found
+def _by_name(facts: tuple[PodFacts, ...]) -> dict[PodKey, PodFacts]:
+    return {(pod.namespace, pod.name): pod for pod in facts}
 
 
 def _service_hosts(
     snapshot: Snapshot, pods: Mapping[PodKey, PodFacts], memo: Memo
 ) -> tuple[dict[str, Host], Served]:
     """Services as hosts, and which pod serves which ports."""
-    slices = slices_by_service(snapshot.list(EndpointSlice), LABEL_SERVICE_NAME)
-    hosts: dict[str, Host] = {}
-    served: dict[PodKey, dict[int, AppProtocol]] = {}
-    for service in snapshot.list(Service):
-        key = (service.metadata.namespace, service.metadata.name)
-        own = slices.get(key, ())
-        host = memo(key, build_host, service, own, _pods_of(own, pods))
-        hosts[host.host] = host
-        for pod, ports in memo(key, served_ports, host, own).items():
-            known = served.get(pod)
-            served[pod] = ports if known is None else _merged(known, ports)
-    return hosts, served
+    services, slices = tuple(snapshot.list(Service)), tuple(snapshot.list(EndpointSlice))
+    keys = memo.mapped("keys", _pod_keys, zip(slices))
+    rows = memo("service rows", _service_rows, services, slices, keys, pods)
+    made = memo.mapped("services", _service, rows)
+    served = memo("served", _joined, tuple(ports for _, ports in made))
+    return {host.host: host for host, _ in made}, served
+
+
+def _service_rows(
+    services: tuple[Service, ...],
+    slices: tuple[EndpointSlice, ...],
+    keys: tuple[tuple[PodKey, ...], ...],
+    pods: Mapping[PodKey, PodFacts],
+) -> tuple[ServiceRow, ...]:
+    """Each service with its slices and the pods of their endpoints."""
+    own = slices_by_service(slices, LABEL_SERVICE_NAME)
+    keys_of = dict(zip(map(id, slices), keys, strict=True))
+    rows = []
+    for service in services:
+        found = own.get((service.metadata.namespace, service.metadata.name), ())
+        named = chain.from_iterable(keys_of[id(each)] for each in found)
+        rows.append((service, found, tuple(map(pods.get, named))))
+    return tuple(rows)
+
+
+def _pod_keys(each: EndpointSlice) -> tuple[PodKey, ...]:
+    """The pods of the endpoints; a key that no pod has for those without."""
+    namespace = each.metadata.namespace
+    return tuple((namespace, e.target_ref.name if e.target_ref else "") for e in each.endpoints)
+
+
+def _service(
+    service: Service, slices: tuple[EndpointSlice, ...], pods: tuple[PodFacts | None, ...]
+) -> tuple[Host, Served]:
+    host = build_host(service, slices, pods)
+    return host, served_ports(host, slices)
+
+
+def _joined(parts: tuple[Served, ...]) -> Served:
+    joined: dict[PodKey, dict[int, AppProtocol]] = {}
+    for part in parts:
+        for pod, ports in part.items():
+            known = joined.get(pod)
+            joined[pod] = ports if known is None else _merged(known, ports)
+    return joined
 
 
 def _merged(first: dict[int, AppProtocol], later: dict[int, AppProtocol]) -> dict[int, AppProtocol]:
     """Ports of a pod behind two services: what the first one declares holds."""
     return later | {p: what for p, what in first.items() if what != "auto" or p not in later}
-
-
-def _pods_of(
-    slices: Sequence[EndpointSlice], pods: Mapping[PodKey, PodFacts]
-) -> tuple[PodFacts | None, ...]:
-    get = pods.get
-    return tuple(
-        get((s.metadata.namespace, e.target_ref.name)) if e.target_ref is not None else None
-        for s in slices
-        for e in s.endpoints
-    )
 
 
 def _add_entries(
@@ -195,62 +197,70 @@ def _resolve_aliases(hosts: dict[str, Host]) -> None:
         hosts[name] = replace(host, ports=named, discovery="dns", external=True)
 
 
-def _tables(directory: Directory, index: MeshIndex) -> tuple[RouteTable, ...]:
-    builder = TableBuilder(MeshRouting(directory, index))
-    for host in directory.hosts.values():
-        builder.add_host(host)
-    for name in index.hosts():
-        if name not in directory.hosts:
-            builder.add_routed_host(name)
-    return builder.tables()
+def _routing_objects(snapshot: Snapshot, settings: BuildSettings) -> RoutingObjects:
+    gateways = snapshot.list(istio.Gateway)
+    return RoutingObjects(
+        virtual_services=snapshot.list(istio.VirtualService),
+        destination_rules=snapshot.list(istio.DestinationRule),
+        gateways=gateways,
+        secrets=snapshot.list(Secret) if gateways else (),
+        missing_files=settings.missing_files,
+        service_listeners=_any_host_isolation(snapshot),
+    )
 
 
-class _TcpByNamespace:
-    """Connection routes: the same for all callers, but for the namespaces that differ."""
-
-    def __init__(self, directory: Directory, index: MeshIndex, memo: Memo) -> None:
-        hosts = tuple(directory.hosts.values())
-        self.general = memo.keep("tcp", tcp_routes(hosts, directory, index, ""))
-        special = {*directory.all_clients(), *index.source_namespaces()}
-        self._special = {
-            ns: memo.keep(("tcp", ns), tcp_routes(hosts, directory, index, ns))
-            for ns in sorted(special)
-        }
-
-    def of(self, namespace: str) -> tuple[TcpRoute, ...]:
-        return self._special.get(namespace, self.general)
-
-
-def _destinations(directory: Directory, memo: Memo) -> tuple[Destination, ...]:
+def _destinations(
+    hosts: Mapping[str, Host], routing: Routing, memo: Memo
+) -> tuple[Destination, ...]:
+    rules = routing.rules.get
+    rows = ((host, rules(name, NO_RULES)) for name, host in hosts.items())
     made: dict[str, Destination] = {}
-    for name, host in directory.hosts.items():
-        for client in ("", *directory.clients(host)):
-            rule = directory.rules.find(host, client)
-            for each in memo((name, client), host_destinations, host, rule, client):
-                made.setdefault(each.name, each)
-    for missing in directory.missing.values():
+    for found in memo.mapped("destinations", _of_host, rows):
+        for each in found:
+            made.setdefault(each.name, each)
+    for missing in routing.missing:
         made.setdefault(missing.name, missing)
     return tuple(made.values())
 
 
+def _of_host(host: Host, rules: ClientRules) -> tuple[Destination, ...]:
+    return tuple(each for client, rule in rules for each in host_destinations(host, rule, client))
+
+
 def _workloads(
-    pods: Mapping[PodKey, PodFacts],
-    served: Served,
-    outbound: tuple[OutboundPort, ...],
-    tcp: _TcpByNamespace,
-    memo: Memo,
+    pods: tuple[PodFacts, ...], served: Served, routing: Routing, memo: Memo
 ) -> tuple[Workload, ...]:
-    proxied = (OutboundPort(0, PROXY_TABLE),)
-    none: dict[int, AppProtocol] = {}
-    made = []
-    for key, pod in pods.items():
-        if pod.connected:
-            ports = served.get(key, none)
-            if pod.proxy_address:
-                made.append(memo(key, workload, pod, ports, proxied, ()))
-            else:
-                made.append(memo(key, workload, pod, ports, outbound, tcp.of(pod.namespace)))
-    return tuple(made)
+    # Kept as they are while equal: every workload refers to them.
+    outbound = memo.keep("outbound", routing.outbound)
+    general = memo.keep("tcp", routing.tcp)
+    special = {ns: memo.keep(("tcp", ns), tcp) for ns, tcp in routing.tcp_special.items()}
+    rows = memo("workload rows", _workload_rows, pods, served, general, special)
+    return memo.mapped("workloads", _workload, rows, outbound)
+
+
+def _workload_rows(
+    pods: tuple[PodFacts, ...],
+    served: Served,
+    general: tuple[TcpRoute, ...],
+    special: Mapping[str, tuple[TcpRoute, ...]],
+) -> tuple[WorkloadRow, ...]:
+    """Each pod with a network of its own: what it serves, and how its connections are routed."""
+    return tuple(
+        (pod, served.get((pod.namespace, pod.name)), special.get(pod.namespace, general))
+        for pod in pods
+        if pod.connected
+    )
+
+
+def _workload(
+    pod: PodFacts,
+    ports: dict[int, AppProtocol] | None,
+    tcp: tuple[TcpRoute, ...],
+    outbound: tuple[OutboundPort, ...],
+) -> Workload:
+    if pod.proxy_address:
+        return workload(pod, ports or {}, PROXIED, ())
+    return workload(pod, ports or {}, outbound, tcp)
 
 
 def _any_host_isolation(snapshot: Snapshot) -> bool:

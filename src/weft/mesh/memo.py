@@ -1,9 +1,11 @@
 """Reuse of earlier results: a part of the mesh whose inputs are the same values is not rebuilt."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_Row = tuple[Any, ...]
 
 
 class Memo:
@@ -34,6 +36,29 @@ class Memo:
         self._next[full_key] = (args, result)
         return result
 
+    def mapped(
+        self, key: Hashable, function: Callable[..., T], rows: Iterable[_Row], *args: Any
+    ) -> tuple[T, ...]:
+        """`function(*row, *args)` for each row, as a tuple: the same one when all is as before.
+
+        What changes little and is long goes through here: rows are told apart by the identity of
+        their first value, which must not stand in two of them, and only new ones are computed.
+        """
+        full_key = (function, key)
+        wanted = tuple(rows)
+        known = self._last.get(full_key)
+        if known is None or known[0][1:] != args:
+            results = tuple(function(*row, *args) for row in wanted)
+            self._next[full_key] = ((wanted, *args), results)
+            return results
+        if known[0][0] == wanted:
+            self._next[full_key] = known
+            all_kept: tuple[T, ...] = known[1]
+            return all_kept
+        results = _changed(function, wanted, args, *known)
+        self._next[full_key] = ((wanted, *args), results)
+        return results
+
     def keep(self, key: Hashable, value: T) -> T:
         """The value of the last build under this key if it was equal, else this one."""
         known = self._last.get(key)
@@ -45,3 +70,31 @@ class Memo:
     def end(self) -> None:
         """Ends a build: the results it used are what the next one may reuse."""
         self._last, self._next = self._next, {}
+
+
+def _changed(
+    function: Callable[..., T],
+    wanted: tuple[_Row, ...],
+    args: tuple[Any, ...],
+    known_args: tuple[Any, ...],
+    known: tuple[T, ...],
+) -> tuple[T, ...]:
+    """Results for new rows, and the known ones of all others."""
+    before: tuple[_Row, ...] = known_args[0]
+    # The rows of the last build are still held, so no identity can have passed to another value.
+    places = {id(row[0]): place for place, row in enumerate(before)}
+    find = places.get
+    results: list[T] = []
+    for number, row in enumerate(wanted):
+        place = find(id(row[0]))
+        if place is not None and before[place] == row:
+            results.append(known[place])
+            continue
+        result = function(*row, *args)
+        # A changed object mostly stands where it stood; if its result is the same, it is kept.
+        place = number if place is None and number < len(known) else place
+        if place is not None and known[place] == result:
+            result = known[place]
+        results.append(result)
+    made = tuple(results)
+    return known if made == known else made

@@ -1,0 +1,121 @@
+"""How calls are routed: all of the model that does not depend on which pods serve.
+
+Endpoints change all the time, routes seldom, so this part is one function of few values.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.api.diagnostics import Diagnostic
+from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Secret
+from weft.api.snapshot import ObjectSnapshot
+from weft.mesh.directory import Directory
+from weft.mesh.findings import Findings
+from weft.mesh.hosts import Host
+from weft.mesh.istio_gateways import gateway_parts
+from weft.mesh.istio_policies import HostRule, read_rules
+from weft.mesh.mesh_index import MeshIndex
+from weft.mesh.model import (
+    Destination,
+    GatewayListener,
+    OutboundPort,
+    RouteTable,
+    ServiceListener,
+    TcpRoute,
+)
+from weft.mesh.tables import (
+    MeshRouting,
+    TableBuilder,
+    outbound_ports,
+    proxy_table,
+    service_listeners,
+)
+from weft.mesh.tcp_routes import tcp_routes
+
+ClientRules = tuple[tuple[str, HostRule | None], ...]
+"""The DestinationRule for callers of each namespace that has one of its own; "" is all others."""
+NO_RULES: ClientRules = (("", None),)
+
+
+class RoutingObjects(Struct, frozen=True):
+    """Everything that routing is made of, besides hosts."""
+
+    virtual_services: Sequence[istio.VirtualService] = ()
+    destination_rules: Sequence[istio.DestinationRule] = ()
+    gateways: Sequence[istio.Gateway] = ()
+    secrets: Sequence[Secret] = ()
+    missing_files: frozenset[str] = frozenset()
+    service_listeners: bool = False
+    """Some node has host isolation."""
+
+
+class Routing(Struct, frozen=True):
+    """Routes, and the rules for the destinations that they name."""
+
+    rules: Mapping[str, ClientRules]
+    """By host; NO_RULES for those that are not here."""
+    missing: tuple[Destination, ...]
+    """What routes name and nothing provides."""
+    tables: tuple[RouteTable, ...]
+    """Of calls inside the mesh, then of gateways, then of host isolation."""
+    outbound: tuple[OutboundPort, ...]
+    tcp: tuple[TcpRoute, ...]
+    """Connection routes of callers in general."""
+    tcp_special: Mapping[str, tuple[TcpRoute, ...]]
+    """Those of the namespaces that differ."""
+    gateways: tuple[GatewayListener, ...]
+    listeners: tuple[ServiceListener, ...]
+    findings: tuple[Diagnostic, ...]
+
+
+def shape(host: Host) -> Host:
+    """A host without its endpoints. Those of headless services stay: each has routes of its own."""
+    if host.pods or not any(p.endpoints for p in host.ports):
+        return host
+    return replace(host, ports=tuple(replace(p, endpoints=()) for p in host.ports))
+
+
+def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
+    """The routing of hosts without their endpoints."""
+    report = Findings()
+    hosts = {host.host: host for host in shapes}
+    directory = Directory(hosts, read_rules(objects.destination_rules, hosts, report), report)
+    index = MeshIndex(objects.virtual_services, directory)
+    tables = _tables(directory, index)
+    edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))
+    gateways, gateway_tables = gateway_parts(edge, directory, objects.missing_files)
+    special = {*directory.all_clients(), *index.source_namespaces()}
+    tcp = tcp_routes(shapes, directory, index, "")
+    listeners, own_tables = (
+        service_listeners(shapes, tables, tcp) if objects.service_listeners else ((), ())
+    )
+    proxy_tables = (proxy_table(tables),) if objects.service_listeners else ()
+    return Routing(
+        rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},
+        tables=(*tables, *gateway_tables, *proxy_tables, *own_tables),
+        outbound=outbound_ports(shapes, tables),
+        tcp=tcp,
+        tcp_special={ns: tcp_routes(shapes, directory, index, ns) for ns in sorted(special)},
+        gateways=gateways,
+        listeners=listeners,
+        missing=tuple(directory.missing.values()),
+        findings=report.all(),
+    )
+
+
+def _rules(host: Host, directory: Directory) -> ClientRules:
+    clients = ("", *directory.clients(host))
+    return tuple((client, directory.rules.find(host, client)) for client in clients)
+
+
+def _tables(directory: Directory, index: MeshIndex) -> tuple[RouteTable, ...]:
+    builder = TableBuilder(MeshRouting(directory, index))
+    for host in directory.hosts.values():
+        builder.add_host(host)
+    for name in index.hosts():
+        if name not in directory.hosts:
+            builder.add_routed_host(name)
+    return builder.tables()
