@@ -15,8 +15,10 @@ from weft.api.k8s.pod_v1 import Pod, PodStatus
 # --- limits, in seconds unless the name says otherwise
 LISTENERS_READY_SECONDS = 10.0
 """Wait for the proxy before saying so (netns isolation) or starting anyway (host isolation)."""
-LISTENERS_REMOVED_SECONDS = 10.0
-"""Wait for the proxy to close a pod's listeners before its network is removed anyway."""
+LISTENERS_REMOVED_SECONDS = 2.0
+"""Wait for the proxy to close a pod's listeners before its network is removed anyway: it does so
+in milliseconds, or it is down, or it hangs. One that hangs holds the old network until it closes
+them, which harms nobody: paths are never used again, addresses as late as possible."""
 KILL_WINDOW_SECONDS = 2.0
 """Least time between SIGTERM and SIGKILL (kubelet's minimumGracePeriodInSeconds)."""
 KILL_REPEAT_SECONDS = 5.0
