@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+import traceback
 
 from benchmarks.harness import Benchmark, machine, report
 from benchmarks.instance import remove_bytecode
@@ -40,12 +41,17 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}")
     print(f"# Benchmarks of weft\n\n{machine()}\n", flush=True)
+    failed = False
     try:
         for name in options.names or MODULES:
-            print(report(load(name)), flush=True)
+            try:
+                print(report(load(name)), flush=True)
+            except Exception:
+                failed = True
+                print(f"## {name}\n\nFailed:\n\n{traceback.format_exc()}", flush=True)
     finally:
         remove_bytecode()
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from benchmarks.harness import Process, Skipped
+from benchmarks.harness import Process
 from weft.api import registry
 from weft.cli.connection import Connection, connect
 from weft.cli.up import daemon_command
@@ -79,7 +79,9 @@ class Weft:
         self._process = self._spawn(files, bytecode)
         while (running := read_running(str(self.directory))) is None:
             if self._process.poll() is not None or time.monotonic() - started > START_SECONDS_MAX:
-                raise Skipped(f"weft did not start: {self.settings.log_file.read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"weft did not start: {self.settings.log_file.read_text()[-2000:]}"
+                )
             await asyncio.sleep(LOOK_SECONDS)
         seconds = time.monotonic() - started
         self.isolation = running.isolation
