@@ -26,6 +26,8 @@ from weft.lib.aio import now
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings
 from weft.node.logs import LogOptions, container_log, pod_log_dir
+from weft.node.pod_runner import PodRunner
+from weft.node.runtime import ContainerSpec, ContainerState, PodNetwork
 from weft.runtime.informer import Informers
 from weft.store.memory import MemoryStore
 
@@ -200,6 +202,43 @@ async def test_agent_restart_leaves_pods_running_and_adopts_them(world: World) -
     assert "ready" not in world.mesh.asked, "listeners stayed: nobody waits for them again"
 
 
+async def test_pods_that_change_while_others_are_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is labelled, one is deleted, one is new: none is mistaken for what it is not."""
+    uids = {name: (await world.create_pod(name))["metadata"]["uid"] for name in ("a", "b", "c")}
+    for name in uids:
+        await world.when(lambda p: p["status"].get("phase") == "Running", name)
+    await world.stop()
+    started: list[str] = []
+    start, facts = world.runtime.start, PodRunner.network_facts
+
+    async def counted(spec: ContainerSpec) -> ContainerState:
+        started.append(spec.id)
+        return await start(spec)
+
+    async def slow(runner: PodRunner, network: PodNetwork) -> dict[str, str]:
+        if runner.state.pod.metadata.name == "a":
+            assert world.informers is not None
+            cache = world.informers.cache
+            await world.client.patch(POD, "b", {"metadata": {"labels": {"x": "y"}}}, "default")
+            await world.client.delete(POD, "c", "default", grace_period_seconds=0)
+            await world.create_pod("d")
+            await until(lambda: cache.get(Pod, "d", "default") is not None)
+        return await facts(runner, network)
+
+    monkeypatch.setattr(world.runtime, "start", counted)
+    monkeypatch.setattr(PodRunner, "network_facts", slow)
+    await world.start()
+    await world.when(lambda p: p["status"].get("phase") == "Running", "d")
+    await until(lambda: not any(uids["c"] in container for container in world.runtime.running))
+    assert world.agent is not None
+    known = {state.pod.metadata.name: state.pod for state in world.agent.pods}
+    assert set(known) == {"a", "b", "d"}
+    assert known["b"].metadata.labels == {"x": "y"}
+    assert not [container for container in started if uids["b"] in container]
+
+
 async def test_orphans_are_removed_after_the_first_list(world: World) -> None:
     made = await world.create_pod()
     await world.when(ready)
@@ -256,6 +295,24 @@ async def test_config_map_that_comes_later_starts_the_pod_and_updates_its_volume
     assert file.read_text() == "1"
     await world.client.patch(kind, "cfg", {"data": {"k": "2"}}, "default")
     await until(lambda: file.read_text() == "2")
+
+
+async def test_config_map_that_changed_while_no_agent_ran(world: World) -> None:
+    kind = kind_for(ConfigMap)
+    made = {"metadata": {"name": "settings"}, "data": {"level": "1"}}
+    await world.client.create(kind, made, "default")
+    mount = {"name": "settings", "mountPath": "/settings"}
+    containers = [{"name": "web", "image": "web:1.0", "volumeMounts": [mount]}]
+    volumes = [{"name": "settings", "configMap": {"name": "settings"}}]
+    await world.create_pod(containers=containers, volumes=volumes)
+    await world.when(ready)
+    (spec,) = world.runtime.specs.values()
+    level = Path(next(m.source for m in spec.mounts if m.target == "/settings"), "level")
+    assert level.read_text() == "1"
+    await world.stop()
+    await world.client.patch(kind, "settings", {"data": {"level": "2"}}, "default")
+    await world.start()
+    assert level.read_text() == "2"
 
 
 async def test_crash_is_restarted_and_told(world: World) -> None:

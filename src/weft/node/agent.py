@@ -99,16 +99,28 @@ class NodeAgent:
         await self._informers.synced(CLASSES)
         if self._settings.dns_address and self._settings.dns_port:
             await self._dns.start(self._settings.dns_address, self._settings.dns_port)
-        self._informers.subscribe(self._changed)
-        self._running = True
         for pod in parts.objects.list(Pod):
             if pod.spec.node_name == self._settings.node_name:
                 await self._adopt(pod)
+        self._informers.subscribe(self._changed)
+        self._running = True
+        self._catch_up()
         self._tasks.spawn(self._follow_runtime(), "node-runtime-events")
         self._tasks.spawn(self._registration.run(), "node-registration")
         self._tasks.spawn(self._look_for_images(), "node-images")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
         self._registration.gateways_changed(parts.objects.list(Gateway))
+
+    def _catch_up(self) -> None:
+        """Tell pods what changed while they were adopted, or while no agent ran."""
+        present = {pod.metadata.uid: pod for pod in self._parts.objects.list(Pod)}
+        for uid, runner in tuple(self._pods.items()):
+            if uid not in present:
+                runner.feed(ps.PodRemoved())
+            elif objects_read(present[uid]) or reads_downward(present[uid]):
+                self._rewrite_volumes(runner)
+        for pod in present.values():
+            self._pod_changed(None, pod)
 
     async def close(self, keep_pods: bool = True) -> None:
         """Stop the agent; pods go on unless told otherwise. Idempotent."""
