@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $(STAMP)
 
 demo: $(STAMP) ## start weft, deploy the examples, show what the mesh does
-	@$(BIN)/python -m weft.cli.main demo
+	@$(BIN)/python -m weft.cli demo
 
 check: $(STAMP) ## the fast tests and all static checks (under 30 s)
 	@$(BIN)/python tools/check.py

@@ -25,7 +25,7 @@ from weft.lib.instance import Running, read_running, run_dir_of
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 KUBECTL_FOLDERS = ("/usr/lib/google-cloud-sdk/bin",)
-WEFT = [sys.executable, "-m", "weft.cli.main"]
+WEFT = [sys.executable, "-m", "weft.cli"]
 WAIT_SECONDS = 40.0
 
 

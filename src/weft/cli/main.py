@@ -57,7 +57,3 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="weft")
 def main() -> None:
     """weft runs the services your Kubernetes and Istio YAML describes, meshed by Envoy."""
-
-
-if __name__ == "__main__":
-    main()

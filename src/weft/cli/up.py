@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from weft.lib.instance import (
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.05
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command(epilog="Example: weft up -f examples/weather/ --detach")
@@ -60,7 +62,8 @@ def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) 
     if running := read_running(directory):
         output.fail(
             f"weft already runs on {directory} (process {running.pid}, port {running.port})",
-            f"stop it with `weft down --data-dir {directory}`, or choose another --data-dir",
+            f"stop it with `weft down --data-dir {shlex.quote(directory)}`, or choose another"
+            " --data-dir",
         )
     settings = Settings(
         data_dir=directory, run_dir=run_dir_of(directory), node_name=node_name_default(), **rest
@@ -69,6 +72,8 @@ def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) 
     if detach:
         _start_detached(settings, command, reads_stdin="-" in files)
     else:
+        # Until the daemon can handle them; it takes them then, see run_until_signal.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
 
 
@@ -101,6 +106,17 @@ def _start_detached(settings: Settings, command: list[str], reads_stdin: bool) -
             stderr=log,
             start_new_session=True,
         )
+    try:
+        _wait_until_running(settings, process, offset)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        output.fail("interrupted; weft is stopped again", code=130)
+
+
+def _wait_until_running(
+    settings: Settings, process: "subprocess.Popen[bytes]", offset: int
+) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -18,6 +18,8 @@ from weft.runtime.kubeconfig import Connection
 
 ADMIN_USER = "weft-admin"
 TOKEN_BYTES = 32
+DATA_DIR_BYTES_MAX = 400
+"""SQLite takes paths of up to 512 bytes."""
 SERVER_NAMES = (
     "localhost",
     "kubernetes",
@@ -34,6 +36,8 @@ class InstanceTaken(Exception):
 def prepare_directories(settings: Settings) -> None:
     """Make what is missing; private to this user. Raises OSError: not to be had, or somebody
     else's."""
+    if len(os.fsencode(settings.data_dir)) > DATA_DIR_BYTES_MAX:
+        raise OSError(f"the data directory's path is longer than {DATA_DIR_BYTES_MAX} bytes")
     for path in (Path(settings.data_dir), settings.log_file.parent):
         path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY_MODE)
     run_dir = Path(settings.run_dir)

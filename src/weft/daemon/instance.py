@@ -79,6 +79,7 @@ class Instance:
         try:
             await self._start(documents)
         except BaseException:
+            await self.ads.close()
             await self.machine.abandon()
             raise
         gc.collect()
@@ -230,6 +231,8 @@ async def run_until_signal(settings: Settings, manifests: tuple[str, ...], say: 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, False)
     loop.add_signal_handler(signal.SIGUSR2, stop, True)
+    # `weft up` blocked them while this program could not handle them yet.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     instance = Instance(settings, say)
     await instance.start(manifests)
     keep_pods = await stopped
@@ -246,5 +249,6 @@ async def clean_up(settings: Settings, say: Say) -> None:
     await machine.open(with_envoy=False)
     left = [state for state in await machine.runtime.list() if state.exit_code is None]
     await machine.destroy()
-    say(f"weft did not run on {settings.data_dir}; {len(left)} processes of it ended")
+    ended = f"{len(left)} {'process' if len(left) == 1 else 'processes'} of it ended"
+    say(f"weft did not run on {settings.data_dir}; {ended}")
     files.unlock_instance(lock)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -55,9 +56,12 @@ class Settings(Struct, frozen=True):
 
 
 def data_dir_of(option: str | None) -> str:
-    """`--data-dir`, else $WEFT_HOME, else ~/.weft; absolute."""
-    chosen = option or os.environ.get("WEFT_HOME") or str(Path.home() / ".weft")
-    return str(Path(chosen).expanduser().resolve())
+    """`--data-dir`, else $WEFT_HOME, else ~/.weft; absolute. OSError when there is no home."""
+    try:
+        chosen = option or os.environ.get("WEFT_HOME") or str(Path.home() / ".weft")
+        return str(Path(chosen).expanduser().resolve())
+    except RuntimeError as error:
+        raise OSError("there is no home directory: give --data-dir, or set $WEFT_HOME") from error
 
 
 def run_dir_of(data_dir: str) -> str:
@@ -74,7 +78,8 @@ def run_dir_of(data_dir: str) -> str:
 
 def node_name_default() -> str:
     """The host's name as a Kubernetes node name."""
-    return socket.gethostname().lower().split(".")[0] or "node"
+    name = re.sub("[^a-z0-9-]", "-", socket.gethostname().lower().split(".")[0])
+    return name.strip("-") or "node"
 
 
 class Running(Struct, frozen=True):

@@ -25,6 +25,9 @@ _NETNS_NEEDS = {
 }
 
 
+_NOT_REACHED = "not reached"
+
+
 class IsolationReport(Struct, frozen=True):
     """What pods get on this machine."""
 
@@ -63,14 +66,16 @@ async def probe() -> dict[str, str]:
 def decide(requested: str, answers: Mapping[str, str]) -> IsolationReport:
     """The choice from the probe's answers. Pure."""
     refused = [
-        f"{words} ({answers.get(name, 'not reached')})"
+        f"{words} ({answers.get(name, _NOT_REACHED)})"
         for name, words in _NETNS_NEEDS.items()
-        if answers.get(name, "not reached")
+        if answers.get(name, _NOT_REACHED)
     ]
     if requested != ISOLATION_HOST and not refused:
         return IsolationReport(ISOLATION_NETNS)
     if requested == ISOLATION_NETNS:
-        sentence = f"Isolation netns is not possible here, it lacks: {', '.join(refused)}."
+        reached = [text for text in refused if not text.endswith(f"({_NOT_REACHED})")]
+        lacks = ", ".join(reached or refused)
+        sentence = f"isolation netns is not possible here, it lacks {lacks}; it needs root"
         return IsolationReport(ISOLATION_NETNS, False, False, (sentence,))
     missing = [_shared_network(requested, refused)]
     files = _own_files(answers)

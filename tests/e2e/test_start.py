@@ -1,0 +1,99 @@
+"""Starts that cannot succeed: said in words, and nothing is left behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.instance import EXAMPLES, WEFT, Instance, wait_for
+
+pytestmark = [pytest.mark.e2e]
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  containers: [{name: a, image: "echo:1"}]
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="weft start "))  # with blanks, as users have them
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def processes_of(instance: Instance) -> str:
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    return "\n".join(line for line in listed.stdout.splitlines() if str(instance.run_dir) in line)
+
+
+def test_a_taken_port_leaves_nothing_behind(place: Path) -> None:
+    instance = Instance(place / "state")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = instance.run("up", "--detach", "--port", str(port))
+    assert done.returncode == 1
+    assert f"port {port} is taken; choose another with --port" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert processes_of(instance) == ""
+    assert not instance.run_dir.exists()
+
+
+def test_a_bad_manifest_starts_nothing(place: Path) -> None:
+    (place / "bad.yaml").write_text("apiVersion: apps/v1\nkind: Deploymint\nmetadata: {name: a}\n")
+    instance = Instance(place / "state")
+    done = instance.run("up", "--detach", "--port", "0", "-f", str(place / "bad.yaml"))
+    assert done.returncode == 1
+    assert "did you mean `kind: Deployment`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert processes_of(instance) == ""
+
+
+def test_a_failed_start_leaves_the_pods_of_before(place: Path) -> None:
+    instance = Instance(place / "state")
+    instance.image("echo:1", Path(__file__).parent / "apps/echo", sys.executable, "app.py")
+    try:
+        instance.up()
+        pod = POD
+        instance.weft("apply", "-f", "-", stdin=pod)
+        wait_for(lambda: instance.pod("a")["status"].get("phase") == "Running", "pod runs")
+        pid = instance.pid_of("a")
+        instance.kill_9()
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = str(other.getsockname()[1])
+            assert instance.run("up", "--detach", "--port", port).returncode == 1
+        os.kill(pid, 0)
+        instance.up()
+        assert instance.pid_of("a") == pid
+    finally:
+        instance.down()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.2, 0.5])
+def test_a_signal_during_start_stops_it(place: Path, number: int, seconds: float) -> None:
+    instance = Instance(place / "state")
+    command = [*WEFT, "up", "--data-dir", str(instance.data_dir), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "-f", str(EXAMPLES / "weather")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(seconds)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert "Traceback" not in said, said
+    assert processes_of(instance) == ""
