@@ -13,9 +13,9 @@ from benchmarks.instance import Weft, environment, weft
 ROUNDS = 7
 GOAL_SECONDS = 0.3
 COMMANDS = {
-    "weft get pods": ("-m", "weft.cli.main", "get", "pods"),
-    "weft status": ("-m", "weft.cli.main", "status"),
-    "weft apply --dry-run": ("-m", "weft.cli.main", "apply", "--dry-run", "-f", "-"),
+    "weft get pods": ("-m", "weft.cli", "get", "pods"),
+    "weft status": ("-m", "weft.cli", "status"),
+    "weft apply --dry-run": ("-m", "weft.cli", "apply", "--dry-run", "-f", "-"),
 }
 MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
 BASE = "python -c pass"
