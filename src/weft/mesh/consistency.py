@@ -111,7 +111,7 @@ def _connections(
             if share.destination not in known:
                 yield f"{where} names unknown destination {share.destination!r}"
     keys = [
-        (address, route.port, name)
+        (address, route.port, name, route.source_labels)
         for route in routes
         for address in (route.addresses or ("",))
         for name in (route.sni_hosts or ("",))

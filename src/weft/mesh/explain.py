@@ -79,8 +79,13 @@ class Explanation(Struct, frozen=True):
 def explain_from_workload(model: MeshModel, caller: Workload, request: Request) -> Explanation:
     """A call of a workload of the mesh."""
     steps = [f"the caller is {caller.namespace}/{caller.workload} ({caller.principal})"]
+    own = set(caller.labels)
     for route in caller.tcp:
-        if not route.http_table and _connection_matches(route, request):
+        if (
+            own.issuperset(route.source_labels)
+            and not route.http_table
+            and _connection_matches(route, request)
+        ):
             return _connection(model, route, steps)
     wanted = 0 if caller.proxy_address else request.port
     port = next((p for p in caller.outbound if p.port == wanted), None)
@@ -94,7 +99,7 @@ def explain_from_workload(model: MeshModel, caller: Workload, request: Request) 
     if table is None:
         return Explanation("closed", f"there is no route table `{port.route_table}`", tuple(steps))
     steps.append(f"port {request.port} is routed by table `{table.name}`")
-    return _http(model, table, request, caller.namespace, steps)
+    return _http(model, table, request, caller, steps)
 
 
 def explain_from_gateway(model: MeshModel, gateway_port: int, request: Request) -> Explanation:
@@ -121,14 +126,19 @@ def explain_from_gateway(model: MeshModel, gateway_port: int, request: Request) 
     table = next((t for t in model.route_tables if t.name == server.route_table), None)
     if table is None:
         return Explanation("closed", f"there is no route table `{server.route_table}`")
-    return _http(model, table, request, "", steps)
+    return _http(model, table, request, None, steps)
 
 
-def mismatch(match: HttpMatch, request: Request, caller_namespace: str) -> str:
-    """Why a match does not hold for a request; empty when it does."""
+def mismatch(match: HttpMatch, request: Request, caller: Workload | None) -> str:
+    """Why a match does not hold for a request; empty when it does. A gateway's callers are None."""
     path, _, query = request.path.partition("?")
-    if match.source_namespaces and caller_namespace not in match.source_namespaces:
+    if match.source_namespaces and (
+        caller is None or caller.namespace not in match.source_namespaces
+    ):
         return f"it is for callers of {', '.join(match.source_namespaces)}"
+    labels = () if caller is None else caller.labels
+    if missing := [f"{k}={v}" for k, v in match.source_labels if (k, v) not in labels]:
+        return f"it is for callers with label {', '.join(missing)}"
     for label, wanted, value in (
         ("path", match.path, path),
         ("method", match.method, request.method),
@@ -150,7 +160,7 @@ def mismatch(match: HttpMatch, request: Request, caller_namespace: str) -> str:
 
 
 def _http(
-    model: MeshModel, table: RouteTable, request: Request, namespace: str, steps: list[str]
+    model: MeshModel, table: RouteTable, request: Request, caller: Workload | None, steps: list[str]
 ) -> Explanation:
     found = _virtual_host(table, request)
     if found is None:
@@ -168,7 +178,7 @@ def _http(
     considered: list[Considered] = []
     taken: HttpRoute | None = None
     for route in host.routes:
-        reasons = [mismatch(m, request, namespace) for m in route.matches]
+        reasons = [mismatch(m, request, caller) for m in route.matches]
         taken = route if "" in reasons else None
         reason = "" if taken else "; ".join(reasons)
         considered.append(Considered(route.name, route.source, reason))

@@ -59,16 +59,7 @@ def _match(
     gateway: str,
     report: Findings,
 ) -> HttpMatch:
-    if match.source_labels:
-        report.add(
-            f.NOT_IN_FORCE,
-            obj,
-            f"{path}.sourceLabels",
-            field="sourceLabels",
-            consequence="this match never holds",
-        )
-        raise _Skip
-    if match.source_namespace and gateway != MESH:
+    if (match.source_namespace or match.source_labels) and gateway != MESH:
         raise _Skip
 
     def string(value: istio.StringMatch | None, name: str) -> StringMatch | None:
@@ -92,6 +83,7 @@ def _match(
         headers=(*named(match.headers, "headers"), *without),
         query=tuple(named(match.query_params, "queryParams")),
         source_namespaces=(match.source_namespace,) if match.source_namespace else (),
+        source_labels=tuple(sorted(match.source_labels.items())),
     )
 
 

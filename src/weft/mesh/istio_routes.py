@@ -13,6 +13,7 @@ from weft.mesh.directory import Directory, Reference
 from weft.mesh.findings import Findings
 from weft.mesh.istio_matches import http_matches
 from weft.mesh.model import (
+    Cors,
     DirectResponse,
     Fault,
     Header,
@@ -23,10 +24,11 @@ from weft.mesh.model import (
     Redirect,
     RetryPolicy,
     Rewrite,
+    StringMatch,
     WeightedDestination,
 )
 from weft.mesh.names import nearest
-from weft.mesh.values import regex_problem, seconds
+from weft.mesh.values import grpc_status, regex_problem, seconds
 
 DEFAULT_RETRY = RetryPolicy(
     attempts=2,
@@ -157,9 +159,7 @@ def _route(
     if route.delegate is not None:
         rule.unsupported("delegate", "the route is left out")
         return None
-    if route.cors_policy is not None:
-        rule.unsupported("corsPolicy", "no CORS headers are added, preflights go to the back end")
-    base = HttpRoute(name=rule.name, matches=matches, source=source(obj))
+    base = HttpRoute(name=rule.name, matches=matches, source=source(obj), cors=_cors(rule))
     if route.redirect is not None:
         return _with_headers(rule, _redirected(rule, base, route.redirect))
     if route.direct_response is not None:
@@ -278,8 +278,9 @@ def _header_allowed(rule: _Rule, name: str, path: str, setting: bool) -> bool:
 
 
 def _redirected(rule: _Rule, base: HttpRoute, wanted: istio.HTTPRedirect) -> HttpRoute:
+    port = wanted.port or 0
     if wanted.derive_port == "FROM_REQUEST_PORT":
-        rule.unsupported("redirect.derivePort", "the default port of the scheme is used")
+        port = rule.place.port
     code = wanted.redirect_code or 301
     if code not in REDIRECT_CODES:
         known = ", ".join(map(str, REDIRECT_CODES))
@@ -288,7 +289,7 @@ def _redirected(rule: _Rule, base: HttpRoute, wanted: istio.HTTPRedirect) -> Htt
     redirect = Redirect(
         scheme=wanted.scheme,
         host=wanted.authority,
-        port=wanted.port or 0,
+        port=port,
         path=wanted.uri,
         code=code,
     )
@@ -350,8 +351,6 @@ def _retry(rule: _Rule) -> RetryPolicy | None:
                 "condition",
                 f"did you mean `{near}`?" if near else "",
             )
-    if wanted.retry_remote_localities is not None:
-        rule.unsupported("retries.retryRemoteLocalities", "endpoints have no localities yet")
     usual = not (conditions or codes)
     per_try = rule.seconds(wanted.per_try_timeout, "retries.perTryTimeout")
     return RetryPolicy(
@@ -361,6 +360,7 @@ def _retry(rule: _Rule) -> RetryPolicy | None:
         per_try_timeout=per_try or None,
         backoff_base=rule.seconds(wanted.backoff, "retries.backoff") or None,
         previous_hosts=wanted.retry_ignore_previous_hosts is False,
+        remote_localities=bool(wanted.retry_remote_localities),
         safe_method_conditions=DEFAULT_RETRY.safe_method_conditions if usual else (),
     )
 
@@ -382,13 +382,50 @@ def _fault(rule: _Rule) -> Fault | None:
         if wanted.delay.exponential_delay:
             rule.unsupported("fault.delay.exponentialDelay", "requests are not delayed by it")
     if wanted.abort is not None:
-        if wanted.abort.http_status:
-            percent = _percent(wanted.abort.percentage, wanted.abort.percent)
-            made = replace(made, abort_status=wanted.abort.http_status, abort_percent=percent)
-        else:
-            field = "grpcStatus" if wanted.abort.grpc_status else "http2Error"
-            rule.unsupported(f"fault.abort.{field}", "no request is aborted by it")
+        made = _with_abort(rule, made, wanted.abort)
     return None if made == Fault() else made
+
+
+def _with_abort(rule: _Rule, made: Fault, wanted: istio.FaultAbort) -> Fault:
+    percent = _percent(wanted.percentage, wanted.percent)
+    if wanted.http_status:
+        return replace(made, abort_status=wanted.http_status, abort_percent=percent)
+    if not wanted.grpc_status:
+        rule.unsupported("fault.abort.http2Error", "no request is aborted by it")
+        return made
+    status = grpc_status(wanted.grpc_status)
+    if status is None:
+        problem = f"`{wanted.grpc_status}` is no gRPC status"
+        rule.invalid("fault.abort.grpcStatus", problem, "abort", "e.g. `UNAVAILABLE`")
+        return made
+    return replace(made, abort_grpc_status=status, abort_percent=percent)
+
+
+def _cors(rule: _Rule) -> Cors | None:
+    wanted = rule.route.cors_policy
+    if wanted is None:
+        return None
+    origins = [StringMatch("exact", origin) for origin in wanted.allow_origin]
+    for index, origin in enumerate(wanted.allow_origins):
+        if origin.regex is not None and (problem := regex_problem(origin.regex)):
+            rule.invalid(f"corsPolicy.allowOrigins[{index}].regex", problem, "origin")
+        elif origin.regex is not None:
+            origins.append(StringMatch("regex", origin.regex))
+        elif origin.prefix is not None:
+            origins.append(StringMatch("prefix", origin.prefix))
+        elif origin.exact is not None:
+            any_origin = origin.exact == "*"
+            origins.append(StringMatch("regex" if any_origin else "exact",
+                                       ".*" if any_origin else origin.exact))  # fmt: skip
+    return Cors(
+        origins=tuple(origins),
+        methods=wanted.allow_methods,
+        headers=wanted.allow_headers,
+        expose=wanted.expose_headers,
+        max_age=rule.seconds(wanted.max_age, "corsPolicy.maxAge"),
+        credentials=wanted.allow_credentials,
+        forward_unmatched=wanted.unmatched_preflights != "IGNORE",
+    )
 
 
 def _percent(value: istio.PercentValue | None, whole: int | None) -> float:

@@ -63,6 +63,8 @@ class HttpMatch(Struct, frozen=True, gc=False):
     source_namespaces: tuple[str, ...] = ()
     """When not empty: the caller's workload is in one of these namespaces. Short host names mean
     the caller's own namespace; this is how one table serves callers of all namespaces."""
+    source_labels: tuple[tuple[str, str], ...] = ()
+    """Labels that the caller's workload has, all of them."""
 
 
 class WeightedDestination(Struct, frozen=True, gc=False):
@@ -116,17 +118,21 @@ class RetryPolicy(Struct, frozen=True, gc=False):
     backoff_max: float | None = None
     previous_hosts: bool = False
     """True: a retry may go to a host already tried; False: another is preferred."""
+    remote_localities: bool = False
+    """A retry goes to endpoints of a lower priority, in other localities."""
     safe_method_conditions: tuple[str, ...] = ()
     """Further conditions for GET, HEAD and OPTIONS only: `reset` lets a request that was under way
     on a killed back end succeed elsewhere, which is right only where a repeat changes nothing."""
 
 
 class Fault(Struct, frozen=True, gc=False):
-    """Injected faults; percentages are 0..100."""
+    """Injected faults; percentages are 0..100. At most one of the two statuses is set."""
 
     delay: float = 0.0
     delay_percent: float = 0.0
     abort_status: int = 0
+    abort_grpc_status: int = 0
+    """A gRPC status, 1 to 16."""
     abort_percent: float = 0.0
 
 
@@ -135,6 +141,21 @@ class Mirror(Struct, frozen=True, gc=False):
 
     destination: str
     percent: float = 100.0
+
+
+class Cors(Struct, frozen=True, gc=False):
+    """What browsers may do with answers, for pages of other origins."""
+
+    origins: tuple[StringMatch, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    """Request headers that pages may set."""
+    expose: tuple[str, ...] = ()
+    """Response headers that pages may read."""
+    max_age: float | None = None
+    credentials: bool | None = None
+    forward_unmatched: bool = True
+    """Preflights of other origins go to the back end; else the proxy answers them."""
 
 
 class HttpRoute(Struct, frozen=True, gc=False):
@@ -155,6 +176,7 @@ class HttpRoute(Struct, frozen=True, gc=False):
     retry: RetryPolicy | None = None
     fault: Fault | None = None
     mirrors: tuple[Mirror, ...] = ()
+    cors: Cors | None = None
     request_headers: HeaderOperations = HeaderOperations()
     response_headers: HeaderOperations = HeaderOperations()
     source: str = ""
@@ -219,12 +241,25 @@ class HashKey(Struct, frozen=True, gc=False):
     cookie_path: str = ""
 
 
+class WarmUp(Struct, frozen=True, gc=False):
+    """New endpoints take load slowly; for round robin and least request."""
+
+    duration: float
+    percent_min: float = 10.0
+    """Share of its weight that an endpoint starts with."""
+    aggression: float = 1.0
+    """Shape of the increase; 1 is a straight line."""
+
+
 class LoadBalancer(Struct, frozen=True, gc=False):
     algorithm: Literal["round_robin", "least_request", "random", "ring_hash", "maglev"] = (
         "least_request"
     )
     hash_key: HashKey | None = None
     ring_size_min: int = 1024
+    maglev_table_size: int = 65537
+    """A prime."""
+    warm_up: WarmUp | None = None
 
 
 class ConnectionPool(Struct, frozen=True, gc=False):
@@ -235,6 +270,8 @@ class ConnectionPool(Struct, frozen=True, gc=False):
     pending_requests_max: int | None = None
     requests_max: int | None = None
     requests_per_connection_max: int | None = None
+    streams_per_connection_max: int | None = None
+    """HTTP/2 requests at one time on a connection."""
     connection_duration_max: float | None = None
     retries_max: int | None = None
     idle_timeout: float | None = None
@@ -296,6 +333,8 @@ class TcpRoute(Struct, frozen=True, gc=False):
     destinations: tuple[WeightedDestination, ...]
     sni_hosts: tuple[str, ...] = ()
     """When not empty: only TLS connections with one of these server names."""
+    source_labels: tuple[tuple[str, str], ...] = ()
+    """When not empty: only connections of workloads with all of these labels."""
     server_first: bool = True
     """The protocol may have the server speak first: no inspection may delay it."""
     http_table: str = ""

@@ -17,6 +17,8 @@ from weft.mesh.names import destination_name
 from weft.mesh.protocols import BYTES
 
 _Match = istio.L4MatchAttributes | istio.TLSMatchAttributes
+_Claim = tuple[str, int, str, tuple[tuple[str, str], ...]]
+"""Address, port, server name, labels of the caller."""
 
 
 class ConnectionMatch(Struct, frozen=True):
@@ -24,6 +26,7 @@ class ConnectionMatch(Struct, frozen=True):
 
     addresses: tuple[str, ...] = ()
     sni_hosts: tuple[str, ...] = ()
+    source_labels: tuple[tuple[str, str], ...] = ()
 
 
 def tcp_routes(
@@ -31,7 +34,7 @@ def tcp_routes(
 ) -> tuple[TcpRoute, ...]:
     """All connection routes for callers of a namespace ("" is any that has no rules of its own)."""
     made: list[TcpRoute] = []
-    claimed: set[tuple[str, int, str]] = set()
+    claimed: set[_Claim] = set()
     for host in hosts:
         for port in host.ports:
             if port.protocol not in BYTES:
@@ -96,6 +99,7 @@ def _port_routes(
                 port=port.number,
                 destinations=destinations,
                 sni_hosts=match.sni_hosts,
+                source_labels=match.source_labels,
                 server_first=port.protocol == "tcp" and not match.sni_hosts,
                 http_table=str(port.number) if auto and not match.sni_hosts else "",
                 source=source(entry.obj),
@@ -125,20 +129,20 @@ def _port_routes(
             )
 
 
-def _claim(route: TcpRoute, claimed: set[tuple[str, int, str]]) -> TcpRoute | None:
+def _claim(route: TcpRoute, claimed: set[_Claim]) -> TcpRoute | None:
     """The route with what no earlier one took: a proxy refuses two for one address, port and
-    server name."""
-    places = route.addresses or ("",)
+    server name. Routes for some callers' labels do not take anything from the others."""
+    places, labels = route.addresses or ("",), route.source_labels
     if route.sni_hosts:
         free = tuple(
             n
             for n in dict.fromkeys(route.sni_hosts)
-            if all((a, route.port, n) not in claimed for a in places)
+            if all((a, route.port, n, labels) not in claimed for a in places)
         )
-        claimed.update((a, route.port, n) for a in places for n in free)
+        claimed.update((a, route.port, n, labels) for a in places for n in free)
         return replace(route, sni_hosts=free) if free else None
-    left = tuple(a for a in dict.fromkeys(places) if (a, route.port, "") not in claimed)
-    claimed.update((a, route.port, "") for a in left)
+    left = tuple(a for a in dict.fromkeys(places) if (a, route.port, "", labels) not in claimed)
+    claimed.update((a, route.port, "", labels) for a in left)
     if not left:
         return None
     return route if left == places else replace(route, addresses=left)
@@ -148,15 +152,16 @@ def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterato
     obj = reader.obj
     for number, match in enumerate(matches):
         subnet = match.source_subnet if isinstance(match, istio.L4MatchAttributes) else ""
-        if match.source_labels or subnet:
-            field = "sourceLabels" if match.source_labels else "sourceSubnet"
+        if subnet:
             reader.directory.report.add(
                 f.NOT_IN_FORCE,
                 obj,
-                f"{path}.match[{number}].{field}",
-                field=field,
+                f"{path}.match[{number}].sourceSubnet",
+                field="sourceSubnet",
                 consequence="this match never holds",
             )
+            continue
+        if match.source_labels and reader.gateway != MESH:
             continue
         if not applies(match.gateways, obj.metadata.namespace, reader.gateway):
             continue
@@ -165,7 +170,8 @@ def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterato
         if match.source_namespace and match.source_namespace != reader.client:
             continue
         sni = match.sni_hosts if isinstance(match, istio.TLSMatchAttributes) else ()
-        yield ConnectionMatch(match.destination_subnets, sni)
+        labels = tuple(sorted(match.source_labels.items()))
+        yield ConnectionMatch(match.destination_subnets, sni, labels)
 
 
 def _destinations(

@@ -60,6 +60,23 @@ def seconds(
     return value
 
 
+GRPC_STATUSES = (
+    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+"""Names of the gRPC statuses from 1 on."""
+
+
+def grpc_status(text: str) -> int | None:
+    """The number of a gRPC status given by name or number, 1 to 16; None for anything else."""
+    if text.isascii() and text.isdigit():
+        number = int(text)
+        return number if 1 <= number <= len(GRPC_STATUSES) else None
+    name = text.upper()
+    return GRPC_STATUSES.index(name) + 1 if name in GRPC_STATUSES else None
+
+
 def is_ip(text: str) -> bool:
     """Whether a text is an IPv4 or IPv6 address."""
     try:

@@ -33,6 +33,12 @@ def http_fault(fault: Fault | None) -> Proto | None:
                 http_status=fault.abort_status, percentage=fraction(fault.abort_percent)
             )
         )
+    elif fault.abort_grpc_status and fault.abort_percent > 0:
+        result.abort.CopyFrom(
+            fault_pb2.FaultAbort(
+                grpc_status=fault.abort_grpc_status, percentage=fraction(fault.abort_percent)
+            )
+        )
     if not result.HasField("delay") and not result.HasField("abort"):
         return None
     return result

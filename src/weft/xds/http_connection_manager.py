@@ -8,6 +8,7 @@ x-forwarded-client-cert as an identity).
 from envoy.config.core.v3 import protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
@@ -19,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from weft.xds.proto import ADS, Proto, any_of, duration
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
+CORS_FILTER = "envoy.filters.http.cors"
 FAULT_FILTER = "envoy.filters.http.fault"
 _Hcm = hcm_pb2.HttpConnectionManager
 
@@ -65,9 +67,10 @@ def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> lis
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     filters = [
+        hcm_pb2.HttpFilter(name=CORS_FILTER, typed_config=any_of(cors_pb2.Cors()), disabled=True),
         hcm_pb2.HttpFilter(
             name=FAULT_FILTER, typed_config=any_of(fault_pb2.HTTPFault()), disabled=True
-        )
+        ),
     ]
     if forward is not None:
         filters.append(

@@ -16,6 +16,8 @@ from weft.xds.proto import Proto, any_of
 PRINCIPAL_KEY = "envoy.tls.certificate_mappers.on_demand_secret"
 """The key under which Envoy's certificate selector looks for the caller's certificate name."""
 NAMESPACE_KEY = "weft.source_namespace"
+LABELS_KEY = "weft.source_labels"
+"""All labels of the caller's workload, each between semicolons: `;app=web;version=v1;`."""
 DESTINATION_KEY = "weft.destination_address"
 
 HASHABLE_STRING = "envoy.hashable_string"
@@ -32,6 +34,9 @@ def connection_facts(workload: Workload | None) -> Proto:
     values = [_value(DESTINATION_KEY, PLAIN_STRING, "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%")]
     if workload is not None:
         values.append(_value(NAMESPACE_KEY, PLAIN_STRING, literal(workload.namespace)))
+    if workload is not None and workload.labels:
+        text = f";{';'.join(label(*pair) for pair in workload.labels)};"
+        values.append(_value(LABELS_KEY, PLAIN_STRING, literal(text)))
     if workload is not None and workload.principal:
         principal = _value(PRINCIPAL_KEY, HASHABLE_STRING, literal(workload.principal))
         principal.shared_with_upstream = value_pb2.FilterStateValue.ONCE
@@ -40,6 +45,11 @@ def connection_facts(workload: Workload | None) -> Proto:
         name="envoy.filters.listener.set_filter_state",
         typed_config=any_of(ListenerSetFilterState(on_accept=values)),
     )
+
+
+def label(name: str, value: str) -> str:
+    """A label as it stands in the labels of a caller; neither part can contain a semicolon."""
+    return f"{name}={value}"
 
 
 def literal(text: str) -> str:

@@ -13,7 +13,7 @@ from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.model import NodeSettings, Workload
+from weft.mesh.model import NodeSettings, TcpRoute, Workload
 from weft.xds import telemetry
 from weft.xds.clusters import BLACKHOLE, CONNECTION_BUFFER_BYTES_MAX, INBOUND, PASSTHROUGH
 from weft.xds.http_connection_manager import http_connection_manager
@@ -53,14 +53,14 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
         logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
         hcm = http_connection_manager("outbound", table, logs)
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
-    for route in workload.tcp:
+    for route in _routes_of(workload):
         for match in tcp_matches(route, claims):
             proxy = tcp_proxy("outbound", route.destinations, tcp_logs)
             chains.append(_chain(f"tcp|{len(chains)}", proxy, match))
     passthrough = tcp_proxy("outbound", PASSTHROUGH, tcp_logs)
     http_ports = {port.port for port in workload.outbound if port.port}
-    http_ports |= {route.port for route in workload.tcp if route.http_table}
-    tls_ports = {route.port for route in workload.tcp if route.sni_hosts}
+    http_ports |= {route.port for route in _routes_of(workload) if route.http_table}
+    tls_ports = {route.port for route in _routes_of(workload) if route.sni_hosts}
     listener = listener_pb2.Listener(
         name=outbound_name(workload.uid),
         address=socket_address(OUTBOUND_ADDRESS, OUTBOUND_PORT, workload.netns),
@@ -155,17 +155,25 @@ def _http_tables(workload: Workload) -> dict[str, list[Proto]]:
     for port in workload.outbound:
         if port.port and port.port != OUTBOUND_PORT:
             add(port.route_table, port.port, [""])
-    for route in workload.tcp:
+    for route in _routes_of(workload):
         if route.http_table:
             add(route.http_table, route.port, route.addresses or [""])
     return tables
+
+
+def _routes_of(workload: Workload) -> list[TcpRoute]:
+    """The connection routes that are for callers with this workload's labels."""
+    own = set(workload.labels)
+    return [r for r in workload.tcp if not r.source_labels or own.issuperset(r.source_labels)]
 
 
 def _silent_ports(workload: Workload, http_ports: set[int]) -> set[int]:
     """Ports on which waiting for the caller to speak would delay a server that speaks first,
     and on which nothing is declared as HTTP."""
     declared = {port.port for port in workload.outbound if port.declared}
-    return {r.port for r in workload.tcp if r.server_first and r.port in http_ports} - declared
+    return {
+        r.port for r in _routes_of(workload) if r.server_first and r.port in http_ports
+    } - declared
 
 
 def _original_destination() -> Proto:

@@ -5,7 +5,7 @@ from envoy.type.matcher.v3 import filter_state_pb2, regex_pb2, string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import HttpMatch, NamedMatch, StringMatch
-from weft.xds.identity import DESTINATION_KEY, NAMESPACE_KEY
+from weft.xds.identity import DESTINATION_KEY, LABELS_KEY, NAMESPACE_KEY, label
 from weft.xds.proto import Proto
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -28,6 +28,7 @@ def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
     result.query_parameters.extend(_query(query) for query in match.query)
     if match.source_namespaces:
         result.filter_state.append(_caller_in(match.source_namespaces))
+    result.filter_state.extend(_caller_has(*pair) for pair in match.source_labels)
     return result
 
 
@@ -59,7 +60,8 @@ def _path(result: Proto, match: HttpMatch) -> None:
         result.case_sensitive.CopyFrom(BoolValue(value=False))
 
 
-def _string(match: StringMatch) -> Proto:
+def string_matcher(match: StringMatch) -> Proto:
+    """Of values that are there; `present` matches any."""
     if match.kind == "exact":
         return string_pb2.StringMatcher(exact=match.value)
     if match.kind == "prefix":
@@ -70,7 +72,7 @@ def _string(match: StringMatch) -> Proto:
 def _header(name: str, match: StringMatch) -> Proto:
     if match.kind == "present" or (match.kind == "prefix" and not match.value):
         return route_pb2.HeaderMatcher(name=name, present_match=True)
-    return route_pb2.HeaderMatcher(name=name, string_match=_string(match))
+    return route_pb2.HeaderMatcher(name=name, string_match=string_matcher(match))
 
 
 def _named_header(named: NamedMatch) -> Proto:
@@ -85,7 +87,9 @@ def _named_header(named: NamedMatch) -> Proto:
 def _query(named: NamedMatch) -> Proto:
     if named.match.kind == "present" or (named.match.kind == "prefix" and not named.match.value):
         return route_pb2.QueryParameterMatcher(name=named.name, present_match=True)
-    return route_pb2.QueryParameterMatcher(name=named.name, string_match=_string(named.match))
+    return route_pb2.QueryParameterMatcher(
+        name=named.name, string_match=string_matcher(named.match)
+    )
 
 
 def _caller_in(namespaces: tuple[str, ...]) -> Proto:
@@ -95,3 +99,8 @@ def _caller_in(namespaces: tuple[str, ...]) -> Proto:
     else:
         matcher = string_pb2.StringMatcher(safe_regex=regex("|".join(namespaces)))
     return filter_state_pb2.FilterStateMatcher(key=NAMESPACE_KEY, string_match=matcher)
+
+
+def _caller_has(name: str, value: str) -> Proto:
+    matcher = string_pb2.StringMatcher(contains=f";{label(name, value)};")
+    return filter_state_pb2.FilterStateMatcher(key=LABELS_KEY, string_match=matcher)

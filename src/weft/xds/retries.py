@@ -2,6 +2,9 @@
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.retry.priority.previous_priorities.v3 import (
+    previous_priorities_config_pb2 as previous_priorities_pb2,
+)
 
 from weft.mesh.model import RetryPolicy
 from weft.xds.proto import Proto, any_of, duration, uint32
@@ -11,6 +14,8 @@ HOST_SELECTION_ATTEMPTS_MAX = 32
 
 A dead endpoint has no requests under way, so LEAST_REQUEST prefers it: of two endpoints it names
 the dead one three times in four. With Istio's 5 attempts a killed pod costs requests (measured)."""
+PRIORITY_ATTEMPTS = 2
+"""Tries at one priority (group of localities) before a retry goes to the next one."""
 STATUS_CODES_CONDITION = "retriable-status-codes"
 DEFAULT_CONDITIONS = ("connect-failure", "refused-stream")
 """When a policy names no condition: those in which the back end saw nothing of the request."""
@@ -36,6 +41,12 @@ def retry_policy(policy: RetryPolicy | None, safe: bool) -> Proto | None:
         result.retry_back_off.base_interval.CopyFrom(duration(policy.backoff_base))
         longest = max(policy.backoff_max or policy.backoff_base * 10, policy.backoff_base)
         result.retry_back_off.max_interval.CopyFrom(duration(longest))
+    if policy.remote_localities:
+        priorities = previous_priorities_pb2.PreviousPrioritiesConfig(
+            update_frequency=PRIORITY_ATTEMPTS
+        )
+        result.retry_priority.name = "envoy.retry_priorities.previous_priorities"
+        result.retry_priority.typed_config.CopyFrom(any_of(priorities))
     if not policy.previous_hosts:
         result.retry_host_predicate.add(
             name="envoy.retry_host_predicates.previous_hosts",

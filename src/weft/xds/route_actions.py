@@ -16,9 +16,10 @@ from weft.mesh.model import (
     Rewrite,
     WeightedDestination,
 )
+from weft.xds.cors import cors_policy
 from weft.xds.faults import fraction, http_fault
 from weft.xds.headers import headers_to_add, headers_to_remove, host_header
-from weft.xds.http_connection_manager import FAULT_FILTER
+from weft.xds.http_connection_manager import CORS_FILTER, FAULT_FILTER
 from weft.xds.matches import SAFE_METHODS, regex, route_match
 from weft.xds.proto import Proto, any_of, duration, uint32
 from weft.xds.retries import differs_for_safe_methods, retry_policy
@@ -92,6 +93,8 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
     fault = http_fault(route.fault)
     if fault is not None:
         result.typed_per_filter_config[FAULT_FILTER].CopyFrom(any_of(fault))
+    if route.cors is not None:
+        result.typed_per_filter_config[CORS_FILTER].CopyFrom(any_of(cors_policy(route.cors)))
     return result
 
 
