@@ -23,6 +23,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.resources import Resources
 from weft.apiserver.watching import Watches
 from weft.lib.aio import now
+from weft.node import node_registration
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings
 from weft.node.logs import LogOptions, container_log, pod_log_dir
@@ -128,6 +129,29 @@ async def test_node_registers_itself(world: World) -> None:
     assert int(node["status"]["allocatable"]["pods"]) > 0
     lease = orjson.loads(await world.client.get(kind_for(Lease), "node-1", "kube-node-lease"))
     assert lease["spec"]["holderIdentity"] == "node-1"
+
+
+async def test_a_deleted_node_registers_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.stop()
+    monkeypatch.setattr(node_registration, "HEARTBEAT_SECONDS", 0.05)
+    await world.start()
+    before = orjson.loads(await world.client.get(NODE, "node-1"))["metadata"]["uid"]
+    await world.client.delete(NODE, "node-1")
+
+    async def again() -> bool:
+        try:
+            found = orjson.loads(await world.client.get(NODE, "node-1"))
+        except ApiError:
+            return False
+        lease = orjson.loads(await world.client.get(kind_for(Lease), "node-1", "kube-node-lease"))
+        assert found["metadata"]["uid"] != before
+        return bool(found.get("status")) and bool(lease["spec"]["renewTime"])
+
+    async with asyncio.timeout(5):
+        while not await again():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_pod_runs_and_its_status_tells(world: World) -> None:

@@ -27,7 +27,8 @@ from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
 from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
-from weft.node.node_registration import NodeRegistration, machine_facts
+from weft.node.machine_facts import machine_facts
+from weft.node.node_registration import NodeRegistration
 from weft.node.pod_runner import PodRunner, exit_of
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
 from weft.node.volumes import objects_read, reads_downward

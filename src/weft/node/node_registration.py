@@ -3,12 +3,8 @@
 import asyncio
 import json
 import logging
-import os
-import platform
-import shutil
 import socket
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,39 +34,6 @@ HEARTBEAT_SECONDS = 10.0
 STATUS_SECONDS = 300.0
 """Kubelet's nodeStatusReportFrequency: an unchanged status is written this often."""
 RETRY_SECONDS = 1.0
-PODS_MAX = 250
-"""Pods that a node takes."""
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def machine_facts(data_dir: str) -> MachineFacts:
-    """Reads the machine. What cannot be read is empty or 0."""
-    machine = platform.machine()
-    return MachineFacts(
-        cpu_count=len(os.sched_getaffinity(0)),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        disk_bytes=shutil.disk_usage(data_dir).total,
-        pods_max=PODS_MAX,
-        architecture=_ARCHITECTURES.get(machine, machine),
-        kernel_version=platform.release(),
-        os_image=_os_image(),
-        machine_id=_read("/etc/machine-id"),
-        boot_id=_read("/proc/sys/kernel/random/boot_id"),
-    )
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _os_image() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    except OSError:
-        return "Linux"
 
 
 def can_bind(address: str, port: int) -> bool:
@@ -126,12 +89,12 @@ class NodeRegistration:
             except TimeoutError:
                 pass
             try:
+                if loop.time() - renewed >= HEARTBEAT_SECONDS:
+                    await self._keep_registered()
+                    renewed = loop.time()
                 if self._changed.is_set():
                     self._changed.clear()
                     await self._publish_ports()
-                if loop.time() - renewed >= HEARTBEAT_SECONDS:
-                    await self._renew()
-                    renewed = loop.time()
                 if loop.time() - reported >= STATUS_SECONDS:
                     await self._write_status((await self._existing()).get("status") or {})
                     reported = loop.time()
@@ -157,6 +120,15 @@ class NodeRegistration:
         body = {"metadata": {"annotations": {ANNOTATION_NODE_GATEWAY_PORTS: json.dumps(allocated)}}}
         await self._client.patch(self._node, self._settings.node_name, body)
         self._gateway_ports = allocated
+
+    async def _keep_registered(self) -> None:
+        """The heartbeat. A Node that somebody deleted is made again: its pods run here."""
+        if not await self._existing():
+            log.warning("node was deleted, registering again node=%s", self._settings.node_name)
+            await self.register()
+            await self._publish_ports()
+        else:
+            await self._renew()
 
     async def _existing(self) -> dict[str, Any]:
         try:

@@ -100,8 +100,3 @@ def write_plain(directory: Path, files: Iterable[File]) -> None:
         target = directory / file.path
         target.write_bytes(file.data)
         target.chmod(file.mode)
-
-
-def remove_tree(directory: Path) -> None:
-    """Delete a pod's files, as far as they are there."""
-    shutil.rmtree(directory, ignore_errors=True)
