@@ -260,3 +260,23 @@ async def test_many_keys_leave_room_for_others(client: BentClient) -> None:
             await asyncio.sleep(0)
             turns += 1
     assert turns >= 5
+
+
+async def test_a_clock_that_is_set_back_does_not_hold_up_failed_keys(
+    client: BentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waits are counted on a clock of their own: NTP may set the other one back by an hour."""
+    plans: list[float] = []
+
+    def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
+        plans.append(now)
+        if len(plans) < 3:
+            raise ValueError("not yet")
+        return NOTHING
+
+    await put(client, "a")
+    async with running(client, plan):
+        await eventually(lambda: plans)
+        monkeypatch.setattr(loop, "now", lambda: plans[0] - 3600)
+        await eventually(lambda: len(plans) == 3)
+    assert plans[-1] == plans[0] - 3600

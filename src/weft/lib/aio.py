@@ -15,6 +15,11 @@ def now() -> float:
     return time.time()
 
 
+def ticks() -> float:
+    """Seconds on a clock that is never set: for waits and deadlines within this process."""
+    return time.monotonic()
+
+
 class Tasks:
     """A set of background tasks that end together.
 

@@ -2,6 +2,7 @@
 
 One key is planned by one at a time, and not again before the snapshot shows what its last plan
 wrote. Failures back off; a plan function that raises is a failure of its key, not of the loop.
+Plans are given the time of day; waits are counted in ticks, which nobody sets back.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from weft.api.snapshot import meta
-from weft.lib.aio import Tasks, now
+from weft.lib.aio import Tasks, now, ticks
 from weft.runtime.barrier import Expectation, is_met
 from weft.runtime.client import Client
 from weft.runtime.controller import Controller, ToKeys
@@ -86,7 +87,7 @@ class ControllerLoop:
 
     def wake(self, key: Key) -> None:
         """Plan `key` soon, whatever the reason."""
-        self._queue.add(key, now())
+        self._queue.add(key, ticks())
         self._wake.set()
 
     def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
@@ -108,7 +109,7 @@ class ControllerLoop:
             return ()
 
     def _add_all(self, keys: Iterable[Key]) -> None:
-        at = now()
+        at = ticks()
         for key in keys:
             self._queue.add(key, at)
             self._wake.set()
@@ -119,26 +120,25 @@ class ControllerLoop:
             for obj in self._informers.cache.list(cls):
                 for to_keys in maps:
                     self._add_all(self._keys(to_keys, obj))
-        clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
             self._unpark()
-            slice_end = clock() + PLAN_SLICE_SECONDS
+            slice_end = ticks() + PLAN_SLICE_SECONDS
             while self._running < self._concurrency:
-                key = self._queue.pop(now())
+                key = self._queue.pop(ticks())
                 if key is None:
                     break
                 self._plan(key)
-                if clock() >= slice_end:
+                if ticks() >= slice_end:
                     await asyncio.sleep(0)
-                    slice_end = clock() + PLAN_SLICE_SECONDS
+                    slice_end = ticks() + PLAN_SLICE_SECONDS
             await self._sleep()
 
     async def _sleep(self) -> None:
         """Until something wakes the loop or a delayed key is due."""
         due = self._queue.next_at() if self._running < self._concurrency else None
         try:
-            async with asyncio.timeout(None if due is None else max(0.0, due - now())):
+            async with asyncio.timeout(None if due is None else max(0.0, due - ticks())):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -149,7 +149,7 @@ class ControllerLoop:
         self._progressed = False
         for key in [key for key in self._parked if not self._unmet(key)]:
             self._parked.discard(key)
-            self._queue.add(key, now())
+            self._queue.add(key, ticks())
 
     def _unmet(self, key: Key) -> tuple[Expectation, ...]:
         """What the snapshot does not show yet of what `key` wrote; forgets what it shows."""
@@ -166,7 +166,7 @@ class ControllerLoop:
 
     def _plan(self, key: Key) -> None:
         """Plan a popped key; with actions, go on in a task."""
-        at = now()
+        at = ticks()
         if unmet := self._unmet(key):
             deadline = self._barriers[key].deadline
             if at < deadline:
@@ -181,7 +181,7 @@ class ControllerLoop:
             del self._barriers[key]
         self._parked.discard(key)
         try:
-            plan = self.controller.plan(self._informers.cache, key, at)
+            plan = self.controller.plan(self._informers.cache, key, now())
         except Exception:
             wait = self._queue.fail(key, at)
             log.exception(
@@ -200,7 +200,7 @@ class ControllerLoop:
         try:
             outcome = await self._executor.execute(plan)
             if outcome.expectations:
-                deadline = now() + BARRIER_SECONDS_MAX
+                deadline = ticks() + BARRIER_SECONDS_MAX
                 self._barriers[key] = _Barrier(outcome.expectations, deadline)
             if outcome.error is not None:
                 level = logging.DEBUG if outcome.error.code in EXPECTED_CODES else logging.WARNING
@@ -212,13 +212,13 @@ class ControllerLoop:
         finally:
             self._running -= 1
             if failed:
-                self._queue.fail(key, now())
+                self._queue.fail(key, ticks())
             else:
                 self._finish(key, plan)
             self._wake.set()
 
     def _finish(self, key: Key, plan: Plan) -> None:
-        at = now()
+        at = ticks()
         if plan.requeue_after is not None:
             self._queue.add_after(key, max(plan.requeue_after, REQUEUE_SECONDS_MIN), at)
         self._queue.done(key, at)
