@@ -192,6 +192,8 @@ def gateway_duplicates(snapshot: Snapshot, report: Findings) -> None:
 def gateway_references(snapshot: Snapshot, report: Findings) -> None:
     """Matches that name a gateway which the object itself is not bound to."""
     for obj in snapshot.list(istio.VirtualService):
+        if not obj.spec.hosts:
+            continue  # a delegate: its gateways are those of who delegates
         own = set(obj.spec.gateways) or {MESH}
         for index, route in enumerate(obj.spec.http):
             for number, match in enumerate(route.match):

@@ -1,11 +1,12 @@
 """Finding what a route names: hosts, their ports and subsets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
+from weft.mesh.delegates import Delegates
 from weft.mesh.destinations import missing_destination, named
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host, HostPort
@@ -35,7 +36,14 @@ class Reference(Struct, frozen=True):
 class Directory:
     """All hosts and rules. Remembers which missing destinations were named."""
 
-    def __init__(self, hosts: Mapping[str, Host], rules: Rules, report: Findings) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, Host],
+        rules: Rules,
+        report: Findings,
+        virtual_services: Iterable[istio.VirtualService] = (),
+    ) -> None:
+        self.delegates = Delegates(virtual_services, report)
         self.hosts = hosts
         self.rules = rules
         self.report = report

@@ -79,6 +79,12 @@ TARGET_PORT_UNKNOWN = Finding(
     "no container of the selected pods names a port `{port}`",
 )
 
+DELEGATE_UNKNOWN = Finding(
+    "WEFT2114",
+    "error",
+    "no VirtualService is named `{name}`, or it is not exported here; the rule is left out",
+)
+
 # --- conflicts
 HOST_TAKEN = Finding(
     "WEFT2201",
@@ -179,6 +185,21 @@ ENDPOINTS_MISSING = Finding(
 )
 NOT_IN_FORCE = Finding("WEFT2313", "warning", "`{field}` is not in force yet: {consequence}")
 UDP_UNSUPPORTED = Finding("WEFT2314", "info", "UDP port {port} is not carried by the mesh yet")
+
+DELEGATE_HOSTS = Finding(
+    "WEFT2316",
+    "error",
+    "`{name}` has hosts of its own, so it is no delegate; the rule is left out",
+    "remove `hosts` there",
+)
+DELEGATE_NESTED = Finding("WEFT2317", "error", "a delegate cannot delegate; the rule is left out")
+DELEGATE_CONFLICT = Finding(
+    "WEFT2318",
+    "error",
+    "no request meets these conditions and those of `{root}`, which delegates; the rule is left "
+    "out",
+    "a path of a delegate begins with the path of the rule that delegates",
+)
 
 # --- style
 SHADOWED = Finding(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from msgspec import Struct
+
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
@@ -12,20 +14,30 @@ MESH = "mesh"
 """The name under which VirtualServices mean calls inside the mesh."""
 
 
+class Rule(Struct, frozen=True):
+    """An HTTP rule as it is in force, and where it is written."""
+
+    obj: istio.VirtualService
+    path: str
+    """`spec.http[2]` of the object."""
+    name: str
+    """`namespace/name/label`, of the object that has the hosts."""
+    route: istio.HTTPRoute
+
+
 class _Skip(Exception):
     """A condition that cannot be in force: the match it belongs to is left out."""
 
 
 def http_matches(
-    obj: istio.VirtualService,
-    index: int,
+    rule: Rule,
     gateway: str,
     port: int,
     report: Findings,
 ) -> tuple[HttpMatch, ...]:
-    """The conditions of `spec.http[index]` that apply to a gateway (or `mesh`) and port; empty when
-    the route does not apply there at all."""
-    route = obj.spec.http[index]
+    """The conditions of a route that apply to a gateway (or `mesh`) and port; empty when the route
+    does not apply there at all."""
+    obj, route = rule.obj, rule.route
     if not route.match:
         return (HttpMatch(),)
     found: list[HttpMatch] = []
@@ -34,7 +46,7 @@ def http_matches(
             continue
         if match.port is not None and match.port != port:
             continue
-        path = f"spec.http[{index}].match[{number}]"
+        path = f"{rule.path}.match[{number}]"
         try:
             found.append(_match(obj, match, path, gateway, report))
         except _Skip:

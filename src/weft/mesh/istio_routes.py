@@ -11,7 +11,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
 from weft.mesh.directory import Directory, Reference
 from weft.mesh.findings import Findings
-from weft.mesh.istio_matches import http_matches
+from weft.mesh.istio_matches import Rule, http_matches
 from weft.mesh.model import (
     Cors,
     DirectResponse,
@@ -75,7 +75,7 @@ def http_routes(
 ) -> tuple[HttpRoute, ...]:
     """The routes of an object that apply at a place, in order. What is wrong is reported, and only
     that is left out."""
-    made = (_route(obj, i, place, directory) for i in range(len(obj.spec.http)))
+    made = (_route(rule, place, directory) for rule in directory.delegates.rules(obj))
     return tuple(route for route in made if route is not None)
 
 
@@ -109,17 +109,14 @@ def _common(have: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
 class _Rule:
     """One `spec.http` entry while it is read."""
 
-    def __init__(
-        self, obj: istio.VirtualService, index: int, place: Place, directory: Directory
-    ) -> None:
-        self.obj = obj
-        self.route = obj.spec.http[index]
-        self.path = f"spec.http[{index}]"
+    def __init__(self, written: Rule, place: Place, directory: Directory) -> None:
+        self.obj = written.obj
+        self.route = written.route
+        self.path = written.path
+        self.name = written.name
         self.place = place
         self.directory = directory
         self.report: Findings = directory.report
-        label = self.route.name or f"http[{index}]"
-        self.name = f"{obj.metadata.namespace}/{obj.metadata.name}/{label}"
 
     def invalid(self, path: str, problem: str, part: str, hint: str = "") -> None:
         self.report.add(
@@ -148,16 +145,11 @@ class _Rule:
         )
 
 
-def _route(
-    obj: istio.VirtualService, index: int, place: Place, directory: Directory
-) -> HttpRoute | None:
-    rule = _Rule(obj, index, place, directory)
-    matches = http_matches(obj, index, place.gateway, place.port, rule.report)
+def _route(written: Rule, place: Place, directory: Directory) -> HttpRoute | None:
+    rule = _Rule(written, place, directory)
+    obj, route = written.obj, written.route
+    matches = http_matches(written, place.gateway, place.port, rule.report)
     if not matches:
-        return None
-    route = rule.route
-    if route.delegate is not None:
-        rule.unsupported("delegate", "the route is left out")
         return None
     base = HttpRoute(name=rule.name, matches=matches, source=source(obj), cors=_cors(rule))
     if route.redirect is not None:

@@ -9,6 +9,7 @@ from weft.mesh import findings as f
 from weft.mesh.directory import Directory
 from weft.mesh.istio_matches import MESH
 from weft.mesh.istio_routes import source
+from weft.mesh.mesh_visibility import visible_to
 from weft.mesh.names import covers, full_host, specificity
 
 
@@ -77,14 +78,6 @@ class MeshIndex:
 def in_mesh(obj: istio.VirtualService) -> bool:
     """Whether the object applies to calls inside the mesh."""
     return not obj.spec.gateways or MESH in obj.spec.gateways
-
-
-def visible_to(export_to: tuple[str, ...], namespace: str) -> tuple[str, ...] | None:
-    """Namespaces that an exportTo names; () is all, None is nobody."""
-    if not export_to or "*" in export_to:
-        return ()
-    named = {namespace if e == "." else e for e in export_to if e != "~"}
-    return tuple(sorted(named)) or None
 
 
 def oldest_first(objects: Iterable[istio.VirtualService]) -> list[istio.VirtualService]:

@@ -82,7 +82,8 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
     """The routing of hosts without their endpoints."""
     report = Findings()
     hosts = {host.host: host for host in shapes}
-    directory = Directory(hosts, read_rules(objects.destination_rules, hosts, report), report)
+    rules = read_rules(objects.destination_rules, hosts, report)
+    directory = Directory(hosts, rules, report, objects.virtual_services)
     index = MeshIndex(objects.virtual_services, directory)
     tables = _tables(directory, index)
     edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))

@@ -7,7 +7,7 @@ from weft.api.vip import vip_for
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Discovery, Host, HostPort
-from weft.mesh.mesh_index import visible_to
+from weft.mesh.mesh_visibility import visible_to
 from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 from weft.mesh.protocols import of_istio
 from weft.mesh.values import is_ip, is_network
