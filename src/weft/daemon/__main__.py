@@ -1,6 +1,7 @@
 """`python -m weft.daemon run|clean-up SETTINGS [FILE...]`: what `weft up` and `down` start."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -20,10 +21,12 @@ def main() -> int:
     verb, values, *files = sys.argv[1:]
     settings = msgspec.json.decode(values, type=Settings)
     os.environ.update(GRPC_SETTINGS)
+    gc.disable()  # looking for garbage would be a tenth of the time that these imports take
     # gRPC reads its settings when it is imported.
     from weft.cli.apply import BadManifests  # noqa: PLC0415
     from weft.daemon import instance  # noqa: PLC0415
 
+    gc.enable()
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
