@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.node.machine import alive, kill, podhost
-from weft.node.envoy import EnvoyError, EnvoySupervisor, admin_socket, count_active
+from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket, count_active
 from weft.node.podhost_client import PodhostRuntime
+
+ARGUMENTS = ("--concurrency", "1", "--log-level", "warning", "--disable-hot-restart")
 
 
 def bootstrap(run_dir: Path, name: str = "node") -> dict[str, Any]:
@@ -37,7 +39,7 @@ def _endpoint(port: int) -> dict[str, Any]:
 
 
 def supervisor(runtime: PodhostRuntime, run_dir: Path, name: str = "node") -> EnvoySupervisor:
-    return EnvoySupervisor(runtime, run_dir, bootstrap(run_dir, name))
+    return EnvoySupervisor(runtime, run_dir, bootstrap(run_dir, name), arguments=ARGUMENTS)
 
 
 @pytest.mark.slow
@@ -90,13 +92,13 @@ async def test_an_unchanged_envoy_is_adopted_and_a_changed_one_replaced() -> Non
 async def test_the_admin_interface_answers() -> None:
     async with podhost() as (runtime, directory):
         envoy = supervisor(runtime, directory)
-        with pytest.raises(EnvoyError, match="does not answer"):
+        with pytest.raises(EnvoyGoneError, match="does not run"):
             await envoy.admin.get("/ready")
         await envoy.start()
         await envoy.ready()
         assert (await envoy.admin.stats("^server.live$")) == {"server.live": 1}
         assert b"envoy_server_live" in await envoy.admin.prometheus()
-        assert await envoy.admin.active_requests("127.0.0.1", 9) == 0
+        assert await envoy.admin.active_requests("127.0.0.1", (9,)) == 0
         statuses = (await envoy.admin.clusters())["cluster_statuses"]
         assert len(statuses[0]["host_statuses"]) == 2
         await envoy.admin.drain_listeners()
@@ -108,10 +110,12 @@ async def test_the_admin_interface_answers() -> None:
 @pytest.mark.slow
 async def test_an_envoy_that_cannot_start_is_named() -> None:
     async with podhost() as (runtime, directory):
-        envoy = EnvoySupervisor(runtime, directory, {}, envoy_path="/no/such/envoy")
+        envoy = EnvoySupervisor(
+            runtime, directory, {}, arguments=ARGUMENTS, envoy_path="/no/such/envoy"
+        )
         with pytest.raises(EnvoyError, match="/no/such/envoy"):
             await envoy.start()
-        broken = EnvoySupervisor(runtime, directory, {"nonsense": 1})
+        broken = EnvoySupervisor(runtime, directory, {"nonsense": 1}, arguments=ARGUMENTS)
         await broken.start()
         with pytest.raises(EnvoyError, match="not ready within 1 s"):
             await broken.ready(1)
@@ -131,7 +135,7 @@ def test_active_requests_are_counted_per_endpoint() -> None:
             {"name": "empty"},
         ]
     }
-    assert count_active(statuses, "10.0.0.1", 80) == 2
+    assert count_active(statuses, "10.0.0.1", (80,)) == 2
     assert count_active(statuses, "10.0.0.1") == 5
     assert count_active(statuses, "10.0.0.3") == 0
     name = statuses["cluster_statuses"][0]["name"]

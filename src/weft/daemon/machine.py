@@ -11,7 +11,7 @@ from msgspec import structs
 from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
-from weft.node.envoy import EnvoyError, EnvoySupervisor, admin_socket
+from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
@@ -68,12 +68,11 @@ class Machine:
             xds_socket=self.settings.ads_socket,
             admin_socket=admin_socket(run_dir),
         )
-        # The supervisor names the file itself: `arguments` begins with `-c FILE`.
         return EnvoySupervisor(
             self.runtime,
             run_dir,
             bootstrap(wanted),
-            arguments=arguments("")[2:],
+            arguments=arguments(),
             log_path=Path(self.settings.data_dir) / "log" / "envoy.log",
             envoy_path=envoy_path,
         )
@@ -88,21 +87,16 @@ class Machine:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
     async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
-        """Requests in flight at a pod (at some of its ports, or all); 0 when Envoy does not answer
-        (it carries none then).
+        """Requests in flight at a pod (at some of its ports, or all); 0 when Envoy is gone. One
+        that is too busy to answer is an EnvoyError: its requests must not be taken for ended.
 
         Connections of TCP services are not waited for: clients keep them open for ever, and only
         the server, told by SIGTERM, knows when one is done.
         """
-        with contextlib.suppress(EnvoyError):
-            ignored = self.byte_streams()
-            return sum(
-                [
-                    await self.envoy.admin.active_requests(address, port, ignored)
-                    for port in ports or (0,)
-                ]
-            )
-        return 0
+        try:
+            return await self.envoy.admin.active_requests(address, ports, self.byte_streams())
+        except EnvoyGoneError:
+            return 0
 
     async def envoy_pid(self) -> int:
         state = await self.envoy.state()

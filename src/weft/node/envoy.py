@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from weft.node.runtime import ContainerRuntime, ContainerSpec, ContainerState
 READY_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 ADMIN_TIMEOUT_SECONDS = 5.0
-DRAIN_SECONDS = 10
-"""How long a removed listener's connections and memory are kept."""
 _POLL_SECONDS = 0.02
 _ID_PREFIX = "envoy-"
 
@@ -37,14 +35,8 @@ def admin_socket(run_dir: Path) -> str:
     return str(run_dir / "envoy.sock")
 
 
-def default_arguments() -> tuple[str, ...]:
-    """Envoy's command line after the configuration file."""
-    return (
-        *("--concurrency", "1"),
-        *("--log-level", "warning"),
-        *("--drain-time-s", str(DRAIN_SECONDS)),
-        "--disable-hot-restart",
-    )
+class EnvoyGoneError(EnvoyError):
+    """Nobody listens on the admin socket: Envoy does not run, so it carries nothing."""
 
 
 class EnvoyAdmin:
@@ -63,6 +55,8 @@ class EnvoyAdmin:
         try:
             async with self._session.request(method, f"http://envoy{path}") as response:
                 body = await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise EnvoyGoneError(f"Envoy does not run: {error}") from error
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             raise EnvoyError(f"Envoy's admin interface does not answer: {error!r}") from error
         if response.status >= 400:
@@ -97,11 +91,11 @@ class EnvoyAdmin:
         return orjson.loads(await self.get("/clusters?format=json"))
 
     async def active_requests(
-        self, address: str, port: int = 0, ignored: frozenset[str] = frozenset()
+        self, address: str, ports: Collection[int] = (), ignored: frozenset[str] = frozenset()
     ) -> int:
-        """Requests and TCP connections in flight to an endpoint; port 0 means all its ports.
-        Clusters named in `ignored` do not count. EnvoyError."""
-        return count_active(await self.clusters(), address, port, ignored)
+        """Requests and TCP connections in flight to an endpoint, at some of its ports or at all.
+        Clusters named in `ignored` do not count. EnvoyError, EnvoyGoneError."""
+        return count_active(await self.clusters(), address, ports, ignored)
 
     async def drain_listeners(self) -> None:
         """Tell clients to go, accept no new connections. EnvoyError."""
@@ -111,7 +105,7 @@ class EnvoyAdmin:
 def count_active(
     clusters: Mapping[str, Any],
     address: str,
-    port: int = 0,
+    ports: Collection[int] = (),
     ignored: frozenset[str] = frozenset(),
 ) -> int:
     """The sum of `rq_active` over an endpoint's places in /clusters. Pure."""
@@ -121,7 +115,7 @@ def count_active(
             continue
         for host in cluster.get("host_statuses", ()):
             place = host.get("address", {}).get("socket_address", {})
-            if place.get("address") != address or port not in (0, place.get("port_value")):
+            if place.get("address") != address or (ports and place.get("port_value") not in ports):
                 continue
             stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", ())}
             total += stats.get("rq_active", 0)
@@ -137,17 +131,17 @@ class EnvoySupervisor:
         run_dir: Path,
         bootstrap: Mapping[str, Any],
         *,
-        arguments: tuple[str, ...] = (),
+        arguments: tuple[str, ...],
         log_path: Path | None = None,
         envoy_path: str = "",
     ) -> None:
         """`bootstrap` must open the admin interface at `admin_socket(run_dir)`. `arguments` is
-        the command line without `-c FILE` (default: `default_arguments`)."""
+        the command line after `-c FILE`."""
         self._runtime = runtime
         self._directory = run_dir / "envoy"
         self._log_path = log_path or self._directory / "envoy.log"
         self._path = envoy_path or envoy_binary.envoy_path()
-        self._arguments = arguments or default_arguments()
+        self._arguments = arguments
         self._bootstrap = json.dumps(bootstrap, indent=1, sort_keys=True).encode()
         parts = (self._path.encode(), *(a.encode() for a in self._arguments), self._bootstrap)
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]

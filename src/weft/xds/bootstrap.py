@@ -17,7 +17,8 @@ DOWNSTREAM_CONNECTIONS_MAX = 50_000
 """Callers' connections that a node proxy holds at most; further ones are closed at once."""
 DRAIN_SECONDS = 10
 """How long a removed listener's connections, and its memory, are kept."""
-PARENT_SHUTDOWN_SECONDS = 15
+CONCURRENCY = 1
+"""Worker threads of a node proxy."""
 REGEX_PROGRAM_SIZE_MAX = 32_768
 """RE2 program size above which Envoy refuses a route's expression; its own limit is 100."""
 
@@ -93,21 +94,14 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
     }
 
 
-def arguments(
-    config_path: str, base_id: int = 0, log_level: str = "warning", concurrency: int = 1
-) -> tuple[str, ...]:
-    """Envoy's command line after the program name.
-
-    `base_id` 0 turns hot restart off, which needs a number that no other Envoy of the machine has.
-    """
-    hot_restart = ("--base-id", str(base_id)) if base_id else ("--disable-hot-restart",)
+def arguments() -> tuple[str, ...]:
+    """Envoy's command line after the program and `-c FILE`. No hot restart: it needs a number
+    that no other Envoy of the machine has, and the pod host starts the program again anyway."""
     return (
-        *("-c", config_path),
-        *("--concurrency", str(concurrency)),
-        *("--log-level", log_level),
+        *("--concurrency", str(CONCURRENCY)),
+        *("--log-level", "warning"),
         *("--drain-time-s", str(DRAIN_SECONDS)),
-        *("--parent-shutdown-time-s", str(PARENT_SHUTDOWN_SECONDS)),
-        *hot_restart,
+        "--disable-hot-restart",
     )
 
 
