@@ -2,8 +2,8 @@
 
 Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
 package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
-here. Istio's are derived from the structs in `weft.api.istio`, whose docstrings are the field
-descriptions. The files are committed; users need no generator.
+here. Istio's and weft's own are derived from the structs in `weft.api.istio` and `weft.api.weft`,
+whose docstrings are the field descriptions. The files are committed; users need no generator.
 """
 
 import ast
@@ -11,7 +11,7 @@ import gzip
 import inspect
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,15 @@ from msgspec import Struct
 from msgspec import inspect as msginspect
 
 import generate_api
+from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1
+from weft.api.weft import policy_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 ISTIO = "io.istio.networking.v1"
+GATEWAY = "io.k8s.networking.gateway.v1"
+WEFT = "dev.weft.policy.v1alpha1"
 EXTRA = (
     f"{META}.DeleteOptions", f"{META}.Status", f"{META}.WatchEvent", f"{META}.LabelSelector",
     "io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding",
@@ -102,7 +106,7 @@ ABSENT_IS_ZERO: dict[str, set[str]] = {
     "io.k8s.api.discovery.v1.EndpointSlice": {"endpoints"},
     "io.k8s.api.core.v1.Event": {"metadata"},
 }
-ISTIO_REQUIRED: dict[type[Struct], list[str]] = {
+STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     networking_v1.Destination: ["host"],
     networking_v1.HTTPRouteDestination: ["destination"],
     networking_v1.RouteDestination: ["destination"],
@@ -119,6 +123,40 @@ ISTIO_REQUIRED: dict[type[Struct], list[str]] = {
     networking_v1.ServicePort: ["number", "name"],
     networking_v1.ServiceEntrySpec: ["hosts"],
     networking_v1.WarmupConfiguration: ["duration"],
+    gateway_v1.ParentReference: ["name"],
+    gateway_v1.BackendObjectReference: ["name"],
+    gateway_v1.BackendRef: ["name"],
+    gateway_v1.HTTPBackendRef: ["name"],
+    gateway_v1.GRPCBackendRef: ["name"],
+    gateway_v1.SecretObjectReference: ["name"],
+    gateway_v1.LocalObjectReference: ["group", "kind", "name"],
+    gateway_v1.ParametersReference: ["group", "kind", "name"],
+    gateway_v1.HTTPHeader: ["name", "value"],
+    gateway_v1.Fraction: ["numerator"],
+    gateway_v1.HTTPRequestMirrorFilter: ["backendRef"],
+    gateway_v1.HTTPHeaderMatch: ["name", "value"],
+    gateway_v1.GRPCHeaderMatch: ["name", "value"],
+    gateway_v1.HTTPQueryParamMatch: ["name", "value"],
+    gateway_v1.HTTPPathModifier: ["type"],
+    gateway_v1.HTTPRouteFilter: ["type"],
+    gateway_v1.GRPCRouteFilter: ["type"],
+    gateway_v1.GatewayClassSpec: ["controllerName"],
+    gateway_v1.GatewaySpec: ["gatewayClassName", "listeners"],
+    gateway_v1.Listener: ["name", "port", "protocol"],
+    gateway_v1.RouteGroupKind: ["kind"],
+    gateway_v1.ReferenceGrantFrom: ["group", "kind", "namespace"],
+    gateway_v1.ReferenceGrantTo: ["group", "kind"],
+    gateway_v1.ReferenceGrantSpec: ["from", "to"],
+    gateway_v1.TLSRouteSpec: ["hostnames", "rules"],
+    gateway_v1.TCPRouteSpec: ["rules"],
+    gateway_v1.TLSRouteRule: ["backendRefs"],
+    gateway_v1.TCPRouteRule: ["backendRefs"],
+    policy_v1alpha1.PolicyTarget: ["kind", "name"],
+    policy_v1alpha1.RateLimitKey: ["type"],
+    policy_v1alpha1.RateLimitAmount: ["requests", "per"],
+    policy_v1alpha1.RateLimitRule: ["limit"],
+    policy_v1alpha1.RateLimitPolicySpec: ["targetRef", "rules"],
+    policy_v1alpha1.BackendPolicySpec: ["targetRef"],
 }
 
 
@@ -174,22 +212,23 @@ def field_docs(cls: type[Struct]) -> dict[str, str]:
     return found
 
 
-class IstioSchemas:
+class StructSchemas:
     """Walks the structs from the kinds down."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
         self.found: dict[str, Any] = {}
 
     def message(self, cls: type[Struct]) -> str:
         if cls.__module__.startswith("weft.api.k8s"):
             return f"{META}.{cls.__name__}"
-        name = f"{ISTIO}.{cls.__name__}"
+        name = f"{self.prefix}.{cls.__name__}"
         if name not in self.found:
             schema: dict[str, Any] = {"description": inspect.getdoc(cls), "type": "object"}
             self.found[name] = schema
             schema["properties"] = self.properties(cls)
-            if cls in ISTIO_REQUIRED:
-                schema["required"] = ISTIO_REQUIRED[cls]
+            if cls in STRUCT_REQUIRED:
+                schema["required"] = STRUCT_REQUIRED[cls]
         return name
 
     def properties(self, cls: type[Struct]) -> dict[str, Any]:
@@ -226,19 +265,26 @@ SCALARS: Mapping[type[msginspect.Type], Mapping[str, Any]] = {
     msginspect.IntType: {"type": "integer", "format": "int64"},
     msginspect.FloatType: {"type": "number"},
 }
+GATEWAY_ROOTS = (
+    gateway_v1.GatewayClass, gateway_v1.Gateway, gateway_v1.HTTPRoute, gateway_v1.GRPCRoute,
+    gateway_v1.TLSRoute, gateway_v1.TCPRoute, gateway_v1.ReferenceGrant,
+)  # fmt: skip
 ISTIO_ROOTS = (
     networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,
     networking_v1.ServiceEntry,
 )  # fmt: skip
+WEFT_ROOTS = (policy_v1alpha1.RateLimitPolicy, policy_v1alpha1.BackendPolicy)
 
 
-def istio() -> dict[str, Any]:
-    schemas = IstioSchemas()
-    for root in ISTIO_ROOTS:
+def of_structs(
+    roots: Iterable[type[Struct]], prefix: str, group: str, version: str
+) -> dict[str, Any]:
+    schemas = StructSchemas(prefix)
+    for root in roots:
         name = schemas.message(root)
         kind = root.__name__
         schemas.found[name]["x-kubernetes-group-version-kind"] = [
-            {"group": "networking.istio.io", "kind": kind, "version": "v1"}
+            {"group": group, "kind": kind, "version": version}
         ]
         schemas.found[f"{name}List"] = {
             "description": f"A list of objects of kind {kind}.",
@@ -268,7 +314,10 @@ def main() -> None:
     version = generate_api.KUBERNETES_VERSION
     minor = version.rsplit(".", 1)[0]
     write(f"kubernetes-{minor}", kubernetes(), f"Kubernetes {version} OpenAPI (Apache-2.0)")
-    write("istio-networking-v1", istio(), "weft.api.istio")
+    istio = of_structs(ISTIO_ROOTS, ISTIO, "networking.istio.io", "v1")
+    write("istio-networking-v1", istio, "weft.api.istio")
+    own = of_structs(WEFT_ROOTS, WEFT, "policy.weft.dev", "v1alpha1")
+    write("weft-policy-v1alpha1", own, "weft.api.weft")
 
 
 if __name__ == "__main__":

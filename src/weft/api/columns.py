@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api import gateway_columns
 from weft.api.kinds import Kind
 from weft.api.pod_columns import pod_cells
 from weft.api.selectors import format_selector
@@ -288,6 +289,21 @@ def _service_entry(obj: Json, now: float) -> Cells:
     ]
 
 
+def _rate_limit_policy(obj: Json, now: float) -> Cells:
+    spec = _spec(obj)
+    rules = spec.get("rules") or ()
+    return [_name(obj), _target(spec), spec.get("scope") or "local", len(rules), _age(obj, now)]
+
+
+def _backend_policy(obj: Json, now: float) -> Cells:
+    return [_name(obj), _target(_spec(obj)), _age(obj, now)]
+
+
+def _target(spec: Json) -> str:
+    target = spec.get("targetRef") or {}
+    return f"{target.get('kind', '')}/{target.get('name', '')}"
+
+
 # ------------------------------------------------------------------ the rest
 
 _ROLE = "node-role.kubernetes.io/"
@@ -370,6 +386,7 @@ def _plain(obj: Json, now: float) -> Cells:
 
 _Table = tuple[tuple[Column, ...], Callable[[Json, float], Cells]]
 _PLAIN: _Table = (_columns("Name Age"), _plain)
+_GATEWAY_API = "gateway.networking.k8s.io"
 _TABLES: dict[tuple[str, str], _Table] = {
     ("", "Pod"): (
         _columns("Name Ready Status Restarts Age +IP +Node +Nominated_Node +Readiness_Gates"),
@@ -413,6 +430,21 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _event,
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
+    (_GATEWAY_API, "GatewayClass"): (
+        _columns("Name Controller Accepted Age +Description"),
+        lambda obj, now: gateway_columns.gateway_class(obj, _age(obj, now)),
+    ),
+    (_GATEWAY_API, "Gateway"): (
+        _columns("Name Class Address Programmed Age"),
+        lambda obj, now: gateway_columns.gateway(obj, _age(obj, now)),
+    ),
+    **dict.fromkeys(
+        ((_GATEWAY_API, "HTTPRoute"), (_GATEWAY_API, "GRPCRoute"), (_GATEWAY_API, "TLSRoute")),
+        (
+            _columns("Name Hostnames Age"),
+            lambda obj, now: gateway_columns.route(obj, _age(obj, now)),
+        ),
+    ),
     ("networking.istio.io", "VirtualService"): (
         _columns("Name Gateways Hosts Age"),
         _virtual_service,
@@ -422,4 +454,9 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _columns("Name Hosts Location Resolution Age"),
         _service_entry,
     ),
+    ("policy.weft.dev", "RateLimitPolicy"): (
+        _columns("Name Target Scope Rules# Age"),
+        _rate_limit_policy,
+    ),
+    ("policy.weft.dev", "BackendPolicy"): (_columns("Name Target Age"), _backend_policy),
 }

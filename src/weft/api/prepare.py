@@ -100,7 +100,7 @@ def _with_both_halves(kind: Kind, obj: Json) -> Json:
     """Clients expect built-in kinds to have `spec` and `status`, even when empty."""
     if _has_status(kind):
         obj.setdefault("spec", {})
-        if kind.group != "networking.istio.io":
+        if kind.group not in ("networking.istio.io", "policy.weft.dev"):
             obj.setdefault("status", {})
     return obj
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from weft.api.istio import networking_v1
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
+from weft.api.weft import policy_v1alpha1
 
 _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
 
@@ -26,7 +27,14 @@ ISTIO_KINDS = (
     _networking(networking_v1.Gateway, "gateways", "gw"),
     _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
 )
-KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS
+WEFT_KINDS = (
+    Kind("policy.weft.dev", "v1alpha1", "RateLimitPolicy", "ratelimitpolicies",
+         short_names=("rlp",), subresources=("status",),
+         struct=policy_v1alpha1.RateLimitPolicy),
+    Kind("policy.weft.dev", "v1alpha1", "BackendPolicy", "backendpolicies",
+         short_names=("bp",), subresources=("status",), struct=policy_v1alpha1.BackendPolicy),
+)  # fmt: skip
+KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS + WEFT_KINDS
 
 
 @cache

@@ -23,6 +23,7 @@ from weft.api.validate import (
     metadata,
     pods,
     services,
+    weft_policies,
     workloads,
 )
 
@@ -44,6 +45,8 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("networking.istio.io", "DestinationRule"): istio_policies.validate,
     ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
     ("networking.istio.io", "ServiceEntry"): istio_edge.validate_service_entry,
+    ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
+    ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
     ("", "Pod"): pods.validate_update,

@@ -1,0 +1,112 @@
+"""Rules of RateLimitPolicy and BackendPolicy beyond their schemas."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from weft.api import registry
+from weft.api.field_errors import FieldError, Location, invalid, not_supported, required
+from weft.api.schema import schema_for
+from weft.api.validate import istio_common as common
+from weft.api.validate import names
+
+Json = Mapping[str, Any]
+
+GROUP, VERSION = "policy.weft.dev", "v1alpha1"
+GATEWAY_GROUP = "networking.istio.io"
+RULES_MAX = 64
+REQUESTS_MAX = 1_000_000_000
+_TEXT_KINDS = ("exact", "prefix", "regex")
+
+
+def validate_rate_limit(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    errors = _formats("RateLimitPolicy", obj)
+    errors += _target(spec, ("Service", "Gateway"))
+    rules = spec.get("rules") or ()
+    at: Location = ("spec", "rules")
+    if "rules" in spec and not rules:
+        errors.append(required(at, "a policy without rules limits nothing"))
+    if len(rules) > RULES_MAX:
+        errors.append(invalid(at, len(rules), f"must have at most {RULES_MAX} items"))
+    errors += names.unique(
+        ((*at, i, "name"), rule["name"]) for i, rule in enumerate(rules) if rule.get("name")
+    )
+    for index, rule in enumerate(rules):
+        errors += _rule(rule, (*at, index))
+    return errors
+
+
+def validate_backend(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    errors = _formats("BackendPolicy", obj) + _target(spec, ("Service",))
+    check = spec.get("healthCheck")
+    if check is None:
+        return errors
+    at: Location = ("spec", "healthCheck")
+    given = [kind for kind in ("http", "tcp", "grpc") if check.get(kind) is not None]
+    if len(given) != 1:
+        text = "exactly one of `http`, `tcp`, `grpc` says how endpoints are checked"
+        errors.append(required(at, text) if not given else invalid(at, ", ".join(given), text))
+    path = (check.get("http") or {}).get("path") or "/"
+    if not path.startswith("/"):
+        errors.append(invalid((*at, "http", "path"), path, "must start with `/`"))
+    for field in ("interval", "timeout"):
+        errors += common.at_least(check, at, field, 0.01)
+    return errors
+
+
+def _formats(kind_name: str, obj: Json) -> list[FieldError]:
+    kind = registry.find(GROUP, VERSION, kind_name)
+    assert kind is not None
+    return common.formats(schema_for(kind), obj, ())
+
+
+def _target(spec: Json, kinds: tuple[str, ...]) -> list[FieldError]:
+    target = spec.get("targetRef") or {}
+    at: Location = ("spec", "targetRef")
+    kind = target.get("kind") or ""
+    errors: list[FieldError] = []
+    if "name" in target and not target["name"]:
+        errors.append(required((*at, "name")))
+    if kind and kind not in kinds:
+        errors.append(not_supported((*at, "kind"), kind, kinds))
+    group = target.get("group") or ""
+    if kind == "Service" and group not in ("", "core"):
+        errors.append(invalid((*at, "group"), group, "a Service has no group"))
+    if kind == "Gateway" and group not in ("", GATEWAY_GROUP):
+        errors.append(not_supported((*at, "group"), group, (GATEWAY_GROUP,)))
+    return errors
+
+
+def _rule(rule: Json, at: Location) -> list[FieldError]:
+    errors: list[FieldError] = []
+    name = rule.get("name") or ""
+    if name and (problem := names.label_problem(name)):
+        errors.append(invalid((*at, "name"), name, problem))
+    limit = rule.get("limit") or {}
+    for field in ("requests", "burst"):
+        if (limit.get(field) or 0) > REQUESTS_MAX:
+            problem = f"must be at most {REQUESTS_MAX}"
+            errors.append(invalid((*at, "limit", field), limit[field], problem))
+    errors += _match(rule.get("match") or {}, (*at, "match"))
+    for index, key in enumerate(rule.get("key") or ()):
+        here = (*at, "key", index)
+        if key.get("type") == "header" and not key.get("name"):
+            errors.append(required((*here, "name"), "name the header to count by"))
+    return errors
+
+
+def _match(match: Json, at: Location) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if match.get("path") is not None:
+        errors += common.one_of(match["path"], (*at, "path"), _TEXT_KINDS)
+    for name, text in (match.get("headers") or {}).items():
+        errors += common.one_of(text or {}, (*at, "headers", name), _TEXT_KINDS, needed=False)
+    cidr = match.get("clientCIDR") or ""
+    if cidr:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError as error:
+            errors.append(invalid((*at, "clientCIDR"), cidr, str(error)))
+    return errors
