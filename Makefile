@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Twice quiet: errors are shown, remarks on package indexes are not.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -11,18 +13,24 @@ help: ## show this help
 install: $(STAMP) ## make .venv and install weft with what its tests need
 
 $(STAMP): pyproject.toml requirements.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "weft needs Python 3.11 or newer, for example: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "installing weft and what its tests need into $(VENV)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps -e .
+	@$(BIN)/python -m compileall -q src/weft
 	@touch $(STAMP)
 
 demo: $(STAMP) ## start weft, deploy the examples, show what the mesh does
+	@$(BIN)/python tools/get_tools.py redis-server
 	@$(BIN)/python -m weft.cli demo
 
 check: $(STAMP) ## the fast tests and all static checks (under 30 s)
 	@$(BIN)/python tools/check.py
 
 test: $(STAMP) ## every test but the long soaks (under 15 min)
+	@$(BIN)/python tools/get_tools.py
 	@$(BIN)/python tools/check.py --all
 
 golden: $(STAMP) ## rewrite the golden files and delete stale ones

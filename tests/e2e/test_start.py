@@ -1,5 +1,6 @@
 """Starts that cannot succeed: said in words, and nothing is left behind."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -33,9 +34,13 @@ def place() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def processes_of(instance: Instance) -> str:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    return "\n".join(line for line in listed.stdout.splitlines() if str(instance.run_dir) in line)
+def processes_of(instance: Instance) -> list[str]:
+    """Command lines that name the instance's run directory."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if str(instance.run_dir) in line]
 
 
 def test_a_taken_port_leaves_nothing_behind(place: Path) -> None:
@@ -48,7 +53,7 @@ def test_a_taken_port_leaves_nothing_behind(place: Path) -> None:
     assert done.returncode == 1
     assert f"port {port} is taken; choose another with --port" in done.stderr
     assert "Traceback" not in done.stderr
-    assert processes_of(instance) == ""
+    assert processes_of(instance) == []
     assert not instance.run_dir.exists()
 
 
@@ -59,7 +64,7 @@ def test_a_bad_manifest_starts_nothing(place: Path) -> None:
     assert done.returncode == 1
     assert "did you mean `kind: Deployment`" in done.stderr
     assert "Traceback" not in done.stderr
-    assert processes_of(instance) == ""
+    assert processes_of(instance) == []
 
 
 def test_a_failed_start_leaves_the_pods_of_before(place: Path) -> None:
@@ -96,4 +101,4 @@ def test_a_signal_during_start_stops_it(place: Path, number: int, seconds: float
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said, said
-    assert processes_of(instance) == ""
+    assert processes_of(instance) == []
