@@ -2,8 +2,9 @@
 
 Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
 package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
-here. Istio's and weft's own are derived from the structs in `weft.api.istio` and `weft.api.weft`,
-whose docstrings are the field descriptions. The files are committed; users need no generator.
+here. Those of Istio, the Gateway API and weft itself are derived from the structs in
+`weft.api.istio`, `weft.api.gateway` and `weft.api.weft`, whose docstrings are the field
+descriptions. The files are committed; users need no generator.
 """
 
 import ast
@@ -316,6 +317,8 @@ def main() -> None:
     write(f"kubernetes-{minor}", kubernetes(), f"Kubernetes {version} OpenAPI (Apache-2.0)")
     istio = of_structs(ISTIO_ROOTS, ISTIO, "networking.istio.io", "v1")
     write("istio-networking-v1", istio, "weft.api.istio")
+    gateway = of_structs(GATEWAY_ROOTS, GATEWAY, gateway_v1.GROUP, "v1")
+    write("gateway-api-v1", gateway, "weft.api.gateway")
     own = of_structs(WEFT_ROOTS, WEFT, "policy.weft.dev", "v1alpha1")
     write("weft-policy-v1alpha1", own, "weft.api.weft")
 

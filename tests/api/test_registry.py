@@ -44,4 +44,18 @@ def test_every_kind_has_a_value_type_and_clear_names() -> None:
     assert registry.kind_for(apps_v1.Deployment).plural == "deployments"
     assert all(kind.struct is not None for kind in registry.KINDS)
     names = [n for k in registry.KINDS for n in (k.plural, k.singular, *k.short_names)]
-    assert len(names) == len(set(names))
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == {"gateway", "gateways"}  # Istio's and the Gateway API's
+
+
+def test_gateways_of_two_groups_are_told_apart() -> None:
+    istio = registry.by_name("gateway")
+    other = registry.by_name("gateways.gateway.networking.k8s.io")
+    assert istio is not None
+    assert istio.group == "networking.istio.io"
+    assert other is not None
+    assert other.group == "gateway.networking.k8s.io"
+    assert registry.by_name("gtw") is other
+    assert registry.by_name("gateway.gateway.networking.k8s.io") is other
+    assert registry.find_api_version("gateway.networking.k8s.io/v1beta1", "Gateway") is other
+    assert registry.find_api_version("networking.istio.io/v1", "Gateway") is istio

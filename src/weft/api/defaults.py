@@ -7,6 +7,7 @@ Every function changes the JSON it is given, which the caller must own.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from weft.api import gateway_defaults
 from weft.api.kinds import Kind
 
 Json = dict[str, Any]
@@ -287,4 +288,10 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apps", "ReplicaSet"): _replica_set,
     ("batch", "Job"): _job,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
+    (gateway_defaults.GROUP, "GatewayClass"): gateway_defaults.gateway_class,
+    (gateway_defaults.GROUP, "Gateway"): gateway_defaults.gateway,
+    (gateway_defaults.GROUP, "HTTPRoute"): gateway_defaults.http_route,
+    (gateway_defaults.GROUP, "GRPCRoute"): gateway_defaults.grpc_route,
+    (gateway_defaults.GROUP, "TLSRoute"): gateway_defaults.connection_route,
+    (gateway_defaults.GROUP, "TCPRoute"): gateway_defaults.connection_route,
 }

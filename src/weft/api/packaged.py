@@ -17,7 +17,7 @@ WEFT_POLICY = "weft-policy-v1alpha1"
 def definitions() -> dict[str, dict[str, Any]]:
     """OpenAPI definitions by name (`io.k8s.api.apps.v1.Deployment`); `$ref` holds a bare name."""
     found: dict[str, dict[str, Any]] = {}
-    for name in (KUBERNETES, ISTIO_NETWORKING, WEFT_POLICY):
+    for name in (KUBERNETES, ISTIO_NETWORKING, GATEWAY_API, WEFT_POLICY):
         packed = files("weft.api").joinpath("data", f"{name}.json.gz").read_bytes()
         found |= msgspec.json.decode(gzip.decompress(packed))["definitions"]
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
 from weft.api.weft import policy_v1alpha1
@@ -27,6 +28,28 @@ ISTIO_KINDS = (
     _networking(networking_v1.Gateway, "gateways", "gw"),
     _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
 )
+
+
+def _gateway(struct: type[Struct], plural: str, short: str = "", *, other: str = "v1beta1") -> Kind:
+    """`other` is the version before v1, which clients may still use: the same messages."""
+    name = struct.__name__
+    return Kind(
+        gateway_v1.GROUP, "v1", name, plural, short_names=(short,) if short else (),
+        categories=("gateway-api",), served_versions=("v1", other), struct=struct,
+        namespaced=name != "GatewayClass",
+        subresources=() if name == "ReferenceGrant" else ("status",),
+    )  # fmt: skip
+
+
+GATEWAY_KINDS = (
+    _gateway(gateway_v1.GatewayClass, "gatewayclasses", "gc"),
+    _gateway(gateway_v1.Gateway, "gateways", "gtw"),
+    _gateway(gateway_v1.HTTPRoute, "httproutes"),
+    _gateway(gateway_v1.GRPCRoute, "grpcroutes", other="v1alpha2"),
+    _gateway(gateway_v1.TLSRoute, "tlsroutes", other="v1alpha3"),
+    _gateway(gateway_v1.TCPRoute, "tcproutes", other="v1alpha2"),
+    _gateway(gateway_v1.ReferenceGrant, "referencegrants", "refgrant"),
+)
 WEFT_KINDS = (
     Kind("policy.weft.dev", "v1alpha1", "RateLimitPolicy", "ratelimitpolicies",
          short_names=("rlp",), subresources=("status",),
@@ -34,7 +57,8 @@ WEFT_KINDS = (
     Kind("policy.weft.dev", "v1alpha1", "BackendPolicy", "backendpolicies",
          short_names=("bp",), subresources=("status",), struct=policy_v1alpha1.BackendPolicy),
 )  # fmt: skip
-KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS + WEFT_KINDS
+KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS + WEFT_KINDS + GATEWAY_KINDS
+"""Where two groups have a kind of one name (Gateway), the bare name means the first."""
 
 
 @cache

@@ -17,6 +17,7 @@ from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.validate import (
     config,
+    gateway_api,
     istio_edge,
     istio_policies,
     istio_virtual_service,
@@ -41,6 +42,12 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("apps", "Deployment"): workloads.validate_deployment,
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
     ("batch", "Job"): workloads.validate_job,
+    ("gateway.networking.k8s.io", "Gateway"): gateway_api.validate_gateway,
+    ("gateway.networking.k8s.io", "HTTPRoute"): gateway_api.validate_route,
+    ("gateway.networking.k8s.io", "GRPCRoute"): gateway_api.validate_route,
+    ("gateway.networking.k8s.io", "TLSRoute"): gateway_api.validate_route,
+    ("gateway.networking.k8s.io", "TCPRoute"): gateway_api.validate_route,
+    ("gateway.networking.k8s.io", "ReferenceGrant"): gateway_api.validate_reference_grant,
     ("networking.istio.io", "VirtualService"): istio_virtual_service.validate,
     ("networking.istio.io", "DestinationRule"): istio_policies.validate,
     ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
@@ -58,6 +65,7 @@ _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] =
     ("apps", "Deployment"): workloads.validate_workload_update,
     ("apps", "ReplicaSet"): workloads.validate_workload_update,
     ("batch", "Job"): workloads.validate_job_update,
+    ("gateway.networking.k8s.io", "GatewayClass"): gateway_api.validate_gateway_class_update,
 }
 
 
@@ -95,11 +103,6 @@ def validate_update(kind: Kind, new: Json, old: Json) -> list[FieldError]:
     rules = _UPDATE_RULES.get((kind.group, kind.kind))
     changes = metadata.validate_update(known, old) + (rules(known, old) if rules else [])
     return merged(errors, changes, rule_errors(kind, known))
-
-
-def validate_status_update(kind: Kind, new: Json) -> list[FieldError]:
-    """Errors of an update of the status: its shape only."""
-    return [e for e in structure_errors(kind, new) if e.at[:1] == ("status",)]
 
 
 def check_manifest(kind: Kind, obj: Json) -> list[FieldError]:
