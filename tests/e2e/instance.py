@@ -21,6 +21,8 @@ from typing import Any
 import aiohttp
 
 from weft.lib.instance import Running, read_running, run_dir_of
+from weft.runtime import kubeconfig
+from weft.runtime.kubeconfig import Connection
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -45,6 +47,8 @@ class Instance:
         self.data_dir = data_dir
         self.isolation = isolation
         self.kubeconfig = data_dir / "kubeconfig"
+        self._known: tuple[int, Connection, ssl.SSLContext] | None = None
+        self._gateways: dict[tuple[int, int], str] = {}
 
     # --- life
     def weft(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
@@ -113,9 +117,7 @@ class Instance:
 
     def api(self, path: str, method: str = "GET", body: Any = None) -> tuple[int, bytes]:
         """One request to the API server; much cheaper than a command."""
-        from weft.runtime import kubeconfig
-
-        connection = kubeconfig.read(self.kubeconfig)
+        connection, context = self._connection()
         headers = {
             "Authorization": f"Bearer {connection.token}",
             "Content-Type": "application/merge-patch+json"
@@ -128,12 +130,20 @@ class Instance:
             headers=headers,
             data=None if body is None else json.dumps(body).encode(),
         )
-        context = ssl.create_default_context(cadata=connection.ca)
         try:
             with urllib.request.urlopen(request, timeout=30, context=context) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    def _connection(self) -> tuple[Connection, ssl.SSLContext]:
+        """From the kubeconfig; read again when it was written again."""
+        written = self.kubeconfig.stat().st_mtime_ns
+        if self._known is None or self._known[0] != written:
+            connection = kubeconfig.read(self.kubeconfig)
+            context = ssl.create_default_context(cadata=connection.ca)
+            self._known = (written, connection, context)
+        return self._known[1:]
 
     def read(self, path: str) -> Any:
         """The JSON at a path of the API server."""
@@ -168,13 +178,17 @@ class Instance:
         return int(next(p["pid"] for p in pods if p["name"] == pod_name))
 
     def gateway(self, port: int = 80) -> str:
+        running = self.running
+
         def bound() -> str | None:
             node = self.read("/api/v1/nodes")["items"][0]
             ports = json.loads(node["metadata"]["annotations"].get("weft.dev/gateway-ports", "{}"))
             return ports.get(str(port))
 
-        wait_for(bound, f"gateway port {port} bound")
-        return f"http://{self.running.gateway_address}:{bound()}"
+        key = (running.pid, port)
+        if key not in self._gateways:
+            self._gateways[key] = wait_for(bound, f"gateway port {port} bound")
+        return f"http://{running.gateway_address}:{self._gateways[key]}"
 
 
 def ask(

@@ -439,6 +439,9 @@ def test_startup_probe_gates_the_others(zoo: Instance) -> None:
         return is_ready(found)
 
     wait_for(ready, "ready after the startup probe")
+    for condition in zoo.pod("slow-start")["status"]["conditions"]:
+        assert condition["status"] == "True"
+        assert not condition.get("reason"), condition
     assert container_of(zoo, "slow-start")["restartCount"] == 0
     assert container_of(zoo, "slow-start")["started"] is True
 

@@ -19,6 +19,8 @@ NOT_FOUND = 404
 CONFLICT = 409
 RETRY_FIRST_SECONDS = 0.1
 RETRY_MAX_SECONDS = 10.0
+CONDITION_TEXTS = frozenset(("reason", "message"))
+"""Fields of conditions that are absent when there is nothing to say."""
 
 
 class StatusWriter:
@@ -102,6 +104,9 @@ class StatusWriter:
             for addresses in ("podIPs", "hostIPs"):
                 if addresses in status:  # else they would be merged with those of before
                     status[addresses] = [{"$patch": "replace"}, *status[addresses]]
+            for condition in status.get("conditions", ()):
+                for gone in CONDITION_TEXTS - condition.keys():
+                    condition[gone] = None  # else those of before would stay
             body["status"] = status
         await self._client.patch(
             registry.kind_for(Pod), self._name, body, self._namespace,
