@@ -39,14 +39,6 @@ def test_messages(error: f.FieldError, message: str) -> None:
     assert error.reason.startswith("FieldValue")
 
 
-def test_strict_decoding_counts_unknown_fields_only() -> None:
-    errors = [f.error(("a",), "Unknown"), f.required(("b",)), f.error(("c",), "Unknown")]
-    assert f.strict_decoding_message(errors) == (
-        'strict decoding error: unknown field "a", unknown field "c"'
-    )
-    assert f.strict_decoding_message(errors[1:2]) == ""
-
-
 def test_api_errors_are_status_objects_and_back() -> None:
     error = ApiError(404, "NotFound", "gone", {"name": "x"})
     status = error.status()

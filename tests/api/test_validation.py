@@ -6,14 +6,12 @@ from typing import Any
 
 from tests.api.test_structure import DEPLOYMENT, POD, ROUTES, SERVICE, kind_of
 from weft.api.defaults import default
-from weft.api.field_errors import invalid_message, strict_decoding_message
 from weft.api.prepare import prepare_create
 from weft.api.validation import (
     check_manifest,
     drop_unknown,
     structure_errors,
     validate_create,
-    validate_status_update,
     validate_update,
 )
 
@@ -31,10 +29,10 @@ def test_the_articles_routes() -> None:
     ]
     body = {**ROUTES, "spec": {"hosts": ["my-service"], "http": [{"route": routes}]}}
     errors = structure_errors(kind_of(ROUTES), body)
-    assert strict_decoding_message(errors) == (
-        'strict decoding error: unknown field "spec.http[0].route[1].namespace", '
-        'unknown field "spec.http[0].route[1].subset"'
-    )
+    assert [e.message for e in errors if e.kind == "Unknown"] == [
+        'unknown field "spec.http[0].route[1].namespace"',
+        'unknown field "spec.http[0].route[1].subset"',
+    ]
     (missing,) = [e for e in errors if e.kind == "Required"]
     assert missing.message == "spec.http[0].route[1].destination: Required value"
     assert missing.reason == "FieldValueRequired"
@@ -67,16 +65,15 @@ def test_checking_leaves_the_manifest_alone() -> None:
     assert before == DEPLOYMENT
 
 
-def test_several_errors_in_one_message() -> None:
+def test_several_errors_at_once() -> None:
     body = {**SERVICE, "spec": {"ports": [{"port": 0}, {"port": 80}]}}
     errors = check_manifest(kind_of(SERVICE), body)
-    assert invalid_message(errors) == (
-        "[spec.ports[0].name: Required value, "
-        "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
-        "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive, "
-        "spec.ports[1].name: Required value]"
-    )
-    assert invalid_message(errors[:1]) == "spec.ports[0].name: Required value"
+    assert [e.message for e in errors] == [
+        "spec.ports[0].name: Required value",
+        "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+        "spec.ports[1].name: Required value",
+    ]
 
 
 def test_updates() -> None:
@@ -91,12 +88,6 @@ def test_updates() -> None:
         ("metadata.name", "field is immutable"),
         ("spec.selector", "field is immutable"),
     ]
-
-
-def test_status_updates_check_the_status_alone() -> None:
-    kind = kind_of(DEPLOYMENT)
-    body = {**made(DEPLOYMENT), "status": {"replicas": "x"}, "spec": {"nonsense": 1}}
-    assert [e.path for e in validate_status_update(kind, body)] == ["status.replicas"]
 
 
 def test_a_small_pod_is_checked_quickly() -> None:

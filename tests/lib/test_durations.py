@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.lib.durations import duration_or, parse_duration
+from weft.lib.durations import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,3 @@ def test_durations(text: str, seconds: float) -> None:
 def test_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
-
-
-def test_duration_or() -> None:
-    assert duration_or("", 3.0) == 3.0
-    assert duration_or("x", 3.0) == 3.0
-    assert duration_or("2s", 3.0) == 2.0

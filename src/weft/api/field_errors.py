@@ -116,15 +116,3 @@ def not_supported(
 ) -> FieldError:
     listed = ", ".join(f'"{name}"' for name in supported)
     return error(at, "NotSupported", value, f"supported values: {listed}", suggestion)
-
-
-def strict_decoding_message(errors: Iterable[FieldError]) -> str:
-    """Kubernetes' answer to unknown fields under fieldValidation=Strict; "" when there are none."""
-    unknown = [e.message for e in errors if e.kind == "Unknown"]
-    return f"strict decoding error: {', '.join(unknown)}" if unknown else ""
-
-
-def invalid_message(errors: Sequence[FieldError]) -> str:
-    """The errors joined as in an Invalid Status: one plainly, several in brackets."""
-    texts = list(dict.fromkeys(e.message for e in errors))
-    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

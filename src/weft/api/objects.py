@@ -59,11 +59,6 @@ def to_json(obj: Struct) -> dict[str, Any]:
     return {"apiVersion": body.get("apiVersion") or kind.api_version, "kind": kind.kind} | rest
 
 
-def to_bytes(obj: Struct) -> bytes:
-    """The object as JSON text."""
-    return msgspec.json.encode(to_json(obj))
-
-
 def key_of(obj: Struct | Mapping[str, Any]) -> tuple[str, str]:
     """(namespace, name); namespace is "" for cluster-scoped objects."""
     if isinstance(obj, Mapping):

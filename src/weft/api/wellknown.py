@@ -15,7 +15,6 @@ LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_POD_TEMPLATE_HASH = "pod-template-hash"
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 ANNOTATION_DEPLOYMENT_REVISION = "deployment.kubernetes.io/revision"
-ANNOTATION_CHANGE_CAUSE = "kubernetes.io/change-cause"
 LABEL_CANONICAL_NAME = "service.istio.io/canonical-name"
 LABEL_CANONICAL_REVISION = "service.istio.io/canonical-revision"
 

@@ -107,7 +107,7 @@ class Resources:
         entry = await self.entry(target)
         if target.subresource == "scale":
             obj = codec.to_object(entry.value, entry.mod_revision)
-            return codec.dumps(subresources.scale_of(target.kind, obj))
+            return codec.dumps(subresources.scale_of(obj))
         return codec.served_entry(target.kind, target.version, entry)
 
     async def list(self, target: Target, options: ListOptions) -> Page:
@@ -280,20 +280,19 @@ class Resources:
         kind = target.kind
 
         def rewrite(old: dict[str, Any]) -> dict[str, Any]:
-            scale = change(subresources.scale_of(kind, old))
-            return subresources.with_scale(kind, old, scale)
+            scale = change(subresources.scale_of(old))
+            return subresources.with_scale(old, scale)
 
         main = Target(kind, kind.version, target.namespace, target.name)
         done = await self._rewrite(main, rewrite, options, user)
-        scale = subresources.scale_of(kind, codec.loads(done.body))
+        scale = subresources.scale_of(codec.loads(done.body))
         return Written(codec.dumps(scale), done.code, done.warnings)
 
     async def bind(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
         """POST pods/NAME/binding. Raises ApiError 400, 404, 409."""
-        kind = target.kind
 
         def change(old: dict[str, Any]) -> dict[str, Any]:
-            return subresources.bound(kind, old, body, self.clock())
+            return subresources.bound(old, body, self.clock())
 
         await self._rewrite(target, change, options, user)
         return Written(codec.dumps(subresources.CREATED), 201)

@@ -93,4 +93,3 @@ prepare_update = prepare.prepare_update
 prepare_status_update = prepare.prepare_status_update
 validate_create = validation.validate_create
 validate_update = validation.validate_update
-validate_status_update = validation.validate_status_update

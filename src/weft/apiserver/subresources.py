@@ -11,7 +11,7 @@ from weft.lib.timefmt import rfc3339
 SCALE_VERSION = "autoscaling/v1"
 
 
-def scale_of(kind: Kind, obj: Mapping[str, Any]) -> dict[str, Any]:
+def scale_of(obj: Mapping[str, Any]) -> dict[str, Any]:
     """The autoscaling/v1 Scale of a workload."""
     metadata = obj["metadata"]
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -34,7 +34,7 @@ def _selector_text(selector: Mapping[str, Any] | None) -> str:
     return "" if text == "<none>" else text
 
 
-def with_scale(kind: Kind, obj: dict[str, Any], scale: Any) -> dict[str, Any]:
+def with_scale(obj: dict[str, Any], scale: Any) -> dict[str, Any]:
     """The workload after its Scale was replaced. Raises ApiError 400, 422."""
     if not isinstance(scale, Mapping) or (scale.get("kind") or "Scale") != "Scale":
         raise failures.bad_request("expected a Scale of autoscaling/v1")
@@ -58,7 +58,7 @@ def with_scale(kind: Kind, obj: dict[str, Any], scale: Any) -> dict[str, Any]:
     }
 
 
-def bound(kind: Kind, pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:
+def bound(pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:
     """The pod after its Binding. Raises ApiError 400, 409."""
     if not isinstance(binding, Mapping):
         raise failures.bad_request("expected a Binding of v1")

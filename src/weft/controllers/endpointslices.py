@@ -15,6 +15,7 @@ from weft.api.k8s.core_v1 import Node, ObjectReference, Service, ServicePort
 from weft.api.k8s.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.selectors import matches_labels
 from weft.api.snapshot import Snapshot, meta
 from weft.api.wellknown import (
     ANNOTATION_POD_HOST_PORTS,
@@ -276,11 +277,11 @@ def _labels(service: Service) -> dict[str, str]:
 
 
 def _services_of(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:
-    labels = meta(pod).labels.items()
+    labels = meta(pod).labels
     return [
         Key(service.metadata.namespace, service.metadata.name)
         for service in snapshot.list(Service, meta(pod).namespace)
-        if service.spec.selector and service.spec.selector.items() <= labels
+        if matches_labels(service.spec.selector, labels)
     ]
 
 

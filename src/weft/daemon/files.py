@@ -13,6 +13,7 @@ from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
 from weft.pki.ca import Authority
+from weft.pki.identity import api_server_names
 from weft.runtime import kubeconfig
 from weft.runtime.kubeconfig import Connection
 
@@ -20,13 +21,6 @@ ADMIN_USER = "weft-admin"
 TOKEN_BYTES = 32
 DATA_DIR_BYTES_MAX = 400
 """SQLite takes paths of up to 512 bytes."""
-SERVER_NAMES = (
-    "localhost",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-)
 
 
 class InstanceTaken(Exception):
@@ -74,7 +68,7 @@ def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLConte
     CA, which clients' certificates must come from as well."""
     directory = Path(settings.data_dir) / "pki"
     ca = Authority.load_or_create(directory, settings.trust_domain, now())
-    credential = ca.server((*SERVER_NAMES, *names), now())
+    credential = ca.server(api_server_names(names), now())
     certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
     replace_file(certificate, credential.certificate.encode())
     replace_file(key, credential.key.encode())

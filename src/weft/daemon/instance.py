@@ -40,7 +40,6 @@ from weft.xds.server import AdsServer
 SERVICE_CIDR_NETNS = "10.96.0.0/16"
 HOST_SERVICE_NETS = (64, 128)
 """Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
-PODS_STOP_SECONDS_MAX = 45.0
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
 
@@ -116,7 +115,7 @@ class Instance:
         self.api = ApiServer(self.store, api_settings)
         self.client = self.api.local_client()
         self.informers = Informers(self.client)
-        tls, ca = files.server_tls(self.settings, ("127.0.0.1", ranges.kubernetes_ip))
+        tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         try:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.kinds import Kind
-from weft.api.objects import decode
+from weft.api.objects import decode, key_of
 from weft.api.snapshot import Snapshot, meta
 from weft.apiserver.access import User, Verdict
 from weft.mesh.analysis import analyze
@@ -33,7 +33,7 @@ class With:
         self._obj = obj
 
     def get(self, cls: type[T], name: str, namespace: str = "") -> T | None:
-        if isinstance(self._obj, cls) and _key(self._obj) == (namespace, name):
+        if isinstance(self._obj, cls) and key_of(self._obj) == (namespace, name):
             return self._obj
         return self._snapshot.get(cls, name, namespace)
 
@@ -43,15 +43,11 @@ class With:
             return found
         if namespace is not None and meta(self._obj).namespace != namespace:
             return found
-        kept = [o for o in found if _key(o) != _key(self._obj)]
-        return sorted([*kept, self._obj], key=_key)
+        kept = [o for o in found if key_of(o) != key_of(self._obj)]
+        return sorted([*kept, self._obj], key=key_of)
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return self._snapshot.owned(cls, uid)
-
-
-def _key(obj: Struct) -> tuple[str, str]:
-    return meta(obj).namespace, meta(obj).name
 
 
 class MeshAdmission:
@@ -82,7 +78,7 @@ class MeshAdmission:
 
 
 def _about(found: Diagnostic, kind: Kind, obj: Struct) -> bool:
-    return (found.kind, found.namespace, found.name) == (kind.kind, *_key(obj))
+    return (found.kind, found.namespace, found.name) == (kind.kind, *key_of(obj))
 
 
 def _sentence(found: Diagnostic) -> str:

@@ -19,11 +19,3 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"`{text}` is not a duration (examples: 5s, 250ms, 1m30s)")
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(word))
     return -total if word.startswith("-") else total
-
-
-def duration_or(text: str, default: float) -> float:
-    """Seconds; `default` when the text is empty or no duration."""
-    try:
-        return parse_duration(text) if text else default
-    except ValueError:
-        return default

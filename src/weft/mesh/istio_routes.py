@@ -18,7 +18,6 @@ from weft.mesh.model import (
     Fault,
     Header,
     HeaderOperations,
-    HttpMatch,
     HttpRoute,
     Mirror,
     Redirect,
@@ -93,13 +92,6 @@ def for_callers(routes: Iterable[HttpRoute], namespaces: tuple[str, ...]) -> tup
         if matches:
             narrowed.append(replace(route, matches=matches))
     return tuple(narrowed)
-
-
-def matches_all(match: HttpMatch) -> bool:
-    """Whether a match holds for every request of every caller."""
-    path = match.path
-    anything = path is None or (path.kind == "prefix" and path.value in ("", "/"))
-    return anything and replace(match, path=None, ignore_path_case=False) == HttpMatch()
 
 
 def _common(have: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -229,7 +229,7 @@ def _in_cluster(zone: Zone, name: str, asked: str, kind: str) -> Answer:
         return Answer(missing=True)
     full = f"{labels[-2]}.{labels[-1]}.{SERVICES_ZONE}"
     if len(labels) == 2:
-        return _service(zone, name, service, full, kind)
+        return _service(name, service, full, kind)
     if len(labels) == 3:
         return _endpoint(name, labels[0], service, kind)
     if len(labels) == 4 and labels[0].startswith("_") and labels[1].startswith("_"):
@@ -241,7 +241,7 @@ def _in_cluster(zone: Zone, name: str, asked: str, kind: str) -> Answer:
     return Answer(missing=True)
 
 
-def _service(zone: Zone, name: str, service: _Name, full: str, kind: str) -> Answer:
+def _service(name: str, service: _Name, full: str, kind: str) -> Answer:
     if service.target:
         return Answer((Record(name, "CNAME", f"{service.target}."),))
     if kind == "SRV":

@@ -70,7 +70,7 @@ def _newest(turn: Turn, event: Adopted) -> dict[str, FoundContainer]:
 
 def _adopt_container(turn: Turn, record: ContainerRecord, found: FoundContainer | None) -> None:
     status = _status_of(turn, record.name)
-    record = _with_history(turn, record, status)
+    record = _with_history(record, status)
     if found is None:
         turn.set(containers=_replaced(turn, record))
         ended = _last_known(turn, record, status)
@@ -103,9 +103,7 @@ def _status_of(turn: Turn, name: str) -> ContainerStatus | None:
     return next((s for s in every if s.name == name), None)
 
 
-def _with_history(
-    turn: Turn, record: ContainerRecord, status: ContainerStatus | None
-) -> ContainerRecord:
+def _with_history(record: ContainerRecord, status: ContainerStatus | None) -> ContainerRecord:
     """The record with restart count and last exit as its status tells them. Back-off starts anew,
     as after a restart of kubelet: otherwise pods would wait when their node comes back."""
     if status is None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.selectors import matches_labels
 from weft.lib.ports import PORT_OFFSET
 
 HOST_PORT_FIRST = 20000
@@ -26,16 +27,12 @@ def wanted_ports(pod: Pod, services: Iterable[Service]) -> tuple[int, ...]:
     targets = [
         target
         for service in services
-        if service.metadata.namespace == pod.metadata.namespace and _selects(service, pod)
+        if service.metadata.namespace == pod.metadata.namespace
+        and matches_labels(service.spec.selector, pod.metadata.labels)
         for port in service.spec.ports
         if isinstance(target := port.target_port or port.port, int)
     ]
     return tuple(dict.fromkeys((*declared, *targets)))
-
-
-def _selects(service: Service, pod: Pod) -> bool:
-    selector, labels = service.spec.selector, pod.metadata.labels
-    return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
 
 
 def allocate_host_ports(

@@ -6,7 +6,6 @@ from typing import Any
 from weft.lib.timefmt import age, parse_rfc3339
 from weft.views.tables import render
 
-HIDDEN_METADATA = frozenset({"name", "namespace", "labels", "annotations", "managedFields"})
 LABEL_WIDTH = 14
 DEPTH_MAX = 12
 
