@@ -1,0 +1,433 @@
+"""What VirtualServices promise beyond plain routes: cross-origin rules, shares of faults and
+copies, callers told apart by labels, delegates, connections by server name."""
+
+import json
+import socket
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.instance import Instance, ask, ask_all, run_inside, wait_for
+from tests.xds.certificates import make_certificate
+
+pytestmark = pytest.mark.e2e
+
+CLIENT, ADMIN, SHADOW = "client.example", "admin.example", "shadow.example"
+SHARED = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hello}
+spec:
+  selector: {app: api, version: v1}
+  ports: [{name: tcp-greet, port: 2500, targetPort: 2525}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hello-v2}
+spec:
+  selector: {app: api, version: v2}
+  ports: [{name: tcp-greet, port: 2500, targetPort: 2525}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: hello}
+spec:
+  hosts: [hello]
+  tcp:
+    - match: [{sourceLabels: {app: admin}}]
+      route: [{destination: {host: hello-v2}}]
+    - route: [{destination: {host: hello}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api}
+spec:
+  hosts: [api]
+  http:
+    - match: [{sourceLabels: {app: admin, version: v1}, uri: {prefix: /who}}]
+      route: [{destination: {host: api, subset: v2}}]
+    - match: [{sourceLabels: {app: admin, version: v2}}]
+      directResponse: {status: 418}
+    - route: [{destination: {host: api, subset: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: tls}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+    - port: {number: 8443, name: tls, protocol: TLS}
+      hosts: ["*.secure.example"]
+      tls: {mode: PASSTHROUGH}
+    - port: {number: 2500, name: tcp, protocol: TCP}
+      hosts: ["*"]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: tls}
+spec:
+  hosts: ["*.secure.example"]
+  gateways: [tls, mesh]
+  tls:
+    - match: [{port: 8443, sniHosts: [a.secure.example]}]
+      route: [{destination: {host: vault-a, port: {number: 8443}}}]
+    - match: [{port: 8443, sniHosts: ["*.secure.example"]}]
+      route: [{destination: {host: vault-b, port: {number: 8443}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: tcp}
+spec:
+  hosts: ["*"]
+  gateways: [tls]
+  tcp:
+    - match: [{port: 2500}]
+      route: [{destination: {host: hello-v2}}]
+"""
+
+TLS_NAME = """
+import asyncio, ssl
+async def main():
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.wait_for(
+        asyncio.open_connection({host!r}, {port}, ssl=context, server_hostname={name!r}), 5)
+    line = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    return line.decode().strip()
+"""
+VAULT = """
+import asyncio, os, ssl, tempfile
+async def say(reader, writer):
+    writer.write(os.environ["SAYS"].encode() + b"\\n")
+    await writer.drain()
+    writer.close()
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(os.environ["CERTIFICATE"])
+        file.flush()
+        context.load_cert_chain(file.name)
+    port = int(os.environ.get("PORT_8443", "8443"))
+    server = await asyncio.start_server(say, os.environ.get("HOST"), port, ssl=context)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+def vault(name: str, certificate: str) -> str:
+    """A server of TLS that says its name."""
+    quoted = json.dumps(certificate)
+    return f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: python:1
+      args: ["-c", {json.dumps(VAULT)}]
+      env: [{{name: SAYS, value: {name}}}, {{name: CERTIFICATE, value: {quoted}}}]
+      ports: [{{containerPort: 8443}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: tls, port: 8443}}]
+"""
+
+
+def greeting(text: str) -> str:
+    return text.replace("env: [", 'env: [{name: GREET_PORT, value: "2525"}, ').replace(
+        "containerPort: 8080}", "containerPort: 8080}, {containerPort: 2525}"
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(isolated: Instance) -> Instance:
+    weft = isolated
+    weft.image("python:1", Path("/tmp"), sys.executable)
+    certificate, key = make_certificate("secure.example")
+    text = "---".join(
+        [
+            greeting(m.echo("api", "v1")),
+            greeting(m.echo("api", "v2")),
+            m.echo("client"),
+            m.echo("admin"),
+            m.echo("shadow"),
+        ]
+    )
+    for name in ("api", "client", "admin", "shadow"):
+        text += m.service(name)
+    text += m.subsets("api") + m.gateway("front", "*.example") + SHARED
+    for name in ("client", "admin", "shadow"):
+        text += m.routes(f"{name}-front", m.to(name), f"{name}.example", "front")
+    text += vault("vault-a", certificate + key) + vault("vault-b", certificate + key)
+    weft.weft("apply", "-f", "-", stdin=text)
+    weft.wait_ready("app=api", 2)
+    for host in (CLIENT, ADMIN, SHADOW):
+        wait_for(lambda h=host: ask(weft, "/who", h)[0] == 200, host)
+    return weft
+
+
+def serve(weft: Instance, host: str, http: str, gateway: str = "front") -> None:
+    """Routes of the gateway for a host that had none; returns when they are in force."""
+    name = host.partition(".")[0]
+    weft.weft("apply", "-f", "-", stdin=m.routes(name, http, host, gateway))
+    wait_for(lambda: ask(weft, "/no-such-page", host)[0] != 404, f"routes of {host}", 10)
+
+
+def inside(weft: Instance, url: str, host: str = CLIENT) -> tuple[int, str]:
+    return ask(weft, f"/call?url={url}", host)
+
+
+# --- cross-origin rules
+
+
+def test_cors(shop: Instance) -> None:
+    serve(
+        shop,
+        "cors.example",
+        """
+        - match: [{uri: {prefix: /strict}}]
+          corsPolicy:
+            allowOrigins: [{exact: "https://a.test"}]
+            allowMethods: [PUT]
+            unmatchedPreflights: IGNORE
+          route: [{destination: {host: api}}]
+        - corsPolicy:
+            allowOrigins: [{exact: "https://a.test"}, {regex: "https://.*[.]b[.]test"}]
+            allowMethods: [GET, PUT]
+            allowHeaders: [x-token]
+            exposeHeaders: [x-answer]
+            maxAge: 2h
+            allowCredentials: true
+          route: [{destination: {host: api}}]
+        """,
+    )
+
+    def preflight(origin: str, path: str = "/p") -> tuple[int, str, dict[str, str]]:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        return ask_all(shop, path, "cors.example", method="OPTIONS", headers=headers)
+
+    status, body, headers = preflight("https://a.test")
+    assert (status, body) == (200, "")
+    assert headers["access-control-allow-origin"] == "https://a.test"
+    assert headers["access-control-allow-methods"] == "GET,PUT"
+    assert headers["access-control-allow-headers"] == "x-token"
+    assert headers["access-control-max-age"] == "7200"
+    assert headers["access-control-allow-credentials"] == "true"
+    assert "access-control-allow-origin" in preflight("https://x.b.test")[2]
+    status, body, headers = preflight("https://evil.test")
+    assert json.loads(body)["method"] == "OPTIONS", "unmatched preflights go to the back end"
+    assert "access-control-allow-origin" not in headers
+    status, body, headers = preflight("https://evil.test", "/strict")
+    assert (status, body) == (200, "")
+    assert "access-control-allow-origin" not in headers
+    _, body, headers = ask_all(shop, "/x", "cors.example", headers={"Origin": "https://a.test"})
+    assert json.loads(body)["path"] == "/x"
+    assert headers["access-control-allow-origin"] == "https://a.test"
+    assert headers["access-control-expose-headers"] == "x-answer"
+
+
+# --- shares
+
+
+def test_shares_of_faults(shop: Instance) -> None:
+    serve(
+        shop,
+        "faulty.example",
+        """
+        - match: [{uri: {prefix: /abort}}]
+          fault: {abort: {httpStatus: 418, percentage: {value: 30}}}
+          route: [{destination: {host: api}}]
+        - match: [{uri: {prefix: /delay}}]
+          fault: {delay: {fixedDelay: 0.15s, percentage: {value: 50}}}
+          route: [{destination: {host: api}}]
+        - match: [{uri: {prefix: /grpc}}]
+          fault: {abort: {grpcStatus: RESOURCE_EXHAUSTED}}
+          route: [{destination: {host: api}}]
+        - route: [{destination: {host: api}}]
+        """,
+    )
+    aborted = sum(ask(shop, "/abort", "faulty.example")[0] == 418 for _ in range(200))
+    assert 30 <= aborted <= 95
+    slow = 0
+    for _ in range(40):
+        started = time.monotonic()
+        assert ask(shop, "/delay", "faulty.example")[0] == 200
+        slow += time.monotonic() - started >= 0.15
+    assert 8 <= slow <= 32
+    sent = {"Content-Type": "application/grpc"}
+    status, _, headers = ask_all(shop, "/grpc", "faulty.example", method="POST", headers=sent)
+    assert (status, headers["grpc-status"]) == (200, "8")
+
+
+def test_shares_of_copies(shop: Instance) -> None:
+    serve(
+        shop,
+        "copied.example",
+        """
+        - mirrors:
+            - {destination: {host: shadow}, percentage: {value: 25}}
+          route: [{destination: {host: api}}]
+        """,
+    )
+    for _ in range(200):
+        assert ask(shop, "/seen/some", "copied.example")[0] == 200
+
+    def copies() -> int:
+        return int(ask(shop, "/calls?key=/seen/some", SHADOW)[1])
+
+    wait_for(lambda: copies() >= 25, "copies")
+    time.sleep(0.3)
+    assert 25 <= copies() <= 85
+
+
+# --- who calls
+
+
+def test_callers_by_label(shop: Instance) -> None:
+    assert {inside(shop, "http://api/who") for _ in range(8)} == {(200, "v1")}
+    assert {inside(shop, "http://api/who", ADMIN) for _ in range(8)} == {(200, "v2")}
+    assert json.loads(inside(shop, "http://api/other", ADMIN)[1])["version"] == "v1"
+
+
+def test_connections_by_label(shop: Instance) -> None:
+    def greeted(host: str) -> str:
+        return ask(shop, "/tcp?host=hello&port=2500", host)[1]
+
+    assert {greeted(CLIENT).split("-")[1] for _ in range(4)} == {"v1"}
+    assert {greeted(ADMIN).split("-")[1] for _ in range(4)} == {"v2"}
+
+
+# --- delegates and redirects
+
+
+def test_delegates(shop: Instance) -> None:
+    shop.weft(
+        "apply",
+        "-f",
+        "-",
+        stdin="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: parts}
+spec:
+  http:
+    - match: [{uri: {prefix: /team/a}}]
+      headers: {request: {set: {x-by: part}}}
+      route: [{destination: {host: api, subset: v2}}]
+    - match: [{uri: {prefix: /elsewhere}}]
+      directResponse: {status: 418}
+    - route: [{destination: {host: api, subset: v1}}]
+""",
+    )
+    serve(
+        shop,
+        "whole.example",
+        """
+        - match: [{uri: {prefix: /team}}]
+          delegate: {name: parts}
+          headers: {request: {set: {x-root: "1"}}}
+        - directResponse: {status: 410}
+        """,
+    )
+
+    def seen(path: str) -> Any:
+        return json.loads(ask(shop, path, "whole.example")[1])
+
+    first, second = seen("/team/a/1"), seen("/team/b")
+    assert (first["version"], second["version"]) == ("v2", "v1")
+    headers = {k.lower(): v for k, v in first["headers"].items()}
+    assert (headers["x-by"], headers["x-root"]) == ("part", "1")
+    assert ask(shop, "/elsewhere", "whole.example")[0] == 410
+    shop.weft("delete", "virtualservice", "parts")
+    wait_for(lambda: ask(shop, "/team/b", "whole.example")[0] == 410, "the delegate is gone")
+
+
+def test_port_of_a_redirect(shop: Instance) -> None:
+    shop.weft("apply", "-f", "-", stdin=m.gateway("side", "*.example", 8080))
+    serve_port = m.routes(
+        "ported",
+        "- redirect: {authority: away.test, derivePort: FROM_REQUEST_PORT}",
+        "ported.example",
+        "side",
+    )
+    shop.weft("apply", "-f", "-", stdin=serve_port)
+
+    def answered() -> Any:
+        status, _, headers = ask_all(shop, "/p", "ported.example", port=8080)
+        return status == 301 and headers["location"]
+
+    assert wait_for(answered, "redirect") == "http://away.test:8080/p"
+
+
+# --- connections
+
+
+def test_server_names_choose_at_the_gateway(shop: Instance) -> None:
+    where = shop.gateway(8443).removeprefix("http://")
+    host, port = where.split(":")
+
+    def named(name: str) -> Any:
+        return said(host, int(port), name)
+
+    wait_for(lambda: named("a.secure.example") == "vault-a", "TLS through the gateway", 10)
+    assert named("b.secure.example") == "vault-b"
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        named("other.example")
+
+
+def said(host: str, port: int, name: str) -> str:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), 5) as raw,
+        context.wrap_socket(raw, server_hostname=name) as tls,
+    ):
+        return tls.recv(100).decode().strip()
+
+
+def test_bytes_at_the_gateway(shop: Instance) -> None:
+    host, port = shop.gateway(2500).removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as raw:
+        assert raw.recv(100).startswith(b"220 api-v2-")
+
+
+def test_server_names_choose_in_the_mesh(shop: Instance) -> None:
+    """Of a service's port for TLS, the name that the caller asks for decides."""
+    shop.weft(
+        "apply",
+        "-f",
+        "-",
+        stdin="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: vault-a}
+spec:
+  hosts: [vault-a]
+  tls:
+    - match: [{port: 8443, sniHosts: [other.test]}]
+      route: [{destination: {host: vault-b}}]
+    - match: [{port: 8443, sniHosts: [vault-a.test]}]
+      route: [{destination: {host: vault-a}}]
+""",
+    )
+
+    def named(name: str) -> Any:
+        return run_inside(shop, CLIENT, TLS_NAME.format(host="vault-a", port=8443, name=name))
+
+    wait_for(lambda: named("other.test") == "vault-b", "the route by server name", 10)
+    assert named("vault-a.test") == "vault-a"
+    assert named("unknown.test") == "vault-a"
