@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from weft.api.k8s.core_v1 import Namespace
 from weft.api.k8s.pod_v1 import Pod, PodCondition, PodStatus
 from weft.api.registry import kind_for
 from weft.apiserver.addresses import Ranges
@@ -25,6 +26,8 @@ async def test_what_a_condition_no_longer_says_goes() -> None:
     client = LocalClient(resources, Watches(store))
     spec = {"containers": [{"name": "web", "image": "web:1.0"}]}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    await client.create(kind_for(Namespace), namespace)
     uid = orjson.loads(await client.create(POD, body, "default"))["metadata"]["uid"]
     writer = StatusWriter(client, "default", "web", uid)
     running = asyncio.ensure_future(writer.run())
