@@ -10,7 +10,7 @@ from weft.runtime.http_client import HttpClient
 
 SIDE_BY_SIDE = 16
 OBJECTS = 600
-WATCHERS = 20
+WATCHED_WRITES = 20
 REPEATS = {"get": 1500, "list": 30, "patch": 600}
 
 
@@ -56,13 +56,12 @@ async def watch_delay(client: HttpClient) -> tuple[float, ...]:
     version = (await client.list(KIND, "default")).resource_version
     stream = client.watch(KIND, "default", resource_version=version)
     delays = []
-    for number in range(WATCHERS):
+    for number in range(WATCHED_WRITES):
         start = time.monotonic()
         wait = asyncio.ensure_future(anext(stream))
         body = {"data": {"text": f"watched {number}"}}
         _, _ = await asyncio.gather(wait, client.patch(KIND, "c0", body, "default"))
         delays.append((time.monotonic() - start) * 1000)
-    await stream.aclose()
     return tuple(delays)
 
 

@@ -36,8 +36,12 @@ T = TypeVar("T")
 
 @cache
 def bytecode_directory() -> Path:
-    """Where this run keeps bytecode, so that a start costs what it costs once installed."""
-    return Path(tempfile.mkdtemp(prefix="weft-bench-pyc-"))
+    """Where this run keeps bytecode, so that a start costs what it costs once installed. Filled by
+    a first import: a process that compiles is slower, and larger, for all its life."""
+    directory = Path(tempfile.mkdtemp(prefix="weft-bench-pyc-"))
+    program = "import weft.daemon.__main__, weft.daemon.instance"
+    subprocess.run([sys.executable, "-c", program], env=environment(directory), check=True)
+    return directory
 
 
 def environment(bytecode: Path | None = None) -> dict[str, str]:

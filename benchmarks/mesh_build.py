@@ -1,27 +1,35 @@
-"""CPU time that the mesh model takes to build: cold, after one change, and per node.
-
-Run with `python -m benchmarks.mesh_build [services] [endpoints]`.
-"""
+"""CPU time that the mesh model takes to build: cold, after one change, and per node."""
 
 import gc
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-from weft.api.k8s.core_v1 import ObjectReference, Service, ServicePort, ServiceSpec
+from msgspec import Struct
+
+from benchmarks.harness import Benchmark, Row, milliseconds
+from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Node, ObjectReference, Secret, Service, ServicePort, ServiceSpec
 from weft.api.k8s.discovery_v1 import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 from weft.api.k8s.pod_v1 import Pod, PodCondition, PodSpec, PodStatus
-from weft.api.snapshot import ObjectSnapshot
 from weft.api.wellknown import LABEL_SERVICE_NAME
 from weft.mesh.build import BuildSettings, build
 from weft.mesh.memo import Memo
 from weft.mesh.model import NodeSettings
 from weft.mesh.scope import scope
+from weft.runtime.cache import Cache
 
 NAMESPACES = 10
 NODES = 10
+SERVICES = 1000
+ENDPOINTS = 10
 ROUNDS = 5
+CHANGE_GOAL_MS = 20.0
+ISTIO_CLASSES = (
+    istio.VirtualService,
+    istio.DestinationRule,
+    istio.Gateway,
+    istio.ServiceEntry,
+)
 
 
 def pod(service: int, number: int, version: str = "v1") -> Pod:
@@ -78,45 +86,59 @@ def endpoint_slice(number: int, endpoints: int, ready: bool = True) -> EndpointS
     )
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return (time.process_time() - start) * 1000
+def changing(cache: Cache, make: Callable[[int], Iterable[Struct]]) -> Iterator[None]:
+    """Each step changes some objects."""
+    for number in range(ROUNDS):
+        for obj in make(number):
+            cache.put(obj)
+        yield
 
 
-def main() -> None:
-    services, endpoints = (int(a) for a in [*sys.argv[1:], "1000", "10"][:2])
+def after_changes(
+    cache: Cache, memo: Memo, make: Callable[[int], Iterable[Struct]]
+) -> tuple[float, ...]:
+    settings = BuildSettings()
+    return tuple(
+        milliseconds(lambda: build(cache, settings, memo))[0] for _ in changing(cache, make)
+    )
+
+
+def run() -> Iterable[Row]:
     objects = [
-        *(pod(s, n) for s in range(services) for n in range(endpoints)),
-        *(service(s) for s in range(services)),
-        *(endpoint_slice(s, endpoints) for s in range(services)),
+        *(pod(s, n) for s in range(SERVICES) for n in range(ENDPOINTS)),
+        *(service(s) for s in range(SERVICES)),
+        *(endpoint_slice(s, ENDPOINTS) for s in range(SERVICES)),
     ]
-    first = ObjectSnapshot(objects)
-    changed = ObjectSnapshot([*objects, endpoint_slice(0, endpoints, ready=False)])
-    new_service = ObjectSnapshot([*objects, service(services)])
-    listing = milliseconds(lambda: (first.list(Pod), first.list(EndpointSlice)))
-    cold = min(milliseconds(lambda: build(first, BuildSettings())) for _ in range(ROUNDS))
+    cache = Cache((Pod, Service, EndpointSlice, Node, Secret, *ISTIO_CLASSES))
+    for obj in objects:
+        cache.put(obj)
+    # As the daemon does once it is up: the collector does not follow objects that stay.
     gc.collect()
     gc.freeze()
-    print(f"{services} services, {services * endpoints} pods, {NAMESPACES} namespaces")
-    print(f"  (of each build: listing from the test's snapshot {listing:.0f} ms)")
-    print(f"  cold, collector follows the objects  {cold:7.1f} ms")
-    cold = min(milliseconds(lambda: build(first, BuildSettings())) for _ in range(ROUNDS))
-    memo = Memo()
-    build(first, BuildSettings(), memo)
-    settings = BuildSettings()
-    same = min(milliseconds(lambda: build(first, settings, memo)) for _ in range(ROUNDS))
-    one_endpoint = milliseconds(lambda: build(changed, settings, memo))
-    one_service = milliseconds(lambda: build(new_service, settings, memo))
-    model = build(first, settings, memo).model
+    cold = "cold"
+    yield Row(cold, "ms", milliseconds(lambda: build(cache, BuildSettings()), ROUNDS))
+    memo, settings = Memo(), BuildSettings()
+    built = build(cache, settings, memo)
+    same = milliseconds(lambda: build(cache, settings, memo), ROUNDS)
+    yield Row("nothing changed", "ms", same, cold)
+    one = after_changes(
+        cache, memo, lambda n: [endpoint_slice(n, ENDPOINTS, ready=False), endpoint_slice(0, 1)]
+    )
+    yield Row("endpoints of one service changed", "ms", one, cold, CHANGE_GOAL_MS)
+    labelled = after_changes(cache, memo, lambda n: [pod(n, 0, "v2")])
+    yield Row("labels of one pod changed", "ms", labelled, cold, CHANGE_GOAL_MS)
+    added = after_changes(cache, memo, lambda n: [service(SERVICES + n)])
+    yield Row("one service added", "ms", added, cold)
     node = NodeSettings(name="node0")
-    scoped = min(milliseconds(lambda: scope(model, node)) for _ in range(ROUNDS))
-    print(f"  cold, objects frozen (gc.freeze)     {cold:7.1f} ms")
-    print(f"  nothing changed                      {same:7.1f} ms")
-    print(f"  one endpoint changed                 {one_endpoint:7.1f} ms")
-    print(f"  one service added                    {one_service:7.1f} ms")
-    print(f"  scope to one node                    {scoped:7.1f} ms")
+    yield Row(
+        "scope to one node", "ms", milliseconds(lambda: scope(built.model, node), ROUNDS), cold
+    )
+    gc.unfreeze()
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    "mesh_build",
+    f"CPU time to build the mesh model of {SERVICES} services with {ENDPOINTS} pods each, on "
+    f"{NODES} nodes.",
+    run,
+)

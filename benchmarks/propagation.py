@@ -1,7 +1,10 @@
 """How long a change takes until traffic shows it, measured by requests through the mesh."""
 
 import asyncio
+import functools
+import operator
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -83,7 +86,7 @@ class Traffic:
         return sum(text not in known for _, _, text in self.answers)
 
     async def change(
-        self, act: Callable[[], Awaitable[object]], is_new: Callable[[str], bool]
+        self, act: Callable[[], Awaitable[object]], is_new: Callable[[str], object]
     ) -> tuple[float, float, float]:
         """Milliseconds from sending the change until: the API accepted it; a new answer came;
         the last old one was asked for."""
@@ -139,14 +142,10 @@ async def routes(instance: Weft, url: str) -> list[Row]:
     taken = []
     async with Traffic(url) as traffic:
         for number in range(ROUNDS):
-            to_two = number % 2 == 0
-            body = route("edge", 0, 100) if to_two else route("edge", 100, 0)
-            taken.append(
-                await traffic.change(
-                    lambda b=body: client.patch(kind, "edge", {"spec": b["spec"]}, "default"),
-                    lambda text, w="two" if to_two else "one": text.startswith(w),
-                )
-            )
+            name, shares = ("two", (0, 100)) if number % 2 == 0 else ("one", (100, 0))
+            body = {"spec": route("edge", *shares)["spec"]}
+            patch = functools.partial(client.patch, kind, "edge", body, "default")
+            taken.append(await traffic.change(patch, re.compile(name).match))
     accepted, new, old = zip(*taken, strict=True)
     base = "route change: the API write alone"
     return [
@@ -167,12 +166,8 @@ async def endpoints(instance: Weft, url: str) -> list[Row]:
             traffic.answers.clear()
             came.append(await appearance(instance, traffic, name))
             failed += traffic.failed({"one-0", name})
-            taken.append(
-                await traffic.change(
-                    lambda path=path: connection.json("DELETE", path),  # type: ignore[misc]
-                    lambda text, name=name: text != name,  # type: ignore[misc]
-                )
-            )
+            delete = functools.partial(connection.json, "DELETE", path)
+            taken.append(await traffic.change(delete, functools.partial(operator.ne, name)))
             failed += traffic.failed({"one-0", name})
     ready, answered = zip(*came, strict=True)
     accepted, _, old = zip(*taken, strict=True)

@@ -54,7 +54,6 @@ def run() -> Iterable[Row]:
     empty = Path(tempfile.mkdtemp(prefix="weft-bench-cold-"))
     cold = asyncio.run(ready(empty))[0]
     shutil.rmtree(empty, ignore_errors=True)
-    asyncio.run(ready())  # fills the bytecode directory of this run
     warm = list(zip(*(asyncio.run(ready()) for _ in range(ROUNDS)), strict=True))
     answered = list(zip(*(asyncio.run(example()) for _ in range(ROUNDS)), strict=True))
     base = "weft up, new data directory"

@@ -1,27 +1,27 @@
 """What the store costs: creations per second, the effect of group commit, SQLite against memory.
 
-`python -m benchmarks.store [DIRECTORY]` prints a table; the directory (default: a temporary one)
-decides which disk is measured.
+The directory for temporary files ($TMPDIR) decides which disk is measured.
 """
 
 import asyncio
 import resource
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+from benchmarks.harness import Benchmark, Row
 from weft.store.interface import Put, Store, Txn
 from weft.store.memory import MemoryStore
 from weft.store.sqlite import SqliteStore
 
 VALUE = b"x" * 1024
-SECONDS = 1.5
+SECONDS = 1.0
 """Length of one measurement."""
 WRITERS = (1, 8, 32, 128)
-KEYS_LOADED = 100_000
+KEYS_LOADED = 50_000
 PAGE = 500
+WATCHERS = (1, 100, 1000)
 
 
 def cpu_seconds() -> float:
@@ -49,20 +49,18 @@ async def creations(store: Store, writers: int) -> tuple[float, float]:
     return count / (time.perf_counter() - start), (cpu_seconds() - cpu) / count * 1e6
 
 
-async def milliseconds(work: Callable[[], Awaitable[object]], times: int = 20) -> float:
-    """The median of some runs."""
+async def milliseconds(work: Callable[[], Awaitable[object]], times: int) -> tuple[float, ...]:
     taken = []
     for _ in range(times):
         start = time.perf_counter()
         await work()
-        taken.append(time.perf_counter() - start)
-    return sorted(taken)[times // 2] * 1000
+        taken.append((time.perf_counter() - start) * 1000)
+    return tuple(taken)
 
 
-async def writing(directory: Path) -> None:
-    print(f"{'writers':>8} {'memory/s':>10} {'sqlite/s':>10} {'sqlite/memory':>14} "
-          f"{'sqlite us CPU':>14} {'x 1 writer':>11}")  # fmt: skip
-    alone = 0.0
+async def writing(directory: Path) -> list[Row]:
+    rows = []
+    one = f"SQLite: creations, {WRITERS[0]} writers"
     for writers in WRITERS:
         memory = MemoryStore()
         fast, _ = await creations(memory, writers)
@@ -70,54 +68,66 @@ async def writing(directory: Path) -> None:
         durable = await SqliteStore.open(directory / f"{writers}.db")
         slow, cpu = await creations(durable, writers)
         await durable.close()
-        alone = alone or slow
-        print(f"{writers:>8} {fast:>10,.0f} {slow:>10,.0f} {slow / fast:>14.2f} "
-              f"{cpu:>14.0f} {slow / alone:>11.1f}")  # fmt: skip
+        base = f"memory: creations, {writers} writers"
+        rows += [
+            Row(base, "1/s", (fast,)),
+            Row(f"SQLite: creations, {writers} writers", "1/s", (slow,), base),
+            Row(f"effect of group commit, {writers} writers", "1/s", (slow,), one),
+            Row(f"CPU of one creation in SQLite, {writers} writers", "µs", (cpu,)),
+        ]
+    return rows
 
 
-async def reading(directory: Path) -> None:
+async def reading(directory: Path) -> list[Row]:
     path = directory / "large.db"
     store = await SqliteStore.open(path)
     for at in range(0, KEYS_LOADED, 1000):
         names = (f"/pods/ns{n % 50:02d}/pod-{n:06d}" for n in range(at, at + 1000))
         await store.apply(Txn(tuple(Put(name, VALUE) for name in names)))
-    rows = {
-        f"list {PAGE} of {KEYS_LOADED:,}": lambda: store.range("/pods/", limit=PAGE),
+    base = f"list {PAGE} of {KEYS_LOADED:,}"
+    work = {
+        base: lambda: store.range("/pods/", limit=PAGE),
         "list one namespace of 50": lambda: store.range("/pods/ns07/"),
-        f"list {PAGE} at an old revision": lambda: store.range("/pods/", limit=PAGE, revision=90),
+        f"list {PAGE} at an old revision": lambda: store.range("/pods/", limit=PAGE, revision=40),
         f"list all {KEYS_LOADED:,}": lambda: store.range("/pods/"),
     }
-    for name, work in rows.items():
-        print(f"{name:<32} {await milliseconds(work, 5):>8.2f} ms")
+    rows = [Row(name, "ms", await milliseconds(each, 5), base) for name, each in work.items()]
     await store.close()
     start = time.perf_counter()
     store = await SqliteStore.open(path)
-    print(f"{f'open with {KEYS_LOADED:,} objects':<32} {time.perf_counter() - start:>8.2f} s")
+    opened = (time.perf_counter() - start) * 1000
     await store.close()
+    return [*rows, Row(f"open with {KEYS_LOADED:,} objects", "ms", (opened,), base)]
 
 
-async def fan_out() -> None:
+async def fan_out() -> list[Row]:
+    rows = []
     store = MemoryStore()
-    for watchers in (1, 100, 1000):
+    for watchers in WATCHERS:
         watches = [store.watch("/pods/", store.revision + 1) for _ in range(watchers)]
 
         async def one_event() -> None:
             await store.apply(Txn((Put("/pods/a", VALUE),)))
             await asyncio.gather(*(anext(aiter(w)) for w in watches))  # noqa: B023
 
-        print(f"{f'event to {watchers} watchers':<32} {await milliseconds(one_event):>8.2f} ms")
+        taken = await milliseconds(one_event, 20)
+        base = f"event to {WATCHERS[0]} watchers"
+        rows.append(Row(f"event to {watchers} watchers", "ms", taken, base))
         for watch in watches:
             watch.close()
     await store.close()
+    return rows
 
 
-async def main(directory: Path) -> None:
-    await writing(directory)
-    print()
-    await reading(directory)
-    await fan_out()
+async def measure(directory: Path) -> list[Row]:
+    return [*await writing(directory), *await reading(directory), *await fan_out()]
 
 
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as chosen:
-        asyncio.run(main(Path(chosen)))
+def run() -> Iterable[Row]:
+    with tempfile.TemporaryDirectory() as directory:
+        return asyncio.run(measure(Path(directory)))
+
+
+BENCHMARK = Benchmark(
+    "store", "The embedded store (durable: every acknowledged write is on disk) and memory.", run
+)

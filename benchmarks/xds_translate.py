@@ -1,14 +1,11 @@
-"""Translation cost: a whole node, then one changed endpoint.
+"""What Envoy's configuration costs: a whole node, then one changed endpoint."""
 
-`python benchmarks/xds_translate.py [services] [endpoints]`
-"""
-
-import statistics
-import sys
-import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from msgspec.structs import replace
 
+from benchmarks.harness import Benchmark, Row, milliseconds
 from weft.mesh.model import (
     Destination,
     Endpoint,
@@ -27,8 +24,11 @@ from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, Resource, changes, w
 from weft.xds.translate import Translator
 from weft.xds.wire import encode_response
 
+T = TypeVar("T")
 PODS = 20
 ROUNDS = 50
+SERVICES = 1000
+SERVICE_ENDPOINTS = 10
 
 
 def make_model(services: int, endpoints: int) -> NodeModel:
@@ -92,55 +92,55 @@ def make_update(state: StreamState, resources: tuple[Resource, ...]) -> Update:
     return Update(world, changes(state.world, world))
 
 
-def milliseconds(function, *args):
-    begin = time.perf_counter()
-    result = function(*args)
-    return result, (time.perf_counter() - begin) * 1000
-
-
-def main() -> None:
-    services = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    endpoints = int(sys.argv[2]) if len(sys.argv) > 2 else 10
-    model = make_model(services, endpoints)
-    translator = Translator()
-    resources, whole = milliseconds(translator.translate, model)
-    size = sum(len(r.body) for r in resources)
-    print(f"{services} services x {endpoints} endpoints, {PODS} pods: {len(resources)} resources")
-    print(f"whole node: {whole:.1f} ms, {whole / services * 1000:.0f} us/service, {size} bytes")
-
-    world = world_of(resources)
-    state = StreamState(world)
+def subscribed(state: StreamState) -> StreamState:
+    """A stream whose proxy has asked for everything and acknowledged it."""
     for request in (
         Request(CLUSTER),
         Request(CLUSTER, nonce="1"),
-        Request(ENDPOINTS, subscribe=tuple(world[ENDPOINTS])),
+        Request(ENDPOINTS, subscribe=tuple(state.world[ENDPOINTS])),
         Request(ENDPOINTS, nonce="2"),
         Request(LISTENER),
         Request(LISTENER, nonce="3"),
     ):
         state, _, _ = step(state, request)
+    return state
 
-    translated, updated, sent = [], [], []
+
+def run() -> Iterable[Row]:
+    model = make_model(SERVICES, SERVICE_ENDPOINTS)
+    translator = Translator()
+    whole, resources = timed(translator.translate, model)
+    yield Row("whole node", "ms", (whole,))
+    size = sum(len(r.body) for r in resources) / 2**20
+    yield Row("size of its configuration", "MB", (size,))
+    state = subscribed(StreamState(world_of(resources)))
+    costs = []
     for number in range(ROUNDS):
         model = drained(model, number * 7)
-        after, cost = milliseconds(translator.translate, model)
-        translated.append(cost)
-        update, cost = milliseconds(make_update, state, after)
-        updated.append(cost)
-        (state, responses, _), cost = milliseconds(step, state, update)
-        begin = time.perf_counter()
-        messages = [encode_response(response) for response in responses]
-        sent.append(cost + (time.perf_counter() - begin) * 1000)
-        assert len(messages) == 1
-        assert len(responses[0].resources) == 1
-        for response in responses:
-            state, _, _ = step(state, Request(response.type_url, nonce=response.nonce))
-    parts = [statistics.median(part) for part in (translated, updated, sent)]
-    print(
-        f"one endpoint changed: translate {parts[0]:.2f} ms, compare {parts[1]:.2f} ms, "
-        f"protocol and message {parts[2]:.2f} ms, together {sum(parts):.2f} ms"
-    )
+        translated, resources = timed(translator.translate, model)
+        compared, update = timed(make_update, state, resources)
+        sent, (stepped, responses, _) = timed(step, state, update)
+        encoded, messages = timed(lambda found: list(map(encode_response, found)), responses)
+        assert [len(response.resources) for response in responses] == [1] * len(messages) == [1]
+        costs.append((translated, compared, sent + encoded))
+        state, _, _ = step(stepped, Request(responses[0].type_url, nonce=responses[0].nonce))
+    base = "one endpoint changed: translate"
+    translates, compares, sends = zip(*costs, strict=True)
+    yield Row(base, "ms", translates, "whole node")
+    yield Row("one endpoint changed: compare", "ms", compares, base)
+    yield Row("one endpoint changed: protocol and message", "ms", sends, base)
 
 
-if __name__ == "__main__":
-    main()
+def timed(function: Callable[..., T], *args: object) -> tuple[float, T]:
+    """(CPU milliseconds, result) of one call."""
+    results: list[T] = []
+    (cost,) = milliseconds(lambda: results.append(function(*args)))
+    return cost, results[0]
+
+
+BENCHMARK = Benchmark(
+    "xds_translate",
+    f"CPU time from a node's mesh model to messages for its Envoy: {SERVICES} services with "
+    f"{SERVICE_ENDPOINTS} endpoints each, {PODS} pods on the node.",
+    run,
+)
