@@ -12,6 +12,7 @@ from weft.api.k8s.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 from weft.api.k8s.pod_v1 import Pod, PodCondition, PodSpec, PodStatus
 from weft.api.wellknown import LABEL_SERVICE_NAME
+from weft.daemon.instance import GC_THRESHOLD
 from weft.mesh.build import BuildSettings, build
 from weft.mesh.memo import Memo
 from weft.mesh.model import NodeSettings
@@ -115,6 +116,7 @@ def run() -> Iterable[Row]:
     # As the daemon does once it is up: the collector does not follow objects that stay.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     cold = "cold"
     yield Row(cold, "ms", milliseconds(lambda: build(cache, BuildSettings()), ROUNDS))
     memo, settings = Memo(), BuildSettings()

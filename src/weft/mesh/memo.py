@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+FEW = 4
+"""Of so many rows one may be new for all others to be taken to stand where they stood."""
 _Row = tuple[Any, ...]
 
 
@@ -81,9 +83,12 @@ def _changed(
 ) -> tuple[T, ...]:
     """Results for new rows, and the known ones of all others."""
     before: tuple[_Row, ...] = known_args[0]
+    if len(wanted) == len(before):
+        places = [n for n, (row, old) in enumerate(zip(wanted, before, strict=True)) if row != old]
+        if len(places) <= len(wanted) // FEW:
+            return _replaced(function, wanted, args, known, places)
     # The rows of the last build are still held, so no identity can have passed to another value.
-    places = {id(row[0]): place for place, row in enumerate(before)}
-    find = places.get
+    find = {id(row[0]): place for place, row in enumerate(before)}.get
     results: list[T] = []
     for number, row in enumerate(wanted):
         place = find(id(row[0]))
@@ -96,5 +101,22 @@ def _changed(
         if place is not None and known[place] == result:
             result = known[place]
         results.append(result)
+    made = tuple(results)
+    return known if made == known else made
+
+
+def _replaced(
+    function: Callable[..., T],
+    wanted: tuple[_Row, ...],
+    args: tuple[Any, ...],
+    known: tuple[T, ...],
+    places: list[int],
+) -> tuple[T, ...]:
+    """The known results, but for rows at a few places."""
+    results = list(known)
+    for place in places:
+        results[place] = function(*wanted[place], *args)
+        if results[place] == known[place]:
+            results[place] = known[place]
     made = tuple(results)
     return known if made == known else made
