@@ -1,6 +1,7 @@
 """House rules as tests: sizes, mirrored test files, words that must not appear."""
 
 import ast
+import configparser
 import re
 from pathlib import Path
 
@@ -61,3 +62,73 @@ def test_tests_mirror_sources() -> None:
         if not any(name == m or name.startswith(f"{m}_") for m in modules):
             strays.append(str(path.relative_to(ROOT)))
     assert not strays, f"no module of that name: {strays}"
+
+
+# --- pure core, thin shells
+
+CONTRACTS = configparser.ConfigParser()
+CONTRACTS.read(ROOT / ".importlinter")
+PURE_CORE = CONTRACTS["importlinter:contract:pure-core"]
+IMPURE = set(PURE_CORE["forbidden_modules"].split())
+ALL_SHELLS = ("cli", "daemon")
+"""Packages that are shells as a whole: they may hold pure modules, nobody relies on it."""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file names; a name taken from a package may be a module or not."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def shells() -> set[str]:
+    """Modules that do I/O themselves."""
+    return {
+        module_of(path)
+        for path in SOURCES
+        if IMPURE & {name.split(".", 1)[0] for name in imports(path)}
+    }
+
+
+def test_every_pure_module_is_held_to_it() -> None:
+    """A module that reaches no shell and does no I/O stands in the contract, and stays so."""
+    uses = {module_of(path): imports(path) for path in SOURCES}
+    impure, grew = shells(), True
+    while grew:
+        more = {name for name in uses if name not in impure and uses[name] & impure}
+        impure, grew = impure | more, bool(more)
+    held = set(PURE_CORE["source_modules"].split())
+    packages = {module_of(path) for path in SOURCES if path.name == "__init__.py"}
+    free = [
+        name
+        for name in sorted(set(uses) - impure - packages)
+        if name.split(".")[1] not in ALL_SHELLS
+        and not any(name == h or name.startswith(f"{h}.") for h in held)
+    ]
+    assert not free, "add them to the pure-core contract of .importlinter"
+
+
+def test_the_map_names_every_shell() -> None:
+    """ARCHITECTURE.md: the only modules with I/O, package by package."""
+    rows = re.findall(
+        r"^\| `(\w+)/` \|[^|]*\| ([^|]*) \|$", (ROOT / "ARCHITECTURE.md").read_text(), re.M
+    )
+    named = {package: set(re.findall(r"`([\w/]+)`", text)) for package, text in rows}
+    missing, stale = [], []
+    found: dict[str, set[str]] = {package: set() for package in named}
+    for name in shells():
+        package, *rest = name.removeprefix("weft.").split(".")
+        found[package].add(f"{rest[0]}/" if len(rest) > 1 else rest[0])
+    for package in sorted(set(found) - set(ALL_SHELLS)):
+        missing += [f"{package}: {m}" for m in sorted(found[package] - named[package])]
+        stale += [f"{package}: {m}" for m in sorted(named[package] - found[package])]
+    assert (missing, stale) == ([], []), "not named in ARCHITECTURE.md; named but no shell"
