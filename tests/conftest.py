@@ -1,6 +1,7 @@
-"""What every test may use: golden files, and clean skips for tests that need root."""
+"""What every test may use: golden files, and clean skips for tests that need root or programs."""
 
 import os
+import shutil
 
 import pytest
 
@@ -16,11 +17,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.geteuid() == 0:
-        return
     for item in items:
-        if item.get_closest_marker("root"):
+        if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        for marker in item.iter_markers("tools"):
+            missing = [name for name in marker.args if shutil.which(name) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"{', '.join(missing)} is not installed"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

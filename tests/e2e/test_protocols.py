@@ -128,6 +128,7 @@ async def main():
     assert failed == ["FAILED_PRECONDITION", "on purpose"]
 
 
+@pytest.mark.tools("curl")
 def test_http2_cleartext_reaches_a_program_of_http_1(net: Instance) -> None:
     said = inside(net, """
 async def main():

@@ -266,6 +266,7 @@ def ask_post(weft: Instance, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
+@pytest.mark.tools("curl", "openssl")
 def test_https_gateway_with_a_secret(shop: Instance, tmp_path: Path) -> None:
     import subprocess
 

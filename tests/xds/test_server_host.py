@@ -37,7 +37,7 @@ from weft.mesh.model import (
 )
 from weft.xds.resource import LISTENER
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.tools("curl")]
 
 
 class HostNode(Proxy):

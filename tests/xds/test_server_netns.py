@@ -19,7 +19,11 @@ from weft.mesh.model import (
     WeightedDestination,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.root,
+    pytest.mark.tools("curl", "ip", "nft", "nsenter"),
+]
 
 WEB = "http://10.96.0.10/"
 HOST = ("-H", "Host: web")
