@@ -21,7 +21,7 @@ STATIC = {
     "imports": [BIN / "lint-imports"],
 }
 WORKERS = max(2, os.cpu_count() or 2)
-PYTEST = [sys.executable, "-m", "pytest", "tests", *(["--color=yes"] * sys.stdout.isatty())]
+PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
 FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
 SLOW = [*PYTEST, "-m", "slow and not e2e", "--durations=10"]
 E2E = [*PYTEST, "-m", "e2e", "--durations=10"]
