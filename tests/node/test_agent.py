@@ -313,7 +313,8 @@ async def test_config_map_that_comes_later_starts_the_pod_and_updates_its_volume
     await world.client.create(kind, {"metadata": {"name": "cfg"}, "data": {"k": "1"}}, "default")
     await world.when(ready)
     (container_id,) = world.runtime.running
-    (mounted,) = world.runtime.specs[container_id].mounts
+    mounted, message = world.runtime.specs[container_id].mounts
+    assert (message.target, message.optional) == ("/dev/termination-log", True)
     assert mounted.read_only
     file = Path(mounted.source, "k")
     assert file.read_text() == "1"
@@ -459,3 +460,36 @@ async def test_pod_in_the_nodes_network(world: World) -> None:
     assert not world.runtime.states
     assert not {"ready", "removed"} & set(world.mesh.asked)
     assert "draining" in world.mesh.asked
+
+
+def message_file(world: World, container_id: str) -> Path:
+    mounts = world.runtime.specs[container_id].mounts
+    return Path(next(m.source for m in mounts if m.target == "/dev/termination-log"))
+
+
+async def test_last_words_of_containers(world: World) -> None:
+    await world.create_pod()
+    await world.when(ready)
+    (first,) = world.runtime.running
+    message_file(world, first).write_text("out of luck")
+    world.runtime.end(first, 3)
+    pod = await world.when(
+        lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1 and ready(p)
+    )
+    last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (last["exitCode"], last["message"]) == (3, "out of luck")
+    (second,) = world.runtime.running
+    assert message_file(world, second).read_text() == ""
+    await until(lambda: not message_file(world, first).exists())
+    await world.stop()
+    message_file(world, second).write_text("while nobody looked")
+    world.runtime.end(second, 4)
+    await world.start()
+    pod = await world.when(
+        lambda p: (
+            "terminated" in p["status"]["containerStatuses"][0]["lastState"]
+            and p["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 4
+        )
+    )
+    last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert last["message"] == "while nobody looked"

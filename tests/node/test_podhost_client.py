@@ -115,6 +115,69 @@ async def test_volumes_appear_at_any_path_and_nothing_on_the_host() -> None:
         assert "weft-test" not in Path("/proc/self/mountinfo").read_text()
 
 
+async def test_every_user_sees_mount_points_that_were_made() -> None:
+    async with podhost() as (runtime, directory):
+        if runtime.privilege != "root":
+            pytest.skip("other users need root")
+        directory.chmod(0o755)
+        (directory / "key").write_text("value\n")
+        targets = ("/etc/weft-test/key", "/weft-test/deep/key")
+        mounts = tuple(Mount(str(directory / "key"), target) for target in targets)
+        script = f"cat {' '.join(targets)}"
+        await runtime.start(shell("c", script, directory, mounts=mounts, uid=65534))
+        assert (await ended(runtime, "c")).exit_code == 0, lines(directory, "c", "stderr")
+        await until(lambda: lines(directory, "c") == ["value", "value"])
+
+
+async def test_files_below_dev_leave_devices_as_they_are() -> None:
+    async with podhost() as (runtime, directory):
+        if runtime.privilege != "root":
+            pytest.skip("devices of an overlay in a user namespace cannot be opened")
+        file = directory / "message"
+        file.touch()
+        file.chmod(0o666)
+        directory.chmod(0o755)
+        script = """
+            echo said > /dev/termination-log; echo lost > /dev/null
+            head -c 8 /dev/urandom | wc -c; touch /dev/shm/weft-t-$$ && rm /dev/shm/weft-t-$$
+            python3 -c 'import pty; pty.openpty(); print("pty")'
+            ls /dev | grep -v termination-log | wc -l
+        """
+        mounts = (Mount(str(file), "/dev/termination-log", optional=True),)
+        await runtime.start(shell("c", script, directory, mounts=mounts, uid=65534))
+        state = await ended(runtime, "c")
+        assert state.exit_code == 0, lines(directory, "c", "stderr")
+        await until(lambda: len(lines(directory, "c")) == 3)
+        assert lines(directory, "c") == ["8", "pty", str(len(os.listdir("/dev")))]
+        assert file.read_text() == "said\n"
+        assert not Path("/dev/termination-log").exists()
+
+
+async def test_an_optional_mount_that_cannot_be_made_is_left_out() -> None:
+    async with podhost() as (runtime, directory):
+        if runtime.privilege == "none":
+            pytest.skip("no private mounts here")
+        mounts = (
+            Mount(str(directory / "no-such"), "/weft-test-a", optional=True),
+            Mount(str(directory), "/dev/null", optional=True),
+        )
+        await runtime.start(shell("c", "echo on > /dev/stdout", directory, mounts=mounts))
+        assert (await ended(runtime, "c")).exit_code == 0
+        await until(lambda: lines(directory, "c") == ["on"])
+
+
+async def test_an_ended_container_tells_when_its_log_is_written() -> None:
+    async with podhost() as (runtime, directory):
+        await runtime.start(shell("c", "seq 20000", directory))
+        assert not (await runtime.list())[0].log_written
+        await ended(runtime, "c")
+        for _ in range(500):
+            if (await runtime.list())[0].log_written:
+                break
+            await asyncio.sleep(0.01)
+        assert lines(directory, "c")[-1] == "20000"
+
+
 async def test_exec_runs_inside_with_the_same_view() -> None:
     async with podhost() as (runtime, directory):
         (directory / "etc").mkdir()

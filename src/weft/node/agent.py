@@ -29,7 +29,7 @@ from weft.node.gate import OpenGate, ProxyGate
 from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
 from weft.node.machine_facts import machine_facts
 from weft.node.node_registration import NodeRegistration
-from weft.node.pod_runner import PodRunner, exit_of
+from weft.node.pod_runner import PodRunner
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
 from weft.node.volumes import objects_read, reads_downward
 from weft.runtime.client import Client
@@ -226,18 +226,20 @@ class NodeAgent:
         uid = pod.metadata.uid
         if uid in self._pods:
             return
+        runner = PodRunner(self._parts, pod, self._forget)
+        self._pods[uid] = runner
         network = self._networks.get(uid)
         found = tuple(
-            ps.FoundContainer(s.id, s.started_at, None if s.exit_code is None else exit_of(s))
+            ps.FoundContainer(
+                s.id, s.started_at, None if s.exit_code is None else runner.exit_of(s)
+            )
             for s in self._found.get(uid, ())
         )
         if pod.spec.host_network and found:
             network = PodNetwork(self._settings.host_ip)
         if network is None:
-            self._start_runner(pod, ps.Adopted(containers=found))
+            runner.feed(ps.Adopted(containers=found))
             return
-        runner = PodRunner(self._parts, pod, self._forget)
-        self._pods[uid] = runner
         annotations = await runner.network_facts(network)
         runner.feed(ps.Adopted(network.address, network.netns, annotations, found))
 
@@ -265,7 +267,7 @@ class NodeAgent:
         uid = _pod_of(state.id)
         runner = self._pods.get(uid) if uid is not None else None
         if runner is not None and state.exit_code is not None:
-            runner.feed(ps.ContainerExited(exit_of(state)))
+            runner.ended(state)
 
     async def _look_for_images(self) -> None:
         """Images come by a file that another command writes: look while somebody waits."""

@@ -3,6 +3,7 @@
 Writes the pod's volumes on the way.
 """
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.suggest import nearest
 from weft.lib.quantity import parse_quantity
-from weft.node import volume_files
+from weft.node import last_words, volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts
 from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
@@ -18,6 +19,8 @@ from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
 from weft.node.runtime import ContainerSpec, Limits, Mount
 from weft.node.volumes import mounts, plan_volumes
+
+log = logging.getLogger("weft.node")
 
 NEVER_PRESENT = "ErrImageNeverPull"
 IMAGE_REASONS = (IMAGE_MISSING, IMAGE_BACK_OFF, NEVER_PRESENT)
@@ -58,6 +61,8 @@ def prepare(
     user = _user(pod, container, parts.settings.as_root)
     if isinstance(user, Refusal):
         return user
+    if parts.settings.etc_overlay:
+        mounted += own_mounts(runner, container, container_id, mounted)
     return ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
@@ -65,6 +70,19 @@ def prepare(
         mounts=mounted, limits=limits(container),
         uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
+
+
+def own_mounts(
+    runner: Runner, container: Container, container_id: str, volumes: tuple[Mount, ...]
+) -> tuple[Mount, ...]:
+    """What every container gets where no volume is in its place."""
+    try:
+        message = last_words.offer(container, runner.directory, container_id)
+    except OSError as error:
+        log.warning("no termination message container=%s error=%s", container_id, error)
+        return ()
+    taken = {mount.target for mount in volumes}
+    return (message,) if message is not None and message.target not in taken else ()
 
 
 def _make_sub_paths(mounted: tuple[Mount, ...]) -> Refusal | None:

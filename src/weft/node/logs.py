@@ -83,6 +83,11 @@ async def read_log(
         yield chunk
 
 
+def last_lines(path: Path, count: int) -> bytes:
+    """The text of the last lines of a log that is not written any more."""
+    return b"".join(_shown(_tail(_files(path), count), b"", False))
+
+
 class _Follower:
     """Reads a file to its end and, when asked, on from there, across rotations."""
 

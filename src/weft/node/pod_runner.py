@@ -4,6 +4,7 @@ Each task's result is again an event. Nothing here decides.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
@@ -14,7 +15,7 @@ from typing import Any, cast
 
 from weft.api import registry
 from weft.api.errors import ApiError
-from weft.api.k8s.container_v1 import LifecycleHandler, Probe
+from weft.api.k8s.container_v1 import Container, LifecycleHandler, Probe
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.wellknown import (
@@ -24,7 +25,7 @@ from weft.api.wellknown import (
     ISOLATION_HOST,
 )
 from weft.lib.aio import Tasks, now
-from weft.node import pod_machine, pod_probes, ports, volume_files
+from weft.node import last_words, pod_machine, pod_probes, ports, volume_files
 from weft.node import pod_state as ps
 from weft.node.agent_settings import HostPorts, Parts
 from weft.node.container_start import IMAGE_REASONS, prepare
@@ -45,6 +46,8 @@ IN_FLIGHT_WAIT_SECONDS = 0.05
 """Between two looks while requests are in flight."""
 PROXY_ADDRESS = "127.0.0.1"
 """Host isolation: where pods' own HTTP proxies listen."""
+LOG_POLL_SECONDS = 0.02
+"""Between two looks whether the log of an ended container is written."""
 RETRY_SECONDS = 1.0
 """Before an operation of the node that failed is tried again."""
 
@@ -213,13 +216,45 @@ class PodRunner:
         except Exception as error:
             return ps.ContainerRefused(action.id, "CreateContainerError", str(error))
         if state.exit_code is not None:
-            return ps.ContainerExited(exit_of(state))
+            return ps.ContainerExited(self.exit_of(state))
         return ps.ContainerStarted(action.id, state.started_at or now(), f"weft://{spec.image}")
 
     def _log_path(self, action: ps.StartContainer) -> str:
         path = container_log(self.log_directory, action.container, action.restarts)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return str(path)
+
+    def ended(self, state: ContainerState) -> None:
+        """An instance ended. Its last words may be in its log, which is written a little later."""
+        spec = self._spec_of_instance(state.id)
+        if last_words.reads_log(spec, state) and not state.log_written:
+            self._tasks.spawn(self._ended_with_log(state), f"pod-log-{state.id}")
+        else:
+            self.feed(ps.ContainerExited(self.exit_of(state)))
+
+    async def _ended_with_log(self, state: ContainerState) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(last_words.LOG_WAIT_SECONDS):
+                while True:
+                    if await self._log_written(state.id):
+                        break
+                    await asyncio.sleep(LOG_POLL_SECONDS)
+        self.feed(ps.ContainerExited(self.exit_of(state)))
+
+    async def _log_written(self, container_id: str) -> bool:
+        states = await self.parts.runtime.list()
+        return all(s.log_written for s in states if s.id == container_id)
+
+    def exit_of(self, state: ContainerState) -> ps.Exit:
+        """An ended instance as the machine knows it."""
+        parsed = ps.parse_instance_id(state.id) or ("", "", 0)
+        path = container_log(self.log_directory, parsed[1], parsed[2])
+        spec = self._spec_of_instance(state.id)
+        return exit_of(last_words.explained(state, spec, self.directory, path))
+
+    def _spec_of_instance(self, container_id: str) -> Container:
+        parsed = ps.parse_instance_id(container_id)
+        return (ps.spec_of(self.state.pod, parsed[1]) if parsed else None) or Container()
 
     async def _run_hook(self, action: ps.RunHook) -> ps.Event:
         spec = ps.spec_of(self.state.pod, action.container)
@@ -260,6 +295,7 @@ class PodRunner:
 
     async def _remove(self, action: ps.RemoveContainer) -> None:
         await self.parts.runtime.remove(action.id)
+        last_words.message_file(self.directory, action.id).unlink(missing_ok=True)
 
     # --- API
 

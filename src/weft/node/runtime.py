@@ -15,6 +15,8 @@ class Mount(Struct, frozen=True):
     source: str
     target: str
     read_only: bool = False
+    optional: bool = False
+    """Left out where it cannot be made."""
 
 
 class Limits(Struct, frozen=True):
@@ -65,6 +67,8 @@ class ContainerState(Struct, frozen=True):
     message: str = ""
     restarts: int = 0
     """How often the pod host started it again (`respawn`)."""
+    log_written: bool = True
+    """All that it printed is in its log."""
 
 
 class ExecResult(Struct, frozen=True):

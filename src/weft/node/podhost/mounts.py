@@ -1,9 +1,9 @@
 """What a container sees of the host's file system: all of it, with its own /etc and volumes.
 
 Runs in the child, in its new mount namespace. A volume whose target the host lacks needs a mount
-point, and none may be made on the host. Below /etc it is a directory in the overlay. Elsewhere
-the deepest existing parent is replaced, in this namespace only, by a small tmpfs in which every
-entry of that parent is bind mounted again; there the mount point is made.
+point, and none may be made on the host. Below /etc and /dev it is in an overlay. Elsewhere the
+deepest existing parent is replaced, in this namespace only, by a small tmpfs in which every entry
+of that parent is bind mounted again; there the mount point is made.
 """
 
 import contextlib
@@ -19,41 +19,83 @@ _TMPFS_OPTIONS = "size=64m,mode=0755"
 _KEPT_FLAGS = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
 
 
-def build(etc_dir: str, mounts: list[dict[str, Any]], directory: str) -> None:
-    """Make the view. `directory` is the container's own, for scratch. OSError says what failed."""
+def build(etc_dir: str, mounts: list[dict[str, Any]], directory: str, how: str) -> None:
+    """Make the view. `directory` is the container's own, for scratch; `how` is
+    `spawn.privilege()`. OSError says what failed."""
     ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
     wanted = sorted(mounts, key=lambda mount: str(mount["target"]).count("/"))
     _overlay_etc(etc_dir, wanted, directory)
+    if how == "root":  # devices of an overlay made in a user namespace cannot be opened
+        _overlay_dev(wanted, directory)
     view = _View(f"{directory}/scratch")
     for mount in wanted:
+        if mount.get("optional") and _lacks_point(mount, "/dev/"):
+            continue
         try:
             view.add(mount["source"], mount["target"], mount["read_only"])
         except OSError as error:
+            if mount.get("optional"):
+                continue
             text = f"cannot mount {mount['source']} at {mount['target']}: {error.strerror}"
             raise OSError(error.errno, text) from error
 
 
 def _overlay_etc(etc_dir: str, mounts: list[dict[str, Any]], directory: str) -> None:
     layers = [etc_dir] if etc_dir else []
-    missing = [m for m in mounts if _below_etc(m["target"]) and not os.path.lexists(m["target"])]
+    missing = [m for m in mounts if _lacks_point(m, "/etc/")]
     if missing:
-        skeleton = f"{directory}/etc"
-        for mount in missing:
-            _mount_point(skeleton + os.path.normpath(mount["target"])[4:], mount["source"])
-        layers.append(skeleton)
+        layers.append(_points(missing, directory, "/etc"))
     if not layers:
         return
-    lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
     try:
-        ns.mount("overlay", "/etc", "overlay", ns.MS_RDONLY, f"lowerdir={lower}:/etc")
+        _overlay("/etc", layers)
     except OSError:
         if missing:
             raise
         _bind_files(etc_dir)
 
 
-def _below_etc(target: str) -> bool:
-    return os.path.normpath(target).startswith("/etc/")
+def _overlay_dev(mounts: list[dict[str, Any]], directory: str) -> None:
+    """An overlay hides what is mounted below it: that is mounted again on top."""
+    missing = [m for m in mounts if _lacks_point(m, "/dev/")]
+    if not missing:
+        return
+    inner = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in _mounts_below("/dev/")}
+    try:
+        _overlay("/dev", [_points(missing, directory, "/dev")])
+    except OSError:
+        if not all(mount.get("optional") for mount in missing):
+            raise
+    else:
+        for path, fd in inner.items():
+            ns.mount(f"/proc/self/fd/{fd}", path, None, ns.MS_BIND | ns.MS_REC)
+    finally:
+        for fd in inner.values():
+            os.close(fd)
+
+
+def _lacks_point(mount: dict[str, Any], root: str) -> bool:
+    target = os.path.normpath(mount["target"])
+    return target.startswith(root) and not os.path.lexists(target)
+
+
+def _points(mounts: list[dict[str, Any]], directory: str, root: str) -> str:
+    """A layer for `root` with the mount points of mounts below it."""
+    for mount in mounts:
+        _mount_point(directory + os.path.normpath(mount["target"]), mount["source"])
+    return directory + root
+
+
+def _overlay(path: str, layers: list[str]) -> None:
+    lower = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
+    ns.mount("overlay", path, "overlay", ns.MS_RDONLY, f"lowerdir={lower}:{path}")
+
+
+def _mounts_below(root: str) -> list[str]:
+    """Mount points below a directory, outer ones first."""
+    with open("/proc/self/mountinfo") as file:
+        points = [line.split(" ", 5)[4] for line in file]
+    return list(dict.fromkeys(point for point in points if point.startswith(root)))
 
 
 def _bind_files(etc_dir: str) -> None:

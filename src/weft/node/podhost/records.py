@@ -58,6 +58,7 @@ class Container:
             "reason": self.reason,
             "message": self.message,
             "restarts": self.restarts,
+            "log_written": self.log_done,
         }
 
     def save(self) -> None:

@@ -83,11 +83,12 @@ class _NotFound(Exception):
 def _become(container: Container, outputs: tuple[int, int], how: str) -> NoReturn:
     spec = container.spec
     os.setsid()
+    os.umask(_UMASK)  # mount points are for every user of the container
     container.group.enter()
     _join_namespaces(spec, how)
     if how != "none":
         if spec["etc_dir"] or spec["mounts"]:
-            mounts.build(spec["etc_dir"], spec["mounts"], container.directory)
+            mounts.build(spec["etc_dir"], spec["mounts"], container.directory, how)
         if spec["hostname"]:
             ns.sethostname(spec["hostname"])
     elif spec["mounts"]:
