@@ -11,6 +11,12 @@ INBOUND_PORT = 15006
 # --- labels and annotations of Kubernetes and Istio
 LABEL_SERVICE_NAME = "kubernetes.io/service-name"
 LABEL_HOSTNAME = "kubernetes.io/hostname"
+LABELS_LOCALITY = (
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "topology.istio.io/subzone",
+)
+"""Labels of nodes that say where they are, the widest first."""
 LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_POD_TEMPLATE_HASH = "pod-template-hash"
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"

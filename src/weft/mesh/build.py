@@ -35,6 +35,7 @@ from weft.mesh.model import (
     TcpRoute,
     Workload,
 )
+from weft.mesh.node_settings import locality
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.service_entries import entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
@@ -84,6 +85,7 @@ def build(
     routing = memo("routing", route, shapes, _routing_objects(snapshot, settings))
     report.extend(routing.findings)
     model = MeshModel(
+        localities=_localities(snapshot),
         trust_domain=settings.trust_domain,
         workloads=_workloads(facts, served, routing, memo),
         destinations=_destinations(hosts, routing, memo),
@@ -261,6 +263,11 @@ def _workload(
     if pod.proxy_address:
         return workload(pod, ports or {}, PROXIED, ())
     return workload(pod, ports or {}, outbound, tcp)
+
+
+def _localities(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    found = ((n.metadata.name, locality(n)) for n in snapshot.list(Node))
+    return tuple(sorted((name, place) for name, place in found if place))
 
 
 def _any_host_isolation(snapshot: Snapshot) -> bool:

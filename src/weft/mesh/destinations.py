@@ -5,8 +5,16 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from weft.mesh.hosts import Host, HostPort
+from weft.mesh.istio_localities import locality_policy
 from weft.mesh.istio_policies import HostRule, Policy, SubsetRule
-from weft.mesh.model import AppProtocol, ConnectionPool, Destination, Endpoint, UpstreamTls
+from weft.mesh.model import (
+    AppProtocol,
+    ConnectionPool,
+    Destination,
+    Endpoint,
+    LoadBalancer,
+    UpstreamTls,
+)
 from weft.mesh.names import destination_name
 
 _NO_RULE = HostRule()
@@ -50,7 +58,7 @@ def _destination(
         discovery="original_dst" if policy.passthrough else host.discovery,
         subset=label,
         endpoints=() if policy.passthrough else endpoints,
-        load_balancer=policy.load_balancer or host.load_balancer,
+        load_balancer=_balancer(policy, host),
         pool=policy.pool or ConnectionPool(),
         outlier=policy.outlier,
         tls=_tls(policy, host),
@@ -92,6 +100,12 @@ def _with_labels(
 ) -> tuple[Endpoint, ...]:
     wanted = set(labels)
     return tuple(e for e in endpoints if wanted.issubset(e.labels))
+
+
+def _balancer(policy: Policy, host: Host) -> LoadBalancer:
+    balancer = policy.load_balancer or host.load_balancer
+    locality = locality_policy(policy.locality, policy.outlier is not None)
+    return balancer if locality is None else replace(balancer, locality=locality)
 
 
 def _protocol(protocol: AppProtocol, policy: Policy) -> AppProtocol:

@@ -9,6 +9,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host
+from weft.mesh.istio_localities import read_warm_up
 from weft.mesh.model import (
     ConnectionPool,
     HashKey,
@@ -17,7 +18,7 @@ from weft.mesh.model import (
     UpstreamTls,
 )
 from weft.mesh.names import covers, full_host, specificity
-from weft.mesh.values import seconds
+from weft.mesh.values import is_prime, seconds
 
 ROOT_NAMESPACE = "istio-system"
 """Rules of this namespace hold for hosts that no nearer rule names."""
@@ -27,6 +28,8 @@ EJECTION_PERCENT_DEFAULT = 10
 INTERVAL_DEFAULT = 10.0
 EJECTION_TIME_DEFAULT = 30.0
 CONNECT_TIMEOUT_DEFAULT = 10.0
+RETRY_BUDGET_DEFAULT = 20.0
+RETRY_BUDGET_MIN_DEFAULT = 3
 
 _SIMPLE = {
     "ROUND_ROBIN": LoadBalancer(algorithm="round_robin"),
@@ -47,6 +50,7 @@ class Policy(Struct, frozen=True):
     outlier: OutlierDetection | None = None
     tls: UpstreamTls | None = None
     tls_set: bool = False
+    locality: istio.LocalityLbSetting | None = None
 
     def over(self, lower: "Policy") -> "Policy":
         """This policy where it says something, else the lower one."""
@@ -59,6 +63,7 @@ class Policy(Struct, frozen=True):
             outlier=self.outlier or lower.outlier,
             tls=self.tls if self.tls_set else lower.tls,
             tls_set=self.tls_set or lower.tls_set,
+            locality=self.locality or lower.locality,
         )
 
 
@@ -245,7 +250,6 @@ def _ported(
     for name, field in (
         ("tunnel", policy.tunnel),
         ("proxyProtocol", policy.proxy_protocol),
-        ("retryBudget", policy.retry_budget),
     ):
         if field is not None:
             report.add(
@@ -263,7 +267,18 @@ def _ported(
             report.add(f.PORT_MISSING, rule, f"{where}.port")
             continue
         ports.append((number, _policy(rule, port_policy, where, report)))
-    return PortedPolicy(_policy(rule, policy, path, report), tuple(ports))
+    general = _policy(rule, policy, path, report)
+    if policy.retry_budget is not None:
+        general = replace(general, pool=_with_budget(general.pool, policy.retry_budget))
+    return PortedPolicy(general, tuple(ports))
+
+
+def _with_budget(pool: ConnectionPool | None, budget: istio.RetryBudget) -> ConnectionPool:
+    return replace(
+        pool or ConnectionPool(),
+        retry_budget_percent=RETRY_BUDGET_DEFAULT if budget.percent is None else budget.percent,
+        retry_budget_min=_or(budget.min_retry_concurrency, RETRY_BUDGET_MIN_DEFAULT),
+    )
 
 
 def _policy(
@@ -297,24 +312,17 @@ def _with_load_balancer(
         report.add(
             f.DEPRECATED, rule, f"{path}.simple", field="LEAST_CONN", instead="LEAST_REQUEST"
         )
-    for name, present in (
-        ("localityLbSetting", settings.locality_lb_setting is not None),
-        ("warmup", settings.warmup is not None or bool(settings.warmup_duration_secs)),
-    ):
-        if present:
-            report.add(
-                f.NOT_IN_FORCE,
-                rule,
-                f"{path}.{name}",
-                field=name,
-                consequence="all endpoints take load alike",
-            )
+    made = replace(made, locality=settings.locality_lb_setting)
     if settings.consistent_hash is not None:
         found = _hash(rule, settings.consistent_hash, f"{path}.consistentHash", report)
         return replace(made, load_balancer=found)
     if settings.simple == "PASSTHROUGH":
         return replace(made, passthrough=True)
-    return replace(made, load_balancer=_SIMPLE.get(settings.simple))
+    balancer = _SIMPLE.get(settings.simple)
+    warm_up = read_warm_up(rule, settings, path, report)
+    if warm_up is not None:
+        balancer = replace(balancer or LoadBalancer(), warm_up=warm_up)
+    return replace(made, load_balancer=balancer)
 
 
 def _hash(
@@ -348,7 +356,18 @@ def _hash(
         )
         return None
     if wanted.maglev is not None:
-        return LoadBalancer(algorithm="maglev", hash_key=key)
+        table = wanted.maglev.table_size or LoadBalancer().maglev_table_size
+        if not is_prime(table):
+            report.add(
+                f.VALUE_INVALID,
+                rule,
+                f"{path}.maglev.tableSize",
+                "a prime such as 65537",
+                problem=f"{table} is no prime",
+                part="size",
+            )
+            table = LoadBalancer().maglev_table_size
+        return LoadBalancer(algorithm="maglev", hash_key=key, maglev_table_size=table)
     size = wanted.ring_hash.minimum_ring_size if wanted.ring_hash else wanted.minimum_ring_size
     return LoadBalancer(
         algorithm="ring_hash", hash_key=key, ring_size_min=size or LoadBalancer().ring_size_min
@@ -364,6 +383,7 @@ def _with_pool(
 ) -> Policy:
     tcp = settings.tcp or istio.TCPSettings()
     http = settings.http or istio.HTTPSettings()
+    keepalive = tcp.tcp_keepalive or istio.TcpKeepalive()
 
     def duration(text: str, name: str, default: float | None = None) -> float | None:
         return seconds(
@@ -378,6 +398,11 @@ def _with_pool(
         or CONNECT_TIMEOUT_DEFAULT,
         pending_requests_max=http.http1_max_pending_requests or None,
         requests_max=http.http2_max_requests or None,
+        streams_per_connection_max=http.max_concurrent_streams or None,
+        client_protocol=bool(http.use_client_protocol),
+        keepalive_probes=keepalive.probes or 0,
+        keepalive_time=duration(keepalive.time, "tcp.tcpKeepalive.time") or 0.0,
+        keepalive_interval=duration(keepalive.interval, "tcp.tcpKeepalive.interval") or 0.0,
         requests_per_connection_max=http.max_requests_per_connection or None,
         connection_duration_max=duration(tcp.max_connection_duration, "tcp.maxConnectionDuration"),
         retries_max=http.max_retries or None,

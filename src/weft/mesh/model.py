@@ -251,6 +251,28 @@ class WarmUp(Struct, frozen=True, gc=False):
     """Shape of the increase; 1 is a straight line."""
 
 
+class LocalityShares(Struct, frozen=True, gc=False):
+    """How calls from a locality are shared out among localities (`region/zone/*`)."""
+
+    origin: str
+    shares: tuple[tuple[str, int], ...]
+    """(locality, share); the shares add up to 100."""
+
+
+class LocalityPolicy(Struct, frozen=True, gc=False):
+    """Preference of endpoints by where they are. At most one of the three tuples is given."""
+
+    distribute: tuple[LocalityShares, ...] = ()
+    failover: tuple[tuple[str, str], ...] = ()
+    """(region that fails, region that takes over)."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Labels, most important first, in which endpoints should agree with the caller's node, or
+    have the value given here."""
+    failover_enabled: bool = False
+    """Nearer endpoints are preferred: subzone, zone, region. Needs outlier detection, without
+    which nobody would find out that they fail."""
+
+
 class LoadBalancer(Struct, frozen=True, gc=False):
     algorithm: Literal["round_robin", "least_request", "random", "ring_hash", "maglev"] = (
         "least_request"
@@ -260,6 +282,7 @@ class LoadBalancer(Struct, frozen=True, gc=False):
     maglev_table_size: int = 65537
     """A prime."""
     warm_up: WarmUp | None = None
+    locality: LocalityPolicy | None = None
 
 
 class ConnectionPool(Struct, frozen=True, gc=False):
@@ -276,6 +299,15 @@ class ConnectionPool(Struct, frozen=True, gc=False):
     retries_max: int | None = None
     idle_timeout: float | None = None
     tcp_keepalive: bool = False
+    keepalive_probes: int = 0
+    """0 is the kernel's value, here and below."""
+    keepalive_time: float = 0.0
+    keepalive_interval: float = 0.0
+    client_protocol: bool = False
+    """Speak to endpoints the version of HTTP that the caller spoke."""
+    retry_budget_percent: float | None = None
+    """Retries at one time, as a share of the requests under way."""
+    retry_budget_min: int = 3
 
 
 class OutlierDetection(Struct, frozen=True, gc=False):
@@ -440,6 +472,9 @@ class GatewayListener(Struct, frozen=True, gc=False):
 class MeshModel(Struct, frozen=True, gc=False):
     """The whole mesh, for every node."""
 
+    localities: tuple[tuple[str, str], ...] = ()
+    """(node, region/zone/subzone) of the nodes that have one."""
+
     trust_domain: str = "cluster.local"
     workloads: tuple[Workload, ...] = ()
     destinations: tuple[Destination, ...] = ()
@@ -462,6 +497,10 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """(Gateway port, host port bound for it)."""
     first_port: int = 0
     """Host isolation: the lowest port that the proxy may bind; 0 is no limit."""
+    locality: str = ""
+    """region/zone/subzone of the node."""
+    localities: tuple[tuple[str, str], ...] = ()
+    """Those of all nodes that have one."""
     access_log: str = ""
     """File that the proxy writes a JSON line per request to; empty is none."""
 

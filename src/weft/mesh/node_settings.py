@@ -11,6 +11,7 @@ from weft.api.wellknown import (
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
     ISOLATION_HOST,
+    LABELS_LOCALITY,
 )
 from weft.mesh.model import NodeSettings
 
@@ -30,8 +31,16 @@ def node_settings(node: Node) -> NodeSettings:
         gateway_address=annotations.get(ANNOTATION_NODE_GATEWAY_ADDRESS, "")
         or GATEWAY_ADDRESS_DEFAULT,
         gateway_ports=_ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "")),
+        locality=locality(node),
         first_port=int(first_port) if first_port.isdecimal() else 0,
     )
+
+
+def locality(node: Node) -> str:
+    """`region/zone/subzone` from the node's labels, shortened where parts are absent; empty when
+    there is no region."""
+    parts = [node.metadata.labels.get(name, "") for name in LABELS_LOCALITY]
+    return "/".join(parts).rstrip("/") if parts[0] else ""
 
 
 def _ports(text: str) -> tuple[tuple[int, int], ...]:

@@ -42,7 +42,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     used = _destination_names(tables, tcp)
     return NodeModel(
-        node=node,
+        node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
         workloads=workloads,
         destinations=tuple(d for d in model.destinations if d.name in used),

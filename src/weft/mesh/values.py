@@ -1,6 +1,7 @@
 """Values as users write them, read with a finding instead of an exception."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 
@@ -75,6 +76,11 @@ def grpc_status(text: str) -> int | None:
         return number if 1 <= number <= len(GRPC_STATUSES) else None
     name = text.upper()
     return GRPC_STATUSES.index(name) + 1 if name in GRPC_STATUSES else None
+
+
+def is_prime(number: int) -> bool:
+    """Whether a number is a prime."""
+    return number > 1 and all(number % d for d in range(2, math.isqrt(number) + 1))
 
 
 def is_ip(text: str) -> bool:

@@ -17,6 +17,7 @@ from weft.mesh.model import (
     LoadBalancer,
     NodeSettings,
     OutlierDetection,
+    WarmUp,
 )
 from weft.xds.endpoints import load_assignment
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
@@ -37,7 +38,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds, where no ConnectionPool says otherwise."""
 CONNECTION_BUFFER_BYTES_MAX = 1024 * 1024
 """Per connection and direction; also the longest request body that can be repeated by a retry."""
-MAGLEV_TABLE_SIZE = 65537
+MAGLEV_TABLE_SIZE_MAX = 5000011
+"""Envoy's own limit."""
 RING_SIZE_MAX = 8 * 1024 * 1024
 """Envoy's own limit."""
 
@@ -74,7 +76,7 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
     if destination.outlier is not None:
         cluster.outlier_detection.CopyFrom(_outlier_detection(destination.outlier))
     if destination.pool.tcp_keepalive:
-        cluster.upstream_connection_options.tcp_keepalive.SetInParent()
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(destination.pool))
     if destination.tls is not None:
         cluster.transport_socket.CopyFrom(upstream_tls(destination.tls, _alpn(destination)))
     return resource(CLUSTER, destination.name, cluster)
@@ -126,7 +128,7 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
         cluster.cluster_type.typed_config.CopyFrom(any_of(config))
         # A name that does not resolve must not hold up the changes of everybody else.
         cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
-        assignment = load_assignment(destination.name, list(destination.endpoints))
+        assignment = load_assignment(destination, list(destination.endpoints), node)
         cluster.load_assignment.CopyFrom(assignment)
     else:
         cluster.type = cluster_pb2.Cluster.ORIGINAL_DST
@@ -157,8 +159,36 @@ def _load_balancer(cluster: Proto, balancer: LoadBalancer) -> None:
         size = min(max(balancer.ring_size_min, 1), RING_SIZE_MAX)
         cluster.ring_hash_lb_config.minimum_ring_size.CopyFrom(UInt64Value(value=size))
     elif balancer.algorithm == "maglev":
-        table_size = UInt64Value(value=MAGLEV_TABLE_SIZE)
+        table_size = UInt64Value(value=min(balancer.maglev_table_size, MAGLEV_TABLE_SIZE_MAX))
         cluster.maglev_lb_config.table_size.CopyFrom(table_size)
+    if balancer.locality is not None and balancer.locality.distribute:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    warm_up = balancer.warm_up
+    if warm_up is not None and balancer.algorithm == "round_robin":
+        cluster.round_robin_lb_config.slow_start_config.CopyFrom(_slow_start(warm_up))
+    elif warm_up is not None and balancer.algorithm == "least_request":
+        cluster.least_request_lb_config.slow_start_config.CopyFrom(_slow_start(warm_up))
+
+
+def _slow_start(warm_up: WarmUp) -> Proto:
+    config = cluster_pb2.Cluster.SlowStartConfig(
+        slow_start_window=duration(warm_up.duration),
+        min_weight_percent=percent_pb2.Percent(value=warm_up.percent_min),
+    )
+    config.aggression.default_value = max(warm_up.aggression, 1.0)
+    config.aggression.runtime_key = "weft.warm_up.aggression"
+    return config
+
+
+def _keepalive(pool: ConnectionPool) -> Proto:
+    result = address_pb2.TcpKeepalive()
+    if pool.keepalive_probes:
+        result.keepalive_probes.CopyFrom(uint32(pool.keepalive_probes))
+    if pool.keepalive_time:
+        result.keepalive_time.CopyFrom(uint32(max(round(pool.keepalive_time), 1)))
+    if pool.keepalive_interval:
+        result.keepalive_interval.CopyFrom(uint32(max(round(pool.keepalive_interval), 1)))
+    return result
 
 
 def _circuit_breakers(pool: ConnectionPool) -> Proto:
@@ -167,16 +197,17 @@ def _circuit_breakers(pool: ConnectionPool) -> Proto:
     def limit(value: int | None) -> Proto:
         return uint32(UNLIMITED if value is None else value)
 
-    return circuit_breaker_pb2.CircuitBreakers(
-        thresholds=[
-            circuit_breaker_pb2.CircuitBreakers.Thresholds(
-                max_connections=limit(pool.connections_max),
-                max_pending_requests=limit(pool.pending_requests_max),
-                max_requests=limit(pool.requests_max),
-                max_retries=limit(pool.retries_max),
-            )
-        ]
+    thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds(
+        max_connections=limit(pool.connections_max),
+        max_pending_requests=limit(pool.pending_requests_max),
+        max_requests=limit(pool.requests_max),
+        max_retries=limit(pool.retries_max),
     )
+    if pool.retry_budget_percent is not None:
+        budget = thresholds.retry_budget
+        budget.budget_percent.value = pool.retry_budget_percent
+        budget.min_retry_concurrency.CopyFrom(uint32(pool.retry_budget_min))
+    return circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
 
 
 def _http_options(destination: Destination) -> Proto:
@@ -192,11 +223,14 @@ def _http_options(destination: Destination) -> Proto:
         common.max_requests_per_connection.CopyFrom(requests_max)
     if common.ByteSize():
         options.common_http_protocol_options.CopyFrom(common)
-    if destination.protocol == "auto":
+    http2 = protocol_pb2.Http2ProtocolOptions()
+    if pool.streams_per_connection_max:
+        http2.max_concurrent_streams.CopyFrom(uint32(pool.streams_per_connection_max))
+    if destination.protocol == "auto" or pool.client_protocol:
         options.use_downstream_protocol_config.http_protocol_options.SetInParent()
-        options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(http2)
     elif destination.protocol in ("http2", "grpc"):
-        options.explicit_http_config.http2_protocol_options.SetInParent()
+        options.explicit_http_config.http2_protocol_options.CopyFrom(http2)
     else:
         options.explicit_http_config.http_protocol_options.SetInParent()
     if destination.tls is not None and not destination.tls.sni:

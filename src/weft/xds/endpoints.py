@@ -3,7 +3,8 @@
 from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from weft.mesh.model import Destination, Endpoint
+from weft.mesh.model import Destination, Endpoint, NodeSettings
+from weft.xds.localities import Group, groups
 from weft.xds.proto import Proto, is_address, resource, socket_address, uint32
 from weft.xds.resource import ENDPOINTS, Resource
 from weft.xds.telemetry import endpoint_metadata
@@ -15,34 +16,35 @@ _HEALTH = {
 }
 
 
-def endpoints_resource(destination: Destination) -> Resource:
+def endpoints_resource(destination: Destination, node: NodeSettings) -> Resource:
     """The EDS resource of a destination; it carries the destination's name.
 
     An endpoint whose address is no IP is left out: EDS does not resolve names.
     """
     usable = [endpoint for endpoint in destination.endpoints if is_address(endpoint.address)]
     serving = frozenset(e.pod_uid for e in usable if e.pod_uid and e.health == "HEALTHY")
-    return resource(
-        ENDPOINTS, destination.name, load_assignment(destination.name, usable), serving=serving
-    )
+    assignment = load_assignment(destination, usable, node)
+    return resource(ENDPOINTS, destination.name, assignment, serving=serving)
 
 
-def load_assignment(name: str, endpoints: list[Endpoint]) -> Proto:
+def load_assignment(
+    destination: Destination, endpoints: list[Endpoint], node: NodeSettings
+) -> Proto:
     """Endpoints grouped by locality, each group and the groups in a stable order."""
-    localities: dict[str, list[Endpoint]] = {}
-    for endpoint in endpoints:
-        localities.setdefault(endpoint.locality, []).append(endpoint)
     return endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=name,
-        endpoints=[_locality(place, localities[place]) for place in sorted(localities)],
+        cluster_name=destination.name,
+        endpoints=[_group(g) for g in groups(endpoints, destination.load_balancer.locality, node)],
     )
 
 
-def _locality(place: str, endpoints: list[Endpoint]) -> Proto:
+def _group(group: Group) -> Proto:
     result = endpoint_components_pb2.LocalityLbEndpoints(
-        lb_endpoints=[_endpoint(endpoint) for endpoint in endpoints]
+        lb_endpoints=[_endpoint(endpoint) for endpoint in group.endpoints],
+        priority=group.priority,
     )
-    if place:
+    if group.weight:
+        result.load_balancing_weight.CopyFrom(uint32(group.weight))
+    if place := group.locality:
         region, zone, sub_zone = [*place.split("/"), "", ""][:3]
         result.locality.CopyFrom(base_pb2.Locality(region=region, zone=zone, sub_zone=sub_zone))
     return result

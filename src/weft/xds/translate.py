@@ -108,7 +108,7 @@ def _destination(destination: Destination, node: NodeSettings) -> list[Resource]
     cluster = cluster_resource(destination, node)
     if destination.discovery != "endpoints":
         return [cluster]
-    return [cluster, endpoints_resource(destination)]
+    return [cluster, endpoints_resource(destination, node)]
 
 
 def _table(
