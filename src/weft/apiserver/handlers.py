@@ -16,6 +16,7 @@ from weft.apiserver.negotiation import Wanted
 from weft.apiserver.request import Target, Verb
 from weft.apiserver.resources import Page, Resources, Written
 from weft.apiserver.watching import Change, Watches
+from weft.lib.aio import Tasks
 
 log = logging.getLogger("weft.apiserver")
 BEGUN = web.RequestKey("begun", bool)
@@ -36,6 +37,7 @@ class Handlers:
         self.watches = watches
         self.log_source: LogSource | None = None
         self._clock = clock
+        self._writes = Tasks()
 
     @property
     def store_revision(self) -> int:
@@ -63,8 +65,8 @@ class Handlers:
                 return await self._watch(http, target, wanted)
             case _:
                 # A client that goes away ends its reads and watches, but never a write half way.
-                writing = asyncio.ensure_future(self._write(http, target, verb, body, user))
-                done = await asyncio.shield(writing)
+                write = self._write(http, target, verb, body, user)
+                done = await self._writes.finish(write, "api-write")
         return self._object(http.query, target, done, wanted)
 
     async def _write(

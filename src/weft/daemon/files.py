@@ -27,6 +27,10 @@ class InstanceTaken(Exception):
     """Another process holds the data directory."""
 
 
+class BadTokens(Exception):
+    """The file of tokens cannot be used: says why and what to do."""
+
+
 def prepare_directories(settings: Settings) -> None:
     """Make what is missing; private to this user. Raises OSError: not to be had, or somebody
     else's."""
@@ -52,15 +56,20 @@ def lock_instance(settings: Settings) -> int:
 
 
 def admin_token(settings: Settings) -> tuple[str, Tokens]:
-    """The administrator's token, made at the first start, and all tokens of the instance."""
+    """The administrator's token, made at the first start, and all tokens of the instance. Raises
+    BadTokens."""
     path = Path(settings.data_dir) / "tokens.csv"
     if not path.exists():
         token = secrets.token_urlsafe(TOKEN_BYTES)
         replace_file(path, f'{token},{ADMIN_USER},{ADMIN_USER},"{MASTERS}"\n'.encode())
-    text = path.read_text()
-    tokens = parse_tokens(text)
-    token = next(t for t, user in tokens.items() if user.name == ADMIN_USER)
-    return token, tokens
+    try:
+        tokens = parse_tokens(path.read_text())
+    except ValueError as error:
+        raise BadTokens(f"{path}: {error}; remove the file to have a new token made") from error
+    for token, user in tokens.items():
+        if user.name == ADMIN_USER:
+            return token, tokens
+    raise BadTokens(f"{path} has no token of {ADMIN_USER}; remove it to have a new one made")
 
 
 def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLContext, Authority]:

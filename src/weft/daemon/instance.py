@@ -48,8 +48,8 @@ GATEWAYS_SECONDS_MAX = 2.0
 GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
-    files.InstanceTaken, BadManifests, StoreError, CaError, PodhostError, NetworkError, EnvoyError,
-    OSError,
+    files.InstanceTaken, files.BadTokens, BadManifests, StoreError, CaError, PodhostError,
+    NetworkError, EnvoyError, OSError,
 )  # fmt: skip
 """What a person can mend; each says how."""
 

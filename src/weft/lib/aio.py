@@ -5,8 +5,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 log = logging.getLogger("weft")
 
 
@@ -42,6 +43,21 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task failed name=%s error=%r", task.get_name(), error, exc_info=error)
+
+    async def finish(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
+        """Await a coroutine that runs to its end even when its caller is cancelled meanwhile.
+
+        Its failure is the caller's; without a caller nobody hears of it.
+        """
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio complains when the caller is gone
 
     async def close(self) -> None:
         """Cancel and await all tasks; idempotent."""
