@@ -123,3 +123,15 @@ def test_parse_does_not_check() -> None:
 def test_no_text_raises(text: str) -> None:
     diagnose(text, "f")
     diagnose(f"{POD}{text}", "f")
+
+
+def test_string_data_of_secrets_counts() -> None:
+    text = """apiVersion: v1
+kind: Secret
+type: kubernetes.io/tls
+metadata: {name: cert}
+stringData: {tls.crt: one%s}
+"""
+    assert diagnose(text % ", tls.key: two", "s.yaml").ok
+    (found,) = diagnose(text % "", "s.yaml").diagnostics
+    assert found.path == "data[tls.key]"

@@ -54,9 +54,11 @@ def validate_config_map(obj: Json) -> list[FieldError]:
 
 
 def validate_secret(obj: Json) -> list[FieldError]:
-    errors = _keys(obj, "data") + _base64(obj, "data") + _size(obj, "data")
+    """Also of manifests, whose `stringData` the server has not moved to `data` yet."""
+    fields = ("data", "stringData")
+    errors = _keys(obj, *fields) + _base64(obj, "data") + _size(obj, *fields)
     for key in _NEEDED_KEYS.get(obj.get("type") or "", ()):
-        if key not in (obj.get("data") or {}):
+        if not any(key in (obj.get(field) or {}) for field in fields):
             errors.append(required(("data", key)))
     return errors
 
