@@ -1,28 +1,11 @@
 """Merge patches say exactly what changed."""
 
-from typing import Any
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.controllers.simulate import make, merge
+from tests.controllers.simulate import make
 from weft.api.k8s.core_v1 import ConfigMap
 from weft.api.k8s.pod_v1 import Pod
-from weft.controllers.support.patches import merge_diff, object_patch, status_patch
-
-leaf = st.one_of(st.integers(0, 3), st.text("ab", max_size=2), st.lists(st.integers(0, 2)))
-body = st.recursive(
-    leaf, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
-)
-objects = st.dictionaries(st.sampled_from("abc"), body, max_size=3)
-
-
-@given(objects, objects)
-@settings(max_examples=80, deadline=None)
-def test_the_patch_leads_from_old_to_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert merge(old, merge_diff(old, new)) == new
-    assert merge_diff(new, new) == {}
+from weft.controllers.support.patches import object_patch, status_patch
 
 
 def test_labels_that_went_are_removed_by_name() -> None:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from weft.api.merging import merge_diff
+
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -37,7 +39,7 @@ def apply_patch(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
         before = json.loads(annotations.get(LAST_APPLIED) or "{}")
     except ValueError:
         before = {}
-    patch = _difference(live, _merged(before, live, with_last_applied(wanted)))
+    patch = merge_diff(live, _merged(before, live, with_last_applied(wanted)))
     if set(patch) <= {"metadata"} and set(patch.get("metadata", {})) <= {"annotations"}:
         changed = patch.get("metadata", {}).get("annotations", {})
         if set(changed) == {LAST_APPLIED} and before == without_last_applied(wanted):
@@ -95,16 +97,3 @@ def _covers(live: Any, wanted: Any) -> bool:
         same = len(wanted) == len(live)
         return same and all(_covers(a, b) for a, b in zip(live, wanted, strict=True))
     return bool(live == wanted) or (live is None and wanted in ({}, [], None))
-
-
-def _difference(live: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch (RFC 7396) from one to the other."""
-    patch: dict[str, Any] = {key: None for key in live if key not in made}
-    for key, value in made.items():
-        there = live.get(key)
-        if isinstance(value, Mapping) and isinstance(there, Mapping):
-            if inner := _difference(there, value):
-                patch[key] = inner
-        elif there != value:
-            patch[key] = value
-    return patch

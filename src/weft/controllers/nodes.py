@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.api.conditions import condition
 from weft.api.k8s.coordination_v1 import Lease
 from weft.api.k8s.core_v1 import Node, NodeCondition, Taint
-from weft.api.k8s.pod_v1 import Pod, Toleration
+from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
+from weft.api.taints import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, covers
 from weft.controllers.support import podstate
 from weft.controllers.support.patches import object_patch, status_patch
 from weft.controllers.support.podstate import seconds
@@ -24,9 +26,6 @@ SILENCE_SECONDS_MAX = 50.0
 """A node that did not renew its Lease for this long is Unknown."""
 TOLERATION_SECONDS_DEFAULT = 300
 """How long pods that say nothing stay on a node that is not ready or unreachable."""
-TAINT_NOT_READY = "node.kubernetes.io/not-ready"
-TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
-TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 REASON_SILENT = "NodeStatusUnknown"
 _OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
@@ -99,7 +98,8 @@ def _silent(condition: NodeCondition, now: float) -> NodeCondition:
 
 
 def _ready(node: Node) -> str:
-    return next((c.status for c in node.status.conditions if c.type == "Ready"), "")
+    found = condition(node.status.conditions, "Ready")
+    return found.status if found is not None else ""
 
 
 def _taints(node: Node, now: float) -> tuple[Taint, ...]:
@@ -170,21 +170,13 @@ def plan_eviction(snapshot: Snapshot, key: Key, now: float) -> Plan:
 
 def _leaves_at(pod: Pod, taint: Taint) -> float | None:
     """When the taint drives the pod away; None: never."""
-    found = [t for t in pod.spec.tolerations if _covers(t, taint)]
+    found = [t for t in pod.spec.tolerations if covers(t, taint)]
     added = seconds(taint.time_added)
     if not found:
         silent = taint.key in (TAINT_NOT_READY, TAINT_UNREACHABLE)
         return added + TOLERATION_SECONDS_DEFAULT if silent else added
     limits = [t.toleration_seconds for t in found if t.toleration_seconds is not None]
     return added + max(0, min(limits)) if limits else None
-
-
-def _covers(toleration: Toleration, taint: Taint) -> bool:
-    return (
-        toleration.effect in ("", taint.effect)
-        and toleration.key in ("", taint.key)
-        and (toleration.operator == "Exists" or toleration.value == taint.value)
-    )
 
 
 def _tainted_pod(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:

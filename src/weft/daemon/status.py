@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from weft.api.conditions import is_true
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
@@ -25,7 +26,7 @@ def node_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     rows = []
     for node in snapshot.list(Node):
         annotations = node.metadata.annotations
-        ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+        ready = is_true(node.status.conditions, "Ready")
         rows.append(
             {
                 "name": node.metadata.name,
@@ -47,7 +48,7 @@ def pod_rows(snapshot: Snapshot, containers: tuple[ContainerState, ...]) -> list
     rows = []
     for pod in snapshot.list(Pod):
         statuses = pod.status.container_statuses
-        ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+        ready = is_true(pod.status.conditions, "Ready")
         rows.append(
             {
                 "namespace": pod.metadata.namespace,

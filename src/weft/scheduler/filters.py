@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from weft.api.conditions import is_true
 from weft.api.k8s.core_v1 import Node, Taint
 from weft.api.k8s.pod_v1 import (
     NodeSelectorRequirement,
@@ -14,12 +15,13 @@ from weft.api.k8s.pod_v1 import (
     PodSpec,
     Toleration,
 )
+from weft.api.taints import TAINT_NOT_READY, TAINT_UNSCHEDULABLE, covers
 from weft.scheduler.resources import PODS, Amounts
 
 Port = tuple[str, str, int]
 
-TAINT_NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
-TAINT_UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+NOT_READY = Taint(key=TAINT_NOT_READY, effect="NoSchedule")
+UNSCHEDULABLE = Taint(key=TAINT_UNSCHEDULABLE, effect="NoSchedule")
 REASON_UNSCHEDULABLE = "node(s) were unschedulable"
 REASON_NOT_READY = "node(s) were not ready"
 REASON_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
@@ -77,12 +79,7 @@ def _clash(wanted: Iterable[Port], taken: Iterable[Port]) -> bool:
 
 def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
     """Whether any toleration covers the taint (empty key with Exists covers all)."""
-    return any(
-        (not t.effect or t.effect == taint.effect)
-        and (not t.key or t.key == taint.key)
-        and (t.operator == "Exists" or (bool(t.key) and t.value == taint.value))
-        for t in tolerations
-    )
+    return any(covers(t, taint) for t in tolerations)
 
 
 def matches_term(term: NodeSelectorTerm, node: Node) -> bool:
@@ -120,7 +117,7 @@ def _compares(need: NodeSelectorRequirement, value: str | None) -> bool:
 
 
 def _unschedulable(spec: PodSpec, node: Node) -> str:
-    blocked = node.spec.unschedulable and not tolerates(spec.tolerations, TAINT_UNSCHEDULABLE)
+    blocked = node.spec.unschedulable and not tolerates(spec.tolerations, UNSCHEDULABLE)
     return REASON_UNSCHEDULABLE if blocked else ""
 
 
@@ -143,9 +140,9 @@ def _affine(spec: PodSpec, node: Node) -> str:
 
 
 def _ready(spec: PodSpec, node: Node) -> str:
-    if any(c.type == "Ready" and c.status == "True" for c in node.status.conditions):
+    if is_true(node.status.conditions, "Ready"):
         return ""
-    return "" if tolerates(spec.tolerations, TAINT_NOT_READY) else REASON_NOT_READY
+    return "" if tolerates(spec.tolerations, NOT_READY) else REASON_NOT_READY
 
 
 _STATIC: tuple[Callable[[PodSpec, Node], str], ...] = (

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weft.api.merging import merge_diff
 from weft.api.snapshot import meta
 from weft.runtime.plan import Patch
 
@@ -15,19 +16,6 @@ _NOT_PATCHED = ("apiVersion", "kind", "status")
 def plain(value: Any) -> Any:
     """The value as JSON types."""
     return msgspec.to_builtins(value)
-
-
-def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7396) that turns `old` into `new`; {} when they are equal."""
-    changes: dict[str, Any] = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            if inner := merge_diff(before, value):
-                changes[key] = inner
-        elif before != value or key not in old:
-            changes[key] = value
-    return changes
 
 
 def status_patch(obj: Struct, status: Struct) -> tuple[Patch, ...]:

@@ -1,5 +1,6 @@
 """Facts about a pod that controllers decide by. Source of the words: k8s.io/kubernetes podutils."""
 
+from weft.api import conditions
 from weft.api.k8s.core_v1 import PodTemplateSpec
 from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 from weft.api.k8s.pod_v1 import Pod, PodCondition
@@ -33,13 +34,12 @@ def is_active(pod: Pod) -> bool:
 
 def condition(pod: Pod, kind: str) -> PodCondition | None:
     """Its condition of that type."""
-    return next((c for c in pod.status.conditions if c.type == kind), None)
+    return conditions.condition(pod.status.conditions, kind)
 
 
 def is_ready(pod: Pod) -> bool:
     """Whether its Ready condition is True."""
-    found = condition(pod, "Ready")
-    return found is not None and found.status == "True"
+    return conditions.is_true(pod.status.conditions, "Ready")
 
 
 def ready_since(pod: Pod) -> float:
