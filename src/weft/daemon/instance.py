@@ -16,7 +16,7 @@ from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
-from weft.daemon import files, status
+from weft.daemon import files, rate_limits, status
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
@@ -29,6 +29,7 @@ from weft.node.envoy import EnvoyError
 from weft.node.network_netns import NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki.ca import CaError
+from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
@@ -66,6 +67,7 @@ class Instance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.ads = AdsServer()
+        self.rate_limits = RateLimitService()
         self.loops: list[ControllerLoop] = []
         self.lock = 0
 
@@ -97,7 +99,8 @@ class Instance:
         if isinstance(store, BaseException):
             raise store
         self.store = store
-        await self.ads.start(socket_path=self.settings.ads_socket)
+        handlers = (self.rate_limits.handler(),)
+        await self.ads.start(socket_path=self.settings.ads_socket, handlers=handlers)
         await self._start_api()
         await self._start_mesh_and_node()
         self._start_controllers()
@@ -116,6 +119,7 @@ class Instance:
         self.client = self.api.local_client()
         self.informers = Informers(self.client)
         tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
+        self.api_ca = ca.roots
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         try:
@@ -127,13 +131,18 @@ class Instance:
     async def _start_mesh_and_node(self) -> None:
         build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
+        self.mesh.on_model = lambda model: self.rate_limits.update(rate_limits.rules(model))
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
         gate = AdsGate(self.ads, self.settings.node_name)
-        self.agent = make_agent(self.settings, self.machine, self.client, self.informers, gate)
+        self.agent = make_agent(
+            *(self.settings, self.machine, self.client, self.informers),
+            gate=gate,
+            api_ca=self.api_ca,
+        )
         self.api.log_source = NodeLogs(self.agent)
         await self.agent.start()
 
@@ -184,7 +193,8 @@ class Instance:
         return "application/json", body
 
     async def _metrics_page(self) -> tuple[str, bytes]:
-        return "text/plain; version=0.0.4", await self.machine.metrics()
+        counted = rate_limits.exposition(self.rate_limits).encode()
+        return "text/plain; version=0.0.4", await self.machine.metrics() + counted
 
     async def close(self, keep_pods: bool) -> None:
         """Stop. Unless `keep_pods`, pods end gracefully first, then everything else."""

@@ -1,6 +1,7 @@
 """The node agent, composed for the machine weft itself runs on."""
 
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,9 +19,10 @@ FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def make_agent(
-    settings: Settings, machine: Machine, client: Client, informers: Informers, gate: ProxyGate
-) -> NodeAgent:
-    """The agent of this node; start it after the API server."""
+    settings: Settings, machine: Machine, client: Client, informers: Informers,
+    *, gate: ProxyGate, api_ca: str,
+) -> NodeAgent:  # fmt: skip
+    """The agent of this node; start it after the API server, whose certificate `api_ca` signed."""
     own_network = machine.isolated
     agent_settings = AgentSettings(
         node_name=settings.node_name,
@@ -36,6 +38,7 @@ def make_agent(
         memory_dir=str(Path(settings.run_dir) / "memory") if _on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath)},
         first_port=0 if own_network else _first_port(),
+        service_account_ca=api_ca,
         as_root=os.geteuid() == 0,
     )
     return NodeAgent(
@@ -51,8 +54,18 @@ def make_agent(
 
 
 def _first_port() -> int:
-    """The lowest port that this process may bind; 0 when it may bind all."""
-    return 0 if os.geteuid() == 0 else int(FIRST_PORT_FILE.read_text())
+    """The lowest port that this process may bind; 0 when it may bind all.
+
+    Found by trying: root of a user namespace is not allowed to, programs with a capability are.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", 1))
+        except PermissionError:
+            return int(FIRST_PORT_FILE.read_text())
+        except OSError:
+            return 0  # allowed, but taken
+    return 0
 
 
 def _on_tmpfs(path: str) -> bool:

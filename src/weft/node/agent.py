@@ -15,11 +15,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from weft.api.istio.networking_v1 import Gateway
-from weft.api.k8s.core_v1 import ConfigMap, Secret
+from weft.api.k8s.core_v1 import ConfigMap, Secret, ServiceAccount
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
-from weft.node import dns
+from weft.node import dns, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
 from weft.node.container_start import write_volumes
@@ -38,7 +38,10 @@ from weft.runtime.informer import Informers
 
 log = logging.getLogger("weft.node")
 
-CLASSES: tuple[type[Struct], ...] = (Pod, ConfigMap, Secret, Gateway, *dns.CLASSES)
+CLASSES: tuple[type[Struct], ...] = (
+    *(Pod, ConfigMap, Secret, ServiceAccount, Gateway),
+    *dns.CLASSES,
+)
 """What the agent reads of the API."""
 EVENT_COMPONENT = "kubelet"
 """The source of pods' events that people filter by; weft's agent has kubelet's role."""
@@ -90,6 +93,7 @@ class NodeAgent:
         ready and every pod of the first list is taken care of. ApiError; OSError when the DNS
         server's address is taken."""
         parts = self._parts
+        self._make_mount_point()
         self._recorder.start()
         self._informers.start()
         await self._registration.register()
@@ -111,6 +115,15 @@ class NodeAgent:
         self._tasks.spawn(self._look_for_images(), "node-images")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
         self._registration.gateways_changed(parts.objects.list(Gateway))
+
+    def _make_mount_point(self) -> None:
+        """Of service accounts; pods do without where it cannot be made."""
+        settings = self._settings
+        if settings.service_account_ca and settings.etc_overlay:
+            try:
+                service_account.make_mount_point()
+            except OSError as error:
+                log.info("no service account files in pods error=%s", error)
 
     def _catch_up(self) -> None:
         """Tell pods what changed while they were adopted, or while no agent ran."""

@@ -68,6 +68,8 @@ class AgentSettings(Struct, frozen=True):
     """Lowest layer of every container's environment, e.g. PATH."""
     first_port: int = 0
     """Host isolation: the lowest port that the node proxy may bind; 0 is no limit."""
+    service_account_ca: str = ""
+    """PEM of who signs the API server's certificate; empty: pods get no service account files."""
     as_root: bool = False
     """Containers without a user of their own run as root."""
     labels: Mapping[str, str] = {}

@@ -11,7 +11,7 @@ from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.suggest import nearest
 from weft.lib.quantity import parse_quantity
-from weft.node import last_words, volume_files
+from weft.node import last_words, service_account, volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts
 from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
@@ -62,7 +62,9 @@ def prepare(
     if isinstance(user, Refusal):
         return user
     if parts.settings.etc_overlay:
-        mounted += own_mounts(runner, container, container_id, mounted)
+        taken = {mount.target for mount in mounted}
+        own = own_mounts(runner, container, container_id)
+        mounted += tuple(mount for mount in own if mount.target not in taken)
     return ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
@@ -72,17 +74,19 @@ def prepare(
     )  # fmt: skip
 
 
-def own_mounts(
-    runner: Runner, container: Container, container_id: str, volumes: tuple[Mount, ...]
-) -> tuple[Mount, ...]:
+def own_mounts(runner: Runner, container: Container, container_id: str) -> tuple[Mount, ...]:
     """What every container gets where no volume is in its place."""
+    pod, parts = runner.state.pod, runner.parts
+    ca = parts.settings.service_account_ca
     try:
-        message = last_words.offer(container, runner.directory, container_id)
+        offered = (
+            last_words.offer(container, runner.directory, container_id),
+            service_account.offer(pod, parts.objects, ca, runner.directory),
+        )
     except OSError as error:
-        log.warning("no termination message container=%s error=%s", container_id, error)
+        log.warning("files left out container=%s error=%s", container_id, error)
         return ()
-    taken = {mount.target for mount in volumes}
-    return (message,) if message is not None and message.target not in taken else ()
+    return tuple(mount for mount in offered if mount is not None)
 
 
 def _make_sub_paths(mounted: tuple[Mount, ...]) -> Refusal | None:
