@@ -7,7 +7,10 @@ import pytest
 
 from weft.node.probe import IsolationReport, choose, decide, probe
 
-NETNS = ("mounts", "etc", "volumes", "namespace", "pin", "devices", "redirect", "low_ports")
+NETNS = (
+    "mounts", "etc", "volumes", "own_devices", "namespace", "pin", "devices", "redirect",
+    "low_ports",
+)  # fmt: skip
 ALL = dict.fromkeys((*NETNS, "user.mounts", "user.etc", "user.volumes"), "")
 REFUSED = "Operation not permitted"
 USER = {**ALL, "mounts": REFUSED, "namespace": REFUSED}

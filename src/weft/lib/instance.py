@@ -67,7 +67,7 @@ def data_dir_of(option: str | None) -> str:
 def run_dir_of(data_dir: str) -> str:
     """The directory for sockets and pinned namespaces of an instance."""
     digest = hashlib.sha256(data_dir.encode()).hexdigest()[:RUN_DIR_HASH_CHARS]
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and os.access("/run", os.W_OK):
         base = Path("/run/weft")
     elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
         base = Path(runtime) / "weft"

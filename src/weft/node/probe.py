@@ -17,6 +17,7 @@ _NETNS_NEEDS = {
     "mounts": "mount namespaces",
     "etc": "an overlay on /etc",
     "volumes": "bind mounts",
+    "own_devices": "changes to this machine's network",
     "namespace": "network namespaces",
     "pin": "pinning a network namespace",
     "devices": "bridges and veth devices",

@@ -5,6 +5,7 @@ capabilities prove nothing: containers and security modules take single operatio
 """
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -42,6 +43,7 @@ def _ladder(user: int) -> Answers:
         ask("volumes", _bind)
     if user:
         return answers
+    ask("own_devices", _own_devices)
     ask("namespace", lambda: ns.unshare(ns.CLONE_NEWNET))
     if not answers["namespace"]:
         ask("pin", _pin)
@@ -75,6 +77,16 @@ def _pin() -> None:
     with open("/tmp/pin", "w"):  # noqa: S108
         pass
     ns.mount("/proc/self/ns/net", "/tmp/pin", None, ns.MS_BIND)  # noqa: S108
+
+
+def _own_devices() -> None:
+    """Whether this machine's network may be changed: asked by removing what is not there."""
+    with contextlib.closing(netlink.Netlink()) as node:
+        try:
+            node.talk(node.delete_link("weft-trial"))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
 
 
 def _devices() -> None:
