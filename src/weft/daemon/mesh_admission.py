@@ -11,6 +11,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.kinds import Kind
 from weft.api.objects import decode, key_of
 from weft.api.snapshot import Snapshot, meta
+from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.apiserver.access import User, Verdict
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings
@@ -21,6 +22,8 @@ REVIEWED: tuple[type[Struct], ...] = (
     istio.DestinationRule,
     istio.Gateway,
     istio.ServiceEntry,
+    RateLimitPolicy,
+    BackendPolicy,
 )
 NO_VERDICT = Verdict()
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 
 from msgspec import Struct, structs
 
@@ -13,6 +14,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, build
 from weft.mesh.istio_gateways import referenced_files
@@ -37,6 +39,8 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.DestinationRule,
     istio.Gateway,
     istio.ServiceEntry,
+    RateLimitPolicy,
+    BackendPolicy,
 )
 FILES_LOOK_SECONDS = 2.0
 """How often certificate files that Gateways name are looked for."""
@@ -56,6 +60,8 @@ class MeshLoop:
         self._dirty = asyncio.Event()
         self._files: frozenset[str] = frozenset()
         self.model = MeshModel()
+        self.on_model: Callable[[MeshModel], None] = lambda _: None
+        """Called with every new model, before proxies get it."""
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.wanted: dict[str, Counter[str]] = {}
         """Node -> type URL -> how many resources its proxy shall have."""
@@ -105,6 +111,7 @@ class MeshLoop:
         self._settings = structs.replace(self._settings, missing_files=self._missing())
         built = build(cache, self._settings, self._memo)
         self.model = built.model
+        self.on_model(built.model)
         if built.diagnostics != self.diagnostics:
             self.diagnostics = built.diagnostics
             for found in built.diagnostics:

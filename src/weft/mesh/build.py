@@ -15,6 +15,7 @@ from weft.api.k8s.core_v1 import Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
+from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.api.wellknown import (
     ANNOTATION_NODE_ISOLATION,
     ISOLATION_HOST,
@@ -22,6 +23,7 @@ from weft.api.wellknown import (
     TRUST_DOMAIN_DEFAULT,
 )
 from weft.mesh import findings as f
+from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.destinations import host_destinations
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host, HostPort
@@ -36,6 +38,7 @@ from weft.mesh.model import (
     Workload,
 )
 from weft.mesh.node_settings import locality
+from weft.mesh.rate_limits import with_rate_limits
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.service_entries import entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
@@ -83,15 +86,22 @@ def build(
     _resolve_aliases(hosts)
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
     routing = memo("routing", route, shapes, _routing_objects(snapshot, settings))
-    report.extend(routing.findings)
+    policies = tuple(snapshot.list(RateLimitPolicy))
+    limited = memo("limits", with_rate_limits, routing.tables, routing.gateways, policies)
+    unaltered = _destinations(hosts, routing, memo)
+    backend_policies = tuple(snapshot.list(BackendPolicy))
+    backends = memo("backends", with_backend_policies, unaltered, backend_policies)
+    for findings in (routing.findings, limited.findings, backends.findings):
+        report.extend(findings)
     model = MeshModel(
         localities=_localities(snapshot),
         trust_domain=settings.trust_domain,
         workloads=_workloads(facts, served, routing, memo),
-        destinations=_destinations(hosts, routing, memo),
-        route_tables=routing.tables,
+        destinations=backends.destinations,
+        route_tables=limited.tables,
         service_listeners=routing.listeners,
         gateways=routing.gateways,
+        rate_limits=limited.shared,
     )
     memo.end()
     return Built(model, report.all())

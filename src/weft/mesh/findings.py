@@ -85,6 +85,25 @@ DELEGATE_UNKNOWN = Finding(
     "no VirtualService is named `{name}`, or it is not exported here; the rule is left out",
 )
 
+POLICY_TARGET_UNKNOWN = Finding(
+    "WEFT2121",
+    "warning",
+    "no Service `{name}` in the policy's namespace; the policy has no effect",
+)
+LIMIT_WITHOUT_ROUTES = Finding(
+    "WEFT2122",
+    "warning",
+    "no HTTP route leads to {target} `{name}` of the policy's namespace; nothing is limited",
+    "only requests are counted: the port must speak HTTP or gRPC",
+)
+
+CREDENTIAL_UNKNOWN = Finding(
+    "WEFT2115", "error", "no Secret `{secret}` in namespace {namespaces}; {consequence}"
+)
+CREDENTIAL_INCOMPLETE = Finding(
+    "WEFT2116", "error", "Secret `{secret}` has no valid {missing}; {consequence}"
+)
+
 # --- conflicts
 HOST_TAKEN = Finding(
     "WEFT2201",
@@ -165,7 +184,7 @@ WILDCARD_IN_MESH = Finding(
     "host `*` cannot be used inside the mesh; the object applies to gateways only",
 )
 TLS_MODE_UNSUPPORTED = Finding(
-    "WEFT2308", "error", "TLS mode {mode} is not in force yet; this server is closed"
+    "WEFT2308", "error", "TLS mode {mode} is not in force; this server is closed"
 )
 TLS_MISSING = Finding("WEFT2309", "error", "protocol {protocol} needs `tls`; this server is closed")
 CERTIFICATE_MISSING = Finding(
@@ -199,6 +218,13 @@ DELEGATE_CONFLICT = Finding(
     "no request meets these conditions and those of `{root}`, which delegates; the rule is left "
     "out",
     "a path of a delegate begins with the path of the rule that delegates",
+)
+
+AUTHORITIES_MISSING = Finding(
+    "WEFT2319",
+    "error",
+    "TLS mode {mode} needs authorities for client certificates; this server is closed",
+    "set `caCertificates`, or name a Secret with `ca.crt`",
 )
 
 # --- style

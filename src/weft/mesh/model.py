@@ -158,6 +158,39 @@ class Cors(Struct, frozen=True, gc=False):
     """Preflights of other origins go to the back end; else the proxy answers them."""
 
 
+class RateLimitKey(Struct, frozen=True, gc=False):
+    """What requests are counted by. `name` is a header's."""
+
+    kind: Literal["header", "source_principal", "source_namespace", "client_address", "path"]
+    name: str = ""
+
+
+class RateLimit(Struct, frozen=True, gc=False):
+    """A limit on requests, shared by all routes that name it. A request is counted when all given
+    parts hold for it and it has all the keys; each combination of keys has a limit of its own."""
+
+    name: str
+    """Unique in the mesh: `<namespace>/<policy>/<rule>`."""
+    requests: int
+    per: float
+    """Seconds in which `requests` are let through, in the long run."""
+    burst: int
+    """Requests that may come at once after a pause."""
+    everywhere: bool = False
+    """True: all proxies count together. False: each proxy counts, per route table, by itself."""
+    path: StringMatch | None = None
+    """Of the path without the query."""
+    methods: tuple[str, ...] = ()
+    headers: tuple[NamedMatch, ...] = ()
+    source_principal: str = ""
+    source_namespace: str = ""
+    client_network: str = ""
+    """CIDR, in its canonical form."""
+    keys: tuple[RateLimitKey, ...] = ()
+    shadow: bool = False
+    """What would be refused is only counted."""
+
+
 class HttpRoute(Struct, frozen=True, gc=False):
     """The first route of a virtual host with a match that holds is taken.
 
@@ -179,6 +212,8 @@ class HttpRoute(Struct, frozen=True, gc=False):
     cors: Cors | None = None
     request_headers: HeaderOperations = HeaderOperations()
     response_headers: HeaderOperations = HeaderOperations()
+    rate_limits: tuple[RateLimit, ...] = ()
+    """A request must pass all that count it, else it is answered 429."""
     source: str = ""
     """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
 
@@ -274,9 +309,14 @@ class LocalityPolicy(Struct, frozen=True, gc=False):
 
 
 class LoadBalancer(Struct, frozen=True, gc=False):
-    algorithm: Literal["round_robin", "least_request", "random", "ring_hash", "maglev"] = (
-        "least_request"
-    )
+    algorithm: Literal[
+        "round_robin",
+        "least_request",
+        "least_response_time",
+        "random",
+        "ring_hash",
+        "maglev",
+    ] = "least_request"
     hash_key: HashKey | None = None
     ring_size_min: int = 1024
     maglev_table_size: int = 65537
@@ -323,6 +363,20 @@ class OutlierDetection(Struct, frozen=True, gc=False):
     health_percent_min: int = 0
 
 
+class HealthCheck(Struct, frozen=True, gc=False):
+    """Active checks of a destination's endpoints by each proxy; times in seconds."""
+
+    kind: Literal["http", "tcp", "grpc"]
+    path: str = "/"
+    host: str = ""
+    statuses: tuple[int, ...] = (200,)
+    grpc_service: str = ""
+    interval: float = 5.0
+    timeout: float = 1.0
+    healthy_threshold: int = 2
+    unhealthy_threshold: int = 3
+
+
 class UpstreamTls(Struct, frozen=True, gc=False):
     """TLS that the proxy originates towards the endpoints."""
 
@@ -348,6 +402,9 @@ class Destination(Struct, frozen=True, gc=False):
     load_balancer: LoadBalancer = LoadBalancer()
     pool: ConnectionPool = ConnectionPool()
     outlier: OutlierDetection | None = None
+    health_check: HealthCheck | None = None
+    panic_percent: int | None = None
+    """With fewer healthy endpoints, all are used. None is the outlier detection's, else never."""
     tls: UpstreamTls | None = None
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
@@ -481,6 +538,8 @@ class MeshModel(Struct, frozen=True, gc=False):
     route_tables: tuple[RouteTable, ...] = ()
     service_listeners: tuple[ServiceListener, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    """The limits that all proxies count together."""
 
 
 class NodeSettings(Struct, frozen=True, gc=False):

@@ -26,7 +26,9 @@ STATS_KEPT = (
     r"istio\..*",
     r"cluster\..*\.(upstream_cx_(active|connect_fail|total)|upstream_rq_(active|pending_overflow"
     r"|retry|retry_overflow|retry_success|timeout)|membership_(healthy|total)"
-    r"|outlier_detection\.ejections_(active|enforced_total))",
+    r"|outlier_detection\.ejections_(active|enforced_total)"
+    r"|health_check\.(attempt|failure|healthy)|ratelimit\.(error|over_limit|failure_mode_allowed))",
+    r"local\.http_local_rate_limit\.(ok|enforced|shadow_mode)",
     r"http\.(outbound|inbound|gateway)\.downstream_(cx|rq)_(active|total)",
     r"tcp\.(outbound|inbound|gateway)\.downstream_cx_total",
     r"server\.(live|uptime|memory_allocated|memory_heap_size|memory_physical_size|total_connections"

@@ -20,8 +20,10 @@ from weft.mesh.model import (
     WarmUp,
 )
 from weft.xds.endpoints import load_assignment
+from weft.xds.health_checks import health_check
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
 from weft.xds.resource import CLUSTER, Resource
+from weft.xds.response_time import balance_by_response_time, measure
 from weft.xds.telemetry import cluster_metadata
 from weft.xds.tls import upstream_tls
 
@@ -75,6 +77,9 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
     if destination.outlier is not None:
         cluster.outlier_detection.CopyFrom(_outlier_detection(destination.outlier))
+    if destination.health_check is not None:
+        http2 = destination.protocol in ("http2", "grpc")
+        cluster.health_checks.append(health_check(destination.health_check, http2))
     if destination.pool.tcp_keepalive:
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(destination.pool))
     if destination.tls is not None:
@@ -150,10 +155,15 @@ def _common_balancing(cluster: Proto, destination: Destination) -> None:
     # Envoy would otherwise ("panic") use ejected and draining endpoints when few healthy ones are
     # left; a draining pod is about to end, so a clear 503 is better than a lost request.
     panic = destination.outlier.health_percent_min if destination.outlier else 0
+    if destination.panic_percent is not None:
+        panic = destination.panic_percent
     cluster.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=panic))
 
 
 def _load_balancer(cluster: Proto, balancer: LoadBalancer) -> None:
+    if balancer.algorithm == "least_response_time":
+        balance_by_response_time(cluster)
+        return
     cluster.lb_policy = _POLICIES[balancer.algorithm]
     if balancer.algorithm == "ring_hash":
         size = min(max(balancer.ring_size_min, 1), RING_SIZE_MAX)
@@ -238,6 +248,8 @@ def _http_options(destination: Destination) -> Proto:
         verify = not destination.tls.insecure_skip_verify
         if verify and not destination.tls.subject_alt_names:
             options.upstream_http_protocol_options.auto_san_validation = True
+    if destination.load_balancer.algorithm == "least_response_time":
+        measure(options)
     return options
 
 

@@ -68,3 +68,13 @@ def set_stats_scope(config: Any, prefix: str) -> None:
     which may be forgotten when nobody has counted on them for a while."""
     scope = _Scope(prefix=prefix, enable_eviction=True)
     config.MergeFromString(_ScopeField(stats_scope=scope).SerializeToString())
+
+
+_ShadowField = _declare(
+    "weft.xds", "LocalRateLimitDescriptorShadow", ((3, "shadow_mode", bool, False),)
+)
+
+
+def set_shadow_mode(descriptor: Any) -> None:
+    """Set `shadow_mode` of a LocalRateLimitDescriptor: it counts, and refuses nothing."""
+    descriptor.MergeFromString(_ShadowField(shadow_mode=True).SerializeToString())

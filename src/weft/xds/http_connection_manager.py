@@ -11,12 +11,14 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from weft.xds import rate_limits
 from weft.xds.proto import ADS, Proto, any_of, duration
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
@@ -66,11 +68,15 @@ def http_connection_manager(
 def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
+    by_route = (
+        (rate_limits.RETRY_AFTER_FILTER, header_mutation_pb2.HeaderMutation()),
+        (CORS_FILTER, cors_pb2.Cors()),
+        (FAULT_FILTER, fault_pb2.HTTPFault()),
+        *rate_limits.filters(),
+    )
     filters = [
-        hcm_pb2.HttpFilter(name=CORS_FILTER, typed_config=any_of(cors_pb2.Cors()), disabled=True),
-        hcm_pb2.HttpFilter(
-            name=FAULT_FILTER, typed_config=any_of(fault_pb2.HTTPFault()), disabled=True
-        ),
+        hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
+        for name, config in by_route
     ]
     if forward is not None:
         filters.append(

@@ -17,14 +17,14 @@ def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
     result = route_pb2.RouteMatch()
     _path(result, match)
     if match.method is not None:
-        result.headers.append(_header(":method", match.method))
+        result.headers.append(header_matcher(":method", match.method))
     if match.authority is not None:
-        result.headers.append(_header(":authority", match.authority))
+        result.headers.append(header_matcher(":authority", match.authority))
     if match.scheme is not None:
-        result.headers.append(_header(":scheme", match.scheme))
+        result.headers.append(header_matcher(":scheme", match.scheme))
     if methods:
-        result.headers.append(_header(":method", StringMatch("regex", "|".join(methods))))
-    result.headers.extend(_named_header(header) for header in match.headers)
+        result.headers.append(header_matcher(":method", StringMatch("regex", "|".join(methods))))
+    result.headers.extend(named_header_matcher(header) for header in match.headers)
     result.query_parameters.extend(_query(query) for query in match.query)
     if match.source_namespaces:
         result.filter_state.append(_caller_in(match.source_namespaces))
@@ -69,14 +69,16 @@ def string_matcher(match: StringMatch) -> Proto:
     return string_pb2.StringMatcher(safe_regex=regex(match.value))
 
 
-def _header(name: str, match: StringMatch) -> Proto:
+def header_matcher(name: str, match: StringMatch) -> Proto:
+    """A condition on a header."""
     if match.kind == "present" or (match.kind == "prefix" and not match.value):
         return route_pb2.HeaderMatcher(name=name, present_match=True)
     return route_pb2.HeaderMatcher(name=name, string_match=string_matcher(match))
 
 
-def _named_header(named: NamedMatch) -> Proto:
-    matcher = _header(named.name, named.match)
+def named_header_matcher(named: NamedMatch) -> Proto:
+    """A condition on a header, perhaps inverted."""
+    matcher = header_matcher(named.name, named.match)
     if named.invert:
         matcher.invert_match = True
         # "without this value" also holds for requests that lack the header.

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from typing import Any
 
-from envoy.config.core.v3 import address_pb2, config_source_pb2
+from envoy.config.core.v3 import address_pb2, config_source_pb2, extension_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -30,6 +30,10 @@ def any_of(message: Message) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message, deterministic=True)
     return packed
+
+
+def extension(name: str, message: Message) -> Proto:
+    return extension_pb2.TypedExtensionConfig(name=name, typed_config=any_of(message))
 
 
 def duration(seconds: float) -> Duration:

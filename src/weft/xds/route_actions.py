@@ -22,6 +22,7 @@ from weft.xds.headers import headers_to_add, headers_to_remove, host_header
 from weft.xds.http_connection_manager import CORS_FILTER, FAULT_FILTER
 from weft.xds.matches import SAFE_METHODS, regex, route_match
 from weft.xds.proto import Proto, any_of, duration, uint32
+from weft.xds.rate_limits import limit_route
 from weft.xds.retries import differs_for_safe_methods, retry_policy
 
 PASSTHROUGH_ROUTE = "passthrough"
@@ -95,6 +96,7 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
         result.typed_per_filter_config[FAULT_FILTER].CopyFrom(any_of(fault))
     if route.cors is not None:
         result.typed_per_filter_config[CORS_FILTER].CopyFrom(any_of(cors_policy(route.cors)))
+    limit_route(result, route.rate_limits)
     return result
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
+from msgspec import Struct
 
 from weft.mesh.model import RouteTable, VirtualHost
 from weft.xds.matches import to_address
-from weft.xds.proto import Proto, uint32
+from weft.xds.proto import Proto, any_of, uint32
+from weft.xds.rate_limits import LOCAL_FILTER, local_configuration
+from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
 
 PROXY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
@@ -18,19 +21,32 @@ DIRECT_RESPONSE_BYTES_MAX = 1024 * 1024
 _ANY_HOST = "*"
 
 
+class TableFacts(Struct, frozen=True):
+    """What other parts of the model mean for a route table."""
+
+    https_hosts: tuple[str, ...] = ()
+    """Redirected to HTTPS whatever their routes say."""
+    addresses: Mapping[str, str] = {}
+    """Service addresses besides the virtual hosts' own: address -> a domain of the virtual host
+    that it stands for."""
+    measured: bool = False
+    """Some destination's answers carry load reports, which are for the proxy only."""
+
+
+NO_FACTS = TableFacts()
+
+
 def route_configuration(
     table: RouteTable,
     hash_keys: HashKeys,
     passthrough_cluster: str,
-    https_hosts: tuple[str, ...] = (),
-    addresses: Mapping[str, str] | None = None,
+    facts: TableFacts = NO_FACTS,
 ) -> Proto:
     """The RouteConfiguration of a table.
 
     `passthrough_cluster` gets requests for unknown hosts, when the table lets them pass.
-    `https_hosts` are redirected to HTTPS whatever their routes say. `addresses` adds to the
-    virtual hosts' own service addresses: address -> a domain of the virtual host it stands for.
     """
+    https_hosts = facts.https_hosts
     hosts = [_virtual_host(host, hash_keys, https_hosts) for host in table.virtual_hosts]
     known = {domain for host in table.virtual_hosts for domain in host.domains}
     missing = [host for host in dict.fromkeys(https_hosts) if host not in known]
@@ -41,15 +57,20 @@ def route_configuration(
             )
         )
     if _ANY_HOST not in known and _ANY_HOST not in missing:
-        fallback = _fallback_host(table, hash_keys, passthrough_cluster, addresses or {})
+        fallback = _fallback_host(table, hash_keys, passthrough_cluster, facts.addresses)
         hosts.extend([fallback] if fallback is not None else [])
-    return configuration_pb2.RouteConfiguration(
+    result = configuration_pb2.RouteConfiguration(
         name=table.name,
         virtual_hosts=hosts,
         ignore_port_in_host_matching=table.ignore_port,
         request_headers_to_remove=PROXY_HEADERS,
         max_direct_response_body_size_bytes=uint32(DIRECT_RESPONSE_BYTES_MAX),
+        response_headers_to_remove=[REPORT_HEADER] if facts.measured else [],
     )
+    buckets = local_configuration(table)
+    if buckets is not None:
+        result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
+    return result
 
 
 def passthrough_configuration(name: str, cluster: str) -> Proto:

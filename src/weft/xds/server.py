@@ -108,13 +108,16 @@ class AdsServer:
         self._tasks = Tasks()
         self._grpc: Any = None
 
-    async def start(self, socket_path: str = "", tcp_address: str = "") -> int:
+    async def start(
+        self, socket_path: str = "", tcp_address: str = "", handlers: Iterable[Any] = ()
+    ) -> int:
         """Listen on a Unix socket (mode 0600) and, or, on `host:port`. Returns the TCP port, 0
-        without. Raises OSError when one of them cannot be opened."""
+        without. `handlers` are gRPC handlers of further services for proxies. Raises OSError when
+        one of the addresses cannot be opened."""
         self._grpc = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
-        self._grpc.add_generic_rpc_handlers((service,))
+        self._grpc.add_generic_rpc_handlers((service, *handlers))
         port = 0
         umask = os.umask(0o177)
         try:

@@ -20,8 +20,8 @@ from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.proto import resource
 from weft.xds.resource import ROUTES, Resource
-from weft.xds.routes import destinations_of, route_configuration
-from weft.xds.tls import secrets
+from weft.xds.routes import TableFacts, destinations_of, route_configuration
+from weft.xds.tls import secret_resource, secrets
 
 _Build = Callable[..., list[Resource]]
 _Element = tuple[str, str, _Build, tuple[Any, ...]]
@@ -65,16 +65,23 @@ def _elements(model: NodeModel) -> list[_Element]:
     """Everything in a model that resources are made from."""
     node = model.node
     elements: list[_Element] = [("node", node.name, node_clusters, (node,))]
+    for name, (content, key) in secrets(model).items():
+        elements.append(("secret", name, _secret, (name, content, key)))
     for destination in model.destinations:
         elements.append(("destination", destination.name, _destination, (destination, node)))
     hash_keys = {
         d.name: d.load_balancer.hash_key for d in model.destinations if d.load_balancer.hash_key
     }
+    measured = {
+        d.name for d in model.destinations if d.load_balancer.algorithm == "least_response_time"
+    }
     redirects = redirected_hosts(model.gateways)
     addresses = _service_addresses(model.service_listeners)
     for table in model.route_tables:
         keys = _used_keys(table, hash_keys)
-        inputs = (table, keys, node, redirects.get(table.name, ()), addresses.get(table.name, {}))
+        reports = bool(measured) and not measured.isdisjoint(destinations_of(table))
+        facts = TableFacts(redirects.get(table.name, ()), addresses.get(table.name, {}), reports)
+        inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
     for workload in model.workloads:
         elements.append(("workload", workload.uid, _workload, (workload, node)))
@@ -115,11 +122,10 @@ def _table(
     table: RouteTable,
     hash_keys: Mapping[str, HashKey],
     node: NodeSettings,
-    https_hosts: tuple[str, ...],
-    addresses: Mapping[str, str],
+    facts: TableFacts,
 ) -> list[Resource]:
     cluster = passthrough_cluster(node)
-    message = route_configuration(table, hash_keys, cluster, https_hosts, addresses)
+    message = route_configuration(table, hash_keys, cluster, facts)
     return [resource(ROUTES, table.name, message)]
 
 
@@ -138,5 +144,8 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
 
 def _gateway(gateway: GatewayListener, node: NodeSettings) -> list[Resource]:
     listener = gateway_listener(gateway, node)
-    certificates = secrets(s.tls for s in gateway.servers if s.tls is not None)
-    return certificates + ([] if listener is None else [listener])
+    return [] if listener is None else [listener]
+
+
+def _secret(name: str, content: str, key: str) -> list[Resource]:
+    return [secret_resource(name, content, key)]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from weft.api.istio.common import Count, Duration, IstioStatus, Message, PercentInt, Port, Regex
+from weft.api.istio.common import Count, Duration, IstioStatus, Message, PercentInt, Regex
 from weft.api.k8s.meta_v1 import ObjectMeta
 
 Positive = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
@@ -165,8 +165,6 @@ class HealthCheck(Message, frozen=True):
     """Checks that must succeed before an endpoint is used again; 2 when absent."""
     unhealthy_threshold: Positive | None = None
     """Checks that must fail before an endpoint is no longer used; 3 when absent."""
-    port: Port | None = None
-    """The endpoints' port to check; the one that is served when absent."""
 
 
 class BackendPolicySpec(Message, frozen=True):

@@ -1,0 +1,126 @@
+"""BackendPolicies: how the endpoints of a service are chosen, checked and protected."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.api.diagnostics import Diagnostic
+from weft.api.weft import policy_v1alpha1 as weft
+from weft.mesh import findings as f
+from weft.mesh.findings import Findings
+from weft.mesh.model import Destination, HealthCheck, LoadBalancer
+from weft.mesh.values import seconds
+
+BYTES = ("tcp", "tls", "udp")
+"""Protocols without requests."""
+_DEFAULT = HealthCheck("tcp")
+_Targets = dict[tuple[str, str], weft.BackendPolicy]
+
+
+class Backends(Struct, frozen=True):
+    """Destinations with their policies."""
+
+    destinations: tuple[Destination, ...]
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def with_backend_policies(
+    destinations: tuple[Destination, ...], policies: Sequence[weft.BackendPolicy]
+) -> Backends:
+    """Destinations of services as the services' policies want them. Of several policies for one
+    service the oldest holds."""
+    report = Findings()
+    targets = _targets(policies, report)
+    found: set[tuple[str, str]] = set()
+    changed = []
+    for destination in destinations:
+        key = (destination.namespace, destination.service)
+        policy = targets.get(key)
+        if policy is not None and destination.discovery != "original_dst":
+            found.add(key)
+            changed.append(_under(destination, policy, report))
+        else:
+            changed.append(destination)
+    for key, policy in targets.items():
+        if key not in found:
+            report.add(f.POLICY_TARGET_UNKNOWN, policy, "spec.targetRef", name=key[1])
+    return Backends(tuple(changed), report.all())
+
+
+def _targets(policies: Sequence[weft.BackendPolicy], report: Findings) -> _Targets:
+    targets: _Targets = {}
+    oldest_first = sorted(
+        policies,
+        key=lambda p: (p.metadata.creation_timestamp, p.metadata.namespace, p.metadata.name),
+    )
+    for policy in oldest_first:
+        target = policy.spec.target_ref
+        if target is None:
+            continue
+        key = (policy.metadata.namespace, target.name)
+        taken = targets.setdefault(key, policy)
+        if taken is not policy:
+            other = f"BackendPolicy {taken.metadata.namespace}/{taken.metadata.name}"
+            report.add(
+                f.POLICY_DEFINED_TWICE, policy, "spec.targetRef", host=target.name, other=other
+            )
+    return targets
+
+
+def _under(destination: Destination, policy: weft.BackendPolicy, report: Findings) -> Destination:
+    spec = policy.spec
+    name = f"BackendPolicy {policy.metadata.namespace}/{policy.metadata.name}"
+    balancer, pool = destination.load_balancer, destination.pool
+    if spec.load_balancer:
+        if destination.protocol in BYTES:
+            report.add(
+                f.NOT_IN_FORCE, policy, "spec.loadBalancer", field=spec.load_balancer,
+                consequence=f"port {destination.port} has no requests to measure",
+            )  # fmt: skip
+        else:
+            balancer = LoadBalancer(algorithm="least_response_time")
+    if spec.max_requests_in_flight is not None:
+        pool = replace(pool, requests_max=spec.max_requests_in_flight)
+    return replace(
+        destination,
+        load_balancer=balancer,
+        pool=pool,
+        health_check=_health_check(policy, destination, report),
+        panic_percent=spec.panic_threshold,
+        source=", ".join(part for part in (destination.source, name) if part),
+    )
+
+
+def _health_check(
+    policy: weft.BackendPolicy, destination: Destination, report: Findings
+) -> HealthCheck | None:
+    check = policy.spec.health_check
+    if check is None:
+        return None
+
+    def duration(text: str, field: str, default: float) -> float:
+        def invalid(problem: str) -> None:
+            path = f"spec.healthCheck.{field}"
+            report.add(f.VALUE_INVALID, policy, path, problem=problem, part="value")
+
+        return seconds(text, default, invalid) or default
+
+    general = replace(
+        _DEFAULT,
+        interval=duration(check.interval, "interval", _DEFAULT.interval),
+        timeout=duration(check.timeout, "timeout", _DEFAULT.timeout),
+        healthy_threshold=check.healthy_threshold or _DEFAULT.healthy_threshold,
+        unhealthy_threshold=check.unhealthy_threshold or _DEFAULT.unhealthy_threshold,
+    )
+    if check.grpc is not None:
+        return replace(general, kind="grpc", grpc_service=check.grpc.service)
+    if check.http is not None:
+        return replace(
+            general,
+            kind="http",
+            path=check.http.path or "/",
+            host=check.http.host or destination.host,
+            statuses=check.http.expected_statuses or _DEFAULT.statuses,
+        )
+    return general
