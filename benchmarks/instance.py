@@ -30,6 +30,8 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 WAIT_SECONDS_MAX = 60.0
 LOOK_SECONDS = 0.005
+LIST_SECONDS = 0.02
+"""Between two lists of all pods, which cost the server time."""
 STATUS = "/weft/v1/status"
 T = TypeVar("T")
 
@@ -159,7 +161,7 @@ class Weft:
             done = len(pods) == count and all(is_ready(pod) for pod in pods)
             return pods if done else None
 
-        return await until(look, f"{count} ready pods of {selector}", 0.05) if count else []
+        return await until(look, f"{count} ready pods of {selector}", LIST_SECONDS) if count else []
 
     async def gateway(self, port: int = 80) -> str:
         """The URL of a gateway's port, once it is bound."""
