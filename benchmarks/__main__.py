@@ -6,7 +6,6 @@ import sys
 import traceback
 
 from benchmarks.harness import Benchmark, machine, report
-from benchmarks.instance import remove_bytecode
 
 MODULES = (
     "startup",
@@ -42,15 +41,12 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}")
     print(f"# Benchmarks of weft\n\n{machine()}\n", flush=True)
     failed = False
-    try:
-        for name in options.names or MODULES:
-            try:
-                print(report(load(name)), flush=True)
-            except Exception:
-                failed = True
-                print(f"## {name}\n\nFailed:\n\n{traceback.format_exc()}", flush=True)
-    finally:
-        remove_bytecode()
+    for name in options.names or MODULES:
+        try:
+            print(report(load(name)), flush=True)
+        except Exception:
+            failed = True
+            print(f"## {name}\n\nFailed:\n\n{traceback.format_exc()}", flush=True)
     return int(failed)
 
 

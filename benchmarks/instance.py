@@ -1,6 +1,7 @@
 """A running weft for benchmarks: its own process and data directory, asked over HTTPS."""
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -41,6 +42,7 @@ def bytecode_directory() -> Path:
     """Where this run keeps bytecode, so that a start costs what it costs once installed. Filled by
     a first import: a process that compiles is slower, and larger, for all its life."""
     directory = Path(tempfile.mkdtemp(prefix="weft-bench-pyc-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     program = "import weft.daemon.__main__, weft.daemon.instance"
     subprocess.run([sys.executable, "-c", program], env=environment(directory), check=True)
     return directory
@@ -50,11 +52,6 @@ def environment(bytecode: Path | None = None) -> dict[str, str]:
     """Of the daemon: Python keeps what it compiled."""
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": str(bytecode or bytecode_directory())}
-
-
-def remove_bytecode() -> None:
-    """At the end of a run."""
-    shutil.rmtree(bytecode_directory(), ignore_errors=True)
 
 
 class Weft:

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from benchmarks.harness import (
     Benchmark,
     Process,
