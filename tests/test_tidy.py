@@ -124,11 +124,21 @@ def test_the_map_names_every_shell() -> None:
     )
     named = {package: set(re.findall(r"`([\w/]+)`", text)) for package, text in rows}
     missing, stale = [], []
-    found: dict[str, set[str]] = {package: set() for package in named}
+    found: dict[str, set[str]] = {}
     for name in shells():
         package, *rest = name.removeprefix("weft.").split(".")
-        found[package].add(f"{rest[0]}/" if len(rest) > 1 else rest[0])
-    for package in sorted(set(found) - set(ALL_SHELLS)):
-        missing += [f"{package}: {m}" for m in sorted(found[package] - named[package])]
-        stale += [f"{package}: {m}" for m in sorted(named[package] - found[package])]
+        found.setdefault(package, set()).add(f"{rest[0]}/" if len(rest) > 1 else rest[0])
+    for package in sorted({*found, *named} - set(ALL_SHELLS)):
+        there, told = found.get(package, set()), named.get(package, set())
+        missing += [f"{package}: {module}" for module in sorted(there - told)]
+        stale += [f"{package}: {module}" for module in sorted(told - there)]
     assert (missing, stale) == ([], []), "not named in ARCHITECTURE.md; named but no shell"
+
+
+def test_every_diagnostic_can_be_looked_up() -> None:
+    """docs/features.md lists the codes that the sources have, no more and no fewer."""
+    code = re.compile(r"WEFT\d{4}")
+    told = set(code.findall((ROOT / "docs/features.md").read_text()))
+    given = {found for path in SOURCES for found in code.findall(path.read_text())}
+    assert given - told == set(), "add them to the table in docs/features.md"
+    assert told - given == set(), "docs/features.md tells of codes that nothing gives"
