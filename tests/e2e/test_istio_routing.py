@@ -303,6 +303,7 @@ def test_callers_by_label(shop: Instance) -> None:
     assert json.loads(inside(shop, "http://api/other", ADMIN)[1])["version"] == "v1"
 
 
+@pytest.mark.root  # who opened a connection, and names of services, need pods with own networks
 def test_connections_by_label(shop: Instance) -> None:
     def greeted(host: str) -> str:
         return ask(shop, "/tcp?host=hello&port=2500", host)[1]
@@ -405,6 +406,7 @@ def test_bytes_at_the_gateway(shop: Instance) -> None:
         assert raw.recv(100).startswith(b"220 api-v2-")
 
 
+@pytest.mark.root  # as above
 def test_server_names_choose_in_the_mesh(shop: Instance) -> None:
     """Of a service's port for TLS, the name that the caller asks for decides."""
     shop.weft(

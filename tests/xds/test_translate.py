@@ -11,7 +11,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +96,7 @@ def static_bootstrap(resources: tuple[Resource, ...]) -> bytes:
     for number, resource in enumerate(resources):
         content = message(resource)
         if resource.type_url == CLUSTER:
-            static.clusters.append(content)
+            static.clusters.append(with_static_secrets(content))
         elif resource.type_url == LISTENER:
             static.listeners.append(content)
         elif resource.type_url == SECRET:
@@ -122,7 +122,7 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
             resource,
             body=message(resource).SerializeToString()
             if resource.type_url != SECRET
-            else secret(resource.name, certificate, key),
+            else secret(message(resource), certificate, key),
         )
         for resource in translate(load(case))
     )
@@ -139,8 +139,26 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
     assert "Deprecated field" not in done.stderr
 
 
-def secret(name: str, certificate: str, key: str) -> bytes:
-    content = secret_pb2.Secret(name=name)
+def with_static_secrets(cluster: Proto) -> Proto:
+    """Static clusters are made before there is an ADS stream to ask for secrets."""
+    packed = cluster.transport_socket.typed_config
+    context = tls_pb2.UpstreamTlsContext()
+    if packed.Unpack(context):
+        common = context.common_tls_context
+        for certificate in common.tls_certificate_sds_secret_configs:
+            certificate.ClearField("sds_config")
+        if common.HasField("combined_validation_context"):
+            authorities = common.combined_validation_context.validation_context_sds_secret_config
+            authorities.ClearField("sds_config")
+        packed.Pack(context)
+    return cluster
+
+
+def secret(recorded: Proto, certificate: str, key: str) -> bytes:
+    content = secret_pb2.Secret(name=recorded.name)
+    if recorded.HasField("validation_context"):
+        content.validation_context.trusted_ca.inline_string = certificate
+        return content.SerializeToString()
     content.tls_certificate.certificate_chain.inline_string = certificate
     content.tls_certificate.private_key.inline_string = key
     return content.SerializeToString()

@@ -211,11 +211,12 @@ def _resolve_aliases(hosts: dict[str, Host]) -> None:
 
 def _routing_objects(snapshot: Snapshot, settings: BuildSettings) -> RoutingObjects:
     gateways = snapshot.list(istio.Gateway)
+    rules = snapshot.list(istio.DestinationRule)
     return RoutingObjects(
         virtual_services=snapshot.list(istio.VirtualService),
-        destination_rules=snapshot.list(istio.DestinationRule),
+        destination_rules=rules,
         gateways=gateways,
-        secrets=snapshot.list(Secret) if gateways else (),
+        secrets=snapshot.list(Secret) if gateways or _named_secrets(rules) else (),
         missing_files=settings.missing_files,
         service_listeners=_any_host_isolation(snapshot),
     )
@@ -273,6 +274,18 @@ def _workload(
     if pod.proxy_address:
         return workload(pod, ports or {}, PROXIED, ())
     return workload(pod, ports or {}, outbound, tcp)
+
+
+def _named_secrets(rules: Iterable[istio.DestinationRule]) -> bool:
+    """Whether any rule takes certificates from a Secret."""
+    all_policies = (
+        p
+        for r in rules
+        for p in (r.spec.traffic_policy, *(s.traffic_policy for s in r.spec.subsets))
+    )
+    found = (p for p in all_policies if p is not None)
+    settings = (tls for p in found for tls in (p.tls, *(s.tls for s in p.port_level_settings)))
+    return any(tls is not None and tls.credential_name for tls in settings)
 
 
 def _localities(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:

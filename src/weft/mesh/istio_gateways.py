@@ -30,12 +30,16 @@ from weft.mesh.model import (
     VirtualHost,
 )
 from weft.mesh.names import intersection, specificity
+from weft.mesh.secrets import Secrets
+from weft.mesh.secrets import Place as SecretPlace
+from weft.mesh.server_tls import TERMINATING, with_demands
 from weft.mesh.tcp_routes import connection_routes
 
 HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 BYTE_PROTOCOLS = ("TCP", "MONGO", "MYSQL", "REDIS")
 CERTIFICATE_KEYS = (("tls.crt", "cert"), ("tls.key", "key"))
 """Names in a Secret: as in kubernetes.io/tls, or as Istio also takes them."""
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, compared with
 Kind = str
 
 
@@ -84,6 +88,8 @@ def referenced_files(snapshot: Snapshot) -> frozenset[str]:
         for server in gateway.spec.servers:
             if server.tls is not None and not server.tls.credential_name:
                 found.update(_files(server.tls))
+            if server.tls is not None:
+                found.update((server.tls.ca_certificates, server.tls.ca_crl))
     return frozenset(found - {""})
 
 
@@ -195,12 +201,24 @@ def _server(
     mode = server.tls.mode or "SIMPLE"
     if mode == "PASSTHROUGH":
         return _replace(base, kind="tls")
-    if mode != "SIMPLE":
+    if mode not in TERMINATING:
         report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
         return None
     tls = _certificate(gateway, f"{path}.tls", server.tls, certificates)
-    if tls is None:
+    if tls is not None:
+        secrets = Secrets(certificates.snapshot.list(Secret), report)
+        place = SecretPlace(gateway, namespace, f"{path}.tls", "this server is closed")
+        tls = with_demands(place, server.tls, tls, secrets, report)
+    if tls is None or _file_missing(gateway, f"{path}.tls", tls, certificates):
         return None
+    if server.bind and server.bind not in ANY_ADDRESS:
+        report.add(
+            f.NOT_IN_FORCE,
+            gateway,
+            f"{path}.bind",
+            field="bind",
+            consequence="the node's own gateway address is used",
+        )
     return _replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
 
 
@@ -237,6 +255,17 @@ def _certificate(
             certificates.report.add(f.FILE_MISSING, gateway, path, file=file)
             return None
     return GatewayTls(certificate_file=certificate, key_file=key)
+
+
+def _file_missing(
+    gateway: istio.Gateway, path: str, tls: GatewayTls, certificates: _Certificates
+) -> bool:
+    """Whether a file about clients' certificates is absent, which is reported."""
+    files = (tls.clients.ca_file, tls.clients.crl_file) if tls.clients else ()
+    missing = [file for file in files if file in certificates.missing_files]
+    for file in missing:
+        certificates.report.add(f.FILE_MISSING, gateway, path, file=file)
+    return bool(missing)
 
 
 def _files(tls: istio.ServerTLSSettings) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """DestinationRules: subsets of hosts, and how their endpoints are chosen, limited and protected."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -141,9 +141,14 @@ class Rules:
 
 
 def read_rules(
-    objects: Iterable[istio.DestinationRule], hosts: Mapping[str, Host], report: Findings
+    objects: Iterable[istio.DestinationRule],
+    hosts: Mapping[str, Host],
+    report: Findings,
+    finish: Callable[[istio.DestinationRule, HostRule], HostRule] | None = None,
 ) -> Rules:
-    """All DestinationRules. Several for one host in one namespace are joined: subsets add up, of
+    """All DestinationRules; `finish` completes each with what stands in other objects.
+
+    Several for one host in one namespace are joined: subsets add up, of
     the policies the oldest is used."""
     joined: dict[tuple[str, str], _Rule] = {}
     oldest_first = sorted(
@@ -158,6 +163,8 @@ def read_rules(
             continue
         _check_host(rule, host, hosts, report)
         made = _read(rule, report)
+        if finish is not None:
+            made = finish(rule, made)
         exported = rule.spec.export_to
         everywhere = not exported or "*" in exported
         earlier = joined.get((namespace, host))
@@ -458,14 +465,6 @@ def _tls(
 ) -> UpstreamTls | None:
     if settings.mode not in ("SIMPLE", "MUTUAL"):
         return None
-    if settings.credential_name:
-        report.add(
-            f.NOT_IN_FORCE,
-            rule,
-            f"{path}.credentialName",
-            field="credentialName",
-            consequence="use the files of clientCertificate, privateKey and caCertificates",
-        )
     return UpstreamTls(
         mode="simple" if settings.mode == "SIMPLE" else "mutual",
         sni=settings.sni,
@@ -473,6 +472,7 @@ def _tls(
         ca_file=settings.ca_certificates,
         certificate_file=settings.client_certificate if settings.mode == "MUTUAL" else "",
         key_file=settings.private_key if settings.mode == "MUTUAL" else "",
+        secret=settings.credential_name,
         insecure_skip_verify=bool(settings.insecure_skip_verify),
     )
 

@@ -2,7 +2,7 @@
 
 `build` makes a MeshModel from API objects; `scope` cuts it to a NodeModel, the only input of the
 translation to Envoy. Everything a proxy needs is in here, and nothing else: a value that is equal
-gives the same Envoy resources, byte for byte. This module imports nothing of weft.
+gives the same Envoy resources, byte for byte. The model imports nothing of weft but its own parts.
 
 Times are seconds (float). Names follow Istio where users will look for them: a destination is
 named `outbound|80|v1|reviews.default.svc.cluster.local` as Istio names clusters.
@@ -14,6 +14,9 @@ Values refer to values only, never in a circle, so the garbage collector need no
 from typing import Literal
 
 from msgspec import Struct
+
+from weft.mesh.model_tls import GatewayTls as GatewayTls
+from weft.mesh.model_tls import UpstreamTls as UpstreamTls
 
 AppProtocol = Literal["http", "http2", "grpc", "tcp", "tls", "udp", "auto"]
 """How a port is treated. `http` is HTTP/1.1 with upgrades; http2 and grpc are HTTP/2 cleartext;
@@ -377,18 +380,6 @@ class HealthCheck(Struct, frozen=True, gc=False):
     unhealthy_threshold: int = 3
 
 
-class UpstreamTls(Struct, frozen=True, gc=False):
-    """TLS that the proxy originates towards the endpoints."""
-
-    mode: Literal["simple", "mutual"]
-    sni: str = ""
-    subject_alt_names: tuple[str, ...] = ()
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    insecure_skip_verify: bool = False
-
-
 class Destination(Struct, frozen=True, gc=False):
     """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
 
@@ -488,20 +479,6 @@ class ServiceListener(Struct, frozen=True, gc=False):
     tcp: TcpRoute | None = None
     host: str = ""
     """The service it stands for; the virtual host is chosen by it when Host names none."""
-
-
-class GatewayTls(Struct, frozen=True, gc=False):
-    """Server side TLS of a gateway. Either PEM values (from a Secret) or files."""
-
-    certificate_pem: str = ""
-    key_pem: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    secret: str = ""
-    """Name under which the certificate is served by SDS, e.g. `kubernetes://ns/name`."""
-
-    def __repr__(self) -> str:
-        return f"GatewayTls(secret={self.secret!r}, certificate_file={self.certificate_file!r})"
 
 
 class GatewayServer(Struct, frozen=True, gc=False):

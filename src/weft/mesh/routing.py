@@ -12,6 +12,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
 from weft.api.snapshot import ObjectSnapshot
+from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host
@@ -26,6 +27,7 @@ from weft.mesh.model import (
     ServiceListener,
     TcpRoute,
 )
+from weft.mesh.secrets import Secrets
 from weft.mesh.tables import (
     MeshRouting,
     TableBuilder,
@@ -82,7 +84,13 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
     """The routing of hosts without their endpoints."""
     report = Findings()
     hosts = {host.host: host for host in shapes}
-    rules = read_rules(objects.destination_rules, hosts, report)
+    secrets = Secrets(objects.secrets, report)
+    rules = read_rules(
+        objects.destination_rules,
+        hosts,
+        report,
+        lambda obj, read: with_credentials(obj, read, secrets),
+    )
     directory = Directory(hosts, rules, report, objects.virtual_services)
     index = MeshIndex(objects.virtual_services, directory)
     tables = _tables(directory, index)

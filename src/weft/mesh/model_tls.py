@@ -1,0 +1,66 @@
+"""TLS in the mesh model: what the proxy shows, and what it checks."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+TlsVersion = Literal["", "1.0", "1.1", "1.2", "1.3"]
+
+
+class UpstreamTls(Struct, frozen=True, gc=False):
+    """TLS that the proxy originates towards the endpoints."""
+
+    mode: Literal["simple", "mutual"]
+    sni: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    insecure_skip_verify: bool = False
+    certificate_pem: str = ""
+    key_pem: str = ""
+    secret: str = ""
+    """Name under which the certificate is served by SDS."""
+    ca_pem: str = ""
+    ca_secret: str = ""
+    """Name under which the authorities are served by SDS."""
+
+    def __repr__(self) -> str:
+        return f"UpstreamTls(mode={self.mode!r}, sni={self.sni!r}, secret={self.secret!r})"
+
+
+class ClientCertificates(Struct, frozen=True, gc=False):
+    """What certificates clients of a gateway show. Authorities are PEM values or a file."""
+
+    required: bool = True
+    """False: a client may come without a certificate; one that it shows must be good."""
+    ca_pem: str = ""
+    ca_secret: str = ""
+    """Name under which the authorities are served by SDS."""
+    ca_file: str = ""
+    crl_file: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    spki_hashes: tuple[str, ...] = ()
+    certificate_hashes: tuple[str, ...] = ()
+
+
+class GatewayTls(Struct, frozen=True, gc=False):
+    """Server side TLS of a gateway. Either PEM values (from a Secret) or files."""
+
+    certificate_pem: str = ""
+    key_pem: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    secret: str = ""
+    """Name under which the certificate is served by SDS, e.g. `kubernetes://ns/name`."""
+    clients: ClientCertificates | None = None
+    """None asks for no certificates."""
+    version_min: TlsVersion = ""
+    """Empty is 1.2."""
+    version_max: TlsVersion = ""
+    """Empty is the highest there is."""
+    ciphers: tuple[str, ...] = ()
+    """Cipher suites for TLS up to 1.2; empty is Envoy's choice."""
+
+    def __repr__(self) -> str:
+        return f"GatewayTls(secret={self.secret!r}, certificate_file={self.certificate_file!r})"
