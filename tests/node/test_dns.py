@@ -108,6 +108,16 @@ async def test_answers_too_large_for_udp_are_truncated_and_whole_over_tcp(
     assert len(await running.data(f"many.shop.{SVC}", tcp=True)) == 100
 
 
+async def test_an_alias_that_dns_cannot_carry_is_servfail(running: Running) -> None:
+    """Kubernetes bounds the length of externalName, not of its labels."""
+    name = f"{'a' * 64}.example.com"
+    running.cache.put(service("long", "", type="ExternalName", externalName=name))
+    for tcp in (False, True):
+        for kind in ("A", "CNAME"):
+            reply = await running.ask(f"long.shop.{SVC}", kind, tcp=tcp)
+            assert reply.rcode() == dns.rcode.SERVFAIL
+
+
 async def test_garbage_is_ignored_and_the_server_lives_on(running: Running) -> None:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(

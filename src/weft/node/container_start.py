@@ -4,6 +4,7 @@ Writes the pod's volumes on the way.
 """
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +57,7 @@ def prepare(
     mounted = mounts(pod, container, directories, made.env)
     if isinstance(mounted, Refusal):
         return mounted
-    if (failed := _make_sub_paths(mounted)) is not None:
+    if (failed := _make_sub_paths(mounted, directories.values())) is not None:
         return failed
     user = _user(pod, container, parts.settings.as_root)
     if isinstance(user, Refusal):
@@ -89,11 +90,15 @@ def own_mounts(runner: Runner, container: Container, container_id: str) -> tuple
     return tuple(mount for mount in offered if mount is not None)
 
 
-def _make_sub_paths(mounted: tuple[Mount, ...]) -> Refusal | None:
-    """A subPath that does not exist is made, as a directory."""
+def _make_sub_paths(mounted: tuple[Mount, ...], volumes: Collection[str]) -> Refusal | None:
+    """A subPath that does not exist is made, as a directory. What containers write into a volume
+    may be links: none may lead a subPath out of it."""
     for mount in mounted:
         source = Path(mount.source)
+        inside = (Path(v) for v in volumes if source.is_relative_to(v))
         try:
+            if not any(source.resolve().is_relative_to(volume.resolve()) for volume in inside):
+                return Refusal(CONFIG_ERROR, f"subPath {mount.source} leads out of its volume")
             if not mount.read_only and not source.exists():
                 source.mkdir(parents=True)
         except OSError as error:

@@ -175,7 +175,10 @@ class DnsServer:
             size_max = min(size_max, max(question.payload, 512)) if size_max < 0xFFFF else size_max
         elif size_max < 0xFFFF:
             size_max = 512
-        return _reply(question, found, size_max)
+        try:
+            return _reply(question, found, size_max)
+        except dns.exception.DNSException:  # an object holds a name that DNS cannot carry
+            return _failure(question, dns.rcode.SERVFAIL)
 
     def _with_aliases(self, found: Answer, kind: str, namespace: str) -> Answer:
         """Follow CNAMEs to names of our own."""
@@ -202,7 +205,10 @@ class DnsServer:
         try:
             if alias is None or alias.type != "CNAME":
                 return await self._ask(data, tcp) or _failure(question, dns.rcode.SERVFAIL)
-            target = dns.message.make_query(alias.data, asked.rdtype)
+            try:
+                target = dns.message.make_query(alias.data, asked.rdtype)
+            except dns.exception.DNSException:
+                return _failure(question, dns.rcode.SERVFAIL)
             reply = await self._ask(target.to_wire(), tcp)
             return _aliased(question, alias, reply)
         finally:
