@@ -21,7 +21,7 @@ from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.proto import resource
 from weft.xds.resource import ROUTES, Resource
 from weft.xds.routes import TableFacts, destinations_of, route_configuration
-from weft.xds.tls import secrets
+from weft.xds.tls import secret_resource, secrets
 
 _Build = Callable[..., list[Resource]]
 _Element = tuple[str, str, _Build, tuple[Any, ...]]
@@ -65,6 +65,8 @@ def _elements(model: NodeModel) -> list[_Element]:
     """Everything in a model that resources are made from."""
     node = model.node
     elements: list[_Element] = [("node", node.name, node_clusters, (node,))]
+    for name, (content, key) in secrets(model).items():
+        elements.append(("secret", name, _secret, (name, content, key)))
     for destination in model.destinations:
         elements.append(("destination", destination.name, _destination, (destination, node)))
     hash_keys = {
@@ -142,5 +144,8 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
 
 def _gateway(gateway: GatewayListener, node: NodeSettings) -> list[Resource]:
     listener = gateway_listener(gateway, node)
-    certificates = secrets(s.tls for s in gateway.servers if s.tls is not None)
-    return certificates + ([] if listener is None else [listener])
+    return [] if listener is None else [listener]
+
+
+def _secret(name: str, content: str, key: str) -> list[Resource]:
+    return [secret_resource(name, content, key)]
