@@ -1,10 +1,12 @@
-"""What exists from the first moment on: system namespaces and the `kubernetes` Service."""
+"""What exists from the first moment on: system namespaces, the `kubernetes` Service, a class of
+Gateways."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weft.api import registry
 from weft.api.errors import ApiError
+from weft.api.gateway import v1 as gateway_api
 from weft.api.kinds import Kind
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
@@ -19,6 +21,7 @@ async def bootstrap(
     for name in NAMESPACES:
         await _create(client, known_kind("namespaces"), {"metadata": {"name": name}})
     await _create(client, known_kind("services"), kubernetes_service(service_ip))
+    await _create(client, registry.kind_for(gateway_api.GatewayClass), gateway_class())
     if endpoint is not None:
         slices = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
         assert slices is not None
@@ -31,6 +34,17 @@ def kubernetes_service(service_ip: str) -> dict[str, Any]:
     return {
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": _LABELS},
         "spec": {"clusterIP": service_ip, "ports": [port], "type": "ClusterIP"},
+    }
+
+
+def gateway_class() -> dict[str, Any]:
+    """The class that Gateways of the Gateway API name to be served by weft."""
+    return {
+        "metadata": {"name": gateway_api.CLASS_NAME},
+        "spec": {
+            "controllerName": gateway_api.CONTROLLER_NAME,
+            "description": "Gateways on weft's own nodes",
+        },
     }
 
 

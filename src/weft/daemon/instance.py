@@ -8,7 +8,10 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from weft import __version__
+from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
@@ -17,6 +20,7 @@ from weft.apiserver.app import Settings as ApiSettings
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
+from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
@@ -135,6 +139,8 @@ class Instance:
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
+        statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
+        self.tasks.spawn(statuses.run(), "gateway-status")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
         gate = AdsGate(self.ads, self.settings.node_name)
@@ -167,7 +173,8 @@ class Instance:
         """Where the ports of the applied Gateways are bound on this machine."""
         cache = self.informers.cache
         deadline = now() + GATEWAYS_SECONDS_MAX
-        while cache.list(Gateway) and now() < deadline:
+        kinds: tuple[type[Struct], ...] = (Gateway, gateway_api.Gateway)
+        while any(cache.list(kind) for kind in kinds) and now() < deadline:
             for node in status.node_rows(cache):
                 for port, bound in node["gatewayPorts"].items():
                     self.say(f"  gateway     {self.settings.gateway_address}:{bound} (port {port})")
@@ -212,6 +219,8 @@ class Instance:
         await self.api.close()
         await self.ads.close()
         await self.store.close()
+        if not keep_pods:
+            files.remove_run_directory(self.settings)
 
 
 def _port_error(port: int, error: OSError) -> OSError:
@@ -258,6 +267,7 @@ async def clean_up(settings: Settings, say: Say) -> None:
     await machine.open(with_envoy=False)
     left = [state for state in await machine.runtime.list() if state.exit_code is None]
     await machine.destroy()
+    files.remove_run_directory(settings)
     ended = f"{len(left)} {'process' if len(left) == 1 else 'processes'} of it ended"
     say(f"weft did not run on {settings.data_dir}; {ended}")
     files.unlock_instance(lock)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from weft.api.diagnostics import Diagnostic
+from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
@@ -17,6 +18,7 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, build
+from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
 from weft.mesh.model import MeshModel
@@ -39,6 +41,13 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.DestinationRule,
     istio.Gateway,
     istio.ServiceEntry,
+    gw.GatewayClass,
+    gw.Gateway,
+    gw.HTTPRoute,
+    gw.GRPCRoute,
+    gw.TLSRoute,
+    gw.TCPRoute,
+    gw.ReferenceGrant,
     RateLimitPolicy,
     BackendPolicy,
 )
@@ -63,6 +72,8 @@ class MeshLoop:
         self.on_model: Callable[[MeshModel], None] = lambda _: None
         """Called with every new model, before proxies get it."""
         self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.statuses: tuple[ObjectStatus, ...] = ()
+        """Statuses that objects shall have, as of the last build."""
         self.wanted: dict[str, Counter[str]] = {}
         """Node -> type URL -> how many resources its proxy shall have."""
         for cls in MESH_CLASSES:
@@ -111,6 +122,7 @@ class MeshLoop:
         self._settings = structs.replace(self._settings, missing_files=self._missing())
         built = build(cache, self._settings, self._memo)
         self.model = built.model
+        self.statuses = built.statuses
         self.on_model(built.model)
         if built.diagnostics != self.diagnostics:
             self.diagnostics = built.diagnostics

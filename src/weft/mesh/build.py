@@ -5,16 +5,19 @@ Never raises on what users wrote: what is wrong is reported, and the rest stays 
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.diagnostics import Diagnostic
+from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
-from weft.api.k8s.core_v1 import Node, Secret, Service
+from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.snapshot import Snapshot
+from weft.api.snapshot import Snapshot, meta
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.api.wellknown import (
     ANNOTATION_NODE_ISOLATION,
@@ -26,6 +29,7 @@ from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.destinations import host_destinations
 from weft.mesh.findings import Findings
+from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
@@ -45,6 +49,7 @@ from weft.mesh.services import build_host, served_ports, slices_by_service
 from weft.mesh.tables import PROXY_TABLE
 from weft.mesh.workloads import PodFacts, pod_facts, workload
 
+T = TypeVar("T", bound=Struct)
 PodKey = tuple[str, str]
 Served = Mapping[PodKey, dict[int, AppProtocol]]
 ServiceRow = tuple[Service, tuple[EndpointSlice, ...], tuple[PodFacts | None, ...]]
@@ -69,6 +74,8 @@ class Built(Struct, frozen=True):
 
     model: MeshModel
     diagnostics: tuple[Diagnostic, ...] = ()
+    statuses: tuple[ObjectStatus, ...] = ()
+    """Statuses that Gateway API objects shall have."""
 
 
 def build(
@@ -85,7 +92,7 @@ def build(
     _add_entries(hosts, snapshot, pods, settings, report)
     _resolve_aliases(hosts)
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
-    routing = memo("routing", route, shapes, _routing_objects(snapshot, settings))
+    routing = memo("routing", route, shapes, _routing_objects(snapshot, settings, memo))
     policies = tuple(snapshot.list(RateLimitPolicy))
     limited = memo("limits", with_rate_limits, routing.tables, routing.gateways, policies)
     unaltered = _destinations(hosts, routing, memo)
@@ -104,7 +111,7 @@ def build(
         rate_limits=limited.shared,
     )
     memo.end()
-    return Built(model, report.all())
+    return Built(model, report.all(), routing.statuses)
 
 
 def _by_name(facts: tuple[PodFacts, ...]) -> dict[PodKey, PodFacts]:
@@ -209,7 +216,7 @@ def _resolve_aliases(hosts: dict[str, Host]) -> None:
         hosts[name] = replace(host, ports=named, discovery="dns", external=True)
 
 
-def _routing_objects(snapshot: Snapshot, settings: BuildSettings) -> RoutingObjects:
+def _routing_objects(snapshot: Snapshot, settings: BuildSettings, memo: Memo) -> RoutingObjects:
     gateways = snapshot.list(istio.Gateway)
     rules = snapshot.list(istio.DestinationRule)
     return RoutingObjects(
@@ -218,8 +225,44 @@ def _routing_objects(snapshot: Snapshot, settings: BuildSettings) -> RoutingObje
         gateways=gateways,
         secrets=snapshot.list(Secret) if gateways or _named_secrets(rules) else (),
         missing_files=settings.missing_files,
+        gateway_api=_gateway_api(snapshot, memo),
         service_listeners=_any_host_isolation(snapshot),
     )
+
+
+def _gateway_api(snapshot: Snapshot, memo: Memo) -> GatewayApiObjects:
+    def specs(cls: type[T]) -> tuple[T, ...]:
+        return memo.mapped(cls, _without_status, zip(snapshot.list(cls)))
+
+    gateways = specs(gw.Gateway)
+    return GatewayApiObjects(
+        classes=specs(gw.GatewayClass),
+        gateways=gateways,
+        http_routes=specs(gw.HTTPRoute),
+        grpc_routes=specs(gw.GRPCRoute),
+        tls_routes=specs(gw.TLSRoute),
+        tcp_routes=specs(gw.TCPRoute),
+        grants=specs(gw.ReferenceGrant),
+        namespaces=specs(Namespace) if gateways else (),
+        secrets=tuple(snapshot.list(Secret)) if gateways else (),
+    )
+
+
+def _without_status(obj: T) -> T:
+    """Writing a status must not have all routes built anew."""
+    known = meta(obj)
+    kept = ObjectMeta(
+        name=known.name,
+        namespace=known.namespace,
+        uid=known.uid,
+        generation=known.generation,
+        creation_timestamp=known.creation_timestamp,
+        labels=known.labels,
+        annotations=known.annotations,
+    )
+    bare = type(obj)()
+    changes = {"status": bare.status} if hasattr(bare, "status") else {}
+    return replace(obj, metadata=kept, **changes)
 
 
 def _destinations(

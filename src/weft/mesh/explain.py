@@ -148,6 +148,10 @@ def mismatch(match: HttpMatch, request: Request, caller: Workload | None) -> str
         fold = match.ignore_path_case and label == "path"
         if wanted is not None and not _holds(wanted, value, fold):
             return f"{label} `{value}` is not {_text(wanted)}"
+    if match.path_segments and match.path is not None:
+        rest = path.removeprefix(match.path.value)
+        if rest and not rest.startswith("/"):
+            return f"path `{path}` is not `{match.path.value}` or below it"
     headers = {k.lower(): v for k, v in request.headers.items()}
     parameters = _query(query)
     for header in match.headers:

@@ -30,8 +30,8 @@ from weft.mesh.model import (
     VirtualHost,
 )
 from weft.mesh.names import intersection, specificity
-from weft.mesh.secrets import Secrets
 from weft.mesh.secrets import Place as SecretPlace
+from weft.mesh.secrets import Secrets
 from weft.mesh.server_tls import TERMINATING, with_demands
 from weft.mesh.tcp_routes import connection_routes
 
@@ -298,7 +298,7 @@ def _from_secret(
         return None
     values = []
     for keys in CERTIFICATE_KEYS:
-        value = _pem(secret, keys)
+        value = pem(secret, keys)
         if value is None:
             report.add(f.SECRET_INCOMPLETE, gateway, where, secret=name, missing=f"`{keys[0]}`")
             return None
@@ -307,7 +307,8 @@ def _from_secret(
     return GatewayTls(certificate_pem=values[0], key_pem=values[1], secret=reference)
 
 
-def _pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
+def pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
+    """The PEM text that a Secret holds under one of the keys, or None."""
     for key in keys:
         if text := secret.string_data.get(key, ""):
             return text if text.lstrip().startswith("-----BEGIN") else None

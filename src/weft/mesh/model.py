@@ -68,6 +68,10 @@ class HttpMatch(Struct, frozen=True, gc=False):
     the caller's own namespace; this is how one table serves callers of all namespaces."""
     source_labels: tuple[tuple[str, str], ...] = ()
     """Labels that the caller's workload has, all of them."""
+    path_segments: bool = False
+    """A path prefix ends at a segment: `/foo` holds for `/foo` and `/foo/bar`, not `/foobar`."""
+    percent: float = 100.0
+    """Holds for this share of the requests only, by chance; 0..100."""
 
 
 class WeightedDestination(Struct, frozen=True, gc=False):
@@ -88,6 +92,9 @@ class Redirect(Struct, frozen=True, gc=False):
     path: str = ""
     prefix_rewrite: str = ""
     code: int = 301
+    regex: str = ""
+    """Replaced in the path by `substitution`, when not empty (RE2)."""
+    substitution: str = ""
 
 
 class DirectResponse(Struct, frozen=True, gc=False):

@@ -15,6 +15,8 @@ from weft.api.snapshot import ObjectSnapshot
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
+from weft.mesh.gateway_api import gateway_api, merged
+from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
 from weft.mesh.hosts import Host
 from weft.mesh.istio_gateways import gateway_parts
 from weft.mesh.istio_policies import HostRule, read_rules
@@ -50,6 +52,7 @@ class RoutingObjects(Struct, frozen=True):
     gateways: Sequence[istio.Gateway] = ()
     secrets: Sequence[Secret] = ()
     missing_files: frozenset[str] = frozenset()
+    gateway_api: GatewayApiObjects = GatewayApiObjects()
     service_listeners: bool = False
     """Some node has host isolation."""
 
@@ -71,6 +74,8 @@ class Routing(Struct, frozen=True):
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...]
+    statuses: tuple[ObjectStatus, ...] = ()
+    """Of Gateway API objects."""
 
 
 def shape(host: Host) -> Host:
@@ -93,9 +98,11 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
     )
     directory = Directory(hosts, rules, report, objects.virtual_services)
     index = MeshIndex(objects.virtual_services, directory)
-    tables = _tables(directory, index)
     edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))
-    gateways, gateway_tables = gateway_parts(edge, directory, objects.missing_files)
+    istio_parts = gateway_parts(edge, directory, objects.missing_files)
+    api = gateway_api(objects.gateway_api, directory, istio_parts[0])
+    gateways, gateway_tables = merged(*istio_parts, api)
+    tables = _tables(directory, index, api.service_routes)
     special = {*directory.all_clients(), *index.source_namespaces()}
     tcp = tcp_routes(shapes, directory, index, "")
     listeners, own_tables = (
@@ -112,6 +119,7 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
         listeners=listeners,
         missing=tuple(directory.missing.values()),
         findings=report.all(),
+        statuses=api.statuses,
     )
 
 
@@ -120,8 +128,10 @@ def _rules(host: Host, directory: Directory) -> ClientRules:
     return tuple((client, directory.rules.find(host, client)) for client in clients)
 
 
-def _tables(directory: Directory, index: MeshIndex) -> tuple[RouteTable, ...]:
-    builder = TableBuilder(MeshRouting(directory, index))
+def _tables(
+    directory: Directory, index: MeshIndex, service_routes: ServiceRoutes
+) -> tuple[RouteTable, ...]:
+    builder = TableBuilder(MeshRouting(directory, index, service_routes))
     for host in directory.hosts.values():
         builder.add_host(host)
     for name in index.hosts():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from weft.mesh.directory import Directory
+from weft.mesh.gateway_api_objects import ServiceRoutes
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.istio_matches import MESH
 from weft.mesh.istio_routes import DEFAULT_RETRY, Place, for_callers, http_routes
@@ -36,7 +37,13 @@ MATCH_ANY = (HttpMatch(),)
 class MeshRouting:
     """Routes of every host and port, made once and used in several tables."""
 
-    def __init__(self, directory: Directory, index: MeshIndex) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        index: MeshIndex,
+        service_routes: ServiceRoutes = ServiceRoutes(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self.service_routes = service_routes
         self.directory = directory
         self.index = index
         self._callers: dict[str, tuple[HttpMatch, ...]] = {}
@@ -47,6 +54,7 @@ class MeshRouting:
         general = self._for_client(host, port, "")
         clients = set(self.directory.all_clients() if entries else self.directory.clients(host))
         clients.update(ns for entry in entries for ns in entry.callers)
+        clients.update(self.service_routes.clients(host.host, port.number))
         special = (
             for_callers(found, (client,))
             for client in sorted(clients)
@@ -56,7 +64,7 @@ class MeshRouting:
 
     def routes_for(self, host: Host, port: HostPort, namespace: str) -> tuple[HttpRoute, ...]:
         """Routes for callers of one namespace only."""
-        if not self.index.entries(host.host):
+        if not (self.index.entries(host.host) or self.service_routes.has(host.host, port.number)):
             matches = self._callers.setdefault(
                 namespace, (HttpMatch(source_namespaces=(namespace,)),)
             )
@@ -65,12 +73,15 @@ class MeshRouting:
 
     def _for_client(self, host: Host, port: HostPort, client: str) -> tuple[HttpRoute, ...]:
         """What callers of a namespace get: the first VirtualService that they see and that says
-        something about the port, else the host itself."""
+        something about the port, else routes that name the Service as parent, else the host
+        itself."""
         for entry in self.index.entries(host.host):
             if entry.callers and client not in entry.callers:
                 continue
             if routes := http_routes(entry.obj, Place(MESH, port.number, client), self.directory):
                 return routes
+        if routes := self.service_routes.find(host.host, port.number, client):
+            return routes
         if port.protocol not in HTTP or not host.source:
             return ()
         return (self._default(host, port, client, MATCH_ANY),)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import ConfigMap, Secret, ServiceAccount
 from weft.api.k8s.pod_v1 import Pod
@@ -40,6 +41,7 @@ log = logging.getLogger("weft.node")
 
 CLASSES: tuple[type[Struct], ...] = (
     *(Pod, ConfigMap, Secret, ServiceAccount, Gateway),
+    *(gateway_api.Gateway, gateway_api.GatewayClass),
     *dns.CLASSES,
 )
 """What the agent reads of the API."""
@@ -114,7 +116,7 @@ class NodeAgent:
         self._tasks.spawn(self._registration.run(), "node-registration")
         self._tasks.spawn(self._look_for_images(), "node-images")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
-        self._registration.gateways_changed(parts.objects.list(Gateway))
+        self._gateways_changed()
 
     def _make_mount_point(self) -> None:
         """Of service accounts; pods do without where it cannot be made."""
@@ -183,12 +185,20 @@ class NodeAgent:
             return
         if cls is Pod:
             self._pod_changed(before, after)
-        elif cls is Gateway:
-            self._registration.gateways_changed(self._parts.objects.list(Gateway))
+        elif cls in (Gateway, gateway_api.Gateway, gateway_api.GatewayClass):
+            self._gateways_changed()
         elif cls in (ConfigMap, Secret):
             changed = after if after is not None else before
             if changed is not None:
                 self._object_changed(cls, meta(changed).namespace, meta(changed).name)
+
+    def _gateways_changed(self) -> None:
+        objects = self._parts.objects
+        self._registration.gateways_changed(
+            objects.list(Gateway),
+            objects.list(gateway_api.Gateway),
+            objects.list(gateway_api.GatewayClass),
+        )
 
     def _pod_changed(self, before: Struct | None, after: Struct | None) -> None:
         if isinstance(before, Pod) and (

@@ -11,6 +11,7 @@ import msgspec
 
 from weft.api import registry
 from weft.api.errors import ApiError
+from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.coordination_v1 import Lease
 from weft.api.k8s.core_v1 import Node
@@ -25,7 +26,7 @@ from weft.node.node_object import (
     node_object,
     node_status,
 )
-from weft.node.ports import allocate_gateway_ports, gateway_ports
+from weft.node.ports import allocate_gateway_ports, gateway_ports, listener_ports
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
@@ -103,9 +104,15 @@ class NodeRegistration:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
 
-    def gateways_changed(self, gateways: Iterable[Gateway]) -> None:
-        """Give host ports to what Gateways ask for; what has one keeps it."""
-        wanted = gateway_ports(gateways)
+    def gateways_changed(
+        self,
+        gateways: Iterable[Gateway],
+        others: Iterable[gateway_api.Gateway] = (),
+        classes: Iterable[gateway_api.GatewayClass] = (),
+    ) -> None:
+        """Give host ports to what Gateways ask for, Istio's and the Gateway API's (`others`, of
+        weft's `classes`); what has one keeps it."""
+        wanted = tuple(sorted({*gateway_ports(gateways), *listener_ports(others, classes)}))
         if wanted != self._wanted_ports:
             self._wanted_ports = wanted
             self._changed.set()

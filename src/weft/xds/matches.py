@@ -5,9 +5,11 @@ from envoy.type.matcher.v3 import filter_state_pb2, regex_pb2, string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import HttpMatch, NamedMatch, StringMatch
+from weft.xds.faults import fraction
 from weft.xds.identity import DESTINATION_KEY, LABELS_KEY, NAMESPACE_KEY, label
 from weft.xds.proto import Proto
 
+ALL_PERCENT = 100.0
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """Methods that a repeat cannot harm (RFC 9110 section 9.2.1), TRACE left out."""
 
@@ -16,6 +18,8 @@ def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
     """The match of an Envoy route; `methods`, when given, are a further condition."""
     result = route_pb2.RouteMatch()
     _path(result, match)
+    if match.percent < ALL_PERCENT:
+        result.runtime_fraction.default_value.CopyFrom(fraction(match.percent))
     if match.method is not None:
         result.headers.append(header_matcher(":method", match.method))
     if match.authority is not None:
@@ -50,6 +54,8 @@ def _path(result: Proto, match: HttpMatch) -> None:
         return
     if path.kind == "exact":
         result.path = path.value
+    elif path.kind == "prefix" and match.path_segments:
+        result.path_separated_prefix = path.value
     elif path.kind == "prefix":
         result.prefix = path.value
     else:

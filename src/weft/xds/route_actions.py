@@ -119,6 +119,8 @@ def _redirect(redirect: Redirect) -> Proto:
         action.path_redirect = redirect.path
     elif redirect.prefix_rewrite:
         action.prefix_rewrite = redirect.prefix_rewrite
+    elif redirect.regex:
+        action.regex_rewrite.CopyFrom(_substitution(redirect.regex, redirect.substitution))
     return action
 
 
@@ -165,13 +167,13 @@ def _rewrite(action: Proto, rewrite: Rewrite) -> None:
     if rewrite.authority:
         action.host_rewrite_literal = rewrite.authority
     if rewrite.regex:
-        action.regex_rewrite.CopyFrom(
-            regex_pb2.RegexMatchAndSubstitute(
-                pattern=regex(rewrite.regex), substitution=rewrite.substitution
-            )
-        )
+        action.regex_rewrite.CopyFrom(_substitution(rewrite.regex, rewrite.substitution))
     elif rewrite.prefix is not None:
         action.prefix_rewrite = rewrite.prefix
+
+
+def _substitution(pattern: str, substitution: str) -> Proto:
+    return regex_pb2.RegexMatchAndSubstitute(pattern=regex(pattern), substitution=substitution)
 
 
 def _mirror(mirror: Mirror) -> Proto:

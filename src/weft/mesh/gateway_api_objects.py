@@ -1,0 +1,132 @@
+"""What the Gateway API part of the mesh reads and what it makes, as values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.gateway import v1 as gw
+from weft.api.k8s.core_v1 import Namespace, Secret
+from weft.mesh.model import GatewayListener, GatewayTls, HttpRoute, RouteTable
+
+Route = gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute
+Json = dict[str, Any]
+
+
+class GatewayApiObjects(Struct, frozen=True):
+    """All objects that the Gateway API part is made of, besides hosts."""
+
+    classes: Sequence[gw.GatewayClass] = ()
+    gateways: Sequence[gw.Gateway] = ()
+    http_routes: Sequence[gw.HTTPRoute] = ()
+    grpc_routes: Sequence[gw.GRPCRoute] = ()
+    tls_routes: Sequence[gw.TLSRoute] = ()
+    tcp_routes: Sequence[gw.TCPRoute] = ()
+    grants: Sequence[gw.ReferenceGrant] = ()
+    namespaces: Sequence[Namespace] = ()
+    secrets: Sequence[Secret] = ()
+
+    def routes(self) -> tuple[Route, ...]:
+        """All routes, oldest first; equal times by namespace and name."""
+        found: tuple[Route, ...] = (
+            *self.http_routes, *self.grpc_routes, *self.tls_routes, *self.tcp_routes,
+        )  # fmt: skip
+        return tuple(sorted(found, key=age_key))
+
+
+def age_key(obj: Route | gw.Gateway) -> tuple[str, str, str]:
+    """Sort key: the oldest first."""
+    meta = obj.metadata
+    return meta.creation_timestamp, meta.namespace, meta.name
+
+
+class ObjectStatus(Struct, frozen=True):
+    """The status that an object shall have. Conditions carry no times, and `Programmed` is True
+    where the configuration exists: whoever writes it knows when, and whether proxies have it."""
+
+    cls: type[Struct]
+    namespace: str
+    name: str
+    uid: str
+    status: Json
+    ports: tuple[int, ...] = ()
+    """Ports of a Gateway that must be bound before it is programmed."""
+
+
+class Listener(Struct, frozen=True):
+    """A listener of a Gateway, judged."""
+
+    gateway: gw.Gateway
+    spec: gw.Listener
+    kinds: tuple[str, ...] = ()
+    """Kinds of routes that may attach."""
+    tls: GatewayTls | None = None
+    refused: str = ""
+    """Reason why it is not accepted."""
+    conflict: str = ""
+    """Reason of Conflicted."""
+    unresolved: str = ""
+    """Reason why its references are not resolved."""
+    unresolved_message: str = ""
+
+    @property
+    def port(self) -> int:
+        return self.spec.port or 0
+
+    @property
+    def host(self) -> str:
+        return self.spec.hostname.lower() or "*"
+
+    @property
+    def serves(self) -> bool:
+        """Whether it can be opened."""
+        return not (self.refused or self.conflict or self.lacks_certificate)
+
+    @property
+    def lacks_certificate(self) -> bool:
+        return bool(self.unresolved) and self.unresolved != "InvalidRouteKinds"
+
+    @property
+    def gateway_name(self) -> str:
+        return f"{self.gateway.metadata.namespace}/{self.gateway.metadata.name}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.gateway_name}/{self.spec.name}"
+
+
+class Attached(Struct, frozen=True):
+    """A route at a listener."""
+
+    route: Route
+    listener: Listener
+    hosts: tuple[str, ...]
+    """Hosts that both name; `*` for those without any."""
+
+
+class ServiceRoutes(Struct, frozen=True):
+    """Routes of Services as parents: (host, port) -> (callers' namespace or "" for all, routes)."""
+
+    by_port: Mapping[tuple[str, int], tuple[tuple[str, tuple[HttpRoute, ...]], ...]] = {}
+
+    def has(self, host: str, port: int) -> bool:
+        """Whether the port of the host is routed."""
+        return (host, port) in self.by_port
+
+    def clients(self, host: str, port: int) -> set[str]:
+        """Namespaces with routes of their own."""
+        return {ns for ns, _ in self.by_port.get((host, port), ()) if ns}
+
+    def find(self, host: str, port: int, client: str) -> tuple[HttpRoute, ...]:
+        """Routes for callers of a namespace: their own, else those for all."""
+        found = dict(self.by_port.get((host, port), ()))
+        return found.get(client) or found.get("") or ()
+
+
+class GatewayApi(Struct, frozen=True):
+    """What the objects mean."""
+
+    listeners: tuple[GatewayListener, ...] = ()
+    tables: tuple[RouteTable, ...] = ()
+    service_routes: ServiceRoutes = ServiceRoutes()
+    statuses: tuple[ObjectStatus, ...] = ()
