@@ -142,3 +142,22 @@ def test_every_diagnostic_can_be_looked_up() -> None:
     given = {found for path in SOURCES for found in code.findall(path.read_text())}
     assert given - told == set(), "add them to the table in docs/features.md"
     assert told - given == set(), "docs/features.md tells of codes that nothing gives"
+
+
+KEYED_BY_CODE = {
+    "api/schema.py:definition",
+    "apiserver/codec.py:_head",
+    "apiserver/codec.py:_list_head",
+}
+"""Caches without a bound whose keys the code itself chooses."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_caches_that_users_can_fill_are_bounded(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        kept = any(isinstance(d, ast.Name) and d.id == "cache" for d in node.decorator_list)
+        by_text = any("str" in ast.unparse(a.annotation or node) for a in node.args.args)
+        if kept and by_text and f"{relative(path)}:{node.name}" not in KEYED_BY_CODE:
+            pytest.fail(f"{node.name}: use lru_cache with a limit")

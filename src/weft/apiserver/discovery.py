@@ -1,7 +1,7 @@
 """What is served, told to clients: classic and aggregated discovery. Pure, made once."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -21,6 +21,8 @@ _SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "finalize": ("", "", "", ("update",)),
 }
 AggregatedVersion = Literal["v2", "v2beta1"]
+DOCUMENTS_KEPT_MAX = 128
+"""More than there are; clients ask for what they like."""
 
 
 def groups() -> dict[str, tuple[str, ...]]:
@@ -50,7 +52,7 @@ def group_list() -> bytes:
     return orjson.dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
 
 
-@cache
+@lru_cache(maxsize=DOCUMENTS_KEPT_MAX)
 def group(name: str) -> bytes | None:
     """GET /apis/<group>; None when there is no such group."""
     versions = groups().get(name) if name else None
@@ -64,7 +66,7 @@ def _group(name: str, versions: Iterable[str]) -> dict[str, Any]:
     return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
-@cache
+@lru_cache(maxsize=DOCUMENTS_KEPT_MAX)
 def resource_list(group: str, version: str) -> bytes | None:
     """GET /api/v1 and /apis/<group>/<version>; None when not served."""
     kinds = kinds_of(group, version)

@@ -1,7 +1,7 @@
 """OpenAPI documents: of v3 an index and one per group and version; each made when asked for."""
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -59,7 +59,7 @@ def _index() -> bytes:
     return orjson.dumps({"paths": found})
 
 
-@cache
+@lru_cache(maxsize=discovery.DOCUMENTS_KEPT_MAX)
 def _document(name: str) -> tuple[bytes, str] | None:
     parts = name.split("/")
     if parts[0] == "api" and len(parts) == 2:

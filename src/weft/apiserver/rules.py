@@ -1,7 +1,7 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from weft.api import defaults, prepare, validation
@@ -16,13 +16,15 @@ from weft.apiserver.request import FieldValidation
 from weft.apiserver.strategic import FieldRule, Rules
 
 _PLAIN = FieldRule()
+FIELD_RULES_KEPT_MAX = 4096
+"""Of one kind. Patches name fields as they like: keys of labels, of data."""
 
 
 @cache
 def patch_rules(kind: Kind) -> Rules:
     """How a kind's fields are merged by strategic merge patches."""
 
-    @cache
+    @lru_cache(maxsize=FIELD_RULES_KEPT_MAX)
     def rule(path: tuple[str, ...]) -> FieldRule:
         found: Schema | None = schema_for(kind)
         for step in path:
