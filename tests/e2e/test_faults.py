@@ -173,6 +173,7 @@ async def test_down_leaves_nothing_behind(stopped: Instance) -> None:
     await asyncio.to_thread(stopped.weft, "down")
     assert processes_of(stopped) == []
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not stopped.run_dir.exists()
     mounts = Path("/proc/self/mountinfo").read_text()
     assert str(stopped.run_dir) not in mounts
     assert not [d for d in Path("/sys/class/net").iterdir() if stopped.run_dir.name[:6] in d.name]

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import shutil
 import ssl
 from pathlib import Path
 
@@ -107,3 +108,8 @@ def unpublish_running(settings: Settings) -> None:
 
 def unlock_instance(lock: int) -> None:
     os.close(lock)
+
+
+def remove_run_directory(settings: Settings) -> None:
+    """Sockets and pins of an instance that has ended; its data directory stays."""
+    shutil.rmtree(settings.run_dir, ignore_errors=True)
