@@ -15,8 +15,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.mesh.model_tls import GatewayTls as GatewayTls
-from weft.mesh.model_tls import UpstreamTls as UpstreamTls
+from weft.mesh.model_tls import GatewayTls as GatewayTls  # noqa: PLC0414 - a part of the model
+from weft.mesh.model_tls import UpstreamTls as UpstreamTls  # noqa: PLC0414
 
 AppProtocol = Literal["http", "http2", "grpc", "tcp", "tls", "udp", "auto"]
 """How a port is treated. `http` is HTTP/1.1 with upgrades; http2 and grpc are HTTP/2 cleartext;

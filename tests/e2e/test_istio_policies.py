@@ -1,0 +1,306 @@
+"""What DestinationRules and the TLS of Gateways promise, shown by real servers and clients."""
+
+import contextlib
+import json
+import socket
+import ssl
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.instance import Instance, ask, wait_for
+from tests.xds.certificates import make_certificate
+
+pytestmark = pytest.mark.e2e
+
+CLIENT = "client.example"
+SERVER_CERTIFICATE, SERVER_KEY = make_certificate("secure.test")
+CLIENT_CERTIFICATE, CLIENT_KEY = make_certificate("client.test")
+OTHER_CERTIFICATE, OTHER_KEY = make_certificate("other.test")
+SERVER = """
+import http.server, os, ssl, tempfile
+class Tell(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        shown = self.connection.getpeercert() or {}
+        names = ",".join(value for _, value in shown.get("subjectAltName", ()))
+        body = f"tls {names}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+    file.write(os.environ["CERTIFICATE"])
+    file.flush()
+    context.load_cert_chain(file.name)
+context.verify_mode = ssl.CERT_REQUIRED if os.environ.get("CLIENTS") else ssl.CERT_NONE
+if os.environ.get("CLIENTS"):
+    context.load_verify_locations(cadata=os.environ["CLIENTS"])
+address = (os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT_8443", "8443")))
+server = http.server.ThreadingHTTPServer(address, Tell)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+def secure(name: str, clients: str = "") -> str:
+    """A server of HTTPS behind a service that speaks HTTP; it may want client certificates."""
+    return f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: python:1
+      args: ["-c", {json.dumps(SERVER)}]
+      env:
+        - {{name: CERTIFICATE, value: {json.dumps(SERVER_CERTIFICATE + SERVER_KEY)}}}
+        - {{name: CLIENTS, value: {json.dumps(clients)}}}
+      ports: [{{containerPort: 8443}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: http, port: 80, targetPort: 8443}}]
+"""
+
+
+def secret(name: str, **values: str) -> str:
+    lines = "".join(f"  {k.replace('_', '.')}: {json.dumps(v)}\n" for k, v in values.items())
+    return f"\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n{lines}"
+
+
+def rule(host: str, policy: str) -> str:
+    return f"""
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {host.replace(".", "-")}}}
+spec:
+  host: {host}
+  trafficPolicy: {policy}
+"""
+
+
+def https_server(host: str, tls: str) -> str:
+    name = host.partition(".")[0]
+    return f"""
+    - port: {{number: 443, name: {name}, protocol: HTTPS}}
+      hosts: [{host}]
+      tls: {tls}"""
+
+
+@pytest.fixture(scope="module")
+def shop(isolated: Instance) -> Instance:
+    weft = isolated
+    weft.image("python:1", Path("/tmp"), sys.executable)
+    text = "---".join([m.echo("api", "v1"), m.echo("api", "v2"), m.echo("client")])
+    text += m.service("api") + m.service("client") + m.gateway("front", "*.example")
+    text += m.routes("client-front", m.to("client"), CLIENT, "front")
+    weft.weft("apply", "-f", "-", stdin=text)
+    weft.wait_ready("app=api", 2)
+    wait_for(lambda: ask(weft, "/who", CLIENT)[0] == 200, CLIENT)
+    return weft
+
+
+def inside(weft: Instance, url: str) -> tuple[int, str]:
+    return ask(weft, f"/call?url={url}", CLIENT)
+
+
+def apply(weft: Instance, text: str) -> None:
+    weft.weft("apply", "-f", "-", stdin=text)
+
+
+# --- TLS of the gateway
+
+
+@contextlib.contextmanager
+def credentials(certificate: str, key: str) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(certificate + key)
+        file.flush()
+        yield file.name
+
+
+def https(
+    weft: Instance, host: str, certificate: str = "", key: str = "",
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+) -> str:  # fmt: skip
+    """The status line of an answer over TLS; a kind of error when there is none."""
+    context = ssl.create_default_context(cadata=SERVER_CERTIFICATE)
+    context.check_hostname = False
+    context.maximum_version = newest
+    if certificate:
+        with credentials(certificate, key) as file:
+            context.load_cert_chain(file)
+    address, port = weft.gateway(443).removeprefix("http://").split(":")
+    request = f"GET /who HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    try:
+        with (
+            socket.create_connection((address, int(port)), 5) as raw,
+            context.wrap_socket(raw, server_hostname=host) as tls,
+        ):
+            tls.sendall(request)
+            return tls.recv(1000).decode().partition("\r\n")[0]
+    except (ssl.SSLError, ConnectionError) as error:
+        return type(error).__name__
+
+
+def test_clients_show_certificates(shop: Instance) -> None:
+    text = secret("edge", tls_crt=SERVER_CERTIFICATE, tls_key=SERVER_KEY, ca_crt=CLIENT_CERTIFICATE)
+    text += """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers:"""
+    text += https_server("strict.test", "{mode: MUTUAL, credentialName: edge}")
+    text += https_server("maybe.test", "{mode: OPTIONAL_MUTUAL, credentialName: edge}")
+    text += https_server(
+        "new.test", "{mode: SIMPLE, credentialName: edge, minProtocolVersion: TLSV1_3}"
+    )
+    text += https_server(
+        "named.test",
+        "{mode: MUTUAL, credentialName: edge, subjectAltNames: [somebody.else]}",
+    )
+    for host in ("strict.test", "maybe.test", "new.test", "named.test"):
+        text += m.routes(host.replace(".", "-"), m.to("api"), host, "edge")
+    apply(shop, text)
+    good, bad = (CLIENT_CERTIFICATE, CLIENT_KEY), (OTHER_CERTIFICATE, OTHER_KEY)
+    ok = "HTTP/1.1 200 OK"
+    wait_for(lambda: https(shop, "strict.test", *good) == ok, "a known client", 15)
+    assert https(shop, "strict.test") != ok
+    assert https(shop, "strict.test", *bad) != ok
+    assert https(shop, "maybe.test") == ok
+    assert https(shop, "maybe.test", *good) == ok
+    assert https(shop, "maybe.test", *bad) != ok
+    assert https(shop, "new.test") == ok
+    assert https(shop, "new.test", newest=ssl.TLSVersion.TLSv1_2) != ok
+    assert https(shop, "maybe.test", newest=ssl.TLSVersion.TLSv1_2) == ok
+    assert https(shop, "named.test", *good) != ok
+
+
+# --- TLS of calls
+
+
+def test_calls_over_tls_with_a_secret(shop: Instance) -> None:
+    text = secure("vault") + secure("wary", CLIENT_CERTIFICATE)
+    text += secret("authorities", ca_crt=SERVER_CERTIFICATE)
+    text += secret("strangers", ca_crt=OTHER_CERTIFICATE)
+    text += secret("own", tls_crt=CLIENT_CERTIFICATE, tls_key=CLIENT_KEY, ca_crt=SERVER_CERTIFICATE)
+    text += rule("vault", "{tls: {mode: SIMPLE, credentialName: authorities, sni: secure.test}}")
+    text += rule("wary", "{tls: {mode: MUTUAL, credentialName: own, sni: secure.test}}")
+    apply(shop, text)
+    wait_for(lambda: inside(shop, "http://vault/") == (200, "tls "), "TLS to the vault", 20)
+    wait_for(
+        lambda: inside(shop, "http://wary/") == (200, "tls client.test"), "both certificates", 20
+    )
+    apply(shop, rule("vault", "{tls: {mode: SIMPLE, credentialName: strangers}}"))
+    wait_for(lambda: inside(shop, "http://vault/")[0] == 503, "a server of other authorities", 10)
+
+
+# --- where endpoints are, and how new
+
+
+def places(shop: Instance, host: str, versions: str, policy: str) -> None:
+    """A service whose endpoints, the pods of api, are said to be in zones of their own."""
+    endpoints = ", ".join(
+        f"{{address: {pod['status']['podIP']}, ports: {{http: 8080}},"
+        f" locality: eu/{'a' if version == 'v1' else 'b'}}}"
+        for version in versions.split()
+        for pod in shop.items("pods", f"app=api,version={version}")
+    )
+    apply(
+        shop,
+        f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {host.replace(".", "-")}}}
+spec:
+  hosts: [{host}]
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints: [{endpoints}]
+"""
+        + rule(host, policy),
+    )
+
+
+def answers(shop: Instance, host: str, number: int) -> Counter[str]:
+    return Counter(inside(shop, f"http://{host}/who")[1] for _ in range(number))
+
+
+@pytest.fixture(scope="module")
+def placed(shop: Instance) -> Instance:
+    node = shop.read("/api/v1/nodes")["items"][0]["metadata"]["name"]
+    labels = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": "a"}
+    status, body = shop.api(f"/api/v1/nodes/{node}", "PATCH", {"metadata": {"labels": labels}})
+    assert status == 200, body
+    return shop
+
+
+def test_shares_of_localities(placed: Instance) -> None:
+    share = "[{from: eu/a/*, to: {eu/a/*: 80, eu/b/*: 20}}]"
+    policy = (
+        f"{{loadBalancer: {{simple: ROUND_ROBIN, localityLbSetting: {{distribute: {share}}}}}}}"
+    )
+    places(placed, "shared.test", "v1 v2", policy)
+    wait_for(lambda: set(answers(placed, "shared.test", 20)) == {"v1", "v2"}, "both zones")
+    found = answers(placed, "shared.test", 150)
+    assert set(found) == {"v1", "v2"}
+    assert 0.1 < found["v2"] / 150 < 0.32
+
+
+def test_nearer_endpoints_first(placed: Instance) -> None:
+    policy = """{outlierDetection: {consecutive5xxErrors: 1, interval: 0.2s, baseEjectionTime: 60s,
+      maxEjectionPercent: 100}, loadBalancer: {simple: ROUND_ROBIN}}"""
+    places(placed, "near.test", "v1 v2", policy)
+    wait_for(lambda: set(answers(placed, "near.test", 10)) == {"v1"}, "the zone of the caller")
+    assert set(answers(placed, "near.test", 30)) == {"v1"}
+    (pod,) = placed.items("pods", "app=api,version=v1")
+    (other,) = placed.items("pods", "app=api,version=v2")
+    url = f"http://{pod['status']['podIP']}:8080/broken?value="
+    program = "import urllib.request; urllib.request.urlopen(urllib.request.Request({!r}, b''))"
+    try:
+        _run(placed, program.format(url + "true"))
+        wait_for(lambda: set(answers(placed, "near.test", 10)) == {"v2"}, "the other zone", 20)
+    finally:
+        _run(placed, program.format(url + "false"))
+    assert other["status"]["podIP"]
+
+
+def _run(shop: Instance, statement: str) -> Any:
+    body = f"async def main():\n    {statement}\n    return 0\n"
+    status, text = ask(
+        shop, "/run", CLIENT, method="POST", body=body.encode(), **{"Content-Type": "text/plain"}
+    )
+    assert status == 200, text
+
+
+def test_new_endpoints_take_load_slowly(shop: Instance) -> None:
+    seconds = 8
+    policy = f"""{{loadBalancer: {{simple: ROUND_ROBIN,
+      warmup: {{duration: {seconds}s, minimumPercent: 1}}}}}}"""
+    places(shop, "warm.test", "v1", policy)
+    wait_for(lambda: set(answers(shop, "warm.test", 5)) == {"v1"}, "the first endpoint")
+    time.sleep(seconds)
+    places(shop, "warm.test", "v1 v2", policy)
+    cold = answers(shop, "warm.test", 80)
+    assert cold["v2"] <= 28, cold
+    time.sleep(seconds)
+    warm = answers(shop, "warm.test", 80)
+    assert 28 < warm["v2"] < 52, (cold, warm)
