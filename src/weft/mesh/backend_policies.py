@@ -14,6 +14,8 @@ from weft.mesh.values import seconds
 
 BYTES = ("tcp", "tls", "udp")
 """Protocols without requests."""
+HTTP2 = ("http2", "grpc")
+"""Protocols that the gRPC health protocol can be spoken over."""
 _DEFAULT = HealthCheck("tcp")
 _Targets = dict[tuple[str, str], weft.BackendPolicy]
 
@@ -97,6 +99,13 @@ def _health_check(
 ) -> HealthCheck | None:
     check = policy.spec.health_check
     if check is None:
+        return None
+    if check.grpc is not None and destination.protocol not in HTTP2:
+        problem = f"port {destination.port} is not declared as gRPC or HTTP/2"
+        report.add(
+            f.VALUE_INVALID, policy, "spec.healthCheck.grpc", problem=problem, part="check",
+            hint="set the Service port's `appProtocol: grpc`, or start its name with it",
+        )  # fmt: skip
         return None
 
     def duration(text: str, field: str, default: float) -> float:
