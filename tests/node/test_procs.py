@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A session leader with a mark."""
     environment = {**os.environ, MARK: "pod_main_0"}
     process = subprocess.Popen(["sleep", "60"], start_new_session=True, env=environment)
+    # The kernel lets the parent go on a moment before the new program's environment is in place.
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        time.sleep(0.001)
     yield process
     process.kill()
     process.wait()
