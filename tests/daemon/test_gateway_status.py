@@ -1,0 +1,52 @@
+"""Statuses of Gateway API objects as they are written: times, other controllers, what is pending."""
+
+from typing import Any
+
+from weft.api.gateway import v1 as gw
+from weft.daemon.gateway_status import merged, with_facts
+from weft.mesh.gateway_api_objects import ObjectStatus
+from weft.mesh.gateway_api_status import condition
+
+
+def gateway(programmed: bool = True) -> ObjectStatus:
+    found = [condition("Accepted", True, "Accepted", 1)]
+    found.append(condition("Programmed", programmed, "Programmed" if programmed else "Invalid", 1))
+    listener = {"name": "http", "conditions": found}
+    status = {"conditions": found, "listeners": [listener]}
+    return ObjectStatus(gw.Gateway, "default", "edge", "u", status)
+
+
+def words(conditions: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(c["status"], c["reason"]) for c in conditions]
+
+
+def test_nothing_is_programmed_before_it_is_acknowledged() -> None:
+    early = with_facts(gateway(), ["10.0.0.1"], False)
+    assert words(early["conditions"]) == [("True", "Accepted"), ("False", "Pending")]
+    assert words(early["listeners"][0]["conditions"])[1] == ("False", "Pending")
+    assert early["addresses"] == [{"type": "IPAddress", "value": "10.0.0.1"}]
+    late = with_facts(gateway(), ["10.0.0.1"], True)
+    assert words(late["conditions"])[1] == ("True", "Programmed")
+    never = with_facts(gateway(False), [], False)
+    assert words(never["conditions"])[1] == ("False", "Invalid")
+
+
+def test_a_time_changes_with_its_condition_only() -> None:
+    first = merged(with_facts(gateway(), [], False), {}, "t1")
+    second = merged(with_facts(gateway(), [], True), first, "t2")
+    assert [c["lastTransitionTime"] for c in second["conditions"]] == ["t1", "t2"]
+    times = [c["lastTransitionTime"] for c in second["listeners"][0]["conditions"]]
+    assert times == ["t1", "t2"]
+    assert merged(with_facts(gateway(), [], True), second, "t3") == second
+
+
+def test_entries_of_other_controllers_stay() -> None:
+    theirs = {"parentRef": {"name": "x"}, "controllerName": "example.com/other", "conditions": []}
+    old = {"parentRef": {"name": "y"}, "controllerName": gw.CONTROLLER_NAME, "conditions": []}
+    mine = {
+        "parentRef": {"name": "z"},
+        "controllerName": gw.CONTROLLER_NAME,
+        "conditions": [condition("Accepted", True, "Accepted", 1)],
+    }
+    made = merged({"parents": [mine]}, {"parents": [theirs, old]}, "t")
+    assert [p["parentRef"]["name"] for p in made["parents"]] == ["x", "z"]
