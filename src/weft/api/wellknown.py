@@ -11,6 +11,8 @@ INBOUND_PORT = 15006
 # --- labels and annotations of Kubernetes and Istio
 LABEL_SERVICE_NAME = "kubernetes.io/service-name"
 LABEL_HOSTNAME = "kubernetes.io/hostname"
+ANNOTATION_EXPORT_TO = "networking.istio.io/exportTo"
+"""Of Services: namespaces that see it, separated by commas; `.` is its own, `*` all, `~` none."""
 LABELS_LOCALITY = (
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",

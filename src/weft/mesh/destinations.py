@@ -113,6 +113,9 @@ def _protocol(protocol: AppProtocol, policy: Policy) -> AppProtocol:
 
 
 def _tls(policy: Policy, host: Host) -> UpstreamTls | None:
-    if policy.tls is None or policy.tls.sni or host.host.startswith("*"):
-        return policy.tls
-    return replace(policy.tls, sni=host.host)
+    tls = policy.tls
+    if tls is None:
+        return None
+    if not tls.subject_alt_names:
+        tls = replace(tls, subject_alt_names=host.subject_alt_names)
+    return tls if tls.sni or host.host.startswith("*") else replace(tls, sni=host.host)

@@ -54,6 +54,8 @@ class Host(Struct, frozen=True, gc=False):
     alias_of: str = ""
     """ExternalName: the host it stands for."""
     created: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    """Names of which a certificate of its endpoints must have one, where TLS is originated."""
     visible_in: tuple[str, ...] = ()
     """Namespaces whose callers see it; all when empty."""
 

@@ -1,5 +1,8 @@
 """Who sees an object: what exportTo means."""
 
+NOBODY = "~"
+"""No namespace has this name."""
+
 
 def visible_to(export_to: tuple[str, ...], namespace: str) -> tuple[str, ...] | None:
     """Namespaces that an exportTo names; () is all, None is nobody."""

@@ -103,7 +103,8 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
     api = gateway_api(objects.gateway_api, directory, istio_parts[0])
     gateways, gateway_tables = merged(*istio_parts, api)
     tables = _tables(directory, index, api.service_routes)
-    special = {*directory.all_clients(), *index.source_namespaces()}
+    exported = {namespace for host in shapes for namespace in host.visible_in}
+    special = {*directory.all_clients(), *index.source_namespaces(), *exported}
     tcp = tcp_routes(shapes, directory, index, "")
     listeners, own_tables = (
         service_listeners(shapes, tables, tcp) if objects.service_listeners else ((), ())

@@ -71,6 +71,7 @@ def entry_hosts(
             load_balancer=ROUND_ROBIN if resolution == "DNS_ROUND_ROBIN" else LoadBalancer(),
             external=spec.location != "MESH_INTERNAL",
             created=meta.creation_timestamp,
+            subject_alt_names=spec.subject_alt_names,
             visible_in=visible,
         )
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from weft.api.k8s import discovery_v1
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.wellknown import ANNOTATION_EXPORT_TO
 from weft.mesh.hosts import Host, HostPod, HostPort
+from weft.mesh.mesh_visibility import NOBODY, visible_to
 from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
 from weft.mesh.names import service_host
 from weft.mesh.protocols import of_port
@@ -48,7 +50,16 @@ def build_host(
         pods=_pods(meta.name, meta.namespace, slices) if headless else (),
         alias_of=spec.external_name.lower().rstrip(".") if spec.type == "ExternalName" else "",
         created=meta.creation_timestamp,
+        visible_in=_exported(service),
     )
+
+
+def _exported(service: Service) -> tuple[str, ...]:
+    """Namespaces whose callers see the service; all when empty."""
+    written = service.metadata.annotations.get(ANNOTATION_EXPORT_TO, "")
+    names = tuple(name for part in written.split(",") if (name := part.strip()))
+    visible = visible_to(names, service.metadata.namespace)
+    return (NOBODY,) if visible is None else visible
 
 
 def served_ports(

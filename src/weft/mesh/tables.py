@@ -118,10 +118,10 @@ class TableBuilder:
                 port.number,
                 f"{host.host}:{port.number}",
                 with_port(host.domains, port.number),
-                self.routing.routes(host, port),
+                for_callers(self.routing.routes(host, port), host.visible_in),
                 addresses,
             )
-            if host.short_name:
+            if host.short_name and (not host.visible_in or host.namespace in host.visible_in):
                 routes = self.routing.routes_for(host, port, host.namespace)
                 self.add_short(port.number, host.short_name, host.namespace, routes)
             served = {e.address for e in port.endpoints}

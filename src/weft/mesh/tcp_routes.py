@@ -85,6 +85,8 @@ def _connection_route(
 def _port_routes(
     host: Host, port: HostPort, directory: Directory, index: MeshIndex, client: str
 ) -> Iterator[TcpRoute]:
+    if host.visible_in and client not in host.visible_in:
+        return
     auto = port.protocol == "auto"
     for entry in index.entries(host.host):
         if entry.callers and client not in entry.callers:
