@@ -44,7 +44,7 @@ BACKEND = [{"name": "web", "port": 80}]
         ([listener(hostname="10.0.0.1")], ["spec.listeners[0].hostname"]),
         ([listener(hostname="a.*.test")], ["spec.listeners[0].hostname"]),
         ([listener(tls=TLS)], ["spec.listeners[0].tls"]),
-        ([listener(protocol="HTTPS")], ["spec.listeners[0].tls.certificateRefs"]),
+        ([listener(protocol="HTTPS", tls={})], ["spec.listeners[0].tls.certificateRefs"]),
         (
             [listener(protocol="HTTPS", tls={**TLS, "mode": "Passthrough"})],
             ["spec.listeners[0].tls.mode"],
@@ -123,9 +123,8 @@ def test_defaults_of_a_route() -> None:
     kind = registry.find(GROUP, "v1", "HTTPRoute")
     assert kind is not None
     backend = {"name": "web", "port": 80}
-    obj = default(
-        kind, {"spec": {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [backend]}]}}
-    )
+    spec = {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [backend]}]}
+    obj = default(kind, {"spec": spec})
     assert obj["spec"] == {
         "parentRefs": [{"group": GROUP, "kind": "Gateway", "name": "g"}],
         "rules": [

@@ -1,4 +1,4 @@
-"""Statuses of Gateway API objects as they are written: times, other controllers, what is pending."""
+"""Statuses of Gateway API objects as they are written: times, others, pending ones."""
 
 from typing import Any
 

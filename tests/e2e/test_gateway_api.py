@@ -1,6 +1,9 @@
 """The Gateway API: objects as its guides write them, real traffic, statuses as kubectl shows."""
 
+import contextlib
 import json
+import socket
+import ssl
 import subprocess
 import time
 from collections import Counter
@@ -397,6 +400,71 @@ def test_https_with_a_secret(shop: Instance, tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
     assert done.stdout == "v2", done.stderr
+
+
+# --- connections
+
+
+def test_tls_by_server_name_and_tcp(shop: Instance) -> None:
+    def routed(kind: str, name: str, backend: str, **spec: Any) -> str:
+        body = {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": {
+                "parentRefs": [{"name": "bytes"}],
+                "rules": [{"backendRefs": [to(backend)]}],
+                **spec,
+            },
+        }
+        return "\n---\n" + json.dumps(body)
+
+    listeners = [
+        {"name": "tls", "port": 9443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+        {"name": "tcp", "port": 9000, "protocol": "TCP"},
+    ]
+    gateway = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "bytes"},
+        "spec": {"gatewayClassName": "weft", "listeners": listeners},
+    }
+    text = json.dumps(gateway) + routed("TLSRoute", "by-name", "one", hostnames=["bytes.test"])
+    shop.kubectl("apply", "-f", "-", stdin=text + routed("TCPRoute", "by-port", "two"))
+    wait_for(lambda: _who(shop, 9000) == "v2", "TCP to the back end")
+
+    def attached() -> bool:
+        found = status_of(shop, "gateways", "bytes").get("listeners") or ()
+        return [each["attachedRoutes"] for each in found] == [1, 1]
+
+    wait_for(attached, "both routes are attached")
+    for kind, name in (("tlsroutes", "by-name"), ("tcproutes", "by-port")):
+        (found,) = status_of(shop, kind, name)["parents"]
+        assert conditions(found)["Accepted"] == ("True", "Accepted")
+    # Passed through, the bytes reach a program that speaks no TLS and says so in plain HTTP.
+    wait_for(lambda: "HTTP/1." in _hello(shop, 9443, "bytes.test"), "an answer of the back end")
+    assert _hello(shop, 9443, "unknown.test") == ""
+
+
+def _who(shop: Instance, port: int) -> str:
+    try:
+        return ask(shop, "/who", "any.test", port=port)[1]
+    except OSError:
+        return ""
+
+
+def _hello(shop: Instance, port: int, name: str) -> str:
+    """What comes back on a TLS greeting for this server name."""
+    address, _, bound = shop.gateway(port).removeprefix("http://").rpartition(":")
+    greeting = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    with socket.create_connection((address, int(bound)), timeout=10) as connection:
+        connection.sendall(greeting.read())
+        with contextlib.suppress(OSError):
+            return connection.recv(4096).decode(errors="replace")
+    return ""
 
 
 # --- calls inside the mesh
