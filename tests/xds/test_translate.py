@@ -80,7 +80,7 @@ def test_recorded(case: str, golden: Golden) -> None:
 def test_access_logs_recorded(golden: Golden) -> None:
     (outbound,) = (r for r in translate(load("tcp")) if r.name == "outbound|u1")
     chains = {c["name"]: c["filters"][0] for c in as_dict(outbound)["filter_chains"]}
-    logs = {name: chains[name]["typed_config"]["access_log"] for name in ("http|80", "tcp|5")}
+    logs = {name: chains[name]["typed_config"]["access_log"] for name in ("http|80", "tcp|6379")}
     golden.check("xds", "tcp", "access-logs.yaml", to_yaml(readable(logs)))
 
 

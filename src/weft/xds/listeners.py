@@ -5,6 +5,7 @@ kernel; `inbound|<uid>` gets what arrives at the pod from anywhere but the node 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
@@ -29,6 +30,15 @@ INBOUND_PORT = 15006
 INBOUND_ADDRESS = "0.0.0.0"  # noqa: S104 - a redirect goes to the interface's own address
 INSPECTION_TIMEOUT = 2.0
 """Seconds that a connection to a port with HTTP may stay silent before it is passed on as bytes."""
+CUSTOMARY_HTTP_PORTS = frozenset(
+    (*range(80, 90), *range(3000, 3306), *range(4000, 4222), *range(5000, 5432),
+     *range(7000, 9092), *range(9093, 10_000))
+)  # fmt: skip
+"""Ports that are looked into even while no service has them. A listener whose filters change is
+replaced, which ends every long connection through it after the drain time; so a new service on one
+of these ports must change no filter. Well-known ports of other protocols are not among them."""
+PORT_SETS_KEPT_MAX = 256
+"""Sets of ports whose ranges are kept: most pods of a node have the same."""
 HTTP_NAMES = ("http/1.0", "http/1.1", "h2c")
 """What Envoy's HTTP inspector calls what it recognises."""
 HTTP_PROTOCOLS = ("http", "http2", "grpc", "auto")
@@ -56,7 +66,7 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
     for route in _routes_of(workload):
         for match in tcp_matches(route, claims):
             proxy = tcp_proxy("outbound", route.destinations, tcp_logs)
-            chains.append(_chain(f"tcp|{len(chains)}", proxy, match))
+            chains.append(_chain(f"tcp|{route.port}", proxy, match))
     passthrough = tcp_proxy("outbound", PASSTHROUGH, tcp_logs)
     http_ports = {port.port for port in workload.outbound if port.port}
     http_ports |= {route.port for route in _routes_of(workload) if route.http_table}
@@ -68,8 +78,8 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
         listener_filters=[
             _original_destination(),
             connection_facts(workload),
-            *_inspector("tls", tls_ports),
-            *_inspector("http", http_ports - _silent_ports(workload, http_ports)),
+            *_inspector("tls", _ranges(frozenset(tls_ports))),
+            *_inspector("http", _http_ranges(frozenset(http_ports), _silent_ports(workload))),
         ],
         filter_chains=chains,
         default_filter_chain=_chain("passthrough", passthrough),
@@ -93,7 +103,10 @@ def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
         name=inbound_name(workload.uid),
         address=socket_address(INBOUND_ADDRESS, INBOUND_PORT, workload.netns),
         traffic_direction=base_pb2.INBOUND,
-        listener_filters=[_original_destination(), *_inspector("http", http_ports)],
+        listener_filters=[
+            _original_destination(),
+            *_inspector("http", _ranges(frozenset(http_ports))),
+        ],
         filter_chains=chains,
         default_filter_chain=_chain("tcp", tcp_proxy("inbound", INBOUND, tcp_logs)),
     )
@@ -167,13 +180,28 @@ def _routes_of(workload: Workload) -> list[TcpRoute]:
     return [r for r in workload.tcp if not r.source_labels or own.issuperset(r.source_labels)]
 
 
-def _silent_ports(workload: Workload, http_ports: set[int]) -> set[int]:
+def _silent_ports(workload: Workload) -> frozenset[int]:
     """Ports on which waiting for the caller to speak would delay a server that speaks first,
     and on which nothing is declared as HTTP."""
     declared = {port.port for port in workload.outbound if port.declared}
-    return {
-        r.port for r in _routes_of(workload) if r.server_first and r.port in http_ports
-    } - declared
+    return frozenset({r.port for r in _routes_of(workload) if r.server_first} - declared)
+
+
+@lru_cache(maxsize=PORT_SETS_KEPT_MAX)
+def _http_ranges(http: frozenset[int], silent: frozenset[int]) -> tuple[tuple[int, int], ...]:
+    """The ports to look for HTTP on."""
+    return _ranges((CUSTOMARY_HTTP_PORTS | http) - silent)
+
+
+def _ranges(ports: frozenset[int]) -> tuple[tuple[int, int], ...]:
+    """Ports as ranges: first, and one after the last."""
+    found: list[tuple[int, int]] = []
+    for port in sorted(ports):
+        if found and found[-1][1] == port:
+            found[-1] = (found[-1][0], port + 1)
+        else:
+            found.append((port, port + 1))
+    return tuple(found)
 
 
 def _original_destination() -> Proto:
@@ -183,14 +211,14 @@ def _original_destination() -> Proto:
     )
 
 
-def _inspector(kind: str, ports: Iterable[int]) -> list[Proto]:
-    """The inspector, for these ports only: it waits for the caller to speak."""
+def _inspector(kind: str, ports: tuple[tuple[int, int], ...]) -> list[Proto]:
+    """The inspector, for these ranges of ports only: it waits for the caller to speak."""
     rule = listener_components_pb2.ListenerFilterChainMatchPredicate
     ranges = []
-    for port in sorted(ports):
+    for start, end in ports:
         one = rule()
-        one.destination_port_range.start = port
-        one.destination_port_range.end = port + 1
+        one.destination_port_range.start = start
+        one.destination_port_range.end = end
         ranges.append(one)
     if not ranges:
         return []

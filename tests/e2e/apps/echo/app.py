@@ -176,6 +176,18 @@ async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends every line back; what came in all, once the other side has finished sending."""
+    total = 0
+    while line := await reader.readline():
+        total += len(line)
+        writer.write(line)
+        await writer.drain()
+    writer.write(f"total {total}\n".encode())
+    await writer.drain()
+    writer.close()
+
+
 async def main() -> None:
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(
@@ -206,6 +218,8 @@ async def main() -> None:
     if port := os.environ.get("GREET_PORT"):
         # Host isolation says in PORT_<n> where to listen instead of <n>.
         await asyncio.start_server(greet, host, int(os.environ.get(f"PORT_{port}", port)))
+    if port := os.environ.get("LINE_SERVER"):
+        await asyncio.start_server(lines, host, int(os.environ.get(f"PORT_{port}", port)))
     print(f"echo {VERSION} ready", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
