@@ -30,6 +30,15 @@ def test_a_pause_fills_the_burst_and_no_more() -> None:
     assert take(full_at, quota, later)[0].remaining == 1
 
 
+def test_a_clock_that_is_set_back_costs_one_allowance_at_most() -> None:
+    quota = Quota(requests=60, per=60.0, burst=2)
+    _, full_at = take(0.0, quota, START)
+    refused, full_at = take(full_at, quota, START - 3600)
+    assert not refused.allowed
+    assert refused.retry_after <= 1.0
+    assert take(full_at, quota, START - 3600 + refused.retry_after)[0].allowed
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 50), st.sampled_from([1.0, 60.0]), st.integers(1, 50),

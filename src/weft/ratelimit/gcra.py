@@ -37,14 +37,18 @@ class Verdict(Struct, frozen=True):
 
 def take(full_at: float, quota: Quota, now: float, hits: int = 1) -> tuple[Verdict, float]:
     """Take `hits` requests at time `now` from a key that is full again at `full_at` (any past time
-    for a new one). Returns the verdict and the new `full_at`; a refusal takes nothing."""
+    for a new one). Returns the verdict and the new `full_at`; a refusal takes nothing.
+
+    A key is never further from full than a whole allowance: a clock that is set back, or a quota
+    that became smaller, costs no more than that.
+    """
     interval = quota.interval
     allowance = interval * quota.burst
-    busy = max(full_at - now, 0.0)
+    busy = min(max(full_at - now, 0.0), allowance)
     wanted = busy + hits * interval
     if wanted > allowance + _ROUNDING:
         left = math.floor((allowance - busy) / interval + _ROUNDING)
         verdict = Verdict(False, max(left, 0), retry_after=wanted - allowance, reset=busy)
-        return verdict, full_at
+        return verdict, now + busy
     left = math.floor((allowance - wanted) / interval + _ROUNDING)
     return Verdict(True, max(left, 0), reset=wanted), now + wanted
