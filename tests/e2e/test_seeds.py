@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.conftest import APPS, ISOLATIONS, fresh
 from tests.e2e.instance import Instance, wait_for
-
 from weft.api.manifests import diagnose
 
 pytestmark = pytest.mark.e2e
