@@ -327,3 +327,30 @@ def test_what_cannot_be_done_is_said() -> None:
     (none,) = status(made, "HTTPRoute", "none")["parents"]
     assert reasons(none)["Accepted"] == ("False", "UnsupportedValue")
     assert {c["observedGeneration"] for c in none["conditions"]} == {2}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"matches": [path("/a?b")], "backendRefs": [to("web")]},
+        {
+            "filters": [
+                {
+                    "type": "RequestHeaderModifier",
+                    "requestHeaderModifier": {"set": [{"name": "a", "value": "b\nc"}]},
+                }
+            ],
+            "backendRefs": [to("web")],
+        },
+        {
+            "backendRefs": [
+                to("web", filters=[{"type": "URLRewrite", "urlRewrite": {"hostname": "x.test"}}])
+            ]
+        },
+    ],
+)
+def test_what_a_proxy_would_refuse_never_gets_there(rule: dict[str, Any]) -> None:
+    made = built(gateway({}), route("r", [rule, {"backendRefs": [to("web")]}]))
+    (parent,) = status(made, "HTTPRoute", "r")["parents"]
+    assert reasons(parent)["PartiallyInvalid"] == ("True", "UnsupportedValue")
+    assert len(domain(made, "*")) == 1

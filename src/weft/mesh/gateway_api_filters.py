@@ -1,7 +1,7 @@
 """Filters of HTTPRoutes and GRPCRoutes."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ Filter = gw.HTTPRouteFilter | gw.GRPCRouteFilter
 WELL_KNOWN_PORTS = {"http": 80, "https": 443}
 WHOLE_PATH = "^/.*$"
 ALL_PERCENT = 100.0
+FIRST_PRINTABLE = 0x20
 
 
 class Step(Struct, frozen=True):
@@ -59,10 +60,32 @@ def backend_headers(share: WeightedDestination, filters: Sequence[Filter]) -> We
     return share
 
 
+def backend_problem(filters: Iterable[Filter]) -> str:
+    """What filters of a back end ask for and cannot be done; empty when all can."""
+    for each in filters:
+        changes = each.request_header_modifier or each.response_header_modifier
+        if changes is None:
+            return f"filter {each.type or 'without a type'} of one back end is not supported"
+        if problem := _header_problem(changes):
+            return problem
+    return ""
+
+
+def _header_problem(wanted: gw.HTTPHeaderFilter) -> str:
+    """Values that no header can have: a proxy refuses them with the whole table."""
+    for header in (*wanted.set, *wanted.add):
+        if any(ord(c) < FIRST_PRINTABLE and c != "\t" for c in header.value):
+            return f"header `{header.name}` has a control character in its value"
+    return ""
+
+
 def _apply(
     step: Step, each: Filter, backend: Callable[[gw.BackendObjectReference], Backend]
 ) -> Step:
     route = step.route
+    changes = each.request_header_modifier or each.response_header_modifier
+    if changes is not None and (problem := _header_problem(changes)):
+        return replace(step, problem=problem)
     if each.request_header_modifier is not None:
         operations = _operations(each.request_header_modifier)
         return replace(step, route=replace(route, request_headers=operations))

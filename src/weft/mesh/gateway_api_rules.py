@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.gateway import v1 as gw
-from weft.mesh.gateway_api_filters import Step, apply_filters, backend_headers
+from weft.mesh.gateway_api_filters import Step, apply_filters, backend_headers, backend_problem
 from weft.mesh.gateway_api_refs import Backend, BackendReference, References
 from weft.mesh.istio_routes import DEFAULT_RETRY
 from weft.mesh.model import (
@@ -90,6 +90,8 @@ class _Reading:
         for match in matches:
             if problem := _problem(match):
                 return [], f"spec.rules[{self.index}]: {problem}"
+        if problem := backend_problem(step for ref in self.refs for step in ref.filters):
+            return [], f"spec.rules[{self.index}].backendRefs: {problem}"
         made: list[Ranked] = []
         backends = [self._backend(ref) for ref in self.refs]
         for match in matches:
@@ -214,7 +216,9 @@ def _grpc_path(method: gw.GRPCMethodMatch | None) -> StringMatch | None:
 
 
 def _problem(match: HttpMatch) -> str:
-    """Expressions that a proxy would refuse, and with them everything else."""
+    """Paths and expressions that a proxy would refuse, and with them everything else."""
+    if match.path is not None and match.path_segments and set("?#") & set(match.path.value):
+        return f"path `{match.path.value}` has a query or fragment"
     texts = [match.path, *(n.match for n in match.headers), *(n.match for n in match.query)]
     for text in texts:
         if text is not None and text.kind == "regex" and (problem := regex_problem(text.value)):
