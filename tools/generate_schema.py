@@ -272,7 +272,7 @@ GATEWAY_ROOTS = (
 )  # fmt: skip
 ISTIO_ROOTS = (
     networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,
-    networking_v1.ServiceEntry,
+    networking_v1.ServiceEntry, networking_v1.WorkloadEntry,
 )  # fmt: skip
 WEFT_ROOTS = (policy_v1alpha1.RateLimitPolicy, policy_v1alpha1.BackendPolicy)
 

@@ -252,3 +252,32 @@ def test_valid_service_entries() -> None:
     assert errors(ENTRY, {**dns, "endpoints": [{"address": "b.example.com"}]}) == []
     assert errors(ENTRY, {**dns, "hosts": ["*.a.com"], "resolution": "NONE"}) == []
     assert errors(ENTRY, {"endpoints": [], "workloadSelector": {"labels": {"a": "b"}}}) == []
+
+
+MACHINE = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "WorkloadEntry",
+    "metadata": {"name": "vm", "namespace": "default"},
+    "spec": {"address": "192.0.2.1", "labels": {"app": "db"}, "ports": {"http": 8080}},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "body"),
+    [
+        ({"address": ""}, "spec.address", "Required value"),
+        ({"address": "not a name"}, "spec.address", "Invalid value"),
+        ({"address": "unix:///run/x"}, "spec.ports", "not possible with a Unix socket"),
+        ({"labels": {"app": "a b"}}, "spec.labels", "Invalid value"),
+        ({"port": 1}, "spec.port", "unknown"),
+    ],
+)
+def test_workload_entry(spec: dict[str, Any], path: str, body: str) -> None:
+    found = errors(MACHINE, spec)
+    assert found[0][0].startswith(path)
+    assert body in found[0][1]
+
+
+def test_valid_workload_entries() -> None:
+    assert errors(MACHINE, {}) == []
+    assert errors(MACHINE, {"address": "vm.example.com"}) == []

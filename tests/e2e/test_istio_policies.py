@@ -304,3 +304,61 @@ def test_new_endpoints_take_load_slowly(shop: Instance) -> None:
     time.sleep(seconds)
     warm = answers(shop, "warm.test", 80)
     assert 28 < warm["v2"] < 52, (cold, warm)
+
+
+# --- who sees what
+
+
+def test_hosts_exported_elsewhere_are_not_there(shop: Instance) -> None:
+    (pod,) = shop.items("pods", "app=api,version=v1")
+    for host, namespaces in (("mine.test", '"."'), ("theirs.test", "elsewhere")):
+        apply(
+            shop,
+            f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {host.replace(".", "-")}}}
+spec:
+  hosts: [{host}]
+  resolution: STATIC
+  exportTo: [{namespaces}]
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: 8080}}]
+  endpoints: [{{address: {pod["status"]["podIP"]}}}]
+""",
+        )
+    wait_for(lambda: inside(shop, "http://mine.test/who") == (200, "v1"), "what is exported here")
+    status, body = inside(shop, "http://theirs.test/who")
+    assert status in (404, 599), body  # 599: the name is unknown
+
+
+def test_machines_as_endpoints(shop: Instance) -> None:
+    """WorkloadEntries come, and the calls with them; they go, and the calls too."""
+    (first,) = shop.items("pods", "app=api,version=v1")
+    (second,) = shop.items("pods", "app=api,version=v2")
+
+    def machine(name: str, pod: Any) -> str:
+        return f"""
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {{name: {name}}}
+spec: {{address: {pod["status"]["podIP"]}, labels: {{app: machine}}, ports: {{http: 8080}}}}
+"""
+
+    entry = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: machines}
+spec:
+  hosts: [machines.test]
+  resolution: STATIC
+  workloadSelector: {labels: {app: machine}}
+  ports: [{number: 80, name: http, protocol: HTTP}]
+"""
+    apply(shop, entry + machine("first", first))
+    wait_for(lambda: set(answers(shop, "machines.test", 5)) == {"v1"}, "the first machine")
+    apply(shop, machine("second", second))
+    wait_for(lambda: set(answers(shop, "machines.test", 20)) == {"v1", "v2"}, "both machines")
+    assert shop.weft("get", "we").split()[:3] == ["NAME", "ADDRESS", "AGE"]
+    shop.weft("delete", "workloadentry", "first")
+    wait_for(lambda: set(answers(shop, "machines.test", 10)) == {"v2"}, "the second machine")

@@ -289,6 +289,10 @@ def _service_entry(obj: Json, now: float) -> Cells:
     ]
 
 
+def _workload_entry(obj: Json, now: float) -> Cells:
+    return [_name(obj), _spec(obj).get("address") or "", _age(obj, now)]
+
+
 def _rate_limit_policy(obj: Json, now: float) -> Cells:
     spec = _spec(obj)
     rules = spec.get("rules") or ()
@@ -454,6 +458,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _columns("Name Hosts Location Resolution Age"),
         _service_entry,
     ),
+    ("networking.istio.io", "WorkloadEntry"): (_columns("Name Address Age"), _workload_entry),
     ("policy.weft.dev", "RateLimitPolicy"): (
         _columns("Name Target Scope Rules# Age"),
         _rate_limit_policy,

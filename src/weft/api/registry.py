@@ -27,6 +27,7 @@ ISTIO_KINDS = (
     _networking(networking_v1.DestinationRule, "destinationrules", "dr"),
     _networking(networking_v1.Gateway, "gateways", "gw"),
     _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
+    _networking(networking_v1.WorkloadEntry, "workloadentries", "we"),
 )
 
 

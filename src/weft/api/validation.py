@@ -52,6 +52,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("networking.istio.io", "DestinationRule"): istio_policies.validate,
     ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
     ("networking.istio.io", "ServiceEntry"): istio_edge.validate_service_entry,
+    ("networking.istio.io", "WorkloadEntry"): istio_edge.validate_workload_entry,
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }

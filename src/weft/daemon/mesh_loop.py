@@ -41,6 +41,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.DestinationRule,
     istio.Gateway,
     istio.ServiceEntry,
+    istio.WorkloadEntry,
     gw.GatewayClass,
     gw.Gateway,
     gw.HTTPRoute,

@@ -44,7 +44,7 @@ from weft.mesh.model import (
 from weft.mesh.node_settings import locality
 from weft.mesh.rate_limits import with_rate_limits
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
-from weft.mesh.service_entries import entry_hosts
+from weft.mesh.service_entries import Endpoints, entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
 from weft.mesh.tables import PROXY_TABLE
 from weft.mesh.workloads import PodFacts, pod_facts, workload
@@ -185,8 +185,10 @@ def _add_entries(
         snapshot.list(istio.ServiceEntry),
         key=lambda e: (e.metadata.creation_timestamp, e.metadata.namespace, e.metadata.name),
     )
+    machines = snapshot.list(istio.WorkloadEntry)
     for entry in entries:
-        for host in entry_hosts(entry, pods, settings.trust_domain, report):
+        endpoints = Endpoints(pods, machines, settings.trust_domain)
+        for host in entry_hosts(entry, endpoints, report):
             known = hosts.setdefault(host.host, host)
             if known is not host:
                 report.add(

@@ -1,6 +1,9 @@
 """ServiceEntries as hosts: services that are no Kubernetes Service."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.istio import networking_v1 as istio
 from weft.api.vip import vip_for
@@ -19,12 +22,15 @@ NAMED = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 """Resolutions by which endpoints may be host names."""
 
 
-def entry_hosts(
-    entry: istio.ServiceEntry,
-    pods: Mapping[tuple[str, str], PodFacts],
-    trust_domain: str,
-    report: Findings,
-) -> Iterator[Host]:
+class Endpoints(Struct, frozen=True):
+    """What a `workloadSelector` chooses from, and what identities are made of."""
+
+    pods: Mapping[tuple[str, str], PodFacts]
+    machines: Sequence[istio.WorkloadEntry]
+    trust_domain: str
+
+
+def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -> Iterator[Host]:
     """The hosts of a ServiceEntry; what is wrong with it is reported and left out."""
     spec, meta = entry.spec, entry.metadata
     if not spec.hosts:
@@ -60,9 +66,7 @@ def entry_hosts(
             name=host,
             source=f"ServiceEntry {meta.namespace}/{meta.name}",
             ports=tuple(
-                HostPort(
-                    number, port.name, protocol, _endpoints(entry, port, host, pods, trust_domain)
-                )
+                HostPort(number, port.name, protocol, _endpoints(entry, port, host, given))
                 for number, protocol, port in ports
             ),
             domains=(host, *(a for a in own if "/" not in a)),
@@ -125,20 +129,34 @@ def _endpoints(
     entry: istio.ServiceEntry,
     port: istio.ServicePort,
     host: str,
-    pods: Mapping[tuple[str, str], PodFacts],
-    trust_domain: str,
+    given: Endpoints,
 ) -> tuple[Endpoint, ...]:
     spec = entry.spec
     number = port.target_port or port.number or 0
     if spec.resolution in ("", "NONE"):
         return ()
     if spec.workload_selector is not None:
-        chosen = _selected(entry.metadata.namespace, spec.workload_selector.labels, pods)
-        return tuple(_pod_endpoint(p, number) for p in chosen)
+        labels = spec.workload_selector.labels
+        chosen = _selected(entry.metadata.namespace, labels, given.pods)
+        machines = _machines(entry.metadata.namespace, labels, given.machines)
+        return (
+            *(_pod_endpoint(p, number) for p in chosen),
+            *(
+                _entry_endpoint(
+                    each,
+                    each.ports.get(port.name, number),
+                    entry.metadata.namespace,
+                    given.trust_domain,
+                )
+                for each in machines
+            ),
+        )
     if not spec.endpoints and spec.resolution in NAMED:
         return (Endpoint(address=host, port=number),)
     return tuple(
-        _entry_endpoint(e, e.ports.get(port.name, number), entry.metadata.namespace, trust_domain)
+        _entry_endpoint(
+            e, e.ports.get(port.name, number), entry.metadata.namespace, given.trust_domain
+        )
         for e in spec.endpoints
         if e.address
         and not e.address.startswith(UNIX_PREFIX)
@@ -175,6 +193,17 @@ def _selected(
         and (pod.ready or pod.terminating)
         and not pod.terminal
     )
+
+
+def _machines(
+    namespace: str, labels: Mapping[str, str], entries: Iterable[istio.WorkloadEntry]
+) -> Iterable[istio.WorkloadEntrySpec]:
+    """WorkloadEntries with these labels, which stand in the spec or in the metadata."""
+    for each in entries:
+        own = {**each.metadata.labels, **each.spec.labels}
+        here = each.metadata.namespace == namespace and is_ip(each.spec.address)
+        if here and labels.items() <= own.items():
+            yield replace(each.spec, labels=own)
 
 
 def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:

@@ -48,6 +48,7 @@ from weft.api.istio.service_entry import (
     ServiceEntryAddress,
     ServiceEntrySpec,
     ServiceEntryStatus,
+    WorkloadEntry,
     WorkloadEntrySpec,
 )
 from weft.api.istio.virtual_service import (
@@ -148,6 +149,7 @@ __all__ = [
     "VirtualService",
     "VirtualServiceSpec",
     "WarmupConfiguration",
+    "WorkloadEntry",
     "WorkloadEntrySpec",
     "WorkloadSelector",
 ]

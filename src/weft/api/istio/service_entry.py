@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from weft.api.istio.common import Count, IstioCondition, Message, Port, ServicePort
+from weft.api.istio.common import Count, IstioCondition, IstioStatus, Message, Port, ServicePort
 from weft.api.k8s.meta_v1 import ObjectMeta
 
 
@@ -76,6 +76,21 @@ class ServiceEntryStatus(Message, frozen=True):
     """Findings of the analysis."""
     addresses: tuple[ServiceEntryAddress, ...] = ()
     """Addresses given to the hosts."""
+
+
+class WorkloadEntry(Message, frozen=True):
+    """An endpoint that is no pod: a machine, or a program on one."""
+
+    api_version: str = ""
+    """The version of the API."""
+    kind: str = ""
+    """WorkloadEntry."""
+    metadata: ObjectMeta = ObjectMeta()
+    """Name, namespace, labels."""
+    spec: WorkloadEntrySpec = WorkloadEntrySpec()
+    """What is wanted."""
+    status: IstioStatus = IstioStatus()
+    """What the mesh says about it."""
 
 
 class ServiceEntry(Message, frozen=True):

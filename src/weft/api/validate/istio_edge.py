@@ -1,4 +1,4 @@
-"""Rules of Gateway and ServiceEntry. Source: the public Istio reference and its constraints."""
+"""Rules of Gateway, ServiceEntry, WorkloadEntry. Source: the public Istio reference."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -120,6 +120,21 @@ def validate_service_entry(obj: Json) -> list[FieldError]:
     errors += _entry_ports(spec.get("ports") or (), ("spec", "ports"))
     errors += _entry_addresses(spec, resolution)
     return errors + _endpoints(spec, resolution)
+
+
+def validate_workload_entry(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    address = spec.get("address") or ""
+    if not address:
+        return [required(("spec", "address"))]
+    errors: list[FieldError] = []
+    if address.startswith(_UNIX):
+        if spec.get("ports"):
+            text = "ports are not possible with a Unix socket"
+            errors.append(forbidden(("spec", "ports"), text))
+    elif names.ip_problem(address) and (problem := common.host_problem(address, False)):
+        errors.append(invalid(("spec", "address"), address, problem))
+    return errors + names.labels(spec.get("labels"), ("spec", "labels"))
 
 
 def _entry_ports(ports: Sequence[Json], at: Location) -> list[FieldError]:
