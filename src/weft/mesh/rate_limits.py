@@ -1,6 +1,7 @@
 """RateLimitPolicies: which routes count requests, and how many they let through."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ from weft.mesh.model import (
 from weft.mesh.names import SERVICE_SUFFIX, covers
 from weft.mesh.values import regex_problem
 
+_HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.6.2; Envoy would refuse the whole table otherwise."""
 SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 _KEYS: dict[str, RateLimitKey] = {
     "sourcePrincipal": RateLimitKey("source_principal"),
@@ -133,7 +136,7 @@ def _limits(policy: weft.RateLimitPolicy, report: Findings) -> Iterable[RateLimi
         requests = amount.requests or 1
         source = match.source or weft.RateLimitSource()
         yield RateLimit(
-            name=f"{owner}/{rule.name or index}",
+            name=f"{owner}/{rule.name or f'#{index}'}",
             requests=requests,
             per=SECONDS.get(amount.per, 1.0),
             burst=amount.burst or requests,
@@ -158,6 +161,10 @@ def _problem(rule: weft.RateLimitRule, match: weft.RateLimitMatch) -> str:
         return "`limit` needs `requests` and `per`"
     if match.client_cidr and not _network(match.client_cidr):
         return f"`{match.client_cidr}` is no network"
+    named = [*match.headers, *(key.name for key in rule.key if key.type == "header")]
+    for name in named:
+        if not _HEADER_NAME.fullmatch(name):
+            return f"`{name}` is no header name"
     texts = [match.path, *match.headers.values()]
     for text in texts:
         if text is not None and text.regex and (problem := regex_problem(text.regex)):

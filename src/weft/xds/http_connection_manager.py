@@ -69,7 +69,7 @@ def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> lis
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     by_route = (
-        (rate_limits.RETRY_AFTER_FILTER, header_mutation_pb2.HeaderMutation()),
+        (rate_limits.HEADERS_FILTER, header_mutation_pb2.HeaderMutation()),
         (CORS_FILTER, cors_pb2.Cors()),
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         *rate_limits.filters(),

@@ -30,7 +30,7 @@ from weft.xds.proto import UNLIMITED, Proto, any_of, duration, extension, uint32
 
 LOCAL_FILTER = "envoy.filters.http.local_ratelimit"
 GLOBAL_FILTER = "envoy.filters.http.ratelimit"
-RETRY_AFTER_FILTER = "envoy.filters.http.header_mutation"
+HEADERS_FILTER = "envoy.filters.http.header_mutation"
 
 DOMAIN = "weft"
 """What the rate limit service knows our descriptors by."""
@@ -103,7 +103,6 @@ def limit_route(route: Proto, limits: tuple[RateLimit, ...]) -> None:
     local = [limit.name for limit in limits if not limit.everywhere]
     if local:
         route.metadata.filter_metadata[METADATA].update(dict.fromkeys(local, HELD))
-        route.typed_per_filter_config[RETRY_AFTER_FILTER].CopyFrom(any_of(_retry_after()))
     shared = [_counted(_always(limit), limit) for limit in limits if limit.everywhere]
     if shared:
         per_route = rate_limit_pb2.RateLimitPerRoute(rate_limits=shared)
@@ -242,14 +241,27 @@ def _with_query(path: StringMatch) -> StringMatch:
     return path
 
 
-def _retry_after() -> Proto:
-    """Says when to come back, which Envoy's own filter says under another name only."""
-    refused = "response.headers[':status'] == '429'"
-    value = f"%CEL({refused} ? response.headers['x-ratelimit-reset'] : '')%"
+def response_headers(table: RouteTable) -> Proto | None:
+    """What answers say about limits; None when no route of the table has one. Envoy's own headers
+    are there for requests that no limit counted, too, with the number of the bucket for those:
+    they are replaced by the standard's, for requests that were counted."""
+    limited = (r.rate_limits for host in table.virtual_hosts for r in host.routes)
+    if not any(limited):
+        return None
     result = header_mutation_pb2.HeaderMutationPerRoute()
-    mutation = result.mutations.response_mutations.add()
-    mutation.append.header.key = "retry-after"
-    mutation.append.header.value = value
-    mutation.append.append_action = base_pb2.HeaderValueOption.ADD_IF_ABSENT
-    mutation.append.keep_empty_value = False
+    counted = "'x-ratelimit-limit' in response.headers"
+    counted += f" && response.headers['x-ratelimit-limit'] != '{UNLIMITED}'"
+    refused = f"response.headers[':status'] == '429' && {counted}"
+    for name, origin, holds in (
+        ("ratelimit-limit", "x-ratelimit-limit", counted),
+        ("ratelimit-remaining", "x-ratelimit-remaining", counted),
+        ("ratelimit-reset", "x-ratelimit-reset", counted),
+        ("retry-after", "x-ratelimit-reset", refused),
+    ):
+        mutation = result.mutations.response_mutations.add()
+        mutation.append.header.key = name
+        mutation.append.header.value = f"%CEL({holds} ? response.headers['{origin}'] : '')%"
+        mutation.append.append_action = base_pb2.HeaderValueOption.ADD_IF_ABSENT
+    for part in ("limit", "remaining", "reset"):
+        result.mutations.response_mutations.add(remove=f"x-ratelimit-{part}")
     return result

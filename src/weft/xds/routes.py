@@ -9,7 +9,12 @@ from msgspec import Struct
 from weft.mesh.model import RouteTable, VirtualHost
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, uint32
-from weft.xds.rate_limits import LOCAL_FILTER, local_configuration
+from weft.xds.rate_limits import (
+    HEADERS_FILTER,
+    LOCAL_FILTER,
+    local_configuration,
+    response_headers,
+)
 from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
 
@@ -70,6 +75,9 @@ def route_configuration(
     buckets = local_configuration(table)
     if buckets is not None:
         result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
+    headers = response_headers(table)
+    if headers is not None:
+        result.typed_per_filter_config[HEADERS_FILTER].CopyFrom(any_of(headers))
     return result
 
 

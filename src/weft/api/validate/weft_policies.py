@@ -1,6 +1,7 @@
 """Rules of RateLimitPolicy and BackendPolicy beyond their schemas."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ GROUP, VERSION = "policy.weft.dev", "v1alpha1"
 GATEWAY_GROUP = "networking.istio.io"
 RULES_MAX = 64
 REQUESTS_MAX = 1_000_000_000
+_HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.6.2."""
+_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
 _TEXT_KINDS = ("exact", "prefix", "regex")
 
 
@@ -51,6 +55,10 @@ def validate_backend(obj: Json) -> list[FieldError]:
     path = (check.get("http") or {}).get("path") or "/"
     if not path.startswith("/"):
         errors.append(invalid((*at, "http", "path"), path, "must start with `/`"))
+    for field, text in (check.get("http") or {}).items():
+        if isinstance(text, str) and not _VALUE.fullmatch(text):
+            problem = "must not contain control characters"
+            errors.append(invalid((*at, "http", field), text, problem))
     for field in ("interval", "timeout"):
         errors += common.at_least(check, at, field, 0.01)
     return errors
@@ -94,6 +102,8 @@ def _rule(rule: Json, at: Location) -> list[FieldError]:
         here = (*at, "key", index)
         if key.get("type") == "header" and not key.get("name"):
             errors.append(required((*here, "name"), "name the header to count by"))
+        elif key.get("type") == "header" and not _HEADER_NAME.fullmatch(key["name"]):
+            errors.append(invalid((*here, "name"), key["name"], "must be a header name"))
     return errors
 
 
@@ -102,6 +112,8 @@ def _match(match: Json, at: Location) -> list[FieldError]:
     if match.get("path") is not None:
         errors += common.one_of(match["path"], (*at, "path"), _TEXT_KINDS)
     for name, text in (match.get("headers") or {}).items():
+        if not _HEADER_NAME.fullmatch(name):
+            errors.append(invalid((*at, "headers"), name, "must be a header name"))
         errors += common.one_of(text or {}, (*at, "headers", name), _TEXT_KINDS, needed=False)
     cidr = match.get("clientCIDR") or ""
     if cidr:
