@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e import manifests as m
 from tests.e2e.instance import Instance, ask, ask_all, wait_for
@@ -112,7 +113,8 @@ def shop(weft: Instance) -> Instance:
 def serve(weft: Instance, host: str, http: str, gateway: str = "front") -> None:
     """Routes of the gateway for a host that had none; returns when they are in force."""
     name = host.partition(".")[0]
-    weft.weft("apply", "-f", "-", stdin=m.routes(name, http, host, gateway))
+    made = yaml.safe_load(m.routes(name, http, host, gateway))
+    assert weft.api(VIRTUAL_SERVICES, "POST", made)[0] == 201
     wait_for(lambda: ask(weft, "/no-such-page", host)[0] != 404, f"routes of {host}", 10)
 
 
