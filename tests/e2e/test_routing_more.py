@@ -305,7 +305,8 @@ def test_delay(shop: Instance) -> None:
     )
     started = time.monotonic()
     assert ask(shop, "/who", "delayed.example")[0] == 200
-    assert 0.6 <= time.monotonic() - started < 2.0
+    # Timers round: Envoy's may end a millisecond early.
+    assert 0.55 <= time.monotonic() - started < 2.0
 
 
 # --- where a route goes
