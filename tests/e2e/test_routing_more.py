@@ -155,7 +155,7 @@ def test_time_limit_of_one_try(shop: Instance) -> None:
     )
     started = time.monotonic()
     assert ask(shop, "/slow?seconds=3", "tries.example")[0] == 504
-    assert 0.5 < time.monotonic() - started < 2.0
+    assert 0.45 < time.monotonic() - started < 2.0
 
 
 def test_another_pod_is_tried_when_one_does_not_answer(shop: Instance) -> None:
