@@ -65,6 +65,7 @@ def test_a_bad_manifest_starts_nothing(place: Path) -> None:
     assert "did you mean `kind: Deployment`" in done.stderr
     assert "Traceback" not in done.stderr
     assert processes_of(instance) == []
+    assert not instance.run_dir.exists()
 
 
 def test_a_failed_start_leaves_the_pods_of_before(place: Path) -> None:
