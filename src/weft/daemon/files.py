@@ -1,5 +1,6 @@
 """The instance on disk: directories, lock, credentials, the file that says it runs."""
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -13,6 +14,7 @@ from weft.apiserver.access import MASTERS, Tokens, parse_tokens
 from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
+from weft.node.podhost.wire import SOCKET_NAME
 from weft.pki.ca import Authority
 from weft.pki.identity import api_server_names
 from weft.runtime import kubeconfig
@@ -111,5 +113,12 @@ def unlock_instance(lock: int) -> None:
 
 
 def remove_run_directory(settings: Settings) -> None:
-    """Sockets and pins of an instance that has ended; its data directory stays."""
-    shutil.rmtree(settings.run_dir, ignore_errors=True)
+    """Sockets and pins of an instance that has ended; its data directory stays. What is still in
+    use, by pods or as a mount, is left."""
+    run_dir = Path(settings.run_dir)
+    mounts = (line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines())
+    if (run_dir / SOCKET_NAME).exists() or any(Path(m).is_relative_to(run_dir) for m in mounts):
+        return
+    shutil.rmtree(run_dir, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other instances are in it
+        run_dir.parent.rmdir()

@@ -80,12 +80,12 @@ class Instance:
         files.prepare_directories(self.settings)
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
-        documents = read_documents(manifests) if manifests else ()
         try:
-            await self._start(documents)
+            await self._start(read_documents(manifests) if manifests else ())
         except BaseException:
             await self.ads.close()
             await self.machine.abandon()
+            files.remove_run_directory(self.settings)
             raise
         gc.collect()
         gc.freeze()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,7 +119,6 @@ class Machine:
         await self.runtime.shutdown()
         await self.runtime.close()
         await self.network.destroy()
-        _remove_run_dir(Path(self.settings.run_dir))
 
     async def abandon(self) -> None:
         """After a start that failed: end what serves no pod; pods of an earlier start run on."""
@@ -132,16 +130,6 @@ class Machine:
                 await self.destroy()
             else:
                 await self.close()
-
-
-def _remove_run_dir(run_dir: Path) -> None:
-    """Nothing of an instance stays outside its data directory. What is still mounted is left."""
-    mounts = (line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines())
-    if any(Path(mount).is_relative_to(run_dir) for mount in mounts):
-        return
-    shutil.rmtree(run_dir, ignore_errors=True)
-    with contextlib.suppress(OSError):  # other instances are in it
-        run_dir.parent.rmdir()
 
 
 def protect_from_oom() -> None:
