@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
-from weft.mesh.model_tls import ClientCertificates, GatewayTls, TlsVersion
+from weft.mesh.model.tls import ClientCertificates, GatewayTls, TlsVersion
 from weft.mesh.secrets import Place, Secrets
 
 TERMINATING = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")

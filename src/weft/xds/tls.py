@@ -6,7 +6,7 @@ from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import NodeModel
-from weft.mesh.model_tls import ClientCertificates, GatewayTls, UpstreamTls
+from weft.mesh.model.tls import ClientCertificates, GatewayTls, UpstreamTls
 from weft.xds.proto import ADS, Proto, any_of, resource
 from weft.xds.resource import SECRET, Resource
 

@@ -1,0 +1,118 @@
+"""The mesh model: what the mesh shall do, in mesh words, as frozen values.
+
+`build` makes a MeshModel from API objects; `scope` cuts it to a NodeModel, the only input of the
+translation to Envoy. Everything a proxy needs is in here, and nothing else: a value that is equal
+gives the same Envoy resources, byte for byte. The model imports nothing of weft but its own parts.
+
+Times are seconds (float). Names follow Istio where users will look for them: a destination is
+named `outbound|80|v1|reviews.default.svc.cluster.local` as Istio names clusters.
+
+Values refer to values only, never in a circle, so the garbage collector need not follow them
+(`gc=False`): that halves the time of a build with ten thousand endpoints.
+"""
+
+from weft.mesh.model.destination import (
+    ConnectionPool,
+    Destination,
+    Endpoint,
+    HashKey,
+    HealthCheck,
+    HealthStatus,
+    LoadBalancer,
+    LocalityPolicy,
+    LocalityShares,
+    OutlierDetection,
+    WarmUp,
+)
+from weft.mesh.model.gateway import (
+    GatewayListener,
+    GatewayServer,
+)
+from weft.mesh.model.http import (
+    Cors,
+    DirectResponse,
+    Fault,
+    Header,
+    HeaderOperations,
+    HttpMatch,
+    HttpRoute,
+    Mirror,
+    NamedMatch,
+    RateLimit,
+    RateLimitKey,
+    Redirect,
+    RetryPolicy,
+    Rewrite,
+    RouteTable,
+    StringMatch,
+    VirtualHost,
+    WeightedDestination,
+)
+from weft.mesh.model.mesh import (
+    MeshModel,
+    NodeModel,
+    NodeSettings,
+)
+from weft.mesh.model.protocol import (
+    AppProtocol,
+)
+from weft.mesh.model.tls import (
+    ClientCertificates,
+    GatewayTls,
+    TlsVersion,
+    UpstreamTls,
+)
+from weft.mesh.model.workload import (
+    InboundPort,
+    OutboundPort,
+    ServiceListener,
+    TcpRoute,
+    Workload,
+)
+
+__all__ = [
+    "AppProtocol",
+    "ClientCertificates",
+    "ConnectionPool",
+    "Cors",
+    "Destination",
+    "DirectResponse",
+    "Endpoint",
+    "Fault",
+    "GatewayListener",
+    "GatewayServer",
+    "GatewayTls",
+    "HashKey",
+    "Header",
+    "HeaderOperations",
+    "HealthCheck",
+    "HealthStatus",
+    "HttpMatch",
+    "HttpRoute",
+    "InboundPort",
+    "LoadBalancer",
+    "LocalityPolicy",
+    "LocalityShares",
+    "MeshModel",
+    "Mirror",
+    "NamedMatch",
+    "NodeModel",
+    "NodeSettings",
+    "OutboundPort",
+    "OutlierDetection",
+    "RateLimit",
+    "RateLimitKey",
+    "Redirect",
+    "RetryPolicy",
+    "Rewrite",
+    "RouteTable",
+    "ServiceListener",
+    "StringMatch",
+    "TcpRoute",
+    "TlsVersion",
+    "UpstreamTls",
+    "VirtualHost",
+    "WarmUp",
+    "WeightedDestination",
+    "Workload",
+]

@@ -1,0 +1,166 @@
+"""Destinations: endpoints and how calls are spread over them."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.mesh.model.protocol import AppProtocol
+from weft.mesh.model.tls import UpstreamTls
+
+HealthStatus = Literal["HEALTHY", "DRAINING", "UNHEALTHY"]
+
+
+class Endpoint(Struct, frozen=True, gc=False):
+    """One address that serves a destination."""
+
+    address: str
+    """IP; a host name only when the destination's discovery is `dns`."""
+    port: int
+    health: HealthStatus = "HEALTHY"
+    weight: int = 1
+    node: str = ""
+    """Node that runs it; empty for what weft does not run."""
+    pod_uid: str = ""
+    workload: str = ""
+    """Canonical workload name, for telemetry."""
+    namespace: str = ""
+    version: str = ""
+    principal: str = ""
+    """SPIFFE ID; empty when unknown."""
+    labels: tuple[tuple[str, str], ...] = ()
+    locality: str = ""
+    """region/zone/subzone."""
+
+
+class HashKey(Struct, frozen=True, gc=False):
+    """What consistent hashing hashes."""
+
+    kind: Literal["header", "cookie", "source_ip", "query"]
+    name: str = ""
+    cookie_ttl: float | None = None
+    cookie_path: str = ""
+
+
+class WarmUp(Struct, frozen=True, gc=False):
+    """New endpoints take load slowly; for round robin and least request."""
+
+    duration: float
+    percent_min: float = 10.0
+    """Share of its weight that an endpoint starts with."""
+    aggression: float = 1.0
+    """Shape of the increase; 1 is a straight line."""
+
+
+class LocalityShares(Struct, frozen=True, gc=False):
+    """How calls from a locality are shared out among localities (`region/zone/*`)."""
+
+    origin: str
+    shares: tuple[tuple[str, int], ...]
+    """(locality, share); the shares add up to 100."""
+
+
+class LocalityPolicy(Struct, frozen=True, gc=False):
+    """Preference of endpoints by where they are. At most one of the three tuples is given."""
+
+    distribute: tuple[LocalityShares, ...] = ()
+    failover: tuple[tuple[str, str], ...] = ()
+    """(region that fails, region that takes over)."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Labels, most important first, in which endpoints should agree with the caller's node, or
+    have the value given here."""
+    failover_enabled: bool = False
+    """Nearer endpoints are preferred: subzone, zone, region. Needs outlier detection, without
+    which nobody would find out that they fail."""
+
+
+class LoadBalancer(Struct, frozen=True, gc=False):
+    algorithm: Literal[
+        "round_robin",
+        "least_request",
+        "least_response_time",
+        "random",
+        "ring_hash",
+        "maglev",
+    ] = "least_request"
+    hash_key: HashKey | None = None
+    ring_size_min: int = 1024
+    maglev_table_size: int = 65537
+    """A prime."""
+    warm_up: WarmUp | None = None
+    locality: LocalityPolicy | None = None
+
+
+class ConnectionPool(Struct, frozen=True, gc=False):
+    """Limits; None is weft's default (unlimited: a shared proxy must not couple its callers)."""
+
+    connections_max: int | None = None
+    connect_timeout: float = 10.0
+    pending_requests_max: int | None = None
+    requests_max: int | None = None
+    requests_per_connection_max: int | None = None
+    streams_per_connection_max: int | None = None
+    """HTTP/2 requests at one time on a connection."""
+    connection_duration_max: float | None = None
+    retries_max: int | None = None
+    idle_timeout: float | None = None
+    tcp_keepalive: bool = False
+    keepalive_probes: int = 0
+    """0 is the kernel's value, here and below."""
+    keepalive_time: float = 0.0
+    keepalive_interval: float = 0.0
+    client_protocol: bool = False
+    """Speak to endpoints the version of HTTP that the caller spoke."""
+    retry_budget_percent: float | None = None
+    """Retries at one time, as a share of the requests under way."""
+    retry_budget_min: int = 3
+
+
+class OutlierDetection(Struct, frozen=True, gc=False):
+    """Ejection of failing endpoints; None or 0 turns a detector off."""
+
+    consecutive_5xx: int | None = None
+    consecutive_gateway_errors: int | None = None
+    consecutive_local_origin_failures: int | None = None
+    split_local_origin: bool = False
+    interval: float = 10.0
+    base_ejection_time: float = 30.0
+    ejection_percent_max: int = 10
+    health_percent_min: int = 0
+
+
+class HealthCheck(Struct, frozen=True, gc=False):
+    """Active checks of a destination's endpoints by each proxy; times in seconds."""
+
+    kind: Literal["http", "tcp", "grpc"]
+    path: str = "/"
+    host: str = ""
+    statuses: tuple[int, ...] = (200,)
+    grpc_service: str = ""
+    interval: float = 5.0
+    timeout: float = 1.0
+    healthy_threshold: int = 2
+    unhealthy_threshold: int = 3
+
+
+class Destination(Struct, frozen=True, gc=False):
+    """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
+
+    name: str
+    host: str
+    port: int
+    protocol: AppProtocol
+    discovery: Literal["endpoints", "dns", "original_dst"] = "endpoints"
+    subset: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    load_balancer: LoadBalancer = LoadBalancer()
+    pool: ConnectionPool = ConnectionPool()
+    outlier: OutlierDetection | None = None
+    health_check: HealthCheck | None = None
+    panic_percent: int | None = None
+    """With fewer healthy endpoints, all are used. None is the outlier detection's, else never."""
+    tls: UpstreamTls | None = None
+    service: str = ""
+    """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
+    namespace: str = ""
+    source: str = ""
+    """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""

@@ -1,0 +1,60 @@
+"""The whole mesh, and what one node needs of it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.mesh.model.destination import Destination
+from weft.mesh.model.gateway import GatewayListener
+from weft.mesh.model.http import RateLimit, RouteTable
+from weft.mesh.model.workload import ServiceListener, Workload
+
+
+class MeshModel(Struct, frozen=True, gc=False):
+    """The whole mesh, for every node."""
+
+    localities: tuple[tuple[str, str], ...] = ()
+    """(node, region/zone/subzone) of the nodes that have one."""
+
+    trust_domain: str = "cluster.local"
+    workloads: tuple[Workload, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    service_listeners: tuple[ServiceListener, ...] = ()
+    gateways: tuple[GatewayListener, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    """The limits that all proxies count together."""
+
+
+class NodeSettings(Struct, frozen=True, gc=False):
+    """Facts about a node that its proxy configuration depends on."""
+
+    name: str
+    isolation: Literal["netns", "host"] = "netns"
+    address: str = ""
+    """Source of upstream connections into pods; pods do not redirect what comes from it."""
+    passthrough_address: str = ""
+    """Source of passthrough connections; pods do redirect those, so inbound policy holds."""
+    gateway_address: str = "127.0.0.1"
+    gateway_ports: tuple[tuple[int, int], ...] = ()
+    """(Gateway port, host port bound for it)."""
+    first_port: int = 0
+    """Host isolation: the lowest port that the proxy may bind; 0 is no limit."""
+    locality: str = ""
+    """region/zone/subzone of the node."""
+    localities: tuple[tuple[str, str], ...] = ()
+    """Those of all nodes that have one."""
+    access_log: str = ""
+    """File that the proxy writes a JSON line per request to; empty is none."""
+
+
+class NodeModel(Struct, frozen=True, gc=False):
+    """What one node's proxy needs, and the only thing it is translated from."""
+
+    node: NodeSettings
+    trust_domain: str = "cluster.local"
+    workloads: tuple[Workload, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    service_listeners: tuple[ServiceListener, ...] = ()
+    gateways: tuple[GatewayListener, ...] = ()

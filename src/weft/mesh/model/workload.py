@@ -1,0 +1,83 @@
+"""Workloads: who calls, from where, and how connections that are no HTTP are routed."""
+
+from msgspec import Struct
+
+from weft.mesh.model.http import WeightedDestination
+from weft.mesh.model.protocol import AppProtocol
+
+
+class TcpRoute(Struct, frozen=True, gc=False):
+    """Connections to these addresses and this port go to the destinations as bytes."""
+
+    addresses: tuple[str, ...]
+    """IPs or CIDRs; empty is any address."""
+    port: int
+    destinations: tuple[WeightedDestination, ...]
+    sni_hosts: tuple[str, ...] = ()
+    """When not empty: only TLS connections with one of these server names."""
+    source_labels: tuple[tuple[str, str], ...] = ()
+    """When not empty: only connections of workloads with all of these labels."""
+    server_first: bool = True
+    """The protocol may have the server speak first: no inspection may delay it."""
+    http_table: str = ""
+    """When not empty (a port of protocol `auto`): connections that begin like HTTP are routed by
+    this table; only the others go to `destinations` as bytes. `server_first` is False then."""
+    source: str = ""
+
+
+class OutboundPort(Struct, frozen=True, gc=False):
+    """Calls of HTTP to this port are routed by this table."""
+
+    port: int
+    """0 is the pod's own HTTP proxy listener (host isolation), whose callers name the port in the
+    request's authority."""
+    route_table: str
+    declared: bool = True
+    """False: no service declares this port as HTTP, all are `auto`; bytes that are not HTTP go to
+    the TcpRoute of their address, or where they were going."""
+
+
+class InboundPort(Struct, frozen=True, gc=False):
+    """A port the workload serves."""
+
+    port: int
+    protocol: AppProtocol
+
+
+class Workload(Struct, frozen=True, gc=False):
+    """A pod with a network: a source of calls and, at its address, a target of calls."""
+
+    uid: str
+    name: str
+    """Pod name."""
+    namespace: str
+    node: str
+    address: str
+    workload: str
+    """Canonical name of what owns it (the Deployment's name)."""
+    principal: str
+    """spiffe://<trust-domain>/ns/<ns>/sa/<sa>."""
+    netns: str = ""
+    """Path of its pinned network namespace; empty in host isolation."""
+    proxy_address: str = ""
+    """Host isolation: `127.0.0.1:15100`, the HTTP proxy listener that is this pod's identity."""
+    app: str = ""
+    version: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    inbound: tuple[InboundPort, ...] = ()
+    outbound: tuple[OutboundPort, ...] = ()
+    tcp: tuple[TcpRoute, ...] = ()
+
+
+class ServiceListener(Struct, frozen=True, gc=False):
+    """Host isolation: a service address that the node proxy itself listens on.
+
+    Exactly one of `route_table` and `tcp` is set.
+    """
+
+    address: str
+    port: int
+    route_table: str = ""
+    tcp: TcpRoute | None = None
+    host: str = ""
+    """The service it stands for; the virtual host is chosen by it when Host names none."""
