@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 help: ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make .venv and install weft with what its tests need
 
@@ -40,6 +40,9 @@ generate: $(STAMP) ## rewrite generated code and packaged schema data
 	@$(BIN)/python tools/generate_api.py
 	@$(BIN)/python tools/generate_schema.py
 
+generate-protobuf: $(STAMP) ## rewrite the protobuf tables from KUBECTL=/path/to/kubectl of 1.33
+	@$(BIN)/python tools/generate_protobuf.py $(KUBECTL)
+
 bench: $(STAMP) ## run the benchmarks, print ratios
 	@$(BIN)/python -m benchmarks
 
@@ -53,4 +56,4 @@ format: $(STAMP) ## format the code
 clean: ## remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo check test golden generate bench lock format clean
+.PHONY: help install demo check test golden generate generate-protobuf bench lock format clean

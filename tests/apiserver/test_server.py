@@ -161,7 +161,7 @@ async def test_bodies_in_yaml_and_answers_in_yaml(live: Running) -> None:
         ("POST", MAPS, {"data": b"{", "headers": {
             "Content-Type": "application/json"}}, 400, "not valid JSON"),
         ("POST", MAPS, {"data": b"k8s", "headers": {
-            "Content-Type": "application/vnd.kubernetes.protobuf"}}, 415, "protobuf"),
+            "Content-Type": "application/vnd.kubernetes.protobuf"}}, 400, "not valid protobuf"),
         ("POST", MAPS, {"data": b"x", "headers": {"Content-Type": "text/css"}}, 415, "unknown"),
         ("PATCH", f"{MAPS}/x", {"data": b"{}", "headers": {
             "Content-Type": "application/apply-patch+yaml"}}, 415, "server-side apply"),

@@ -11,6 +11,7 @@ KUBERNETES = "kubernetes-1.33"
 ISTIO_NETWORKING = "istio-networking-v1"
 GATEWAY_API = "gateway-api-v1"
 WEFT_POLICY = "weft-policy-v1alpha1"
+PROTOBUF = "kubernetes-1.33-protobuf"
 
 
 @cache
@@ -18,6 +19,18 @@ def definitions() -> dict[str, dict[str, Any]]:
     """OpenAPI definitions by name (`io.k8s.api.apps.v1.Deployment`); `$ref` holds a bare name."""
     found: dict[str, dict[str, Any]] = {}
     for name in (KUBERNETES, ISTIO_NETWORKING, GATEWAY_API, WEFT_POLICY):
-        packed = files("weft.api").joinpath("data", f"{name}.json.gz").read_bytes()
-        found |= msgspec.json.decode(gzip.decompress(packed))["definitions"]
+        found |= _read(name)["definitions"]
+    return found
+
+
+@cache
+def protobuf_messages() -> dict[str, Any]:
+    """How Kubernetes' objects look as protobuf: `kinds` ("apps/v1/Deployment") to names of
+    `messages`, whose fields are [number, JSON name, type, whether JSON shows zero values]."""
+    return _read(PROTOBUF)
+
+
+def _read(name: str) -> dict[str, Any]:
+    packed = files("weft.api").joinpath("data", f"{name}.json.gz").read_bytes()
+    found: dict[str, Any] = msgspec.json.decode(gzip.decompress(packed))
     return found

@@ -9,7 +9,7 @@ import yaml
 from msgspec import Struct
 
 from weft.api import yaml_reader
-from weft.apiserver import failures
+from weft.apiserver import failures, protobuf
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -78,9 +78,7 @@ def parse_body(body: bytes, content_type: str) -> Any:
     """A request body as JSON values. Raises ApiError 400, 415."""
     media = content_type.partition(";")[0].strip().lower()
     if media == PROTOBUF:
-        error = failures.unsupported_media_type(OFFERED)
-        error.message += " (protobuf bodies are not read: send JSON, or use kubectl apply -f)"
-        raise error
+        return _parse_protobuf(body)
     if media == YAML or media.endswith("+yaml"):
         return _parse_yaml(body)
     if media not in ("", JSON) and not media.endswith("+json"):
@@ -94,6 +92,21 @@ def parse_json(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError as error:
         raise failures.bad_request(f"the body is not valid JSON: {error}") from error
+
+
+def _parse_protobuf(body: bytes) -> Any:
+    try:
+        found = protobuf.decode(body)
+    except protobuf.ProtobufError as error:
+        raise failures.bad_request(f"the body is not valid protobuf: {error}") from error
+    if isinstance(found, protobuf.UnknownKind):
+        error_ = failures.unsupported_media_type(OFFERED)
+        error_.message += (
+            f" (protobuf is read of Kubernetes' own stable kinds, not of {found.kind or 'none'} in "
+            f"{found.api_version or 'no version'}: send JSON)"
+        )
+        raise error_
+    return found
 
 
 def _parse_yaml(body: bytes) -> Any:
