@@ -3,9 +3,8 @@
 import ast
 import configparser
 import re
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src/weft").rglob("*.py"))
@@ -24,24 +23,37 @@ def relative(path: Path) -> str:
     return str(path.relative_to(ROOT / "src/weft"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_sizes(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= FILE_LINES_MAX, "split the file by what it is about"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= FUNCTION_LINES_MAX, f"{node.name} has {length} lines"
+@cache
+def parsed(path: Path) -> list[ast.AST]:
+    """The nodes of a source file that the rules speak of; files do not change under the tests."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_words(path: Path) -> None:
-    text = path.read_text()
-    for pattern, instead in BANNED.items():
-        if any(relative(path).startswith(a) for a in ALLOWED.get(pattern, ())):
-            continue
-        found = re.search(pattern, text)
-        assert not found, f"`{found[0]}`: {instead}"
+def test_sizes() -> None:
+    found = []
+    for path in SOURCES:
+        if path.read_text().count("\n") > FILE_LINES_MAX:
+            found.append(f"{relative(path)}: split it by what it is about")
+        for node in parsed(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > FUNCTION_LINES_MAX:
+                    found.append(f"{relative(path)}: {node.name} has {length} lines")
+    assert not found
+
+
+def test_words() -> None:
+    found = []
+    for path in SOURCES:
+        text = path.read_text()
+        for pattern, instead in BANNED.items():
+            allowed = ALLOWED.get(pattern, ())
+            if not any(relative(path).startswith(each) for each in allowed):
+                found += [
+                    f"{relative(path)}: `{hit[0]}`: {instead}" for hit in re.finditer(pattern, text)
+                ]
+    assert not found
 
 
 def test_every_package_says_what_it_takes_gives_and_never_does() -> None:
@@ -79,15 +91,16 @@ def module_of(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Modules that a file names; a name taken from a package may be a module or not."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parsed(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 def shells() -> set[str]:
@@ -152,12 +165,15 @@ KEYED_BY_CODE = {
 """Caches without a bound whose keys the code itself chooses."""
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_caches_that_users_can_fill_are_bounded(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        kept = any(isinstance(d, ast.Name) and d.id == "cache" for d in node.decorator_list)
-        by_text = any("str" in ast.unparse(a.annotation or node) for a in node.args.args)
-        if kept and by_text and f"{relative(path)}:{node.name}" not in KEYED_BY_CODE:
-            pytest.fail(f"{node.name}: use lru_cache with a limit")
+def test_caches_that_users_can_fill_are_bounded() -> None:
+    found = []
+    for path in SOURCES:
+        for node in parsed(path):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            kept = any(isinstance(d, ast.Name) and d.id == "cache" for d in node.decorator_list)
+            by_text = any("str" in ast.unparse(a.annotation or node) for a in node.args.args)
+            name = f"{relative(path)}:{node.name}"
+            if kept and by_text and name not in KEYED_BY_CODE:
+                found.append(f"{name}: use lru_cache with a limit")
+    assert not found

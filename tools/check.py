@@ -25,6 +25,7 @@ PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sy
 FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
 SLOW = [*PYTEST, "-m", "slow and not e2e", "--durations=10"]
 E2E = [*PYTEST, "-m", "e2e", "--durations=10"]
+ALL = "--all" in sys.argv[1:]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(
     r"^=* ?(\d+ (?:passed|failed|skipped|error|deselected).*?) in [\d.]+s.*$", re.M
@@ -38,6 +39,8 @@ def environment() -> dict[str, str]:
     modules are kept, without them collecting the tests takes three times as long."""
     env = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
+    if ALL:
+        env["WEFT_TESTS"] = "all"  # property tests try all their examples: tests/examples.py
     return env
 
 
@@ -80,7 +83,7 @@ def main() -> int:
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         lines = list(pool.map(lambda item: run_static(item[0], list(item[1])), STATIC.items()))
-    parts = {"fast": FAST} | ({"slow": SLOW, "e2e": E2E} if "--all" in sys.argv[1:] else {})
+    parts = {"fast": FAST} | ({"slow": SLOW, "e2e": E2E} if ALL else {})
     lines += [run_tests(name, command) for name, command in parts.items()]
     passed = all(said.startswith("ok") for said in lines)
     print("\n" + "\n".join([*lines, line("all", passed, time.monotonic() - started)]), flush=True)

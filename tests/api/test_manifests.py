@@ -3,9 +3,10 @@
 from textwrap import dedent
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.api.manifests import Checked, diagnose, parse
 
 POD = (
@@ -118,7 +119,7 @@ def test_parse_does_not_check() -> None:
     assert document.value["spec"] == {"nonsense": 1}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet="abk:-[]{}&*!#|>'\"%@\n\t 01~<,?.", max_size=120))
 def test_no_text_raises(text: str) -> None:
     diagnose(text, "f")

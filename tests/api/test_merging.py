@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.api.merging import merge_diff
 from weft.apiserver.patches import merge
 
@@ -16,7 +17,7 @@ objects = st.dictionaries(st.sampled_from("abc"), body, max_size=3)
 
 
 @given(objects, objects)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_the_patch_leads_from_old_to_new(old: dict[str, Any], new: dict[str, Any]) -> None:
     assert merge(old, merge_diff(old, new)) == new
     assert merge_diff(new, new) == {}

@@ -5,9 +5,10 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.api import registry
 from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
@@ -240,7 +241,7 @@ def with_change(obj: dict[str, Any], at: tuple[Any, ...], value: Any, name: str)
     return changed
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(SAMPLES), st.integers(0, 10**6), JUNK, st.sampled_from(["", "", "", "new"]))
 def test_no_change_of_one_value_raises(
     obj: dict[str, Any], seed: int, value: Any, name: str

@@ -1,14 +1,15 @@
 """Service addresses: properties of the allocation."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.apiserver.addresses import Ranges, assign, held, lacking, problems, settle
 
 RANGES = Ranges("10.0.0.0/28", 30000, 30005)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 20), st.integers(0, 1000))
 def test_addresses_are_in_range_fresh_and_exhausted_exactly(count: int, seed: int) -> None:
     used: frozenset[str] = frozenset()

@@ -1,9 +1,10 @@
 """Paths and queries."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.api.errors import ApiError
 from weft.apiserver.request import (
     DeleteOptions,
@@ -52,7 +53,7 @@ def test_other_paths_are_no_resources(path: str) -> None:
     assert parse_target(path) is None
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(alphabet="/apisv1namespacespodslog", max_size=60))
 def test_no_path_raises(path: str) -> None:
     parse_target(f"/api/v1/{path}")
@@ -122,7 +123,7 @@ def test_continue_tokens_come_back(revision: int, rest: str) -> None:
         parse_continue(token, "/registry/core/secrets/")
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.text(max_size=40))
 def test_other_tokens_are_refused(text: str) -> None:
     with pytest.raises(ApiError):

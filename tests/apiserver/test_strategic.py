@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.apiserver.support import kind
+from tests.examples import examples
 from weft.apiserver.rules import patch_rules
 from weft.apiserver.strategic import FieldRule, PatchError, strategic_merge
 
@@ -133,7 +134,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.dictionaries(st.sampled_from("abc"), JSON), st.dictionaries(st.sampled_from("abc"), JSON))
 def test_without_merged_lists_it_is_a_json_merge_patch(
     old: dict[str, Any], patch: dict[str, Any]

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.mesh.cluster import snapshot
 from weft.api.istio.networking_v1 import DestinationRule, Gateway, ServiceEntry, VirtualService
 from weft.api.k8s.core_v1 import Service
@@ -185,7 +186,7 @@ CLUSTER = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, slow=True)
 @given(CLUSTER)
 def test_any_input_gives_a_sound_model(documents: list[dict[str, Any]]) -> None:
     found = snapshot([*BACKENDS, *documents])
@@ -217,7 +218,7 @@ def moment(pods: dict[str, str], headless: bool) -> list[dict[str, Any]]:
     return [service, backends | {"service": service["metadata"]["name"], "pods": given}]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(100, slow=True)
 @given(
     st.lists(
         st.tuples(

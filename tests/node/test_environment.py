@@ -4,9 +4,10 @@ import base64
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.node.pods import pod
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service
 from weft.api.objects import decode
@@ -167,7 +168,7 @@ def test_a_service_named_port_does_not_take_the_port_variable() -> None:
     assert found.env["PORT"] == "80"
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(alphabet="$()Aab ", max_size=20))
 def test_expansion_never_fails_and_leaves_text_without_dollars(text: str) -> None:
     result = expand(text, {"A": "x"})

@@ -1,8 +1,9 @@
 """What a container prints is in its log, whole and in order, however it arrives."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.node.logwriter.lines import PARTIAL_LINE_BYTES, Lines
 
 STAMP = b"2026-01-02T03:04:05.000000006Z"
@@ -36,7 +37,7 @@ def test_long_lines_are_written_in_parts() -> None:
     assert restored(log) == b"x" * (2 * PARTIAL_LINE_BYTES + 5) + b"y\n"
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\r", b"").replace(b"\x0b", b""))))
 def test_nothing_is_lost_or_added(chunks: list[bytes]) -> None:
     lines = Lines("stdout")

@@ -4,9 +4,10 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.lib.timefmt import parse_rfc3339
 from weft.node import logs
 from weft.node.logs import LogOptions, latest_log, read_log
@@ -95,7 +96,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(LINES, st.integers(0, 30), st.integers(1, 64))
 def test_tail_agrees_with_reading_everything(
     lines: list[tuple[str, str]], count: int, block: int

@@ -3,15 +3,16 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.node.podhost.wire import FRAME_BYTES_MAX, Frames, encode
 
 MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), st.text() | st.integers()), max_size=5)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(MESSAGES, st.integers(1, 40))
 def test_messages_survive_any_split(messages: list[dict[str, object]], size: int) -> None:
     data = b"".join(encode(message) for message in messages)

@@ -1,8 +1,9 @@
 """The counting rule: the burst at once, then the rate, whatever the times of the questions."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.ratelimit.gcra import Quota, take
 
 START = 1000.0
@@ -39,7 +40,7 @@ def test_a_clock_that_is_set_back_costs_one_allowance_at_most() -> None:
     assert take(full_at, quota, START - 3600 + refused.retry_after)[0].allowed
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.integers(1, 50), st.sampled_from([1.0, 60.0]), st.integers(1, 50),
     st.lists(st.floats(0, 2.0), min_size=1, max_size=200),

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.examples import examples
 from tests.scheduler.objects import node, pod
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod, PodCondition
@@ -249,7 +250,7 @@ amount = st.integers(1, 40).map(lambda n: f"{n * 100}m")
     st.lists(st.sampled_from(["1", "2", "4", "8"]), min_size=1, max_size=6),
     st.lists(amount, min_size=1, max_size=40),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_node_is_overfull_and_nothing_that_fits_waits(cores: list[str], cpus: list[str]) -> None:
     nodes = [node(f"n{i}", cpu=c) for i, c in enumerate(cores)]
     pods = [pod(f"p{i:02}", cpu=c) for i, c in enumerate(cpus)]

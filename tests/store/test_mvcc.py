@@ -1,9 +1,10 @@
 """The key space against the plainest model there is: a full copy per revision."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.store import mvcc
 from weft.store.interface import Compacted, Conflict, Delete, Entry, Event, Expect, Put, Range, Txn
 from weft.store.mvcc import Mvcc, Staged
@@ -69,7 +70,7 @@ reads = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(steps, st.lists(reads, min_size=1, max_size=5))
 def test_it_answers_like_full_copies_would(
     plan: list[Txn | int], questions: list[tuple[str, str, int, int]]
@@ -119,7 +120,7 @@ def _with_true_expectation(txn: Txn, model: Model) -> Txn:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.one_of(txns, st.sampled_from(["commit", "rollback"])), max_size=20))
 def test_staging_is_applying_delayed_and_rolling_back_leaves_no_trace(
     plan: list[tuple[Put | Delete, ...] | str],

@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Iterable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from weft.xds.delta import (
     Acked,
     Nacked,
@@ -382,7 +383,7 @@ def play(envoy: Envoy, steps: list[World | str]) -> None:
     envoy.run_dry()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(steps=STEPS)
 def test_it_converges_and_never_breaks_a_reference(steps: list[World | str]) -> None:
     envoy = Envoy(bad=frozenset())
@@ -401,7 +402,7 @@ def test_it_converges_and_never_breaks_a_reference(steps: list[World | str]) -> 
             assert dict(known.acked) == envoy.has[url]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(steps=STEPS, data=st.data())
 def test_bad_resources_harm_only_themselves(steps: list[World | str], data: st.DataObject) -> None:
     versions = sorted(
