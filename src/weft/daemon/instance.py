@@ -30,7 +30,7 @@ from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
 from weft.node.envoy import EnvoyError
-from weft.node.network_netns import NetworkError
+from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki.ca import CaError
 from weft.ratelimit.service import RateLimitService
@@ -42,7 +42,6 @@ from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
 from weft.xds.server import AdsServer
 
-SERVICE_CIDR_NETNS = "10.96.0.0/16"
 HOST_SERVICE_NETS = (64, 128)
 """Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
 PROXY_METRICS = "/weft/v1/proxy-metrics"
@@ -116,7 +115,7 @@ class Instance:
 
     async def _start_api(self) -> None:
         token, tokens = files.admin_token(self.settings)
-        cidr = SERVICE_CIDR_NETNS if self.machine.isolated else _host_cidr(self.settings)
+        cidr = SERVICES if self.machine.isolated else _host_cidr(self.settings)
         ranges = Ranges(service_cidr=cidr)
         api_settings = ApiSettings(tokens=tokens, ranges=ranges, weft_version=__version__)
         self.api = ApiServer(self.store, api_settings)

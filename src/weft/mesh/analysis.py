@@ -70,8 +70,9 @@ def service_ports(snapshot: Snapshot, report: Findings) -> None:
 
 
 def _service_port(service: Service, port: ServicePort, path: str, report: Findings) -> None:
-    if port.protocol == "UDP":
-        report.add(f.UDP_UNSUPPORTED, service, path, port=port.port)
+    if port.protocol == "SCTP":
+        report.add(f.SCTP_UNSUPPORTED, service, path, port=port.port)
+    if port.protocol not in ("", "TCP"):
         return
     by_name, by_field = declared(port.name, ""), declared("", port.app_protocol)
     if by_name and by_field and by_name != by_field:

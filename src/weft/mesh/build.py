@@ -39,6 +39,7 @@ from weft.mesh.model import (
     MeshModel,
     OutboundPort,
     TcpRoute,
+    UdpRoute,
     Workload,
 )
 from weft.mesh.node_settings import locality
@@ -53,7 +54,8 @@ T = TypeVar("T", bound=Struct)
 PodKey = tuple[str, str]
 Served = Mapping[PodKey, dict[int, AppProtocol]]
 ServiceRow = tuple[Service, tuple[EndpointSlice, ...], tuple[PodFacts | None, ...]]
-WorkloadRow = tuple[PodFacts, dict[int, AppProtocol] | None, tuple[TcpRoute, ...]]
+Connections = tuple[tuple[TcpRoute, ...], tuple[UdpRoute, ...]]
+WorkloadRow = tuple[PodFacts, dict[int, AppProtocol] | None, Connections]
 PROXIED = (OutboundPort(0, PROXY_TABLE),)
 """Outbound ports of a pod that calls through its own HTTP proxy listener."""
 
@@ -290,8 +292,11 @@ def _workloads(
 ) -> tuple[Workload, ...]:
     # Kept as they are while equal: every workload refers to them.
     outbound = memo.keep("outbound", routing.outbound)
-    general = memo.keep("tcp", routing.tcp)
-    special = {ns: memo.keep(("tcp", ns), tcp) for ns, tcp in routing.tcp_special.items()}
+    general = memo.keep("tcp", (routing.tcp, routing.udp))
+    special = {
+        ns: memo.keep(("tcp", ns), (tcp, routing.udp_special[ns]))
+        for ns, tcp in routing.tcp_special.items()
+    }
     rows = memo("workload rows", _workload_rows, pods, served, general, special)
     return memo.mapped("workloads", _workload, rows, outbound)
 
@@ -299,8 +304,8 @@ def _workloads(
 def _workload_rows(
     pods: tuple[PodFacts, ...],
     served: Served,
-    general: tuple[TcpRoute, ...],
-    special: Mapping[str, tuple[TcpRoute, ...]],
+    general: Connections,
+    special: Mapping[str, Connections],
 ) -> tuple[WorkloadRow, ...]:
     """Each pod with a network of its own: what it serves, and how its connections are routed."""
     return tuple(
@@ -313,12 +318,12 @@ def _workload_rows(
 def _workload(
     pod: PodFacts,
     ports: dict[int, AppProtocol] | None,
-    tcp: tuple[TcpRoute, ...],
+    connections: Connections,
     outbound: tuple[OutboundPort, ...],
 ) -> Workload:
     if pod.proxy_address:
-        return workload(pod, ports or {}, PROXIED, ())
-    return workload(pod, ports or {}, outbound, tcp)
+        return workload(pod, ports or {}, PROXIED, (), ())
+    return workload(pod, ports or {}, outbound, *connections)
 
 
 def _named_secrets(rules: Iterable[istio.DestinationRule]) -> bool:

@@ -3,7 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from weft.mesh.model import GatewayServer, MeshModel, NodeModel, RouteTable, TcpRoute
+from weft.mesh.model import (
+    GatewayServer,
+    MeshModel,
+    NodeModel,
+    RouteTable,
+    ServiceListener,
+    TcpRoute,
+)
 
 
 def problems(model: MeshModel | NodeModel) -> list[str]:
@@ -22,7 +29,7 @@ def _names(model: MeshModel | NodeModel) -> Iterator[str]:
         ("workload", [w.uid for w in model.workloads]),
         ("gateway port", [str(g.port) for g in model.gateways]),
         ("gateway server", [s.name for g in model.gateways for s in g.servers]),
-        ("service listener", [f"{s.address}:{s.port}" for s in model.service_listeners]),
+        ("service listener", [_place(s) for s in model.service_listeners]),
     ):
         yield from (f"{what} {n!r} stands twice" for n, c in Counter(names).items() if c > 1)
 
@@ -71,11 +78,17 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
         for port in workload.outbound:
             if port.route_table not in tables:
                 yield f"workload {workload.name!r} names unknown table {port.route_table!r}"
+        for udp in workload.udp:
+            if udp.destination not in known:
+                yield f"workload {workload.name!r} names unknown destination {udp.destination!r}"
         routes[id(workload.tcp)] = (f"workload {workload.name!r}", workload.tcp)
     for listener in model.service_listeners:
-        where = f"service listener {listener.address}:{listener.port}"
-        if bool(listener.route_table) == (listener.tcp is not None):
-            yield f"{where} has not exactly one of a table and a connection route"
+        where = f"service listener {_place(listener)}"
+        kinds = (listener.route_table or None, listener.tcp, listener.udp)
+        if sum(1 for kind in kinds if kind is not None) != 1:
+            yield f"{where} has not exactly one of a table, a connection route and a UDP route"
+        if listener.udp is not None and listener.udp.destination not in known:
+            yield f"{where} names unknown destination {listener.udp.destination!r}"
         if listener.route_table and listener.route_table not in tables:
             yield f"{where} names unknown table {listener.route_table!r}"
         routes[id(listener)] = (where, (listener.tcp,) if listener.tcp else ())
@@ -92,6 +105,10 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
             routes[id(server)] = (where, (server.tcp,) if server.tcp else ())
     for where, each in routes.values():
         yield from _connections(where, each, tables, known)
+
+
+def _place(listener: ServiceListener) -> str:
+    return f"{listener.address}:{listener.port}/{'udp' if listener.udp else 'tcp'}"
 
 
 def _server_names(server: GatewayServer) -> tuple[str, ...]:

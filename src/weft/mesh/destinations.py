@@ -15,7 +15,7 @@ from weft.mesh.model import (
     LoadBalancer,
     UpstreamTls,
 )
-from weft.mesh.names import destination_name
+from weft.mesh.names import destination_name, udp_destination_name
 
 _NO_RULE = HostRule()
 
@@ -26,14 +26,19 @@ def host_destinations(host: Host, rule: HostRule | None, client: str) -> tuple[D
     rule = rule or _NO_RULE
     made: list[Destination] = []
     for port in host.ports:
-        if port.protocol == "udp":
-            continue
         general = _destination(host, port, rule, None, client)
         made.append(general)
         made.extend(_destination(host, port, rule, s, client) for s in rule.subsets)
         if not client:
             made.extend(_pod_destinations(host, port, general))
+    made.extend(_udp_destination(host, port, rule, client) for port in host.udp_ports)
     return tuple(made)
+
+
+def named_udp(host: str, port: int, client: str) -> str:
+    """As `named`, for a UDP port."""
+    name = udp_destination_name(port, host)
+    return f"{name}@{client}" if client else name
 
 
 def named(host: str, port: int, subset: str, client: str) -> str:
@@ -65,6 +70,21 @@ def _destination(
         service=host.name,
         namespace=host.namespace,
         source=", ".join(s for s in (host.source, rule.source) if s),
+    )
+
+
+def _udp_destination(host: Host, port: HostPort, rule: HostRule, client: str) -> Destination:
+    general = _destination(host, port, rule, None, client)
+    balancer = general.load_balancer
+    if balancer.algorithm in ("least_request", "least_response_time"):
+        # There are no requests to count, so Envoy would draw lots.
+        balancer = replace(balancer, algorithm="round_robin")
+    return replace(
+        general,
+        name=named_udp(host.host, port.number, client),
+        load_balancer=balancer,
+        outlier=None,
+        tls=None,
     )
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
 from weft.mesh.delegates import Delegates
-from weft.mesh.destinations import missing_destination, named
+from weft.mesh.destinations import missing_destination, named, named_udp
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.istio_policies import Rules
@@ -72,6 +72,10 @@ class Directory:
         """The destination of a host's own port, without any route."""
         return named(host.host, port.number, "", client if client in self.clients(host) else "")
 
+    def udp_target(self, host: Host, port: HostPort, client: str) -> str:
+        """The destination of a host's UDP port."""
+        return named_udp(host.host, port.number, client if client in self.clients(host) else "")
+
     def target(self, wanted: istio.Destination, ref: Reference) -> Target:
         """The destination that a route names, or what stands in for a missing one."""
         name = full_host(wanted.host, ref.namespace, self.hosts)
@@ -101,7 +105,7 @@ class Directory:
             return host.ports[0]
         if found := host.port(ref.listener_port):
             return found
-        first = next((p for p in host.ports if p.protocol != "udp"), None)
+        first = next(iter(host.ports), None)
         if first is None:
             self._no_port(host, ref.listener_port, ref, "host")
             return None

@@ -203,7 +203,7 @@ ENDPOINTS_MISSING = Finding(
     "WEFT2312", "warning", "resolution STATIC needs `endpoints` or `workloadSelector`"
 )
 NOT_IN_FORCE = Finding("WEFT2313", "warning", "`{field}` is not in force yet: {consequence}")
-UDP_UNSUPPORTED = Finding("WEFT2314", "info", "UDP port {port} is not carried by the mesh yet")
+SCTP_UNSUPPORTED = Finding("WEFT2380", "warning", "SCTP port {port} is not carried by the mesh")
 
 DELEGATE_HOSTS = Finding(
     "WEFT2316",

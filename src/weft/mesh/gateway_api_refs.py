@@ -68,7 +68,7 @@ class References:
             text = f"Service `{where}/{ref.name}` does not exist"
             return Backend(reason="BackendNotFound", message=text)
         port = host.port(ref.port or 0)
-        if port is None or port.protocol == "udp":
+        if port is None:
             text = f"Service `{where}/{ref.name}` has no TCP port {ref.port or ''}".rstrip()
             return Backend(reason="BackendNotFound", message=text)
         return Backend(self.directory.own_target(host, port, ""))

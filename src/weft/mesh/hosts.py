@@ -39,6 +39,11 @@ class Host(Struct, frozen=True, gc=False):
     source: str
     """`Service default/web`."""
     ports: tuple[HostPort, ...] = ()
+    """Ports of TCP."""
+    udp_ports: tuple[HostPort, ...] = ()
+    """Their numbers may be those of `ports` as well."""
+    cluster_ips: tuple[str, ...] = ()
+    """Those of `addresses` that the mesh itself gave it."""
     domains: tuple[str, ...] = ()
     """Every way to write the host in Host, without a port, apart from the short name."""
     short_name: str = ""

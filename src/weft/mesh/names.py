@@ -39,6 +39,11 @@ def destination_name(port: int, host: str, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def udp_destination_name(port: int, host: str) -> str:
+    """A port number may stand for TCP and UDP at once; these are two destinations."""
+    return f"outbound-udp|{port}||{host}"
+
+
 def with_port(hosts: Iterable[str], port: int) -> tuple[str, ...]:
     """Each host bare and with the port, as clients write Host."""
     return tuple(domain for host in hosts for domain in (host, f"{host}:{port}"))

@@ -14,7 +14,6 @@ _BY_WORD: dict[str, AppProtocol] = {
     "mysql": "tcp",
     "postgres": "tcp",
     "redis": "tcp",
-    "udp": "udp",
 }
 _BY_APP_PROTOCOL: dict[str, AppProtocol] = {
     "kubernetes.io/h2c": "http2",
@@ -49,10 +48,13 @@ def declared(name: str, app_protocol: str) -> AppProtocol | None:
     return _BY_WORD.get(name.partition("-")[0])
 
 
-def of_port(name: str, app_protocol: str, transport: str, number: int) -> AppProtocol:
-    """The protocol of a Kubernetes service port. `transport` is TCP, UDP or SCTP ("" is TCP)."""
+def of_port(name: str, app_protocol: str, transport: str, number: int) -> AppProtocol | None:
+    """The protocol of a Kubernetes service port. `transport` is TCP, UDP or SCTP ("" is TCP);
+    None when the mesh does not carry it."""
     if transport == "UDP":
         return "udp"
+    if transport not in ("", "TCP"):
+        return None
     return declared(name, app_protocol) or ("tcp" if number in TCP_PORTS else "auto")
 
 

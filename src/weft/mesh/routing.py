@@ -28,6 +28,7 @@ from weft.mesh.model import (
     RouteTable,
     ServiceListener,
     TcpRoute,
+    UdpRoute,
 )
 from weft.mesh.secrets import Secrets
 from weft.mesh.tables import (
@@ -38,6 +39,7 @@ from weft.mesh.tables import (
     service_listeners,
 )
 from weft.mesh.tcp_routes import tcp_routes
+from weft.mesh.udp_routes import udp_listeners, udp_routes
 
 ClientRules = tuple[tuple[str, HostRule | None], ...]
 """The DestinationRule for callers of each namespace that has one of its own; "" is all others."""
@@ -71,6 +73,8 @@ class Routing(Struct, frozen=True):
     """Connection routes of callers in general."""
     tcp_special: Mapping[str, tuple[TcpRoute, ...]]
     """Those of the namespaces that differ."""
+    udp: tuple[UdpRoute, ...]
+    udp_special: Mapping[str, tuple[UdpRoute, ...]]
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...]
@@ -80,9 +84,13 @@ class Routing(Struct, frozen=True):
 
 def shape(host: Host) -> Host:
     """A host without its endpoints. Those of headless services stay: each has routes of its own."""
-    if host.pods or not any(p.endpoints for p in host.ports):
+    if host.pods or not any(p.endpoints for p in (*host.ports, *host.udp_ports)):
         return host
-    return replace(host, ports=tuple(replace(p, endpoints=()) for p in host.ports))
+    return replace(
+        host,
+        ports=tuple(replace(p, endpoints=()) for p in host.ports),
+        udp_ports=tuple(replace(p, endpoints=()) for p in host.udp_ports),
+    )
 
 
 def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
@@ -105,10 +113,11 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
     tables = _tables(directory, index, api.service_routes)
     exported = {namespace for host in shapes for namespace in host.visible_in}
     special = {*directory.all_clients(), *index.source_namespaces(), *exported}
-    tcp = tcp_routes(shapes, directory, index, "")
+    tcp, udp = tcp_routes(shapes, directory, index, ""), udp_routes(shapes, directory, "")
     listeners, own_tables = (
         service_listeners(shapes, tables, tcp) if objects.service_listeners else ((), ())
     )
+    datagrams = udp_listeners(udp) if objects.service_listeners else ()
     proxy_tables = (proxy_table(tables),) if objects.service_listeners else ()
     return Routing(
         rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},
@@ -116,8 +125,10 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
         outbound=outbound_ports(shapes, tables),
         tcp=tcp,
         tcp_special={ns: tcp_routes(shapes, directory, index, ns) for ns in sorted(special)},
+        udp=udp,
+        udp_special={ns: udp_routes(shapes, directory, ns) for ns in sorted(special)},
         gateways=gateways,
-        listeners=listeners,
+        listeners=(*listeners, *datagrams),
         missing=tuple(directory.missing.values()),
         findings=report.all(),
         statuses=api.statuses,

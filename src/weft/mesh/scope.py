@@ -40,7 +40,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     names.update(route.http_table for route in tcp)
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
-    used = _destination_names(tables, tcp)
+    used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
     return NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
@@ -69,6 +69,14 @@ def _workload_routes(workloads: Iterable[Workload]) -> Iterator[TcpRoute]:
     """Connection routes of all workloads. Most share one tuple, which is read once."""
     distinct = {id(w.tcp): w.tcp for w in workloads}
     return (route for routes in distinct.values() for route in routes)
+
+
+def _udp_destinations(
+    workloads: Iterable[Workload], listeners: Iterable[ServiceListener]
+) -> set[str]:
+    distinct = {id(w.udp): w.udp for w in workloads}
+    names = {route.destination for routes in distinct.values() for route in routes}
+    return names | {each.udp.destination for each in listeners if each.udp is not None}
 
 
 def _for_callers(table: RouteTable, callers: set[str]) -> RouteTable:

@@ -120,6 +120,11 @@ def _ports(
             report.add(f.PORT_MISSING, entry, f"{path}.number")
         elif port.number in seen:
             report.add(f.PORT_DEFINED_TWICE, entry, f"{path}.number", port=port.number)
+        elif port.protocol.lower() == "udp":
+            report.add(
+                f.NOT_IN_FORCE, entry, f"{path}.protocol", field="UDP",
+                consequence="datagrams to it go where they are sent, not through the mesh",
+            )  # fmt: skip
         else:
             seen.add(port.number)
             yield port.number, of_istio(port.protocol, port.number), port

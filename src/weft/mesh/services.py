@@ -30,11 +30,13 @@ def build_host(
     addresses = _addresses(service)
     headless = spec.cluster_ip == "None" and not spec.external_name
     ports: dict[int, HostPort] = {}
+    udp_ports: dict[int, HostPort] = {}
     for port in spec.ports:
-        if port.port and port.port not in ports:
-            protocol = of_port(port.name, port.app_protocol, port.protocol, port.port)
+        protocol = of_port(port.name, port.app_protocol, port.protocol, port.port or 0)
+        known = udp_ports if protocol == "udp" else ports
+        if protocol is not None and port.port and port.port not in known:
             endpoints = _endpoints(port.name, slices, pods) if spec.type != "ExternalName" else ()
-            ports[port.port] = HostPort(port.port, port.name, protocol, endpoints)
+            known[port.port] = HostPort(port.port, port.name, protocol, endpoints)
     in_namespace = f"{meta.name}.{meta.namespace}"
     return Host(
         host=host,
@@ -42,6 +44,8 @@ def build_host(
         name=meta.name,
         source=f"Service {meta.namespace}/{meta.name}",
         ports=tuple(ports.values()),
+        udp_ports=tuple(udp_ports.values()),
+        cluster_ips=_cluster_ips(service),
         domains=(host, f"{in_namespace}.svc", in_namespace, *addresses),
         short_name=meta.name,
         addresses=addresses,
@@ -170,12 +174,14 @@ def _pods(name: str, namespace: str, slices: tuple[EndpointSlice, ...]) -> tuple
     return tuple(found[key] for key in sorted(found))
 
 
+def _cluster_ips(service: Service) -> tuple[str, ...]:
+    candidates = service.spec.cluster_ips or (service.spec.cluster_ip,)
+    return tuple(dict.fromkeys(a for a in candidates if a not in NO_ADDRESS))
+
+
 def _addresses(service: Service) -> tuple[str, ...]:
-    spec = service.spec
-    candidates = spec.cluster_ips or (spec.cluster_ip,)
-    external = () if spec.type == "ExternalName" else spec.external_ips
-    found = (a for a in (*candidates, *external) if a not in NO_ADDRESS)
-    return tuple(dict.fromkeys(found))
+    external = () if service.spec.type == "ExternalName" else service.spec.external_ips
+    return tuple(dict.fromkeys((*_cluster_ips(service), *external)))
 
 
 def slices_by_service(

@@ -17,7 +17,7 @@ from weft.api.wellknown import (
     LABEL_CANONICAL_REVISION,
     LABEL_POD_TEMPLATE_HASH,
 )
-from weft.mesh.model import AppProtocol, InboundPort, OutboundPort, TcpRoute, Workload
+from weft.mesh.model import AppProtocol, InboundPort, OutboundPort, TcpRoute, UdpRoute, Workload
 from weft.mesh.protocols import declared
 
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
@@ -114,6 +114,7 @@ def workload(
     served: Mapping[int, AppProtocol],
     outbound: tuple[OutboundPort, ...],
     tcp: tuple[TcpRoute, ...],
+    udp: tuple[UdpRoute, ...],
 ) -> Workload:
     """The workload of a pod: with the ports that its services send calls to (`served`), and with
     how its own calls are routed."""
@@ -133,6 +134,7 @@ def workload(
         inbound=_inbound(pod, served),
         outbound=outbound,
         tcp=tcp,
+        udp=udp,
     )
 
 

@@ -110,12 +110,15 @@ class HostNetwork:
 
 
 def _free_port(port: int) -> bool:
-    """Whether a program could bind it on every address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104
-            probe.listen(1)
-        except OSError:
-            return False
+    """Whether a program could bind it on every address, for connections and for datagrams."""
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))  # noqa: S104
+                if kind == socket.SOCK_STREAM:
+                    probe.listen(1)
+            except OSError:
+                return False
     return True

@@ -32,6 +32,9 @@ MACHINE_DIR = Path("/run/weft")
 """Where the instances of one machine agree on who has which subnet."""
 POD_RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/16") for second in range(244, 252))
 SUBNET_PREFIX = 24
+SERVICES = "10.96.0.0/16"
+"""Service addresses. A pod's network takes all of them for its own, so that datagrams to them
+reach the node proxy's listeners inside the pod."""
 PASSTHROUGH_HOST = 254
 PODS_MAX = 252
 """Addresses .2 to .253; .1 is the node's, .254 its second one."""
@@ -53,13 +56,21 @@ class NetnsNetwork:
     """Network. `open` before use; `destroy` when the instance is taken down."""
 
     def __init__(
-        self, run_dir: Path, *, dns_port: int, instance: str = "", machine_dir: Path = MACHINE_DIR
+        self,
+        run_dir: Path,
+        *,
+        dns_port: int,
+        instance: str = "",
+        machine_dir: Path = MACHINE_DIR,
+        services: str = SERVICES,
     ) -> None:
         """`dns_port` is where the node's DNS server listens on `node_address`; `instance` is
-        unique on this machine (default: derived from the run directory)."""
+        unique on this machine (default: derived from the run directory); `services` is the network
+        of service addresses."""
         self._run_dir = run_dir
         self._machine_dir = machine_dir
         self._dns_port = dns_port
+        self._services = services
         name = instance or hashlib.sha256(str(run_dir).encode()).hexdigest()
         self.bridge = f"{BRIDGE_PREFIX}{name[:10]}"
         self.subnet = POD_RANGES[0]
@@ -232,7 +243,10 @@ class NetnsNetwork:
             route.add_address(index, address, SUBNET_PREFIX),
             route.default_route(index, self.node_address),
         )
-        table = nft.pod_table(self.node_address, self._dns_port, OUTBOUND_PORT, INBOUND_PORT)
+        with _tolerate(errno.EEXIST):
+            route.talk(route.local_route(self._services, address))
+        ports = (self._dns_port, OUTBOUND_PORT, INBOUND_PORT)
+        table = nft.pod_table(self.node_address, *ports, self._services)
         nft.install(space.netfilter, _TABLE, table)
 
     def _delete(self, pod_uid: str) -> None:

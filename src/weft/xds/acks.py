@@ -1,8 +1,11 @@
 """What follows from a proxy's acknowledgements: the drain contract's questions, answered."""
 
+from collections.abc import Iterable
+
 from weft.xds.delta import StreamState
 from weft.xds.listeners import inbound_name, outbound_name
 from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, World
+from weft.xds.udp import udp_prefix
 
 
 def acked_versions(state: StreamState, type_url: str) -> dict[str, str]:
@@ -36,7 +39,7 @@ def listeners_ready(state: StreamState, pod_uid: str) -> bool:
     """Whether the proxy acknowledged all listeners of a pod and the routes they need. False for
     a pod without listeners: it is not known yet."""
     wanted = state.world.get(LISTENER, {})
-    listeners = [wanted[name] for name in _names(pod_uid) if name in wanted]
+    listeners = [wanted[name] for name in _own(wanted, pod_uid)]
     return bool(listeners) and all(
         in_force(state, LISTENER, listener.name)
         and all(in_force(state, ROUTES, table) for table in listener.uses)
@@ -48,13 +51,11 @@ def listeners_removed(state: StreamState, pod_uid: str) -> bool:
     """Whether the proxy has no listener of a pod, and shall have none."""
     wanted = state.world.get(LISTENER, {})
     current = state.types.get(LISTENER)
-    if current is None or any(name in wanted for name in _names(pod_uid)):
+    if current is None or _own(wanted, pod_uid):
         return False
     on_the_way = current.in_flight
     leaving = () if on_the_way is None else on_the_way.removed
-    return not any(
-        name in current.sent or name in current.acked or name in leaving for name in _names(pod_uid)
-    )
+    return not any(_own(names, pod_uid) for names in (current.sent, current.acked, leaving))
 
 
 def world_serves(world: World, pod_uid: str) -> bool:
@@ -77,5 +78,7 @@ def endpoint_draining(state: StreamState, pod_uid: str) -> bool:
     return all(name in current.acked for name in current.sent if name in wanted)
 
 
-def _names(pod_uid: str) -> tuple[str, str]:
-    return outbound_name(pod_uid), inbound_name(pod_uid)
+def _own(names: Iterable[str], pod_uid: str) -> list[str]:
+    """Those that are names of a pod's listeners."""
+    two, rest = (outbound_name(pod_uid), inbound_name(pod_uid)), udp_prefix(pod_uid)
+    return [name for name in names if name in two or name.startswith(rest)]

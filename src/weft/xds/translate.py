@@ -13,6 +13,7 @@ from weft.mesh.model import (
     ServiceListener,
     Workload,
 )
+from weft.xds import udp
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
 from weft.xds.gateways import gateway_listener, redirected_hosts
@@ -86,7 +87,7 @@ def _elements(model: NodeModel) -> list[_Element]:
     for workload in model.workloads:
         elements.append(("workload", workload.uid, _workload, (workload, node)))
     for listener in model.service_listeners:
-        name = f"{listener.address}:{listener.port}"
+        name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
         elements.append(("service", name, _service, (listener, node)))
     for gateway in model.gateways:
         elements.append(("gateway", str(gateway.port), _gateway, (gateway, node)))
@@ -110,8 +111,6 @@ def _service_addresses(listeners: tuple[ServiceListener, ...]) -> dict[str, dict
 
 
 def _destination(destination: Destination, node: NodeSettings) -> list[Resource]:
-    if destination.protocol == "udp":
-        return []
     cluster = cluster_resource(destination, node)
     if destination.discovery != "endpoints":
         return [cluster]
@@ -133,12 +132,18 @@ def _workload(workload: Workload, node: NodeSettings) -> list[Resource]:
     if node.isolation == "netns":
         if not workload.netns:
             return []
-        return [outbound_listener(workload, node), inbound_listener(workload, node)]
+        return [
+            outbound_listener(workload, node),
+            inbound_listener(workload, node),
+            *udp.pod_listeners(workload),
+        ]
     listener = proxy_listener(workload, node)
     return [] if listener is None else [listener]
 
 
 def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
+    if listener.udp is not None:
+        return [udp.service_listener(listener, listener.udp)]
     return [service_listener(listener, node)]
 
 

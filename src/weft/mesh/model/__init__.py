@@ -67,6 +67,7 @@ from weft.mesh.model.workload import (
     OutboundPort,
     ServiceListener,
     TcpRoute,
+    UdpRoute,
     Workload,
 )
 
@@ -110,6 +111,7 @@ __all__ = [
     "StringMatch",
     "TcpRoute",
     "TlsVersion",
+    "UdpRoute",
     "UpstreamTls",
     "VirtualHost",
     "WarmUp",

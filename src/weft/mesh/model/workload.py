@@ -25,6 +25,17 @@ class TcpRoute(Struct, frozen=True, gc=False):
     source: str = ""
 
 
+class UdpRoute(Struct, frozen=True, gc=False):
+    """Datagrams to these addresses and this port go to the destination. All datagrams of a caller's
+    socket go to one endpoint, until the socket is silent for a while or the endpoint fails."""
+
+    addresses: tuple[str, ...]
+    port: int
+    destination: str
+    """Name of a Destination of protocol `udp`."""
+    source: str = ""
+
+
 class OutboundPort(Struct, frozen=True, gc=False):
     """Calls of HTTP to this port are routed by this table."""
 
@@ -67,17 +78,19 @@ class Workload(Struct, frozen=True, gc=False):
     inbound: tuple[InboundPort, ...] = ()
     outbound: tuple[OutboundPort, ...] = ()
     tcp: tuple[TcpRoute, ...] = ()
+    udp: tuple[UdpRoute, ...] = ()
 
 
 class ServiceListener(Struct, frozen=True, gc=False):
     """Host isolation: a service address that the node proxy itself listens on.
 
-    Exactly one of `route_table` and `tcp` is set.
+    Exactly one of `route_table`, `tcp` and `udp` is set.
     """
 
     address: str
     port: int
     route_table: str = ""
     tcp: TcpRoute | None = None
+    udp: UdpRoute | None = None
     host: str = ""
     """The service it stands for; the virtual host is chosen by it when Host names none."""

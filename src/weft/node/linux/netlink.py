@@ -25,9 +25,10 @@ RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 10, 18, 28
 IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 IFF_UP = 1
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
+RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL = 255, 254, 2
 
 LOOPBACK_INDEX = 1
 POD_INTERFACE_INDEX = 2
@@ -155,6 +156,16 @@ class Netlink:
             "=BBBBBBBBI", socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0
         )
         body += attribute(RTA_GATEWAY, socket.inet_aton(gateway)) + attribute(RTA_OIF, index)
+        return self.message(RTM_NEWROUTE, ACK | CREATE, body)
+
+    def local_route(self, network: str, source: str) -> bytes:
+        """All addresses of a network (`10.96.0.0/16`) are the namespace's own; connections to them
+        come from `source`."""
+        address, _, prefix = network.partition("/")
+        place = (RT_TABLE_LOCAL, RTPROT_STATIC, RT_SCOPE_HOST, RTN_LOCAL)
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, int(prefix), 0, 0, *place, 0)
+        body += attribute(RTA_DST, socket.inet_aton(address)) + attribute(RTA_OIF, LOOPBACK_INDEX)
+        body += attribute(RTA_PREFSRC, socket.inet_aton(source))
         return self.message(RTM_NEWROUTE, ACK | CREATE, body)
 
     def link_index(self, name: str) -> int:

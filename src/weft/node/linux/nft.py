@@ -109,11 +109,15 @@ def _dnat(address: str, port: int) -> bytes:
     )
 
 
-def pod_table(node_address: str, dns_port: int, outbound_port: int, inbound_port: int) -> Table:
-    """What a pod's namespace redirects.
+def pod_table(
+    node_address: str, dns_port: int, outbound_port: int, inbound_port: int, services: str
+) -> Table:
+    """What a pod's namespace redirects. `services` is the network of service addresses, which the
+    namespace takes for its own: the proxy listens on those of UDP itself.
 
-    Out: DNS to the node's server (which sees the pod's address), other TCP to the outbound
-    listener. In: TCP to the inbound listener, except from the node's trusted address.
+    Out: TCP to services to the outbound listener; DNS to the node's server (which sees the pod's
+    address), other TCP to the outbound listener. In: TCP to the inbound listener, except from the
+    node's trusted address.
     """
     to_dns = _payload(_TRANSPORT_HEADER, _DESTINATION_PORT_OFFSET, 2)
     to_dns += _equals(struct.pack(">H", 53)) + _dnat(node_address, dns_port)
@@ -121,7 +125,11 @@ def pod_table(node_address: str, dns_port: int, outbound_port: int, inbound_port
     from_node = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
     from_node += _equals(socket.inet_aton(node_address))
     tcp, udp = _protocol(socket.IPPROTO_TCP), _protocol(socket.IPPROTO_UDP)
+    network = ipaddress.IPv4Network(services)
+    to_service = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
+    to_service += _mask(network.netmask.packed) + _equals(network.network_address.packed)
     rules = (
+        ("out", tcp + to_service + _redirect(outbound_port)),
         ("out", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
         ("out", to_loopback + _return()),
         ("out", udp + to_dns),

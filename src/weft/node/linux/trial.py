@@ -117,7 +117,9 @@ def _veth(bridge_namespace: int) -> str:
 
 def _redirect() -> None:
     with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
-        nft.install(netfilter, "trial", nft.pod_table("10.244.0.1", 53, 15001, 15006))
+        nft.install(
+            netfilter, "trial", nft.pod_table("10.244.0.1", 53, 15001, 15006, "10.96.0.0/16")
+        )
 
 
 def _low_ports() -> None:
