@@ -265,7 +265,7 @@ async def test_patches_of_every_kind(api: Api) -> None:
     assert (await api.patch("deployments", "web", ops, "json"))["spec"]["replicas"] == 3
     await refused(api.patch("deployments", "web", ops, "json"), 422, "does not fit")
     await refused(api.patch("deployments", "web", {"a": 1}, "json"), 400)
-    await refused(api.patch("deployments", "web", {}, "apply"), 415, "server-side apply")
+    await refused(api.patch("deployments", "web", {}, "apply"), 422, "fieldManager")
     done = await api.patch("deployments", "web", {"spec": {"paused": True}})
     assert done["spec"]["paused"] is True
     await refused(api.patch("deployments", "web", {"metadata": {"name": "x"}}), 400)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.support import Api, deployment, pod, service
 from weft.api.errors import ApiError
+from weft.apiserver.request import WriteOptions
 
 JUNK: tuple[Any, ...] = (
     None, 0, -1, 1.5, True, "", "x", "Bad_Name!", [], {}, [None], [1], [{}], {"": 1}, {"a": None},
@@ -69,6 +70,12 @@ async def test_mutated_objects_are_stored_or_refused(api: Api, seed: int) -> Non
         name = sample["metadata"]["name"]
         for how in ("merge", "strategic"):
             calls.append(lambda p=plural, b=body, n=name, h=how: api.patch(p, n, b, h))
+        by = WriteOptions(field_manager=f"m{round_ % 3}", force=round_ % 5 > 0, tracks=True)
+        served = api.target(plural).kind
+        head = {"apiVersion": served.api_version, "kind": served.kind}
+        calls.append(
+            lambda p=plural, b=head | body, n=name, o=by: api.patch(p, n, b, "apply", options=o)
+        )
         for call in calls:
             try:
                 await asyncio.wait_for(call(), 5)

@@ -164,7 +164,7 @@ async def test_bodies_in_yaml_and_answers_in_yaml(live: Running) -> None:
             "Content-Type": "application/vnd.kubernetes.protobuf"}}, 400, "not valid protobuf"),
         ("POST", MAPS, {"data": b"x", "headers": {"Content-Type": "text/css"}}, 415, "unknown"),
         ("PATCH", f"{MAPS}/x", {"data": b"{}", "headers": {
-            "Content-Type": "application/apply-patch+yaml"}}, 415, "server-side apply"),
+            "Content-Type": "application/apply-patch+yaml"}}, 422, "fieldManager"),
         ("PATCH", f"{MAPS}/x", {"json": {}}, 415, "merge-patch"),
         ("PATCH", "/apis/networking.istio.io/v1/namespaces/default/gateways/x", {
             "data": b"{}", "headers": {

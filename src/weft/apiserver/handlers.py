@@ -7,13 +7,15 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from msgspec.structs import replace
 
 from weft.api.errors import ApiError
 from weft.apiserver import codec, failures, logs, negotiation, patches, request, tables
 from weft.apiserver.access import User
 from weft.apiserver.logs import LogSource
+from weft.apiserver.managed_fields import manager_name
 from weft.apiserver.negotiation import Wanted
-from weft.apiserver.request import Target, Verb
+from weft.apiserver.request import Target, Verb, WriteOptions
 from weft.apiserver.resources import Page, Resources, Written
 from weft.apiserver.watching import Change, Watches
 from weft.lib.aio import Tasks
@@ -86,9 +88,14 @@ class Handlers:
         writing = request.write_options(query)
         if verb == "patch":
             kind = patches.patch_type(target.kind, content_type)
+            if kind == "apply":
+                patch = negotiation.parse_apply(body)
+                return await self.resources.patch(target, kind, patch, writing, user)
             patch = negotiation.parse_json(body)
+            writing = _with_manager(http, writing)
             return await self.resources.patch(target, kind, patch, writing, user)
         obj = negotiation.parse_body(body, content_type)
+        writing = _with_manager(http, writing)
         if target.subresource == "binding":
             return await self.resources.bind(target, obj, writing, user)
         if verb == "create":
@@ -175,6 +182,12 @@ class Handlers:
             logs.with_container(options, container),
         )
         return await _send_log(http, pieces, options.limit_bytes)
+
+
+def _with_manager(http: web.BaseRequest, writing: WriteOptions) -> WriteOptions:
+    """Clients that do not name a field manager are known by their User-Agent."""
+    agent = http.headers.get("User-Agent", "")
+    return replace(writing, field_manager=manager_name(writing.field_manager, agent))
 
 
 async def _send_long_list(http: web.BaseRequest, target: Target, page: Page) -> web.StreamResponse:

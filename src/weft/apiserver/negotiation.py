@@ -94,6 +94,14 @@ def parse_json(body: bytes) -> Any:
         raise failures.bad_request(f"the body is not valid JSON: {error}") from error
 
 
+def parse_apply(body: bytes) -> Any:
+    """The body of a server-side apply: YAML, which most clients send as JSON. Raises ApiError."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return _parse_yaml(body)
+
+
 def _parse_protobuf(body: bytes) -> Any:
     try:
         found = protobuf.decode(body)

@@ -29,9 +29,8 @@ _TYPES: dict[str, PatchType] = {
 def accepted(kind: Kind) -> tuple[str, ...]:
     """The patch formats of a kind. Istio's kinds are custom resources upstream, and those know no
     strategic merge; clients choose by this."""
-    return (
-        (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH) if builtin(kind) else (JSON_PATCH, MERGE_PATCH)
-    )
+    merges = (MERGE_PATCH, STRATEGIC_PATCH) if builtin(kind) else (MERGE_PATCH,)
+    return (JSON_PATCH, *merges, APPLY_PATCH)
 
 
 def builtin(kind: Kind) -> bool:
@@ -42,18 +41,9 @@ def builtin(kind: Kind) -> bool:
 def patch_type(kind: Kind, content_type: str) -> PatchType:
     """The patch format of a media type. Raises ApiError 415."""
     found = _TYPES.get(content_type.partition(";")[0].strip().lower())
-    if found == "apply":
-        raise no_server_side_apply(kind)
     if found is None or (found == "strategic" and not builtin(kind)):
         raise failures.unsupported_media_type(accepted(kind))
     return found
-
-
-def no_server_side_apply(kind: Kind) -> ApiError:
-    """415: the apply patch has no implementation here."""
-    error = failures.unsupported_media_type(accepted(kind))
-    error.message += " (server-side apply is not served; use client-side apply)"
-    return error
 
 
 def apply(patch: PatchType, original: Mapping[str, Any], body: Any, rules: Rules) -> dict[str, Any]:

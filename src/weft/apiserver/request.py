@@ -36,6 +36,8 @@ class WriteOptions(Struct, frozen=True):
     field_validation: FieldValidation = "Warn"
     field_manager: str = ""
     force: bool = False
+    tracks: bool = False
+    """Whether an object that has no managedFields yet gets some."""
 
 
 class ListOptions(Struct, frozen=True):
@@ -156,6 +158,7 @@ def write_options(query: Mapping[str, str]) -> WriteOptions:
         validation,  # type: ignore[arg-type]
         query.get("fieldManager", ""),
         flag(query, "force"),
+        tracks=True,
     )
 
 

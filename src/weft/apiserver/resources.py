@@ -12,7 +12,19 @@ from msgspec import Struct
 
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
-from weft.apiserver import addresses, codec, failures, keys, patches, rules, subresources, verbs
+from weft.api.wellknown import MANAGER
+from weft.apiserver import (
+    addresses,
+    apply_patch,
+    codec,
+    failures,
+    keys,
+    managed_fields,
+    patches,
+    rules,
+    subresources,
+    verbs,
+)
 from weft.apiserver.access import Admission, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.request import (
@@ -46,6 +58,8 @@ SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and nothing that looks like something else (apimachinery's rand)."""
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
+Owned = Callable[[Mapping[str, Any] | None, dict[str, Any]], dict[str, Any]]
+"""Gives the final new state (the old one is None for a creation) its managedFields."""
 
 
 class Written(Struct, frozen=True):
@@ -172,8 +186,17 @@ class Resources:
 
     # ------------------------------------------------------------ writing
 
-    async def create(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
+    async def create(
+        self,
+        target: Target,
+        body: Any,
+        options: WriteOptions,
+        user: User,
+        *,
+        owned: Owned | None = None,
+    ) -> Written:
         """Raises ApiError 400, 403, 404 (namespace), 409, 422."""
+        owned = owned or self._tracked(target, options)
         base = verbs.identify(target, body)
         kind = target.kind
         base, fields = rules.decode(kind, target.version, base, options.field_validation)
@@ -189,6 +212,7 @@ class Resources:
             name = obj["metadata"]["name"]
             claims = await self._claims(kind, None, obj)
             rules.refuse_invalid(kind, name, rules.validate_create(kind, obj))
+            obj = owned(None, obj)
             key = keys.key(kind, name, target.namespace)
             value = codec.to_stored(kind, obj)
             warnings = (*fields, *said)
@@ -260,7 +284,8 @@ class Resources:
         """PATCH; decided anew when the object changed meanwhile. Raises as `update`, and 415."""
         kind = target.kind
         if patch == "apply":
-            raise patches.no_server_side_apply(kind)
+            return await self._apply(target, body, options, user)
+        apply_patch.check_no_force(options)
         merge_rules = rules.patch_rules(kind)
         if target.subresource == "scale":
             return await self._write_scale(
@@ -274,6 +299,60 @@ class Resources:
 
         return await self._rewrite(target, change, options, user)
 
+    async def _apply(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
+        """Server-side apply: merge by ownership; an object that is not there yet is created."""
+        kind = target.kind
+        apply_patch.check_options(options)
+        config = apply_patch.configuration(target, body)
+        config, _ = rules.decode(kind, target.version, config, "Strict")
+        writer = self._writer(target, options)
+        entries: managed_fields.Entries = {}
+
+        def change(old: Mapping[str, Any] | None) -> dict[str, Any]:
+            nonlocal entries
+            applied = rules.apply(kind, old, config, writer, force=options.force)
+            entries = applied.entries
+            return applied.obj
+
+        def owned(_: Mapping[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+            return managed_fields.own(new, entries)
+
+        main = Target(kind, target.version, target.namespace, target.name)
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            try:
+                scale = target.subresource == "scale"
+                done = await self._rewrite(
+                    main if scale else target, change, options, user, owned=owned
+                )
+                return _as_scale(done) if scale else done
+            except ApiError as error:
+                if error.reason != "NotFound" or target.subresource:
+                    raise
+            if refused := apply_patch.created_twice(target, config):
+                raise refused
+            try:
+                first = change(None) | {"apiVersion": writer.api_version}
+                return await self.create(main, first, options, user, owned=owned)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+        raise failures.conflict(kind, target.name)
+
+    def _writer(self, target: Target, options: WriteOptions) -> managed_fields.Writer:
+        served = codec.api_version(target.kind, target.version)
+        manager = options.field_manager or MANAGER
+        part = managed_fields.part_of(target.kind, target.subresource)
+        return managed_fields.Writer(manager, served, self.clock(), target.subresource, part)
+
+    def _tracked(self, target: Target, options: WriteOptions) -> Owned:
+        """Of every write but an apply: what it changed is its writer's own."""
+        writer = self._writer(target, options)
+
+        def owned(old: Mapping[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+            return rules.track(target.kind, old, new, writer, begin=options.tracks)
+
+        return owned
+
     async def _write_scale(
         self, target: Target, change: Change, options: WriteOptions, user: User
     ) -> Written:
@@ -284,9 +363,8 @@ class Resources:
             return subresources.with_scale(old, scale)
 
         main = Target(kind, kind.version, target.namespace, target.name)
-        done = await self._rewrite(main, rewrite, options, user)
-        scale = subresources.scale_of(codec.loads(done.body))
-        return Written(codec.dumps(scale), done.code, done.warnings)
+        tracked = self._tracked(target, options)
+        return _as_scale(await self._rewrite(main, rewrite, options, user, owned=tracked))
 
     async def bind(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
         """POST pods/NAME/binding. Raises ApiError 400, 404, 409."""
@@ -305,9 +383,11 @@ class Resources:
         user: User,
         *,
         once: bool = False,
+        owned: Owned | None = None,
     ) -> Written:
         """Read, change, write if still unchanged; again unless `once`."""
         kind = target.kind
+        owned = owned or self._tracked(target, options)
         for _ in range(1 if once else WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
@@ -318,6 +398,7 @@ class Resources:
             claims = await self._claims(kind, old, new)
             if not target.subresource:
                 rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, old))
+            new = owned(old, new)
             warnings = (*warnings, *said)
             finished = verbs.is_finished(kind, new)
             if new == old and not finished:
@@ -446,6 +527,11 @@ class Resources:
     def _removal(self, kind: Kind, key: str, old: Mapping[str, Any]) -> tuple[Put | Delete, ...]:
         held = addresses.held(old) if kind.plural == "services" else frozenset()
         return (Delete(key), *(Delete(k) for k in sorted(held)))
+
+
+def _as_scale(done: Written) -> Written:
+    scale = subresources.scale_of(codec.loads(done.body))
+    return Written(codec.dumps(scale), done.code, done.warnings)
 
 
 def too_old(asked: int, oldest: int) -> str:

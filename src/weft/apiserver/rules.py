@@ -1,6 +1,6 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,9 +11,10 @@ from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.schema import Schema, schema_for
 from weft.api.validation import drop_unknown, structure_errors
-from weft.apiserver import failures
+from weft.apiserver import failures, managed_fields
 from weft.apiserver.request import FieldValidation
 from weft.apiserver.strategic import FieldRule, Rules
+from weft.apiserver.structured_merge import MergeError
 
 _PLAIN = FieldRule()
 FIELD_RULES_KEPT_MAX = 4096
@@ -88,6 +89,40 @@ def with_halves(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
 def default(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
     """Fill in absent fields; changes and returns `obj`, which must be of a valid shape."""
     return defaults.default(kind, with_halves(kind, obj))
+
+
+def track(
+    kind: Kind,
+    old: Mapping[str, Any] | None,
+    new: dict[str, Any],
+    writer: managed_fields.Writer,
+    *,
+    begin: bool,
+) -> dict[str, Any]:
+    """The new state with what the write changed as its writer's own."""
+    if not begin and "managedFields" not in (old or new)["metadata"]:
+        return new
+    return managed_fields.track(schema_for(kind), old, new, writer, begin=begin)
+
+
+def apply(
+    kind: Kind,
+    old: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+    writer: managed_fields.Writer,
+    *,
+    force: bool,
+) -> managed_fields.Applied:
+    """Server-side apply. Raises ApiError 400 for what cannot be merged, 409 for conflicts."""
+    try:
+        return managed_fields.apply(schema_for(kind), old, config, writer, force=force)
+    except MergeError as error:
+        where = "/".join(n for n in (config["metadata"].get("namespace"),) if n)
+        name = f"{where}/{config['metadata']['name']}"
+        raise failures.bad_request(
+            f"failed to create typed patch object ({name}; {writer.api_version}, "
+            f"Kind={kind.kind}): {error}"
+        ) from error
 
 
 prepare_create = prepare.prepare_create

@@ -158,8 +158,7 @@ def keep_identity(old: Mapping[str, Any], new: dict[str, Any]) -> None:
             metadata[name] = old["metadata"][name]
         else:
             metadata.pop(name, None)
-    for name in ("selfLink", "managedFields"):
-        metadata.pop(name, None)
+    metadata.pop("selfLink", None)
 
 
 def finalized(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

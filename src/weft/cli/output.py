@@ -46,7 +46,9 @@ def fail(message: str, hint: str = "", code: int = 1) -> NoReturn:
 
 
 def structured(value: Any, form: str) -> None:
-    """Print as `json` or `yaml`."""
+    """Print as `json` or `yaml`; who owns which field is left out, as kubectl does."""
+    for obj in (value, *(value.get("items") or ())) if isinstance(value, dict) else ():
+        (obj.get("metadata") or {}).pop("managedFields", None)
     if form == "json":
         print(json.dumps(value, indent=4, ensure_ascii=False))
     else:
