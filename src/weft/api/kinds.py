@@ -43,7 +43,9 @@ KUBERNETES_KINDS = (
     Kind("", "v1", "Node", "nodes", namespaced=False, short_names=("no",),
          subresources=("status",), struct=core_v1.Node),
     Kind("", "v1", "Pod", "pods", short_names=("po",), categories=ALL,
-         subresources=("status", "log", "binding"), struct=pod_v1.Pod),
+         subresources=(
+             "status", "log", "binding", "exec", "attach", "portforward", "ephemeralcontainers",
+         ), struct=pod_v1.Pod),
     Kind("", "v1", "Service", "services", short_names=("svc",), categories=ALL,
          subresources=("status",), struct=core_v1.Service),
     Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",), struct=core_v1.ConfigMap),

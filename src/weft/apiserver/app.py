@@ -22,6 +22,7 @@ from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.resources import Resources
 from weft.apiserver.server import Page, Server
+from weft.apiserver.streams import NodeStreams
 from weft.apiserver.watching import Watches
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
@@ -91,6 +92,15 @@ class ApiServer:
     @log_source.setter
     def log_source(self, source: LogSource | None) -> None:
         self._handlers.log_source = source
+
+    @property
+    def node_streams(self) -> NodeStreams | None:
+        """Who serves exec, attach and port-forward; may be set at any time."""
+        return self._handlers.streaming.nodes
+
+    @node_streams.setter
+    def node_streams(self, nodes: NodeStreams | None) -> None:
+        self._handlers.streaming.nodes = nodes
 
     def add_page(self, path: str, page: Page) -> None:
         """Serve a document of another part of the program under `path`."""

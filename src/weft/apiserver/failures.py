@@ -55,6 +55,12 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
 
+def no_common_protocol(offered: str, known: Sequence[str]) -> ApiError:
+    """403: a stream in none of the dialects that are served."""
+    text = f"client supports [{offered}], server accepts [{' '.join(known)}]"
+    return ApiError(403, "Forbidden", f"unable to upgrade: unable to negotiate protocol: {text}")
+
+
 def forbidden(
     kind: Kind, name: str, why: str, causes: Sequence[Mapping[str, Any]] = ()
 ) -> ApiError:

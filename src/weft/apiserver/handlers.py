@@ -10,13 +10,23 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from weft.api.errors import ApiError
-from weft.apiserver import codec, failures, logs, negotiation, patches, request, tables
+from weft.apiserver import (
+    codec,
+    failures,
+    logs,
+    negotiation,
+    patches,
+    request,
+    streams,
+    tables,
+)
 from weft.apiserver.access import User
 from weft.apiserver.logs import LogSource
 from weft.apiserver.managed_fields import manager_name
 from weft.apiserver.negotiation import Wanted
 from weft.apiserver.request import Target, Verb, WriteOptions
 from weft.apiserver.resources import Page, Resources, Written
+from weft.apiserver.streaming import Streaming
 from weft.apiserver.watching import Change, Watches
 from weft.lib.aio import Tasks
 
@@ -38,6 +48,7 @@ class Handlers:
         self.resources = resources
         self.watches = watches
         self.log_source: LogSource | None = None
+        self.streaming = Streaming(resources)
         self._clock = clock
         self._writes = Tasks()
 
@@ -55,6 +66,8 @@ class Handlers:
         """Answer a request about a resource. Raises ApiError."""
         if verb == "get" and target.subresource == "log":
             return await self._log(http, target)
+        if target.subresource in streams.SUBRESOURCES and verb in ("get", "create"):
+            return await self.streaming.answer(http, target)
         if verb == "get" and target.subresource in ("binding", "finalize"):
             raise failures.method_not_allowed()
         wanted = negotiation.accept(http.headers.get("Accept", ""))

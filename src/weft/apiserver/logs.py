@@ -87,16 +87,17 @@ def _invalid(field: str, message: str) -> ApiError:
 
 
 def choose_container(pod: Mapping[str, Any], asked: str) -> str:
-    """The container whose log is meant. Raises ApiError 400."""
+    """The container that a request for its log, or into it, means. Raises ApiError 400."""
     name = pod["metadata"]["name"]
     spec = pod.get("spec") or {}
     usual = [c["name"] for c in spec.get("containers") or []]
     initial = [c["name"] for c in spec.get("initContainers") or []]
+    ephemeral = [c["name"] for c in spec.get("ephemeralContainers") or []]
     if asked:
-        if asked not in usual + initial:
+        if asked not in usual + initial + ephemeral:
             raise failures.bad_request(f"container {asked} is not valid for pod {name}")
         return asked
-    if len(usual) == 1 and not initial:
+    if len(usual) == 1:
         return str(usual[0])
     choice = f"choose one of: [{' '.join(usual)}]"
     if initial:
@@ -111,6 +112,7 @@ def check_started(pod: Mapping[str, Any], container: str, previous: bool) -> Non
     listed = [
         *(status.get("containerStatuses") or []),
         *(status.get("initContainerStatuses") or []),
+        *(status.get("ephemeralContainerStatuses") or []),
     ]
     found = next((c for c in listed if c.get("name") == container), None)
     about = f'container "{container}" in pod "{name}"'

@@ -15,6 +15,8 @@ from weft.apiserver import failures
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+POSTED_SUBRESOURCES = frozenset({"attach", "binding", "exec", "portforward"})
+"""A POST to one of these is the verb create."""
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
@@ -113,7 +115,7 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:
         ("DELETE", True): "delete",
         ("DELETE", False): "deletecollection",
     }
-    if method == "POST" and named and target.subresource == "binding":
+    if method == "POST" and named and target.subresource in POSTED_SUBRESOURCES:
         return "create"
     if (method, named) not in verbs or (target.subresource and method == "DELETE"):
         raise failures.method_not_allowed()

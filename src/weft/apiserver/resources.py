@@ -427,6 +427,15 @@ class Resources:
         verbs.keep_identity(old, new)
         if target.subresource == "status":
             new = rules.prepare_status_update(kind, new, old)
+        elif target.subresource == "ephemeralcontainers":
+            asked = rules.default(kind, new)
+            new = subresources.with_ephemeral(old, asked)
+            new, said = await self._admit("UPDATE", kind, new, old, user)
+            before = subresources.with_ephemeral(
+                old | {"spec": dict(old["spec"], ephemeralContainers=[])}, new
+            )
+            rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, before))
+            new = rules.prepare_update(kind, new, old)
         elif target.subresource == "finalize":
             new = verbs.finalized(old, new)
         elif not target.subresource:

@@ -94,6 +94,28 @@ def bound(pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:
     }
 
 
+def with_ephemeral(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod with the ephemeral containers of `new`, and nothing else of it. Those that exist
+    stay as they are. Raises ApiError 422."""
+    before = (old.get("spec") or {}).get("ephemeralContainers") or []
+    after = (new.get("spec") or {}).get("ephemeralContainers") or []
+    by_name = {c.get("name"): c for c in after if isinstance(c, Mapping)}
+    problems = [
+        {
+            "reason": "FieldValueForbidden",
+            "message": f"Forbidden: existing ephemeral containers {container['name']} "
+            f"may not be {'changed' if container['name'] in by_name else 'removed'}",
+            "field": "spec.ephemeralContainers",
+        }
+        for container in before
+        if by_name.get(container["name"]) != container
+    ]
+    if problems:
+        raise failures.invalid(Kind("", "v1", "Pod", "pods"), old["metadata"]["name"], problems)
+    spec = dict(old.get("spec") or {})
+    return dict(old) | {"spec": spec | {"ephemeralContainers": after} if after else spec}
+
+
 _BINDING = Kind("", "v1", "Binding", "pods/binding")
 
 

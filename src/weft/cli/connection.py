@@ -42,6 +42,11 @@ class Connection:
         self._headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
 
     @property
+    def target(self) -> Target:
+        """Where the server is, and as whom to come."""
+        return self._target
+
+    @property
     def client(self) -> "HttpClient":
         """Made when first asked for."""
         if self._client is None:

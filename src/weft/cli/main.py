@@ -16,6 +16,9 @@ COMMANDS = {
     "get": ("weft.cli.resources", "List objects"),
     "describe": ("weft.cli.resources", "Show an object and what happened to it"),
     "logs": ("weft.cli.resources", "Print the logs of a pod"),
+    "exec": ("weft.cli.pods", "Run a command in a pod"),
+    "cp": ("weft.cli.pods", "Copy files to and from pods"),
+    "port-forward": ("weft.cli.pods", "Make ports of a pod reachable here"),
     "delete": ("weft.cli.resources", "Delete objects"),
     "image": ("weft.cli.image", "Say what image names mean on this machine"),
     "demo": ("weft.cli.demo", "Run the sample applications and show what the mesh does"),
@@ -32,7 +35,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
+        attribute = {"exec": "exec_"}.get(cmd_name, cmd_name.replace("-", "_"))
+        command: click.Command = getattr(module, attribute)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

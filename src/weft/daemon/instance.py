@@ -24,7 +24,7 @@ from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
-from weft.daemon.node import NodeLogs, make_agent
+from weft.daemon.node import LocalStreams, NodeLogs, make_agent
 from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
@@ -149,6 +149,7 @@ class Instance:
             api_ca=self.api_ca,
         )
         self.api.log_source = NodeLogs(self.agent)
+        self.api.node_streams = LocalStreams(self.agent)
         await self.agent.start()
 
     def _start_controllers(self) -> None:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from weft.apiserver.logs import LogOptions
+from weft.apiserver.streams import Connection, Options, Place, Process
 from weft.daemon.machine import DNS_PORT, Machine
 from weft.lib.instance import Settings
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings
 from weft.node.gate import ProxyGate
 from weft.node.images import ImageStore
+from weft.node.runtime import Command
 from weft.runtime.client import Client
 from weft.runtime.informer import Informers
 
@@ -90,3 +92,23 @@ class NodeLogs:
         return self._agent.logs(
             namespace, pod, uid, options.container, options, previous=options.previous
         )
+
+
+class LocalStreams:
+    """NodeStreams of the API server: the one node's agent."""
+
+    def __init__(self, agent: NodeAgent) -> None:
+        self._streams = agent.streams
+
+    async def exec(self, where: Place, options: Options) -> Process:
+        return await self._streams.exec(where.uid, where.container, _command(options))
+
+    async def attach(self, where: Place, options: Options) -> Process:
+        return await self._streams.attach(where.uid, where.container, _command(options))
+
+    async def connect(self, where: Place, port: int) -> Connection:
+        return await self._streams.connect(where.uid, port)
+
+
+def _command(options: Options) -> Command:
+    return Command(options.command, options.stdin, options.stdout, options.stderr, options.tty)

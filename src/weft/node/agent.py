@@ -32,6 +32,7 @@ from weft.node.machine_facts import machine_facts
 from weft.node.node_registration import NodeRegistration
 from weft.node.pod_runner import PodRunner
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
+from weft.node.streams import Streams
 from weft.node.volumes import objects_read, reads_downward
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
@@ -84,6 +85,8 @@ class NodeAgent:
         self._networks: dict[str, PodNetwork] = {}
         self._running = False
         resolvers = nameservers(self._parts.host_resolv_conf)
+        self.streams = Streams(runtime, self._pods.get)
+        """exec, attach and port-forward into this node's pods."""
         self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
         for cls in CLASSES:
             informers.add(cls)

@@ -71,7 +71,8 @@ def prepare(
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
         hostname="" if pod.spec.host_network else hostname_of(pod),
         mounts=mounted, limits=limits(container),
-        uid=user[0], gid=user[1], supplemental_groups=user[2],
+        stdin=bool(container.stdin), stdin_once=bool(container.stdin_once),
+        tty=bool(container.tty), uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
 
 

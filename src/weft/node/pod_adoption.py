@@ -99,7 +99,11 @@ def _replaced(turn: Turn, record: ContainerRecord) -> tuple[ContainerRecord, ...
 
 def _status_of(turn: Turn, name: str) -> ContainerStatus | None:
     status = turn.state.pod.status
-    every = (*status.init_container_statuses, *status.container_statuses)
+    every = (
+        *status.init_container_statuses,
+        *status.container_statuses,
+        *status.ephemeral_container_statuses,
+    )
     return next((s for s in every if s.name == name), None)
 
 

@@ -54,12 +54,15 @@ def next_to_start(state: PodState) -> tuple[str, ...]:
     names = []
     began = _apps_began(state)
     for record in state.containers:
+        if record.role == "ephemeral":
+            continue
         if record.stage == "waiting" and not (record.role == "init" and began):
             names.append(record.name)
         done = record.exit is not None and record.exit.exit_code == 0
         ready = done if record.role == "init" else record.started
         if record.role != "app" and not ready and not began:
             break
+    names += [c.name for c in state.containers if c.role == "ephemeral" and c.stage == "waiting"]
     return tuple(names)
 
 
@@ -141,6 +144,8 @@ def exited(turn: Turn, record: ContainerRecord, ended: Exit) -> None:
 
 def restarts_after(state: PodState, record: ContainerRecord, ended: Exit) -> bool:
     """Whether the restart policy starts it again."""
+    if record.role == "ephemeral":
+        return False
     policy = "Always" if record.role == "sidecar" else state.pod.spec.restart_policy or "Always"
     if record.role == "init":
         return ended.exit_code != 0 and policy != "Never"

@@ -73,7 +73,12 @@ def new(pod: Pod, settings: MachineSettings, now: float) -> PodState:
         for c in pod.spec.init_containers
     )
     apps = tuple(ContainerRecord(c.name, "app") for c in pod.spec.containers)
-    return PodState(pod=pod, settings=settings, created_at=now, containers=init + apps)
+    containers = init + apps + _ephemeral(pod)
+    return PodState(pod=pod, settings=settings, created_at=now, containers=containers)
+
+
+def _ephemeral(pod: Pod) -> tuple[ContainerRecord, ...]:
+    return tuple(ContainerRecord(c.name, "ephemeral") for c in pod.spec.ephemeral_containers)
 
 
 def step(state: PodState, event: Event, now: float) -> tuple[PodState, tuple[Action, ...]]:
@@ -90,7 +95,9 @@ def step(state: PodState, event: Event, now: float) -> tuple[PodState, tuple[Act
 
 
 def _observed(turn: Turn, event: PodObserved) -> None:
-    turn.set(pod=event.pod)
+    known = turn.names()
+    added = tuple(c for c in _ephemeral(event.pod) if c.name not in known)
+    turn.set(pod=event.pod, containers=turn.state.containers + added)
     end = turn.state.end
     if turn.state.deleting and end is not None:
         deadline = min(end.deadline, turn.now + grace_of(event.pod))

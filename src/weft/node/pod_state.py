@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.api.k8s.container_v1 import Container
+from weft.api.k8s.container_v1 import Container, EphemeralContainer
 from weft.api.k8s.pod_v1 import Pod, PodStatus
 
 # --- limits, in seconds unless the name says otherwise
@@ -43,7 +43,7 @@ GRACE_DEFAULT_SECONDS = 30
 NODE_STOP_GRACE_SECONDS = 10.0
 """Longest grace period when the node itself stops."""
 
-Role = Literal["init", "sidecar", "app"]
+Role = Literal["init", "sidecar", "app", "ephemeral"]
 ProbeKind = Literal["startup", "liveness", "readiness", "listening"]
 Hook = Literal["postStart", "preStop"]
 
@@ -195,7 +195,17 @@ def parse_instance_id(container_id: str) -> tuple[str, str, int] | None:
 def spec_of(pod: Pod, name: str) -> Container | None:
     """The container's spec."""
     every = (*pod.spec.init_containers, *pod.spec.containers)
-    return next((c for c in every if c.name == name), None)
+    found = next((c for c in every if c.name == name), None)
+    if found is None:
+        ephemeral = (c for c in pod.spec.ephemeral_containers if c.name == name)
+        found = next(map(_as_container, ephemeral), None)
+    return found
+
+
+def _as_container(ephemeral: EphemeralContainer) -> Container:
+    """It has all fields of a container, and the name of the one it looks at."""
+    fields = Container.__struct_fields__
+    return Container(**{name: getattr(ephemeral, name) for name in fields})
 
 
 def container_ports(pod: Pod) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from weft.node.pod_state import ContainerRecord, Exit, PodState, instance_id, sp
 
 RUNTIME_SCHEME = "weft://"
 """containerID is `weft://<instance>`, as Kubernetes writes `containerd://<id>`."""
+_BEFORE_APPS = ("init", "sidecar")
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
@@ -47,6 +48,9 @@ def pod_status(state: PodState, now: float) -> PodStatus:
         start_time=pod.status.start_time or rfc3339(state.created_at),
         init_container_statuses=tuple(_container_status(state, c) for c in init),
         container_statuses=tuple(_container_status(state, c) for c in app),
+        ephemeral_container_statuses=tuple(
+            _container_status(state, c) for c in state.containers if c.role == "ephemeral"
+        ),
     )
 
 
@@ -75,7 +79,7 @@ def initialised(state: PodState) -> bool:
     return all(
         (c.exit is not None and c.exit.exit_code == 0) if c.role == "init" else c.started
         for c in state.containers
-        if c.role != "app"
+        if c.role in _BEFORE_APPS
     ) or any(c.started_at for c in state.containers if c.role == "app")
 
 
@@ -98,7 +102,7 @@ def _waits(record: ContainerRecord) -> bool:
 
 
 def _by_role(state: PodState) -> tuple[list[ContainerRecord], list[ContainerRecord]]:
-    init = [c for c in state.containers if c.role != "app"]
+    init = [c for c in state.containers if c.role in _BEFORE_APPS]
     return init, [c for c in state.containers if c.role == "app"]
 
 
@@ -202,6 +206,8 @@ def _container_status(state: PodState, record: ContainerRecord) -> ContainerStat
 def _container_ready(record: ContainerRecord) -> bool:
     if record.role == "init":
         return record.exit is not None and record.exit.exit_code == 0
+    if record.role == "ephemeral":
+        return False
     return record.ready and _alive(record)
 
 
@@ -212,7 +218,9 @@ def _container_state(state: PodState, record: ContainerRecord) -> ContainerState
     if record.stage == "exited" and record.exit is not None:
         return ContainerState(terminated=_terminated(record.exit))
     reason = record.reason or (
-        "PodInitializing" if any(c.role != "app" for c in state.containers) else "ContainerCreating"
+        "PodInitializing"
+        if any(c.role in _BEFORE_APPS for c in state.containers)
+        else "ContainerCreating"
     )
     return ContainerState(waiting=ContainerStateWaiting(reason=reason, message=record.message))
 

@@ -14,20 +14,20 @@ from typing import Any
 import msgspec
 
 from weft.lib.aio import Tasks
+from weft.node import podhost_streams
 from weft.node.podhost import wire
-from weft.node.runtime import ContainerSpec, ContainerState, ExecResult
+from weft.node.podhost_streams import PodhostError
+from weft.node.runtime import Command, ContainerSpec, ContainerState, ExecResult, Process
 
 log = logging.getLogger("weft.node")
+
+__all__ = ["PodhostError", "PodhostRuntime", "ensure_podhost"]
 
 START_TIMEOUT_SECONDS = 30.0
 REQUEST_TIMEOUT_SECONDS = 60.0
 """Longer than any answer takes, so that a hanging pod host is noticed."""
 _RECONNECT_SECONDS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
 _READ_BYTES = 1 << 16
-
-
-class PodhostError(Exception):
-    """The pod host refused a request, or cannot be started or reached."""
 
 
 async def ensure_podhost(run_dir: Path) -> "PodhostRuntime":
@@ -137,6 +137,14 @@ class PodhostRuntime:
         if answer.get("timed_out"):
             raise TimeoutError(f"command timed out after {timeout_seconds:g} s")
         return ExecResult(answer["exit_code"], answer["output"].encode("utf-8", "surrogateescape"))
+
+    async def open_exec(self, container_id: str, command: Command) -> Process:
+        """See ContainerRuntime. PodhostError."""
+        return await podhost_streams.open_exec(_dial(self._run_dir), container_id, command)
+
+    async def open_attach(self, container_id: str, command: Command) -> Process:
+        """See ContainerRuntime. PodhostError."""
+        return await podhost_streams.open_attach(_dial(self._run_dir), container_id, command)
 
     async def usage(self, container_id: str) -> tuple[float, int]:
         answer = await self._request(op="usage", id=container_id)

@@ -4,7 +4,7 @@ The same interface serves process images (podhost), and later OCI runtimes and e
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -44,6 +44,12 @@ class ContainerSpec(Struct, frozen=True):
     hostname: str = ""
     mounts: tuple[Mount, ...] = ()
     limits: Limits = Limits()
+    stdin: bool = False
+    """It has an input that can be attached to, else /dev/null."""
+    stdin_once: bool = False
+    """Its input ends with the first attachment."""
+    tty: bool = False
+    """Its input and output are a terminal."""
     uid: int | None = None
     gid: int | None = None
     supplemental_groups: tuple[int, ...] = ()
@@ -76,6 +82,42 @@ class ExecResult(Struct, frozen=True):
     output: bytes
 
 
+class Process(Protocol):
+    """A command inside a container, or the container's own process, seen by one who talks to it.
+    `close` when done: a command is killed by it, a container goes on."""
+
+    async def read(self, stream: Literal["stdout", "stderr"]) -> bytes:
+        """The next piece; b"" at the end. A terminal's output is all stdout."""
+
+    async def write(self, data: bytes) -> None:
+        """To its standard input. BrokenPipeError when it reads no more."""
+
+    async def end_input(self) -> None:
+        """Nothing more is written."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Of its terminal; nothing without one."""
+
+    async def wait(self) -> int:
+        """Its exit code; of an attachment 0 at the end of the container's output. Output may
+        still be on its way."""
+
+    async def close(self) -> None:
+        """Idempotent."""
+
+
+class Command(Struct, frozen=True):
+    """What to run inside a container, and which of its files the caller holds."""
+
+    argv: tuple[str, ...]
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: bool = False
+    stdin_once: bool = False
+    """The container's own input ends with this attachment."""
+
+
 class ContainerRuntime(Protocol):
     """Containers outlive whoever holds this; a new holder finds them by `list`."""
 
@@ -101,6 +143,12 @@ class ContainerRuntime(Protocol):
         self, container_id: str, argv: tuple[str, ...], timeout_seconds: float
     ) -> ExecResult:
         """Run a command inside (its namespaces, environment and directory). TimeoutError."""
+
+    async def open_exec(self, container_id: str, command: Command) -> Process:
+        """Start a command inside, to talk to. LookupError when the container does not run."""
+
+    async def open_attach(self, container_id: str, command: Command) -> Process:
+        """Listen to (and talk to) the container's own process; no `argv`."""
 
     async def usage(self, container_id: str) -> tuple[float, int]:
         """CPU seconds so far and working set bytes."""

@@ -20,6 +20,10 @@ from weft.node.environment import CONFIG_ERROR, Refusal, expand, secret_bytes
 from weft.node.runtime import Mount
 
 MODE_DEFAULT = 0o644
+WHOLE_MACHINE = (
+    'volume "{}" is the whole machine (hostPath /), which cannot be mounted: containers of this '
+    "node see the machine's files at / already (for `kubectl debug node/...`: use a shell there)"
+)
 SUPPORTED = "emptyDir, configMap, secret, downwardAPI, projected, hostPath"
 
 
@@ -73,6 +77,8 @@ def mounts(
         if not _inside(sub_path):
             return Refusal(CONFIG_ERROR, f'subPath "{sub_path}" must not leave its volume')
         source = posixpath.join(directories[mount.name], sub_path).rstrip("/")
+        if not source:
+            return Refusal(CONFIG_ERROR, WHOLE_MACHINE.format(mount.name))
         target = posixpath.normpath(posixpath.join("/", mount.mount_path))
         found.append(Mount(source, target, read_only=_read_only(pod, mount)))
     return tuple(sorted(found, key=lambda m: m.target.count("/")))

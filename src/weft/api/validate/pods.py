@@ -211,7 +211,7 @@ def validate_update(new: Json, old: Json) -> list[FieldError]:
 
 def _fixed_part(spec: Json) -> dict[str, Any]:
     """The spec without what may change. A pod that has no node yet may lose scheduling gates."""
-    loose = {"activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"}
+    loose = {"activeDeadlineSeconds", "tolerations", "schedulingGates"}
     fixed = {k: v for k, v in spec.items() if k not in loose}
     for key in ("containers", "initContainers"):
         fixed[key] = [

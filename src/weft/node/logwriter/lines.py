@@ -8,6 +8,7 @@ class Lines:
     """Turns one stream into `<time> <stream> F|P <line>`; one time stamp for each chunk."""
 
     def __init__(self, stream: str) -> None:
+        self.stream = stream
         self._full = f" {stream} F ".encode()
         self._partial = f" {stream} P ".encode()
         self._rest = b""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weft.node.linux.cgroups import Cgroups, Group
-from weft.node.podhost import loglink, procs, spawn
+from weft.node.podhost import console, loglink, procs, spawn
 from weft.node.podhost.records import (
     EXIT_START_ERROR,
     EXIT_UNKNOWN,
@@ -162,13 +162,14 @@ class Containers:
         container.group.create(limits["cpu_cores"], limits["memory_bytes"], limits["pids"])
         if container.spec["oom_kill_all"]:
             container.group.kill_all_on_oom()
-        outputs = loglink.open_pipes(container)
+        files = console.open_files(container)
         self._logs.open(container)
         try:
-            return spawn.start(container, outputs, self.how)
+            return spawn.start(container, files, self.how)
         finally:
-            for fd in outputs:
-                os.close(fd)
+            for fd in files:
+                if fd >= 0:
+                    os.close(fd)
 
     def ended(self, pid: int, status: int, now: float) -> None:
         """A child ended. Unknown ones are orphans of containers."""
@@ -192,8 +193,15 @@ class Containers:
         c.finish(exit_code, number, reason, "", now)
         self._finished(c)
 
+    def attach(self, container: Container, outputs: dict[str, int]) -> None:
+        """What it prints from now on also goes to these descriptors, which stay the caller's."""
+        if not container.spec["log_path"]:
+            raise LookupError(f"container {container.id} has no log to listen in on")
+        self._logs.attach(container, outputs)
+
     def _finished(self, container: Container) -> None:
         self._logs.end(container)
+        console.close(container)
         self._broadcast({"event": container.view()})
 
     def _respawn(self, container: Container, now: float) -> None:
@@ -245,6 +253,7 @@ class Containers:
                     if os.path.exists(container.fifo(stream)):
                         container.log_fds.append(loglink.hold(container.fifo(stream)))
             if container.running:
+                console.hold(container)
                 self._adopt_running(container, now)
             else:
                 self._leftovers.add(container.id)

@@ -1,4 +1,5 @@
-"""Commands run inside containers: probes and `exec`, with a deadline and a bounded output."""
+"""Commands run inside containers: probes, with a deadline and a bounded output, and those that
+somebody talks to, who brings their files."""
 
 import os
 import select
@@ -28,7 +29,7 @@ class _Exec:
 
 
 class Execs:
-    """Running commands; each is answered once."""
+    """Running commands; each is answered once, when it has ended."""
 
     def __init__(self, poll: select.epoll, answer: Callable[[To, Message], None], how: str) -> None:
         """`how` is `spawn.privilege()`."""
@@ -36,6 +37,8 @@ class Execs:
         self._how = how
         self._answer = answer
         self._by_fd: dict[int, _Exec] = {}
+        self._streams: dict[int, To] = {}
+        """Commands with files of their own, by pid."""
 
     def start(
         self, container: Container, argv: list[str], timeout: float, to: To, now: float
@@ -43,13 +46,31 @@ class Execs:
         """Fork it; `timeout` in seconds."""
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        pid = spawn.start_inside(container, argv, write_end, self._how)
+        pid = spawn.start_inside(container, argv, (-1, write_end, write_end), self._how)
         os.close(write_end)
         self._by_fd[read_end] = _Exec(pid, read_end, to, now + timeout)
         self._poll.register(read_end, select.EPOLLIN)
 
+    def start_stream(
+        self, container: Container, argv: list[str], files: list[int], terminal: bool, to: To
+    ) -> None:
+        """Fork it with these files: a terminal, or standard input, output and error. It lives no
+        longer than the client's connection."""
+        stdio = (files[0],) * 3 if terminal else (files[0], files[1], files[2])
+        pid = spawn.start_inside(container, argv, stdio, self._how, terminal=terminal)
+        self._streams[pid] = to
+
+    def abandoned(self, client: int) -> None:
+        """This client is gone: nobody waits for its commands any more."""
+        for pid, to in self._streams.items():
+            if to[0] == client:
+                _kill_group(pid)
+
     def ended(self, pid: int, status: int) -> bool:
         """A child ended; False when it is not a command of ours."""
+        if (to := self._streams.pop(pid, None)) is not None:
+            self._answer(to, {"exit_code": _exit_code(status)})
+            return True
         for running in self._by_fd.values():
             if running.pid == pid:
                 running.status = status
@@ -81,10 +102,7 @@ class Execs:
             if running.status is not None:
                 self._finish(running, {"exit_code": _exit_code(running.status)})
             elif now >= running.deadline:
-                try:
-                    os.killpg(running.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    procs.send(running.pid, signal.SIGKILL)
+                _kill_group(running.pid)
                 self._finish(running, {"timed_out": True})
 
     def _finish(self, running: _Exec, outcome: Message) -> None:
@@ -98,6 +116,13 @@ class Execs:
 
     def deadline(self) -> float:
         return min((running.deadline for running in self._by_fd.values()), default=float("inf"))
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        procs.send(pid, signal.SIGKILL)
 
 
 def _exit_code(status: int) -> int:

@@ -95,8 +95,20 @@ class LogLink:
         return self._connect_at if self._socket is None and wanted else float("inf")
 
     def open(self, container: Container) -> None:
+        path = container.spec["log_path"]
+        if container.has_terminal:
+            if path and container.terminal_fd >= 0:
+                fds = (container.terminal_fd,)
+                self._send(fds, op="open", id=container.id, path=path, streams={"stdout": ""})
+            return
         streams = {stream: container.fifo(stream) for stream in STREAMS}
-        self._send(op="open", id=container.id, path=container.spec["log_path"], streams=streams)
+        self._send(op="open", id=container.id, path=path, streams=streams)
+
+    def attach(self, container: Container, outputs: dict[str, int]) -> None:
+        """LookupError while there is no log writer."""
+        if self._socket is None:
+            raise LookupError("the log writer does not answer")
+        self._send(tuple(outputs.values()), op="attach", id=container.id, streams=list(outputs))
 
     def end(self, container: Container) -> None:
         self._send(op="end", id=container.id)
@@ -106,11 +118,15 @@ class LogLink:
         if self._socket is not None or self._connect():
             self._send(op="quit")
 
-    def _send(self, **message: object) -> None:
+    def _send(self, fds: tuple[int, ...] = (), **message: object) -> None:
         if self._socket is None:
             return
         try:
-            self._socket.sendall(wire.encode(message))
+            frame = wire.encode({**message, "fds": len(fds)})
+            if fds:
+                sent = socket.send_fds(self._socket, [frame], fds)
+                frame = frame[sent:]
+            self._socket.sendall(frame)
         except OSError:
             self.close()
 

@@ -34,6 +34,10 @@ class Container:
         self.log_fds: list[int] = []
         """Both pipes held open, so that nothing written is lost while no writer of logs runs."""
         self.log_done = True
+        self.stdin_fd = -1
+        """Kept open for writing, so that the container's input does not end between attachments."""
+        self.terminal_fd = -1
+        """The outer side of its terminal."""
 
     @property
     def id(self) -> str:
@@ -42,6 +46,10 @@ class Container:
     @property
     def running(self) -> bool:
         return self.exit_code is None
+
+    @property
+    def has_terminal(self) -> bool:
+        return bool(self.spec.get("tty"))
 
     def fifo(self, stream: str) -> str:
         return f"{self.directory}/{stream}"

@@ -13,7 +13,7 @@ import traceback
 from typing import Any
 
 from weft.node.linux import ns
-from weft.node.podhost import wire
+from weft.node.podhost import console, wire
 from weft.node.podhost.containers import Containers
 from weft.node.podhost.execs import Execs
 
@@ -32,6 +32,8 @@ class _Client:
         self.socket = connection
         self.frames = wire.Frames()
         self.unsent = b""
+        self.fds: list[int] = []
+        """Received, and not yet taken by the message they came with."""
 
 
 class Server:
@@ -104,14 +106,22 @@ class Server:
         fd = client.socket.fileno()
         try:
             self._flush(client)
-            data = client.socket.recv(_READ_BYTES)
+            data, fds, _, _ = socket.recv_fds(
+                client.socket, _READ_BYTES, wire.MESSAGE_FDS_MAX, socket.MSG_CMSG_CLOEXEC
+            )
+            client.fds += fds
             messages = client.frames.feed(data)
         except BlockingIOError:
             return
         except (OSError, ValueError):
             data, messages = b"", []
         for message in messages:
-            self._handle(fd, message)
+            taken = [client.fds.pop(0) for _ in range(message.get("fds", 0)) if client.fds]
+            try:
+                self._handle(fd, message, taken)
+            finally:
+                for one in taken:
+                    os.close(one)
         if not data:
             self._drop(fd)
 
@@ -120,19 +130,24 @@ class Server:
         if client is not None:
             self._poll.unregister(fd)
             client.socket.close()
+            for one in client.fds:
+                os.close(one)
+            self._execs.abandoned(fd)
 
-    def _handle(self, fd: int, message: wire.Message) -> None:
+    def _handle(self, fd: int, message: wire.Message, fds: list[int]) -> None:
         """One request. A faulty one is answered with its error; nothing here may end the loop."""
         number = message.get("n")
         try:
-            answer = self._request(fd, number, message)
+            answer = self._request(fd, number, message, fds)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         if answer is not None:
             self._answer((fd, number), answer)
 
-    def _request(self, fd: int, number: Any, message: wire.Message) -> wire.Message | None:
-        """The answer, or None when it comes later."""
+    def _request(
+        self, fd: int, number: Any, message: wire.Message, fds: list[int]
+    ) -> wire.Message | None:
+        """The answer, or None when it comes later. `fds` are closed after the request."""
         operation, now = message["op"], time.time()
         if operation == "hello":
             return {"version": wire.PROTOCOL_VERSION, "pid": os.getpid(), **self._containers.facts}
@@ -155,18 +170,46 @@ class Server:
         elif operation == "usage":
             cpu, memory = self._containers.usage(container_id)
             return {"cpu": cpu, "memory": memory}
-        elif operation == "exec":
-            container = self._containers.running(container_id)
-            self._execs.start(container, message["argv"], message["timeout"], (fd, number), now)
-            return None
+        elif operation in ("exec", "exec_stream", "attach", "end_stdin"):
+            return self._inside(operation, (fd, number), message, fds)
         else:
             return {"error": f"unknown operation {operation}"}
         return {}
 
-    def _answer(self, to: tuple[int, Any], answer: wire.Message) -> None:
+    def _inside(
+        self, operation: str, to: tuple[int, Any], message: wire.Message, fds: list[int]
+    ) -> wire.Message | None:
+        """Requests about what happens inside a running container."""
+        container = self._containers.running(message["id"])
+        if operation == "exec":
+            self._execs.start(container, message["argv"], message["timeout"], to, time.time())
+            return None
+        if operation == "exec_stream":
+            self._execs.start_stream(container, message["argv"], fds, bool(message["tty"]), to)
+            return None
+        if operation == "end_stdin":
+            console.end_stdin(container)
+            return {}
+        inner = console.input_of(container)
+        self._containers.attach(container, dict(zip(message["outputs"], fds, strict=True)))
+        self._answer(to, {"tty": container.has_terminal}, inner)
+        return None
+
+    def _answer(self, to: tuple[int, Any], answer: wire.Message, fd: int = -1) -> None:
+        """With a descriptor, which is closed here, only to a client that waits for just that."""
         client = self._clients.get(to[0])
-        if client is not None:
-            self._send(client, {"re": to[1], **answer})
+        frame = {"re": to[1], **answer}
+        if fd < 0:
+            if client is not None:
+                self._send(client, frame)
+            return
+        try:
+            if client is not None:
+                socket.send_fds(client.socket, [wire.encode(frame)], [fd])
+        except OSError:
+            self._drop(to[0])
+        finally:
+            os.close(fd)
 
     def _broadcast(self, message: wire.Message) -> None:
         for client in list(self._clients.values()):

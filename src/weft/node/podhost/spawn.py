@@ -1,11 +1,13 @@
 """From a specification to a running process: fork, namespaces, groups, files, identity, exec."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
 import select
 import signal
+import termios
 from typing import Any, NoReturn
 
 from weft.node.linux import ns
@@ -17,6 +19,11 @@ START_TIMEOUT_SECONDS = 20.0
 _ERROR_BYTES_MAX = 4096
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
+_TERMINAL = "xterm"
+"""TERM of a program that has a terminal and is not told which."""
+
+Files = tuple[int, int, int]
+"""Standard input, output and error; -1 is /dev/null."""
 
 
 def privilege() -> str:
@@ -35,13 +42,13 @@ def privilege() -> str:
     return "none"
 
 
-def start(container: Container, outputs: tuple[int, int], how: str) -> str:
+def start(container: Container, files: Files, how: str) -> str:
     """Fork and exec; sets `container.pid`. Gives what went wrong before exec, "" for nothing."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _become(container, outputs, how)
+            _become(container, files, how)
         except BaseException as error:
             _report(write_end, error, container.spec)
     os.close(write_end)
@@ -80,7 +87,7 @@ class _NotFound(Exception):
     pass
 
 
-def _become(container: Container, outputs: tuple[int, int], how: str) -> NoReturn:
+def _become(container: Container, files: Files, how: str) -> NoReturn:
     spec = container.spec
     os.setsid()
     os.umask(_UMASK)  # mount points are for every user of the container
@@ -93,9 +100,11 @@ def _become(container: Container, outputs: tuple[int, int], how: str) -> NoRetur
             ns.sethostname(spec["hostname"])
     elif spec["mounts"]:
         raise OSError(1, "volumes need root or user namespaces, and this machine gives neither")
-    _standard_files(outputs)
+    _standard_files(files)
+    if container.has_terminal:
+        _take_terminal(spec["uid"])
     _change_user(spec)
-    _execute(spec, spec["argv"], container.id)
+    _execute(spec, spec["argv"], container.id, terminal=container.has_terminal)
 
 
 def _join_namespaces(spec: dict[str, Any], how: str) -> None:
@@ -120,11 +129,18 @@ def _new_namespaces(spec: dict[str, Any]) -> int:
     return flags | (ns.CLONE_NEWIPC if spec["netns"] else 0)
 
 
-def _standard_files(outputs: tuple[int, int]) -> None:
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(outputs[0], 1)
-    os.dup2(outputs[1], 2)
+def _standard_files(files: Files) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number, fd in enumerate(files):
+        os.dup2(null if fd < 0 else fd, number)
+
+
+def _take_terminal(uid: int | None) -> None:
+    """Standard input becomes this session's controlling terminal, and the user's own."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if uid is not None:
+        with contextlib.suppress(OSError):  # not ours to give
+            os.fchown(0, uid, -1)
 
 
 def _change_user(spec: dict[str, Any]) -> None:
@@ -148,7 +164,9 @@ def _primary_group(uid: int) -> int:
         return 0
 
 
-def _execute(spec: dict[str, Any], argv: list[str], container_id: str) -> NoReturn:
+def _execute(
+    spec: dict[str, Any], argv: list[str], container_id: str, *, terminal: bool = False
+) -> NoReturn:
     try:
         os.chdir(spec["cwd"] or "/")
     except OSError as error:
@@ -160,6 +178,8 @@ def _execute(spec: dict[str, Any], argv: list[str], container_id: str) -> NoRetu
     os.umask(_UMASK)
     _normal_oom_score()
     environment = {"PATH": _DEFAULT_PATH, **spec["env"], MARK: container_id}
+    if terminal:
+        environment.setdefault("TERM", _TERMINAL)
     try:
         os.execve(_program(argv[0], environment["PATH"]), argv, environment)  # noqa: S606
     except OSError as error:
@@ -182,9 +202,11 @@ def _normal_oom_score() -> None:
         file.write("0")
 
 
-def start_inside(container: Container, argv: list[str], output: int, how: str) -> int:
+def start_inside(
+    container: Container, argv: list[str], files: Files, how: str, *, terminal: bool = False
+) -> int:
     """Fork a command into a running container; its session is its own. Failures are written to
-    `output` and end it with 126 (cannot run) or 127 (not found), as shells do."""
+    its standard error and end it with 126 (cannot run) or 127 (not found), as shells do."""
     pid = os.fork()
     if pid:
         return pid
@@ -198,14 +220,17 @@ def start_inside(container: Container, argv: list[str], output: int, how: str) -
         flags |= ns.CLONE_NEWNET if spec["netns"] else 0
         if flags:
             _join_container(container.pid, flags)
-        _standard_files((output, output))
+        _standard_files(files)
+        if terminal:
+            _take_terminal(spec["uid"])
         _change_user(spec)
-        _execute(spec, argv, container.id)
+        _execute(spec, argv, container.id, terminal=terminal)
     except _NotFound as error:
-        os.write(output, f'exec: "{argv[0]}": {error}\n'.encode())
+        os.write(2, f'exec: "{argv[0]}": {error}\n'.encode())
         os._exit(127)
     except BaseException as error:
-        os.write(output, f"{type(error).__name__}: {error}\n".encode())
+        told = files[2] if files[2] >= 0 else 2
+        os.write(told, f"{type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(126)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 FRAME_BYTES_MAX = 16 << 20
 EXEC_OUTPUT_BYTES_MAX = 1 << 20
+MESSAGE_FDS_MAX = 3
+"""Descriptors that come with one message, whose field `fds` says how many."""
 PROTOCOL_VERSION = 1
 SOCKET_NAME = "podhost.sock"
 LOG_SOCKET_NAME = "logwriter.sock"
