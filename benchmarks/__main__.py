@@ -11,6 +11,7 @@ MODULES = (
     "startup",
     "idle",
     "propagation",
+    "many_routes",
     "one_hop",
     "pods",
     "api",

@@ -208,14 +208,15 @@ async def until(
     raise TimeoutError(f"not within {WAIT_SECONDS_MAX:.0f} s: {what}")
 
 
-async def first_answer(url: str) -> None:
-    """Ask until the answer is 200."""
+async def first_answer(url: str, host: str = "") -> None:
+    """Ask until the answer is 200. `host` goes into the Host header."""
+    headers = {"host": host} if host else {}
     timeout = aiohttp.ClientTimeout(total=2)
     async with aiohttp.ClientSession(timeout=timeout) as session:
 
         async def look() -> bool | None:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                async with session.get(url) as answer:
+                async with session.get(url, headers=headers) as answer:
                     return answer.status == 200
             return None
 

@@ -54,8 +54,11 @@ asyncio.run(main())
 class Traffic:
     """Clients that ask all the time, and note (asked, answered, who answered)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, host: str = "", pause_seconds: float = 0.0) -> None:
+        """`host` goes into the Host header; clients rest between requests."""
         self._url = url
+        self._headers = {"host": host} if host else {}
+        self._pause = pause_seconds
         self.answers: list[tuple[float, float, str]] = []
         self._tasks: list[asyncio.Future[None]] = []
 
@@ -74,12 +77,12 @@ class Traffic:
         while True:
             asked = time.monotonic()
             try:
-                async with self._session.get(self._url) as answer:
+                async with self._session.get(self._url, headers=self._headers) as answer:
                     text = await answer.text() if answer.status == 200 else str(answer.status)
             except (aiohttp.ClientError, TimeoutError) as error:
                 text = repr(error)
             self.answers.append((asked, time.monotonic(), text))
-            await asyncio.sleep(0)
+            await asyncio.sleep(self._pause)
 
     def failed(self, names: Iterable[str]) -> int:
         known = set(names)

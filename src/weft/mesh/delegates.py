@@ -31,6 +31,12 @@ class Delegates:
         }
         self._rules: dict[tuple[str, str], tuple[istio.VirtualService, tuple[Rule, ...]]] = {}
 
+    def reporting_to(self, report: Findings) -> "Delegates":
+        """The same, with findings of its own."""
+        other = Delegates((), report)
+        other._known = self._known
+        return other
+
     def rules(self, obj: istio.VirtualService) -> tuple[Rule, ...]:
         """The HTTP rules of an object, with those of its delegates in their places."""
         key = (obj.metadata.namespace, obj.metadata.name)

@@ -1,6 +1,8 @@
 """Finding what a route names: hosts, their ports and subsets."""
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -13,6 +15,9 @@ from weft.mesh.hosts import Host, HostPort
 from weft.mesh.istio_policies import Rules
 from weft.mesh.model import Destination
 from weft.mesh.names import covers, full_host, specificity
+from weft.mesh.route_memo import Remembered, RouteMemo
+
+T = TypeVar("T")
 
 
 class Target(Struct, frozen=True):
@@ -42,7 +47,10 @@ class Directory:
         rules: Rules,
         report: Findings,
         virtual_services: Iterable[istio.VirtualService] = (),
+        memo: RouteMemo | None = None,
     ) -> None:
+        """`memo` must have been told all of these but `virtual_services`."""
+        self._memo = memo or RouteMemo()
         self.delegates = Delegates(virtual_services, report)
         self.hosts = hosts
         self.rules = rules
@@ -54,6 +62,29 @@ class Directory:
             reverse=True,
         )
         self._clients = {name: found for name, h in hosts.items() if (found := rules.clients(h))}
+
+    def remembered(
+        self,
+        obj: istio.VirtualService,
+        place: Hashable,
+        make: "Callable[[Directory], T]",
+    ) -> T:
+        """`make` of this directory, or what it came to in the last build for the same object and
+        place; in both cases with its findings. For what depends on nothing but these two and the
+        hosts and rules."""
+        known = self._memo.find(obj, place)
+        if known is None:
+            own = copy.copy(self)
+            own.report, own.missing = Findings(), {}
+            own.delegates = self.delegates.reporting_to(own.report)
+            known = Remembered(obj, make(own), own.report.all(), own.missing)
+            if all(rule.delegate is None for rule in obj.spec.http):
+                self._memo.keep(place, known)
+        self.report.extend(known.findings)
+        for name, destination in known.missing.items():
+            self.missing.setdefault(name, destination)
+        result: T = known.result
+        return result
 
     def find(self, host: str) -> Host | None:
         """The host with this full name, or the narrowest wildcard that covers it."""

@@ -74,8 +74,12 @@ def http_routes(
 ) -> tuple[HttpRoute, ...]:
     """The routes of an object that apply at a place, in order. What is wrong is reported, and only
     that is left out."""
-    made = (_route(rule, place, directory) for rule in directory.delegates.rules(obj))
-    return tuple(route for route in made if route is not None)
+
+    def make(own: Directory) -> tuple[HttpRoute, ...]:
+        made = (_route(rule, place, own) for rule in own.delegates.rules(obj))
+        return tuple(route for route in made if route is not None)
+
+    return directory.remembered(obj, place, make)
 
 
 def for_callers(routes: Iterable[HttpRoute], namespaces: tuple[str, ...]) -> tuple[HttpRoute, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
+from weft.mesh.route_memo import RouteMemo
+
 T = TypeVar("T")
 
 FEW = 4
@@ -23,6 +25,8 @@ class Memo:
     def __init__(self) -> None:
         self._last: dict[Hashable, tuple[tuple[Any, ...], Any]] = {}
         self._next: dict[Hashable, tuple[tuple[Any, ...], Any]] = {}
+        self.routes = RouteMemo()
+        """Of the objects within one result: it changes no result, only how soon it is there."""
 
     def __call__(self, key: Hashable, function: Callable[..., T], *args: Any) -> T:
         """`function(*args)`, or the result that it had for the same arguments."""

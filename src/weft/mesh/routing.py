@@ -30,6 +30,7 @@ from weft.mesh.model import (
     TcpRoute,
     UdpRoute,
 )
+from weft.mesh.route_memo import RouteMemo
 from weft.mesh.secrets import Secrets
 from weft.mesh.tables import (
     MeshRouting,
@@ -93,8 +94,12 @@ def shape(host: Host) -> Host:
     )
 
 
-def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
+def route(
+    shapes: tuple[Host, ...], objects: RoutingObjects, memo: RouteMemo | None = None
+) -> Routing:
     """The routing of hosts without their endpoints."""
+    if memo is not None:
+        memo.begin(shapes, objects.destination_rules, objects.secrets)
     report = Findings()
     hosts = {host.host: host for host in shapes}
     secrets = Secrets(objects.secrets, report)
@@ -104,7 +109,7 @@ def route(shapes: tuple[Host, ...], objects: RoutingObjects) -> Routing:
         report,
         lambda obj, read: with_credentials(obj, read, secrets),
     )
-    directory = Directory(hosts, rules, report, objects.virtual_services)
+    directory = Directory(hosts, rules, report, objects.virtual_services, memo)
     index = MeshIndex(objects.virtual_services, directory)
     edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))
     istio_parts = gateway_parts(edge, directory, objects.missing_files)

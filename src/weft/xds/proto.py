@@ -21,6 +21,8 @@ ADS: Proto = config_source_pb2.ConfigSource(
 )
 UNLIMITED = 2**32 - 1
 MICROS = 1_000_000
+_LENGTH_DELIMITED = 2
+_VARINT_BITS = 7
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 
@@ -91,3 +93,23 @@ def resource(
     """Serialise a message once; everybody shares these bytes."""
     body = message.SerializeToString(deterministic=True)
     return Resource(type_url, name, content_version(body), body, uses, serving)
+
+
+def field_head(field: int, length: int) -> bytes:
+    """What stands before a string, bytes, or message field on the wire."""
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
+
+
+def embedded(field: int, body: bytes) -> bytes:
+    """A serialised message as a field of another one. Messages that stand side by side in bytes
+    are one message, so a large one can be put together from parts that were made before."""
+    return field_head(field, len(body)) + body
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number >> _VARINT_BITS:
+        out.append(number & 0x7F | 0x80)
+        number >>= _VARINT_BITS
+    out.append(number)
+    return bytes(out)

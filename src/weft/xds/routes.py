@@ -1,6 +1,6 @@
 """Route tables to RouteConfigurations (RDS)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from weft.mesh.model import RouteTable, VirtualHost
 from weft.xds.matches import to_address
-from weft.xds.proto import Proto, any_of, uint32
+from weft.xds.proto import Proto, any_of, embedded, uint32
 from weft.xds.rate_limits import (
     HEADERS_FILTER,
     LOCAL_FILTER,
@@ -24,6 +24,8 @@ DIRECT_RESPONSE_BYTES_MAX = 1024 * 1024
 """Istio's limit for `directResponse`; Envoy's own is 4 KiB."""
 
 _ANY_HOST = "*"
+_VIRTUAL_HOSTS = 2
+"""Number of the field of RouteConfiguration."""
 
 
 class TableFacts(Struct, frozen=True):
@@ -41,32 +43,105 @@ class TableFacts(Struct, frozen=True):
 NO_FACTS = TableFacts()
 
 
-def route_configuration(
+class HostInputs(Struct, frozen=True):
+    """All that the routes of a virtual host are made from."""
+
+    host: VirtualHost
+    hash_keys: HashKeys
+    https: bool
+    """Requests are redirected to HTTPS."""
+    addresses: tuple[str, ...]
+    """Requests sent to these are for this host, whatever host they name."""
+
+
+class HostPart(Struct, frozen=True):
+    """A virtual host as bytes of a RouteConfiguration."""
+
+    inputs: HostInputs
+    virtual_host: bytes
+    by_address: bytes
+    """Its routes again, as fields of the virtual host for unknown hosts."""
+
+
+Parts = dict[str, HostPart]
+"""By the virtual host's name."""
+
+
+def route_table(
     table: RouteTable,
     hash_keys: HashKeys,
     passthrough_cluster: str,
-    facts: TableFacts = NO_FACTS,
-) -> Proto:
-    """The RouteConfiguration of a table.
+    facts: TableFacts,
+    parts: Parts,
+) -> bytes:
+    """The RouteConfiguration of a table, serialised.
 
-    `passthrough_cluster` gets requests for unknown hosts, when the table lets them pass.
+    `passthrough_cluster` gets requests for unknown hosts, when the table lets them pass. Tables
+    are long and change in few places: `parts` holds the virtual hosts of the last call, of which
+    those are taken that would come out the same, and afterwards those of this call.
     """
-    https_hosts = facts.https_hosts
-    hosts = [_virtual_host(host, hash_keys, https_hosts) for host in table.virtual_hosts]
-    known = {domain for host in table.virtual_hosts for domain in host.domains}
-    missing = [host for host in dict.fromkeys(https_hosts) if host not in known]
-    if missing:
-        hosts.append(
-            route_pb2.VirtualHost(
-                name="https-redirect", domains=missing, require_tls=route_pb2.VirtualHost.ALL
-            )
-        )
-    if _ANY_HOST not in known and _ANY_HOST not in missing:
-        fallback = _fallback_host(table, hash_keys, passthrough_cluster, facts.addresses)
-        hosts.extend([fallback] if fallback is not None else [])
+    known, made = dict(parts), []
+    parts.clear()
+    for inputs in _host_inputs(table, hash_keys, facts):
+        part = known.get(inputs.host.name)
+        if part is None or part.inputs != inputs:
+            part = _host_part(inputs)
+        parts[inputs.host.name] = part
+        made.append(part)
+    body = [_head(table, facts).SerializeToString(deterministic=True)]
+    body.extend(part.virtual_host for part in made)
+    body.extend(_hosts_without_routes(table, passthrough_cluster, facts, made))
+    return b"".join(body)
+
+
+def _host_inputs(table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> Iterator[HostInputs]:
+    by_domain: dict[str, VirtualHost] = {}
+    if facts.addresses:
+        by_domain = {domain: host for host in table.virtual_hosts for domain in host.domains}
+    moved: dict[str, list[str]] = {}
+    own = {address for host in table.virtual_hosts for address in host.addresses}
+    for address, domain in facts.addresses.items():
+        if domain in by_domain and address not in own:
+            moved.setdefault(by_domain[domain].name, []).append(address)
+    open_to_all = _ANY_HOST in _domains(table, facts)
+    https = frozenset(facts.https_hosts)
+    for host in table.virtual_hosts:
+        addresses = (*moved.get(host.name, ()), *host.addresses)
+        keys: HashKeys = {}
+        if hash_keys:
+            used = _destinations(host)
+            keys = {name: key for name, key in hash_keys.items() if name in used}
+        redirected = bool(https) and (_ANY_HOST in https or not https.isdisjoint(host.domains))
+        yield HostInputs(host, keys, redirected, () if open_to_all else addresses)
+
+
+def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
+    return {d for host in table.virtual_hosts for d in host.domains} | set(facts.https_hosts)
+
+
+def _host_part(inputs: HostInputs) -> HostPart:
+    host = inputs.host
+    made = route_pb2.VirtualHost(
+        name=host.name, domains=host.domains, routes=_routes(host, inputs.hash_keys)
+    )
+    if inputs.https:
+        made.require_tls = route_pb2.VirtualHost.ALL
+    by_address = route_pb2.VirtualHost()
+    for address in dict.fromkeys(inputs.addresses):
+        for route in [*_routes(host, inputs.hash_keys), _not_found()]:
+            route.match.filter_state.append(to_address(address))
+            by_address.routes.append(route)
+    return HostPart(
+        inputs,
+        embedded(_VIRTUAL_HOSTS, made.SerializeToString(deterministic=True)),
+        by_address.SerializeToString(deterministic=True),
+    )
+
+
+def _head(table: RouteTable, facts: TableFacts) -> Proto:
+    """All that is not about single hosts."""
     result = configuration_pb2.RouteConfiguration(
         name=table.name,
-        virtual_hosts=hosts,
         ignore_port_in_host_matching=table.ignore_port,
         request_headers_to_remove=PROXY_HEADERS,
         max_direct_response_body_size_bytes=uint32(DIRECT_RESPONSE_BYTES_MAX),
@@ -81,6 +156,30 @@ def route_configuration(
     return result
 
 
+def _hosts_without_routes(
+    table: RouteTable, passthrough_cluster: str, facts: TableFacts, parts: Iterable[HostPart]
+) -> Iterator[bytes]:
+    """Virtual hosts for what no virtual host of the table names: hosts that are redirected to
+    HTTPS, and unknown hosts, for which the address decides that requests were sent to."""
+    named = {domain for host in table.virtual_hosts for domain in host.domains}
+    redirected = [host for host in dict.fromkeys(facts.https_hosts) if host not in named]
+    if redirected:
+        made = route_pb2.VirtualHost(
+            name="https-redirect", domains=redirected, require_tls=route_pb2.VirtualHost.ALL
+        )
+        yield embedded(_VIRTUAL_HOSTS, made.SerializeToString(deterministic=True))
+    if _ANY_HOST in named or _ANY_HOST in redirected:
+        return
+    routes = [part.by_address for part in parts if part.by_address]
+    if table.passthrough:
+        last = route_pb2.VirtualHost(routes=[passthrough_route(passthrough_cluster)])
+        routes.append(last.SerializeToString(deterministic=True))
+    if routes:
+        fallback = route_pb2.VirtualHost(name="unknown-host", domains=[_ANY_HOST])
+        head = fallback.SerializeToString(deterministic=True)
+        yield embedded(_VIRTUAL_HOSTS, b"".join((head, *routes)))
+
+
 def passthrough_configuration(name: str, cluster: str) -> Proto:
     """Routes that send everything to one cluster."""
     host = route_pb2.VirtualHost(
@@ -93,44 +192,15 @@ def passthrough_configuration(name: str, cluster: str) -> Proto:
 
 def destinations_of(table: RouteTable) -> set[str]:
     """The names of all destinations that a table sends requests to."""
-    return {
-        part.destination
-        for host in table.virtual_hosts
-        for route in host.routes
-        for part in route.destinations
-    }
+    return {name for host in table.virtual_hosts for name in _destinations(host)}
 
 
-def _virtual_host(host: VirtualHost, hash_keys: HashKeys, https_hosts: tuple[str, ...]) -> Proto:
-    result = route_pb2.VirtualHost(
-        name=host.name, domains=host.domains, routes=_routes(host, hash_keys)
-    )
-    if any(domain in https_hosts or _ANY_HOST in https_hosts for domain in host.domains):
-        result.require_tls = route_pb2.VirtualHost.ALL
-    return result
+def _destinations(host: VirtualHost) -> set[str]:
+    return {part.destination for route in host.routes for part in route.destinations}
 
 
 def _routes(host: VirtualHost, hash_keys: HashKeys) -> list[Proto]:
     return [built for route in host.routes for built in envoy_routes(route, hash_keys)]
-
-
-def _fallback_host(
-    table: RouteTable, hash_keys: HashKeys, cluster: str, addresses: Mapping[str, str]
-) -> Proto | None:
-    """Where requests go whose Host no virtual host names: by the address they were sent to."""
-    by_domain = {domain: host for host in table.virtual_hosts for domain in host.domains}
-    by_address = {
-        address: by_domain[domain] for address, domain in addresses.items() if domain in by_domain
-    } | {address: host for host in table.virtual_hosts for address in host.addresses}
-    result = route_pb2.VirtualHost(name="unknown-host", domains=[_ANY_HOST])
-    for address, host in by_address.items():
-        routes = _routes(host, hash_keys)
-        for route in [*routes, _not_found()]:
-            route.match.filter_state.append(to_address(address))
-            result.routes.append(route)
-    if table.passthrough:
-        result.routes.append(passthrough_route(cluster))
-    return result if result.routes else None
 
 
 def _not_found() -> Proto:

@@ -19,9 +19,8 @@ from weft.xds.endpoints import endpoints_resource
 from weft.xds.gateways import gateway_listener, redirected_hosts
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
-from weft.xds.proto import resource
-from weft.xds.resource import ROUTES, Resource
-from weft.xds.routes import TableFacts, destinations_of, route_configuration
+from weft.xds.resource import ROUTES, Resource, content_version
+from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
 from weft.xds.tls import secret_resource, secrets
 
 _Build = Callable[..., list[Resource]]
@@ -44,6 +43,8 @@ class Translator:
 
     def __init__(self) -> None:
         self._built: dict[tuple[str, str], tuple[tuple[Any, ...], list[Resource]]] = {}
+        self._parts: dict[str, Parts] = {}
+        """Of route tables, by name."""
 
     def translate(self, model: NodeModel) -> tuple[Resource, ...]:
         """All resources of a node, clusters first."""
@@ -52,10 +53,19 @@ class Translator:
         for kind, name, build, inputs in _elements(model):
             known = previous.get((kind, name))
             if known is None or not _same(known[0], inputs):
-                known = (inputs, build(*inputs))
+                known = (inputs, self._build(kind, name, build, inputs))
             self._built[kind, name] = known
             result.extend(known[1])
+        for gone in self._parts.keys() - {table.name for table in model.route_tables}:
+            del self._parts[gone]
         return tuple(result)
+
+    def _build(
+        self, kind: str, name: str, build: _Build, inputs: tuple[Any, ...]
+    ) -> list[Resource]:
+        if kind == "table":
+            return build(*inputs, self._parts.setdefault(name, {}))
+        return build(*inputs)
 
 
 def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
@@ -122,10 +132,11 @@ def _table(
     hash_keys: Mapping[str, HashKey],
     node: NodeSettings,
     facts: TableFacts,
+    parts: Parts,
 ) -> list[Resource]:
     cluster = passthrough_cluster(node)
-    message = route_configuration(table, hash_keys, cluster, facts)
-    return [resource(ROUTES, table.name, message)]
+    body = route_table(table, hash_keys, cluster, facts, parts)
+    return [Resource(ROUTES, table.name, content_version(body), body)]
 
 
 def _workload(workload: Workload, node: NodeSettings) -> list[Resource]:

@@ -7,9 +7,9 @@ all streams; nothing is copied into messages first.
 from envoy.service.discovery.v3 import discovery_pb2
 
 from weft.xds.delta import Request, Response
+from weft.xds.proto import field_head
 from weft.xds.resource import Resource
 
-_LENGTH_DELIMITED = 2
 _SYSTEM_VERSION, _RESOURCES, _TYPE_URL, _NONCE, _REMOVED = 1, 2, 4, 5, 6
 _RESOURCE_VERSION, _RESOURCE_BODY, _RESOURCE_NAME = 1, 2, 3
 _ANY_TYPE_URL, _ANY_VALUE = 1, 2
@@ -53,26 +53,13 @@ def _resource(resource: Resource) -> tuple[bytes, ...]:
     version = _text(_RESOURCE_VERSION, resource.version)
     name = _text(_RESOURCE_NAME, resource.name)
     type_url = _text(_ANY_TYPE_URL, resource.type_url)
-    value = _head(_ANY_VALUE, len(resource.body))
+    value = field_head(_ANY_VALUE, len(resource.body))
     packed_length = len(type_url) + len(value) + len(resource.body)
-    packed = _head(_RESOURCE_BODY, packed_length)
+    packed = field_head(_RESOURCE_BODY, packed_length)
     length = len(version) + len(name) + len(packed) + packed_length
-    return (_head(_RESOURCES, length), version, name, packed, type_url, value, resource.body)
+    return (field_head(_RESOURCES, length), version, name, packed, type_url, value, resource.body)
 
 
 def _text(field: int, text: str) -> bytes:
     data = text.encode()
-    return _head(field, len(data)) + data
-
-
-def _head(field: int, length: int) -> bytes:
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return field_head(field, len(data)) + data
