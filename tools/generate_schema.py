@@ -156,7 +156,7 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     policy_v1alpha1.RateLimitKey: ["type"],
     policy_v1alpha1.RateLimitAmount: ["requests", "per"],
     policy_v1alpha1.RateLimitRule: ["limit"],
-    policy_v1alpha1.RateLimitPolicySpec: ["targetRef", "rules"],
+    policy_v1alpha1.RateLimitPolicySpec: ["targetRef"],
     policy_v1alpha1.BackendPolicySpec: ["targetRef"],
 }
 

@@ -12,7 +12,7 @@ from weft.mesh.protocols import of_istio, of_port
         ("http-web", "", "", 8080, "http"),
         ("HTTP2-x", "", "TCP", 80, "http2"),
         ("grpc", "", "TCP", 1, "grpc"),
-        ("grpc-web", "", "TCP", 1, "http"),
+        ("grpc-web", "", "TCP", 1, "grpc"),
         ("https-x", "", "TCP", 443, "tls"),
         ("redis", "", "TCP", 1, "tcp"),
         ("httpbin", "", "TCP", 80, "auto"),
@@ -33,6 +33,6 @@ def test_kubernetes_ports(
 
 def test_istio_ports() -> None:
     assert of_istio("HTTPS", 443) == "tls"
-    assert of_istio("GRPC-WEB", 80) == "http"
+    assert of_istio("GRPC-WEB", 80) == "grpc"
     assert of_istio("", 6379) == "tcp"
     assert of_istio("", 80) == "auto"

@@ -53,7 +53,7 @@ GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
     files.InstanceTaken, files.BadTokens, BadManifests, StoreError, CaError, PodhostError,
-    NetworkError, EnvoyError, OSError,
+    NetworkError, EnvoyError, rate_limits.NoCounters, OSError,
 )  # fmt: skip
 """What a person can mend; each says how."""
 
@@ -70,7 +70,7 @@ class Instance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.ads = AdsServer()
-        self.rate_limits = RateLimitService()
+        self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
         self.loops: list[ControllerLoop] = []
         self.lock = 0
 

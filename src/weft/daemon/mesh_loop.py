@@ -52,6 +52,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     RateLimitPolicy,
     BackendPolicy,
 )
+BYTE_STREAMS = ("tcp", "tls", "udp")
 FILES_LOOK_SECONDS = 2.0
 """How often certificate files that Gateways name are looked for."""
 PAUSE_SECONDS = 0.005
@@ -69,6 +70,7 @@ class MeshLoop:
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
         self._files: frozenset[str] = frozenset()
+        self._byte_streams: frozenset[str] = frozenset()
         self.model = MeshModel()
         self.on_model: Callable[[MeshModel], None] = lambda _: None
         """Called with every new model, before proxies get it."""
@@ -110,7 +112,7 @@ class MeshLoop:
 
     def byte_streams(self) -> frozenset[str]:
         """Destinations that carry connections, not requests."""
-        return frozenset(d.name for d in self.model.destinations if d.protocol in ("tcp", "tls"))
+        return self._byte_streams
 
     def findings(self) -> tuple[Diagnostic, ...]:
         """What is wrong or doubtful in the objects of now, for people."""
@@ -135,8 +137,12 @@ class MeshLoop:
             del self._translators[gone]
             self.wanted.pop(gone, None)
             self._ads.forget(gone)
+        streams: set[str] = set()
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
-            resources = translator.translate(scope(built.model, node_settings(node)))
+            model = scope(built.model, node_settings(node))
+            streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
+            resources = translator.translate(model)
             self.wanted[name] = Counter(resource.type_url for resource in resources)
             self._ads.update(name, resources)
+        self._byte_streams = frozenset(streams)

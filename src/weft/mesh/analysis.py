@@ -11,6 +11,7 @@ from weft.api.k8s.core_v1 import Service, ServicePort
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.vip import vip_for
+from weft.api.wellknown import ANNOTATION_POD_WEIGHT
 from weft.mesh import findings as f
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.findings import Findings
@@ -113,6 +114,15 @@ def pod_ports(snapshot: Snapshot, report: Findings) -> None:
                         first=first,
                         second=protocol,
                     )
+
+
+def pod_weights(snapshot: Snapshot, report: Findings) -> None:
+    """Weights of pods that are no numbers."""
+    for pod in snapshot.list(Pod):
+        value = pod.metadata.annotations.get(ANNOTATION_POD_WEIGHT, "1")
+        if not (value.isascii() and value.isdigit() and int(value)):
+            path = f"metadata.annotations[{ANNOTATION_POD_WEIGHT}]"
+            report.add(f.WEIGHT_INVALID, pod, path, value=value)
 
 
 def subsets(snapshot: Snapshot, report: Findings) -> None:
@@ -270,6 +280,7 @@ CHECKS: tuple[Callable[[Snapshot, Findings], None], ...] = (
     service_selectors,
     service_ports,
     pod_ports,
+    pod_weights,
     subsets,
     unreachable_rules,
     gateway_duplicates,

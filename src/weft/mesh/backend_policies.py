@@ -8,8 +8,19 @@ from msgspec.structs import replace
 from weft.api.diagnostics import Diagnostic
 from weft.api.weft import policy_v1alpha1 as weft
 from weft.mesh import findings as f
+from weft.mesh.caller_limits import per_caller
+from weft.mesh.failover import with_failover
 from weft.mesh.findings import Findings
-from weft.mesh.model import Destination, HealthCheck, LoadBalancer
+from weft.mesh.istio_policies import RETRY_BUDGET_DEFAULT
+from weft.mesh.model import (
+    ConnectionPool,
+    Destination,
+    FailurePercentage,
+    HealthCheck,
+    LoadBalancer,
+    OutlierDetection,
+    SuccessRate,
+)
 from weft.mesh.values import seconds
 
 BYTES = ("tcp", "tls", "udp")
@@ -17,7 +28,7 @@ BYTES = ("tcp", "tls", "udp")
 HTTP2 = ("http2", "grpc")
 """Protocols that the gRPC health protocol can be spoken over."""
 _DEFAULT = HealthCheck("tcp")
-_Targets = dict[tuple[str, str], weft.BackendPolicy]
+Targets = dict[tuple[str, str], weft.BackendPolicy]
 
 
 class Backends(Struct, frozen=True):
@@ -33,7 +44,8 @@ def with_backend_policies(
     """Destinations of services as the services' policies want them. Of several policies for one
     service the oldest holds."""
     report = Findings()
-    targets = _targets(policies, report)
+    targets = targets_of(policies, report)
+    known = {d.name: d for d in destinations} if any(p.spec.failover for p in policies) else {}
     found: set[tuple[str, str]] = set()
     changed = []
     for destination in destinations:
@@ -41,7 +53,8 @@ def with_backend_policies(
         policy = targets.get(key)
         if policy is not None and destination.discovery != "original_dst":
             found.add(key)
-            changed.append(_under(destination, policy, report))
+            joined = with_failover(destination, policy, known, report)
+            changed.append(_under(joined, policy, report))
         else:
             changed.append(destination)
     for key, policy in targets.items():
@@ -50,8 +63,9 @@ def with_backend_policies(
     return Backends(tuple(changed), report.all())
 
 
-def _targets(policies: Sequence[weft.BackendPolicy], report: Findings) -> _Targets:
-    targets: _Targets = {}
+def targets_of(policies: Sequence[weft.BackendPolicy], report: Findings) -> Targets:
+    """The policy of each service, by namespace and name."""
+    targets: Targets = {}
     oldest_first = sorted(
         policies,
         key=lambda p: (p.metadata.creation_timestamp, p.metadata.namespace, p.metadata.name),
@@ -73,7 +87,9 @@ def _targets(policies: Sequence[weft.BackendPolicy], report: Findings) -> _Targe
 def _under(destination: Destination, policy: weft.BackendPolicy, report: Findings) -> Destination:
     spec = policy.spec
     name = f"BackendPolicy {policy.metadata.namespace}/{policy.metadata.name}"
-    balancer, pool = destination.load_balancer, destination.pool
+    if destination.protocol == "udp":
+        return destination
+    balancer = destination.load_balancer
     if spec.load_balancer:
         if destination.protocol in BYTES:
             report.add(
@@ -82,16 +98,86 @@ def _under(destination: Destination, policy: weft.BackendPolicy, report: Finding
             )  # fmt: skip
         else:
             balancer = LoadBalancer(algorithm="least_response_time")
-    if spec.max_requests_in_flight is not None:
-        pool = replace(pool, requests_max=spec.max_requests_in_flight)
     return replace(
         destination,
         load_balancer=balancer,
-        pool=pool,
+        pool=_pool(policy, destination, report),
+        outlier=_outlier(policy, destination.outlier, report),
         health_check=_health_check(policy, destination, report),
         panic_percent=spec.panic_threshold,
         source=", ".join(part for part in (destination.source, name) if part),
     )
+
+
+def _pool(policy: weft.BackendPolicy, destination: Destination, report: Findings) -> ConnectionPool:
+    spec, pool = policy.spec, destination.pool
+    if spec.max_requests_in_flight is not None:
+        if per_caller(pool) or spec.max_requests_in_flight_per_caller is not None:
+            other = destination.source if per_caller(pool) else "`maxRequestsInFlightPerCaller`"
+            report.add(f.LIMITS_SHARED, policy, "spec.maxRequestsInFlight", other=other)
+        pool = replace(pool, requests_max=spec.max_requests_in_flight, shared=True)
+    elif spec.max_requests_in_flight_per_caller is not None:
+        pool = replace(pool, requests_max=spec.max_requests_in_flight_per_caller)
+    budget = spec.retry.budget if spec.retry else None
+    if budget is not None:
+        percent, least = budget.percent, budget.min_concurrency
+        pool = replace(
+            pool,
+            retry_budget_percent=RETRY_BUDGET_DEFAULT if percent is None else float(percent),
+            retry_budget_min=pool.retry_budget_min if least is None else least,
+        )
+    return pool
+
+
+def _outlier(
+    policy: weft.BackendPolicy, known: OutlierDetection | None, report: Findings
+) -> OutlierDetection | None:
+    wanted = policy.spec.outlier_ejection
+    if wanted is None:
+        return known
+    made = known or OutlierDetection()
+
+    def duration(text: str, field: str, default: float) -> float:
+        def invalid(problem: str) -> None:
+            path = f"spec.outlierEjection.{field}"
+            report.add(f.VALUE_INVALID, policy, path, problem=problem, part="value")
+
+        return seconds(text, default, invalid) or default
+
+    rate, failures = wanted.success_rate, wanted.failure_percentage
+    percent = wanted.max_ejection_percent
+    return replace(
+        made,
+        interval=duration(wanted.interval, "interval", made.interval),
+        base_ejection_time=duration(
+            wanted.base_ejection_time, "baseEjectionTime", made.base_ejection_time
+        ),
+        ejection_percent_max=made.ejection_percent_max if percent is None else percent,
+        success_rate=None if rate is None else _success_rate(rate),
+        failure_percentage=None if failures is None else _failure_percentage(failures),
+    )
+
+
+def _success_rate(wanted: weft.SuccessRateEjection) -> SuccessRate:
+    usual = SuccessRate()
+    return SuccessRate(
+        hosts_min=_or(wanted.minimum_hosts, usual.hosts_min),
+        requests_min=_or(wanted.request_volume, usual.requests_min),
+        deviations=usual.deviations if wanted.stdev_factor is None else wanted.stdev_factor,
+    )
+
+
+def _failure_percentage(wanted: weft.FailurePercentageEjection) -> FailurePercentage:
+    usual = FailurePercentage()
+    return FailurePercentage(
+        percent=_or(wanted.threshold, usual.percent),
+        hosts_min=_or(wanted.minimum_hosts, usual.hosts_min),
+        requests_min=_or(wanted.request_volume, usual.requests_min),
+    )
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _health_check(

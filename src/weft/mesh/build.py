@@ -27,6 +27,7 @@ from weft.api.wellknown import (
 )
 from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
+from weft.mesh.backend_retries import with_backend_retries
 from weft.mesh.destinations import host_destinations
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus
@@ -97,11 +98,12 @@ def build(
     objects = _routing_objects(snapshot, settings, memo)
     routing = memo("routing", route, shapes, objects, memo.routes)
     policies = tuple(snapshot.list(RateLimitPolicy))
-    limited = memo("limits", with_rate_limits, routing.tables, routing.gateways, policies)
-    unaltered = _destinations(hosts, routing, memo)
     backend_policies = tuple(snapshot.list(BackendPolicy))
+    retried = memo("retries", with_backend_retries, routing.tables, backend_policies)
+    limited = memo("limits", with_rate_limits, retried.tables, routing.gateways, policies)
+    unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
-    for findings in (routing.findings, limited.findings, backends.findings):
+    for findings in (routing.findings, retried.findings, limited.findings, backends.findings):
         report.extend(findings)
     model = MeshModel(
         localities=_localities(snapshot),

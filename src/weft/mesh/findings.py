@@ -203,6 +203,32 @@ ENDPOINTS_MISSING = Finding(
     "WEFT2312", "warning", "resolution STATIC needs `endpoints` or `workloadSelector`"
 )
 NOT_IN_FORCE = Finding("WEFT2313", "warning", "`{field}` is not in force yet: {consequence}")
+FAILOVER_UNKNOWN = Finding(
+    "WEFT2180", "error", "there is no {what} with port {port}; it takes nothing over"
+)
+FAILOVER_PROTOCOL = Finding(
+    "WEFT2280",
+    "error",
+    "port {port} of `{host}` speaks {theirs}, not {ours}; it takes nothing over",
+    "declare the same protocol for both ports",
+)
+LIMITS_SHARED = Finding(
+    "WEFT2281",
+    "warning",
+    "`maxRequestsInFlight` counts all callers together, so the limits of {other} do as well",
+    "use `maxRequestsInFlightPerCaller`",
+)
+RETRY_CONDITION_UNKNOWN = Finding(
+    "WEFT2381", "error", "`{word}` is no retry condition; it is left out"
+)
+HTTP3_IMPOSSIBLE = Finding(
+    "WEFT2383", "warning", "server `{server}` of port {port} does not speak HTTP/3: {reason}"
+)
+WEIGHT_INVALID = Finding(
+    "WEFT2382",
+    "warning",
+    "annotation `weft.dev/weight` is `{value}`, not a whole number from 1 on; 1 is taken",
+)
 SCTP_UNSUPPORTED = Finding("WEFT2380", "warning", "SCTP port {port} is not carried by the mesh")
 
 DELEGATE_HOSTS = Finding(

@@ -6,7 +6,7 @@ _BY_WORD: dict[str, AppProtocol] = {
     "http": "http",
     "http2": "http2",
     "grpc": "grpc",
-    "grpc-web": "http",
+    "grpc-web": "grpc",
     "https": "tls",
     "tls": "tls",
     "tcp": "tcp",

@@ -12,6 +12,7 @@ from weft.api.weft import policy_v1alpha1 as weft
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
 from weft.mesh.model import (
+    Bandwidth,
     GatewayListener,
     HttpRoute,
     NamedMatch,
@@ -58,13 +59,11 @@ def with_rate_limits(
     for policy in policies:
         target = policy.spec.target_ref
         limits = tuple(_limits(policy, report))
-        if target is None or not limits:
+        change = _Change(limits, _bandwidth(policy))
+        if target is None or change == _Change():
             continue
-        if target.kind == "Gateway":
-            applies = _through_gateway(gateways, policy.metadata.namespace, target.name)
-        else:
-            applies = _to_service(policy.metadata.namespace, target.name)
-        limited = tuple(_table(table, limits, applies) for table in tables)
+        applies = _applies(policy.metadata.namespace, target, gateways)
+        limited = tuple(_table(table, change, applies) for table in tables)
         if limited == tables:
             report.add(
                 f.LIMIT_WITHOUT_ROUTES, policy, "spec.targetRef",
@@ -76,11 +75,51 @@ def with_rate_limits(
     return Limited(tables, tuple(shared), report.all())
 
 
+class _Change(Struct, frozen=True):
+    """What a policy does to the routes that it holds for."""
+
+    limits: tuple[RateLimit, ...] = ()
+    bandwidth: Bandwidth | None = None
+
+    def to(self, route: HttpRoute) -> HttpRoute:
+        """The route with it. Of several limits on bytes the first policy's holds."""
+        return replace(
+            route,
+            rate_limits=route.rate_limits + self.limits,
+            bandwidth=route.bandwidth or self.bandwidth,
+        )
+
+
+def _bandwidth(policy: weft.RateLimitPolicy) -> Bandwidth | None:
+    wanted = policy.spec.bandwidth
+    if wanted is None:
+        return None
+    made = Bandwidth(wanted.request_kib_per_second or 0, wanted.response_kib_per_second or 0)
+    return made if made != Bandwidth() else None
+
+
+def _applies(
+    namespace: str, target: weft.PolicyTarget, gateways: Iterable[GatewayListener]
+) -> _Applies:
+    if target.kind == "Gateway":
+        return _through_gateway(gateways, namespace, target.name)
+    if target.kind in ("HTTPRoute", "GRPCRoute"):
+        return _by_route(f"{target.kind} {namespace}/{target.name}")
+    return _to_service(namespace, target.name)
+
+
+def _by_route(source: str) -> _Applies:
+    def applies(_table: str, _host: VirtualHost, route: HttpRoute) -> bool:
+        return route.source == source
+
+    return applies
+
+
 def _to_service(namespace: str, name: str) -> _Applies:
     full = f"{name}.{namespace}{SERVICE_SUFFIX}"
 
     def applies(_table: str, _host: VirtualHost, route: HttpRoute) -> bool:
-        hosts = (_host_of(part.destination) for part in route.destinations)
+        hosts = (host_of(part.destination) for part in route.destinations)
         return any(host == full or host.endswith(f".{full}") for host in hosts)
 
     return applies
@@ -100,25 +139,20 @@ def _through_gateway(gateways: Iterable[GatewayListener], namespace: str, name: 
     return applies
 
 
-def _host_of(destination: str) -> str:
+def host_of(destination: str) -> str:
     """The host in a destination's name, `outbound|80|v1|host` or with `@namespace` at its end."""
     return destination.rpartition("|")[2].partition("@")[0]
 
 
-def _table(table: RouteTable, limits: tuple[RateLimit, ...], applies: _Applies) -> RouteTable:
-    hosts = tuple(_virtual_host(table.name, h, limits, applies) for h in table.virtual_hosts)
+def _table(table: RouteTable, change: _Change, applies: _Applies) -> RouteTable:
+    hosts = tuple(_virtual_host(table.name, h, change, applies) for h in table.virtual_hosts)
     same = all(a is b for a, b in zip(hosts, table.virtual_hosts, strict=True))
     return table if same else replace(table, virtual_hosts=hosts)
 
 
-def _virtual_host(
-    table: str, host: VirtualHost, limits: tuple[RateLimit, ...], applies: _Applies
-) -> VirtualHost:
+def _virtual_host(table: str, host: VirtualHost, change: _Change, applies: _Applies) -> VirtualHost:
     routes = tuple(
-        replace(route, rate_limits=route.rate_limits + limits)
-        if applies(table, host, route)
-        else route
-        for route in host.routes
+        change.to(route) if applies(table, host, route) else route for route in host.routes
     )
     same = all(a is b for a, b in zip(routes, host.routes, strict=True))
     return host if same else replace(host, routes=routes)
@@ -141,10 +175,11 @@ def _limits(policy: weft.RateLimitPolicy, report: Findings) -> Iterable[RateLimi
             per=SECONDS.get(amount.per, 1.0),
             burst=amount.burst or requests,
             everywhere=policy.spec.scope == "global",
-            path=_text(match.path),
+            fail_closed=policy.spec.failure_mode == "closed",
+            path=text_match(match.path),
             methods=match.methods,
             headers=tuple(
-                NamedMatch(name.lower(), _text(text) or StringMatch("present"))
+                NamedMatch(name.lower(), text_match(text) or StringMatch("present"))
                 for name, text in sorted(match.headers.items())
             ),
             source_principal=source.principal,
@@ -172,7 +207,7 @@ def _problem(rule: weft.RateLimitRule, match: weft.RateLimitMatch) -> str:
     return ""
 
 
-def _text(text: weft.TextMatch | None) -> StringMatch | None:
+def text_match(text: weft.TextMatch | None) -> StringMatch | None:
     if text is None:
         return None
     if text.exact:

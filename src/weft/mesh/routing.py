@@ -18,6 +18,7 @@ from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api, merged
 from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
 from weft.mesh.hosts import Host
+from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.istio_gateways import gateway_parts
 from weft.mesh.istio_policies import HostRule, read_rules
 from weft.mesh.mesh_index import MeshIndex
@@ -115,6 +116,8 @@ def route(
     istio_parts = gateway_parts(edge, directory, objects.missing_files)
     api = gateway_api(objects.gateway_api, directory, istio_parts[0])
     gateways, gateway_tables = merged(*istio_parts, api)
+    all_gateways: tuple[AnyGateway, ...] = (*objects.gateways, *objects.gateway_api.gateways)
+    gateways = with_http3(gateways, all_gateways, report)
     tables = _tables(directory, index, api.service_routes)
     exported = {namespace for host in shapes for namespace in host.visible_in}
     special = {*directory.all_clients(), *index.source_namespaces(), *exported}

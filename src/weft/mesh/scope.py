@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from weft.lib.ports import bindable_ports
+from weft.mesh.caller_limits import with_caller_limits
 from weft.mesh.model import (
     HttpRoute,
     MeshModel,
@@ -41,7 +42,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
-    return NodeModel(
+    found = NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
         workloads=workloads,
@@ -50,6 +51,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
         service_listeners=listeners,
         gateways=model.gateways,
     )
+    return with_caller_limits(found)
 
 
 def _bindable(

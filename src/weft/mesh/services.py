@@ -144,6 +144,7 @@ def _endpoint(
         address=endpoint.addresses[0],
         port=pod.host_ports.get(port, port),
         health=status,
+        weight=pod.weight,
         node=endpoint.node_name or pod.node,
         pod_uid=pod.uid,
         workload=pod.workload,

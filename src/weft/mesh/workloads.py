@@ -12,6 +12,7 @@ from weft.api.wellknown import (
     ANNOTATION_POD_HOST_PORTS,
     ANNOTATION_POD_NETNS,
     ANNOTATION_POD_PROXY,
+    ANNOTATION_POD_WEIGHT,
     CONDITION_POD_SANDBOX_READY,
     LABEL_CANONICAL_NAME,
     LABEL_CANONICAL_REVISION,
@@ -23,6 +24,7 @@ from weft.mesh.protocols import declared
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
 LABELS_VERSION = (LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version")
 TERMINAL_PHASES = ("Succeeded", "Failed")
+WEIGHT_MAX = 1_000_000
 NO_PORTS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -51,6 +53,8 @@ class PodFacts(Struct, frozen=True, gc=False):
     ready: bool
     """Its Ready condition holds."""
     terminating: bool
+    weight: int
+    """Its share of the calls, in comparison to others of its service."""
     terminal: bool
     """Its containers ended for good: it serves nothing."""
 
@@ -93,8 +97,14 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
         and CONDITION_POD_SANDBOX_READY in holding,
         ready="Ready" in holding,
         terminating=bool(meta.deletion_timestamp),
+        weight=_weight(annotations.get(ANNOTATION_POD_WEIGHT, "")),
         terminal=terminal,
     )
+
+
+def _weight(text: str) -> int:
+    """A whole number from 1 on; anything else counts as 1, and the analysis says so."""
+    return min(int(text), WEIGHT_MAX) if text.isascii() and text.isdigit() and int(text) else 1
 
 
 def workload_name(pod: Pod) -> str:

@@ -33,13 +33,15 @@ class Rule(Struct, frozen=True):
     """The entries that follow, with the values that a request must have to be counted."""
     shadow: bool = False
     """Count, but refuse nothing."""
+    fail_closed: bool = False
+    """When the counters are out of reach the proxy is told so, which then refuses the request."""
 
 
 class RateLimitService:
     """Answers proxies. Every method is for the event loop that serves it.
 
     `counts[rule, result]` says what was answered: `ok`, `over` (refused), `shadow` (would have been
-    refused), `error` (let through because the counters were out of reach).
+    refused), `error` (the counters were out of reach).
     """
 
     def __init__(self, counters: Counters | None = None, clock: Callable[[], float] = now) -> None:
@@ -47,6 +49,7 @@ class RateLimitService:
         self._clock = clock
         self._rules: dict[str, Rule] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
+        self._out_of_reach = False
 
     def update(self, rules: Iterable[Rule]) -> None:
         """The limits from now on, in full. What was counted for those that stay is kept."""
@@ -61,7 +64,7 @@ class RateLimitService:
         )
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
 
-    async def _should_rate_limit(self, request: Any, _context: Any) -> Any:
+    async def _should_rate_limit(self, request: Any, context: Any) -> Any:
         hits = request.hits_addend or 1
         response = _Response(overall_code=_Response.OK)
         retry_after = 0.0
@@ -72,6 +75,8 @@ class RateLimitService:
             if rule is None or not _counts(rule, entries):
                 continue
             verdict = await self._take(rule, entries, hits)
+            if verdict is None and rule.fail_closed and not rule.shadow:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "counters are out of reach")
             if verdict is None:
                 continue
             _fill(status, rule, verdict)
@@ -85,17 +90,24 @@ class RateLimitService:
         return response
 
     async def _take(self, rule: Rule, entries: list[tuple[str, str]], hits: int) -> Verdict | None:
-        """None: not known, so the request passes."""
+        """None: not known."""
         keys = tuple(value for _, value in entries[1 + len(rule.fixed) :])
         try:
             verdict = await self._counters.take((rule.name, *keys), rule.quota, self._clock(), hits)
         except OSError as error:
             self.counts[rule.name, "error"] += 1
-            log.warning("counters out of reach limit=%s error=%s", rule.name, error)
+            self._report(str(error))
             return None
+        self._out_of_reach = False
         result = "ok" if verdict.allowed else "shadow" if rule.shadow else "over"
         self.counts[rule.name, result] += 1
         return verdict
+
+    def _report(self, error: str) -> None:
+        """Once each time the counters go out of reach, not for each request."""
+        if not self._out_of_reach:
+            log.warning("rate limit counters are out of reach: %s", error)
+        self._out_of_reach = True
 
 
 def _counts(rule: Rule, entries: list[tuple[str, str]]) -> bool:

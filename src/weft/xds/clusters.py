@@ -277,6 +277,16 @@ def _outlier_detection(outlier: OutlierDetection) -> Proto:
         ),
         split_external_local_origin_errors=outlier.split_local_origin,
     )
+    if (rate := outlier.success_rate) is not None:
+        result.enforcing_success_rate.CopyFrom(uint32(100))
+        result.success_rate_minimum_hosts.CopyFrom(uint32(rate.hosts_min))
+        result.success_rate_request_volume.CopyFrom(uint32(rate.requests_min))
+        result.success_rate_stdev_factor.CopyFrom(uint32(round(rate.deviations * 1000)))
+    if (failures := outlier.failure_percentage) is not None:
+        result.enforcing_failure_percentage.CopyFrom(uint32(100))
+        result.failure_percentage_threshold.CopyFrom(uint32(failures.percent))
+        result.failure_percentage_minimum_hosts.CopyFrom(uint32(failures.hosts_min))
+        result.failure_percentage_request_volume.CopyFrom(uint32(failures.requests_min))
     if outlier.consecutive_5xx:
         result.consecutive_5xx.CopyFrom(uint32(outlier.consecutive_5xx))
     if outlier.consecutive_gateway_errors:

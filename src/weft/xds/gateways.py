@@ -2,6 +2,7 @@
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import GatewayListener, GatewayServer, NodeSettings
 from weft.xds import telemetry
@@ -10,8 +11,11 @@ from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.tcp import tcp_proxy
-from weft.xds.tls import downstream_tls, usable
+from weft.xds.tls import downstream_tls, quic_tls, usable
+from weft.xds.udp import udp_address
 
+ALTERNATIVE_SECONDS = 86400
+"""How long clients may remember that HTTP/3 is spoken."""
 _ANY_HOST = "*"
 
 
@@ -37,6 +41,39 @@ def gateway_listener(gateway: GatewayListener, node: NodeSettings) -> Resource |
     finish_listener(listener)
     tables = sorted({server.route_table for server in gateway.servers if server.route_table})
     return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+
+
+def http3_listener(gateway: GatewayListener, node: NodeSettings) -> Resource | None:
+    """The QUIC listener of a gateway port, on the UDP port of the same number; None when no server
+    of it speaks HTTP/3."""
+    host_port = dict(node.gateway_ports).get(gateway.port)
+    chains = _quic_chains(gateway, node)
+    if not host_port or not chains:
+        return None
+    listener = listener_pb2.Listener(
+        name=f"{gateway_name(gateway.port)}|http3",
+        address=udp_address(node.gateway_address, host_port),
+        traffic_direction=base_pb2.INBOUND,
+        filter_chains=chains,
+        enable_reuse_port=BoolValue(value=True),
+    )
+    listener.udp_listener_config.quic_options.SetInParent()
+    tables = sorted({server.route_table for server in gateway.servers if server.http3})
+    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+
+
+def alternative_services(
+    gateways: tuple[GatewayListener, ...], node: NodeSettings
+) -> dict[str, str]:
+    """Route table -> the `alt-svc` header that tells clients of HTTP/3."""
+    ports = dict(node.gateway_ports)
+    return {
+        server.route_table: f'h3=":{ports[gateway.port]}"; ma={ALTERNATIVE_SECONDS}'
+        for gateway in gateways
+        if gateway.port in ports
+        for server in gateway.servers
+        if server.http3
+    }
 
 
 def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[str, ...]]:
@@ -77,6 +114,30 @@ def _tls_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
         chain.filter_chain_match.transport_protocol = "tls"
         if server.tls is not None:
             chain.transport_socket.CopyFrom(downstream_tls(server.tls, bool(server.route_table)))
+        chains.append(chain)
+    return chains
+
+
+def _quic_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+    chains: list[Proto] = []
+    taken: set[str] = set()
+    for server in gateway.servers:
+        if not server.http3 or server.tls is None or not usable(server.tls):
+            continue
+        names = [name for name in server.hosts or (_ANY_HOST,) if name not in taken]
+        if not names:
+            continue
+        taken.update(names)
+        logs = telemetry.http_access_logs(
+            telemetry.GATEWAY, telemetry.ANSWERING, "source", node.access_log
+        )
+        filter_ = http_connection_manager(
+            "gateway", server.route_table, logs, edge=True, http3=True
+        )
+        chain = listener_components_pb2.FilterChain(name=server.name, filters=[filter_])
+        if _ANY_HOST not in names:
+            chain.filter_chain_match.server_names.extend(names)
+        chain.transport_socket.CopyFrom(quic_tls(server.tls))
         chains.append(chain)
     return chains
 

@@ -11,6 +11,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -18,11 +19,12 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.xds import rate_limits
+from weft.xds import bandwidth, rate_limits
 from weft.xds.proto import ADS, Proto, any_of, duration
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 CORS_FILTER = "envoy.filters.http.cors"
+GRPC_WEB_FILTER = "envoy.filters.http.grpc_web"
 FAULT_FILTER = "envoy.filters.http.fault"
 _Hcm = hcm_pb2.HttpConnectionManager
 
@@ -31,17 +33,20 @@ def http_connection_manager(
     stat_prefix: str,
     routes: str | route_pb2.RouteConfiguration,
     access_logs: list[Proto],
+    *,
     edge: bool = False,
     forward: dynamic_forward_proxy_pb2.FilterConfig | None = None,
+    http3: bool = False,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
     `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
     `forward`: the filter configuration that resolves unknown hosts, when there is one.
+    `http3`: the connections are QUIC.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
-        http_filters=_http_filters(forward),
+        http_filters=_http_filters(forward, edge),
         access_log=access_logs,
         use_remote_address=BoolValue(value=True),
         skip_xff_append=not edge,
@@ -57,6 +62,9 @@ def http_connection_manager(
         # A stream may be silent for as long as the application likes; routes have time-outs.
         stream_idle_timeout=duration(0),
     )
+    if http3:
+        hcm.codec_type = _Hcm.HTTP3
+        hcm.http3_protocol_options.SetInParent()
     if isinstance(routes, str):
         hcm.rds.route_config_name = routes
         hcm.rds.config_source.CopyFrom(ADS)
@@ -65,7 +73,9 @@ def http_connection_manager(
     return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
 
 
-def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> list[Proto]:
+def _http_filters(
+    forward: dynamic_forward_proxy_pb2.FilterConfig | None, edge: bool
+) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     by_route = (
@@ -73,11 +83,16 @@ def _http_filters(forward: dynamic_forward_proxy_pb2.FilterConfig | None) -> lis
         (CORS_FILTER, cors_pb2.Cors()),
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         *rate_limits.filters(),
+        *bandwidth.filters(),
     )
     filters = [
         hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
         for name, config in by_route
     ]
+    if edge:
+        # It touches calls of gRPC-web only, and routes cannot turn it on.
+        web = any_of(grpc_web_pb2.GrpcWeb())
+        filters.append(hcm_pb2.HttpFilter(name=GRPC_WEB_FILTER, typed_config=web))
     if forward is not None:
         filters.append(
             hcm_pb2.HttpFilter(

@@ -16,6 +16,8 @@ from weft.xds.proto import Proto, any_of
 PRINCIPAL_KEY = "envoy.tls.certificate_mappers.on_demand_secret"
 """The key under which Envoy's certificate selector looks for the caller's certificate name."""
 NAMESPACE_KEY = "weft.source_namespace"
+WORKLOAD_KEY = "weft.source_workload"
+"""`<namespace>/<workload>` of the caller."""
 LABELS_KEY = "weft.source_labels"
 """All labels of the caller's workload, each between semicolons: `;app=web;version=v1;`."""
 DESTINATION_KEY = "weft.destination_address"
@@ -34,6 +36,8 @@ def connection_facts(workload: Workload | None) -> Proto:
     values = [_value(DESTINATION_KEY, PLAIN_STRING, "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%")]
     if workload is not None:
         values.append(_value(NAMESPACE_KEY, PLAIN_STRING, literal(workload.namespace)))
+        name = f"{workload.namespace}/{workload.workload}"
+        values.append(_value(WORKLOAD_KEY, PLAIN_STRING, literal(name)))
     if workload is not None and workload.labels:
         text = f";{';'.join(label(*pair) for pair in workload.labels)};"
         values.append(_value(LABELS_KEY, PLAIN_STRING, literal(text)))

@@ -34,13 +34,33 @@ def groups(
     endpoints: Iterable[Endpoint], policy: LocalityPolicy | None, node: NodeSettings
 ) -> tuple[Group, ...]:
     """All endpoints in groups, in order of priority and locality. Shares of traffic that the
-    policy gives to no locality with endpoints are shared by the others."""
+    policy gives to no locality with endpoints are shared by the others. Endpoints that take over
+    come last."""
+    found = list(endpoints)
+    first = _first_choice([e for e in found if not e.fallback], policy, node)
+    made = list(first)
+    for rank in sorted({e.fallback for e in found if e.fallback}):
+        priority = max((g.priority for g in made), default=-1) + 1
+        for group in _by_place([e for e in found if e.fallback == rank], node):
+            weight = len(group.endpoints) if any(g.weight for g in first) else 0
+            made.append(Group(group.locality, group.endpoints, priority, weight))
+    return tuple(made)
+
+
+def _by_place(endpoints: Iterable[Endpoint], node: NodeSettings) -> list[Group]:
     places = dict(node.localities)
     by_place: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         place = endpoint.locality or places.get(endpoint.node, "")
         by_place.setdefault(place, []).append(endpoint)
-    plain = [Group(place, tuple(by_place[place])) for place in sorted(by_place)]
+    return [Group(place, tuple(by_place[place])) for place in sorted(by_place)]
+
+
+def _first_choice(
+    endpoints: Iterable[Endpoint], policy: LocalityPolicy | None, node: NodeSettings
+) -> tuple[Group, ...]:
+    """The endpoints of the destination's own."""
+    plain = _by_place(endpoints, node)
     if policy is None or not node.locality:
         return tuple(plain)
     rule = next((r for r in policy.distribute if covers(r.origin, node.locality)), None)

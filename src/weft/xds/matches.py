@@ -6,7 +6,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import HttpMatch, NamedMatch, StringMatch
 from weft.xds.faults import fraction
-from weft.xds.identity import DESTINATION_KEY, LABELS_KEY, NAMESPACE_KEY, label
+from weft.xds.identity import DESTINATION_KEY, LABELS_KEY, NAMESPACE_KEY, WORKLOAD_KEY, label
 from weft.xds.proto import Proto
 
 ALL_PERCENT = 100.0
@@ -32,6 +32,8 @@ def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
     result.query_parameters.extend(_query(query) for query in match.query)
     if match.source_namespaces:
         result.filter_state.append(_caller_in(match.source_namespaces))
+    if match.source_workload:
+        result.filter_state.append(_caller_is(match.source_workload))
     result.filter_state.extend(_caller_has(*pair) for pair in match.source_labels)
     return result
 
@@ -107,6 +109,11 @@ def _caller_in(namespaces: tuple[str, ...]) -> Proto:
     else:
         matcher = string_pb2.StringMatcher(safe_regex=regex("|".join(namespaces)))
     return filter_state_pb2.FilterStateMatcher(key=NAMESPACE_KEY, string_match=matcher)
+
+
+def _caller_is(workload: str) -> Proto:
+    matcher = string_pb2.StringMatcher(exact=workload)
+    return filter_state_pb2.FilterStateMatcher(key=WORKLOAD_KEY, string_match=matcher)
 
 
 def _caller_has(name: str, value: str) -> Proto:

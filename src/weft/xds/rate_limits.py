@@ -30,6 +30,9 @@ from weft.xds.proto import UNLIMITED, Proto, any_of, duration, extension, uint32
 
 LOCAL_FILTER = "envoy.filters.http.local_ratelimit"
 GLOBAL_FILTER = "envoy.filters.http.ratelimit"
+CLOSED_FILTER = "envoy.filters.http.ratelimit.closed"
+"""The same again, for limits that refuse requests when the service does not answer."""
+UNAVAILABLE_STATUS = 503
 HEADERS_FILTER = "envoy.filters.http.header_mutation"
 
 DOMAIN = "weft"
@@ -53,22 +56,31 @@ _ALL = percent_pb2.FractionalPercent(numerator=100)
 
 def filters() -> tuple[tuple[str, Proto], ...]:
     """(name, configuration) of the HTTP filters that limited routes turn on, in order."""
+    return (
+        (LOCAL_FILTER, local_pb2.LocalRateLimit(stat_prefix="local")),
+        (GLOBAL_FILTER, _shared()),
+        (CLOSED_FILTER, _shared(closed=True)),
+    )
+
+
+def _shared(closed: bool = False) -> Proto:
+    """`closed`: requests are answered 503 when the service cannot say whether they may pass."""
     shared = rate_limit_pb2.RateLimit(
         domain=DOMAIN,
         timeout=duration(SERVICE_TIMEOUT),
         enable_x_ratelimit_headers=rate_limit_pb2.RateLimit.DRAFT_VERSION_03,
         disable_x_envoy_ratelimited_header=True,
+        failure_mode_deny=closed,
     )
+    if closed:
+        shared.status_on_error.code = UNAVAILABLE_STATUS
     shared.rate_limit_service.transport_api_version = 2
     shared.rate_limit_service.grpc_service.CopyFrom(
         grpc_service_pb2.GrpcService(
             envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER)
         )
     )
-    return (
-        (LOCAL_FILTER, local_pb2.LocalRateLimit(stat_prefix="local")),
-        (GLOBAL_FILTER, shared),
-    )
+    return shared
 
 
 def local_configuration(table: RouteTable) -> Proto | None:
@@ -103,10 +115,15 @@ def limit_route(route: Proto, limits: tuple[RateLimit, ...]) -> None:
     local = [limit.name for limit in limits if not limit.everywhere]
     if local:
         route.metadata.filter_metadata[METADATA].update(dict.fromkeys(local, HELD))
-    shared = [_counted(_always(limit), limit) for limit in limits if limit.everywhere]
-    if shared:
-        per_route = rate_limit_pb2.RateLimitPerRoute(rate_limits=shared)
-        route.typed_per_filter_config[GLOBAL_FILTER].CopyFrom(any_of(per_route))
+    for name, closed in ((GLOBAL_FILTER, False), (CLOSED_FILTER, True)):
+        shared = [
+            _counted(_always(limit), limit)
+            for limit in limits
+            if limit.everywhere and limit.fail_closed == closed
+        ]
+        if shared:
+            per_route = rate_limit_pb2.RateLimitPerRoute(rate_limits=shared)
+            route.typed_per_filter_config[name].CopyFrom(any_of(per_route))
 
 
 def fixed_entries(limit: RateLimit) -> tuple[tuple[str, str], ...]:

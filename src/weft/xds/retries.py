@@ -7,6 +7,7 @@ from envoy.extensions.retry.priority.previous_priorities.v3 import (
 )
 
 from weft.mesh.model import RetryPolicy
+from weft.xds.matches import named_header_matcher
 from weft.xds.proto import Proto, any_of, duration, uint32
 
 HOST_SELECTION_ATTEMPTS_MAX = 32
@@ -17,6 +18,7 @@ the dead one three times in four. With Istio's 5 attempts a killed pod costs req
 PRIORITY_ATTEMPTS = 2
 """Tries at one priority (group of localities) before a retry goes to the next one."""
 STATUS_CODES_CONDITION = "retriable-status-codes"
+HEADERS_CONDITION = "retriable-headers"
 DEFAULT_CONDITIONS = ("connect-failure", "refused-stream")
 """When a policy names no condition: those in which the back end saw nothing of the request."""
 
@@ -30,10 +32,13 @@ def retry_policy(policy: RetryPolicy | None, safe: bool) -> Proto | None:
         conditions += policy.safe_method_conditions
     if policy.status_codes:
         conditions += (STATUS_CODES_CONDITION,)
+    if policy.retriable_headers:
+        conditions += (HEADERS_CONDITION,)
     result = route_pb2.RetryPolicy(
         retry_on=",".join(dict.fromkeys(conditions)),
         num_retries=uint32(policy.attempts),
         retriable_status_codes=policy.status_codes,
+        retriable_headers=[named_header_matcher(each) for each in policy.retriable_headers],
     )
     if policy.per_try_timeout:
         result.per_try_timeout.CopyFrom(duration(policy.per_try_timeout))

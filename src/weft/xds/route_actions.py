@@ -16,6 +16,7 @@ from weft.mesh.model import (
     Rewrite,
     WeightedDestination,
 )
+from weft.xds.bandwidth import limit_bandwidth
 from weft.xds.cors import cors_policy
 from weft.xds.faults import fraction, http_fault
 from weft.xds.headers import headers_to_add, headers_to_remove, host_header
@@ -97,6 +98,8 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
     if route.cors is not None:
         result.typed_per_filter_config[CORS_FILTER].CopyFrom(any_of(cors_policy(route.cors)))
     limit_route(result, route.rate_limits)
+    if route.bandwidth is not None:
+        limit_bandwidth(result, route.bandwidth)
     return result
 
 

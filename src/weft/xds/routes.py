@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
 from msgspec import Struct
@@ -36,6 +37,8 @@ class TableFacts(Struct, frozen=True):
     addresses: Mapping[str, str] = {}
     """Service addresses besides the virtual hosts' own: address -> a domain of the virtual host
     that it stands for."""
+    alt_svc: str = ""
+    """The header that tells clients where else the hosts are served."""
     measured: bool = False
     """Some destination's answers carry load reports, which are for the proxy only."""
 
@@ -147,6 +150,10 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
         max_direct_response_body_size_bytes=uint32(DIRECT_RESPONSE_BYTES_MAX),
         response_headers_to_remove=[REPORT_HEADER] if facts.measured else [],
     )
+    if facts.alt_svc:
+        added = result.response_headers_to_add.add()
+        added.header.key, added.header.value = "alt-svc", facts.alt_svc
+        added.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     buckets = local_configuration(table)
     if buckets is not None:
         result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))

@@ -1,6 +1,7 @@
 """TLS: what gateways present, what the proxy checks when it originates TLS, and SDS secrets."""
 
 from envoy.config.core.v3 import base_pb2
+from envoy.extensions.transport_sockets.quic.v3 import quic_transport_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -11,6 +12,7 @@ from weft.xds.proto import ADS, Proto, any_of, resource
 from weft.xds.resource import SECRET, Resource
 
 TRANSPORT_SOCKET = "envoy.transport_sockets.tls"
+QUIC_TRANSPORT_SOCKET = "envoy.transport_sockets.quic"
 SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """The certificate authorities of the machine, where Debian, Ubuntu, Alpine and Arch keep them."""
 GATEWAY_ALPN = ("h2", "http/1.1")
@@ -43,6 +45,19 @@ def downstream_tls(tls: GatewayTls, http: bool) -> Proto:
         context.require_client_certificate.CopyFrom(BoolValue(value=tls.clients.required))
     context.common_tls_context.CopyFrom(common)
     return base_pb2.TransportSocket(name=TRANSPORT_SOCKET, typed_config=any_of(context))
+
+
+def quic_tls(tls: GatewayTls) -> Proto:
+    """The same over QUIC, whose TLS is 1.3."""
+    common = tls_pb2.CommonTlsContext(alpn_protocols=("h3",))
+    if tls.certificate_pem:
+        common.tls_certificate_sds_secret_configs.add(name=tls.secret, sds_config=ADS)
+    else:
+        common.tls_certificates.append(_files(tls.certificate_file, tls.key_file))
+    quic = quic_transport_pb2.QuicDownstreamTransport(
+        downstream_tls_context=tls_pb2.DownstreamTlsContext(common_tls_context=common)
+    )
+    return base_pb2.TransportSocket(name=QUIC_TRANSPORT_SOCKET, typed_config=any_of(quic))
 
 
 def _ask_clients(common: Proto, clients: ClientCertificates) -> None:

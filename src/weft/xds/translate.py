@@ -16,7 +16,12 @@ from weft.mesh.model import (
 from weft.xds import udp
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
-from weft.xds.gateways import gateway_listener, redirected_hosts
+from weft.xds.gateways import (
+    alternative_services,
+    gateway_listener,
+    http3_listener,
+    redirected_hosts,
+)
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.resource import ROUTES, Resource, content_version
@@ -87,11 +92,17 @@ def _elements(model: NodeModel) -> list[_Element]:
         d.name for d in model.destinations if d.load_balancer.algorithm == "least_response_time"
     }
     redirects = redirected_hosts(model.gateways)
+    alternatives = alternative_services(model.gateways, node)
     addresses = _service_addresses(model.service_listeners)
     for table in model.route_tables:
         keys = _used_keys(table, hash_keys)
         reports = bool(measured) and not measured.isdisjoint(destinations_of(table))
-        facts = TableFacts(redirects.get(table.name, ()), addresses.get(table.name, {}), reports)
+        facts = TableFacts(
+            redirects.get(table.name, ()),
+            addresses.get(table.name, {}),
+            measured=reports,
+            alt_svc=alternatives.get(table.name, ""),
+        )
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
     for workload in model.workloads:
@@ -159,8 +170,8 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
 
 
 def _gateway(gateway: GatewayListener, node: NodeSettings) -> list[Resource]:
-    listener = gateway_listener(gateway, node)
-    return [] if listener is None else [listener]
+    found = (gateway_listener(gateway, node), http3_listener(gateway, node))
+    return [listener for listener in found if listener is not None]
 
 
 def _secret(name: str, content: str, key: str) -> list[Resource]:

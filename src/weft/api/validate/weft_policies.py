@@ -14,8 +14,9 @@ from weft.api.validate import names
 Json = Mapping[str, Any]
 
 GROUP, VERSION = "policy.weft.dev", "v1alpha1"
-GATEWAY_GROUP = "networking.istio.io"
+GATEWAY_GROUPS = ("networking.istio.io", "gateway.networking.k8s.io")
 RULES_MAX = 64
+RETRIES_MAX = 100
 REQUESTS_MAX = 1_000_000_000
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 """RFC 9110 section 5.6.2."""
@@ -26,11 +27,11 @@ _TEXT_KINDS = ("exact", "prefix", "regex")
 def validate_rate_limit(obj: Json) -> list[FieldError]:
     spec = obj.get("spec") or {}
     errors = _formats("RateLimitPolicy", obj)
-    errors += _target(spec, ("Service", "Gateway"))
+    errors += _target(spec, ("Service", "Gateway", "HTTPRoute", "GRPCRoute"))
     rules = spec.get("rules") or ()
     at: Location = ("spec", "rules")
-    if "rules" in spec and not rules:
-        errors.append(required(at, "a policy without rules limits nothing"))
+    if not rules and not spec.get("bandwidth"):
+        errors.append(required(at, "a policy without rules or `bandwidth` limits nothing"))
     if len(rules) > RULES_MAX:
         errors.append(invalid(at, len(rules), f"must have at most {RULES_MAX} items"))
     errors += names.unique(
@@ -44,6 +45,11 @@ def validate_rate_limit(obj: Json) -> list[FieldError]:
 def validate_backend(obj: Json) -> list[FieldError]:
     spec = obj.get("spec") or {}
     errors = _formats("BackendPolicy", obj) + _target(spec, ("Service",))
+    for index, target in enumerate(spec.get("failover") or ()):
+        if not target.get("service") and not target.get("subset"):
+            here: Location = ("spec", "failover", index, "service")
+            errors.append(required(here, "name a Service, or a `subset` of the same one"))
+    errors += _retry(spec.get("retry") or {}, ("spec", "retry"))
     check = spec.get("healthCheck")
     if check is None:
         return errors
@@ -61,6 +67,21 @@ def validate_backend(obj: Json) -> list[FieldError]:
             errors.append(invalid((*at, "http", field), text, problem))
     for field in ("interval", "timeout"):
         errors += common.at_least(check, at, field, 0.01)
+    return errors
+
+
+def _retry(retry: Json, at: Location) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if (retry.get("attempts") or 0) > RETRIES_MAX:
+        problem = f"must be at most {RETRIES_MAX}"
+        errors.append(invalid((*at, "attempts"), retry["attempts"], problem))
+    for name, text in (retry.get("retriableHeaders") or {}).items():
+        if not _HEADER_NAME.fullmatch(name):
+            errors.append(invalid((*at, "retriableHeaders"), name, "must be a header name"))
+        here = (*at, "retriableHeaders", name)
+        errors += common.one_of(text or {}, here, _TEXT_KINDS, needed=False)
+    for field in ("perTryTimeout", "backoff", "maxBackoff"):
+        errors += common.at_least(retry, at, field, 0.001)
     return errors
 
 
@@ -82,8 +103,10 @@ def _target(spec: Json, kinds: tuple[str, ...]) -> list[FieldError]:
     group = target.get("group") or ""
     if kind == "Service" and group not in ("", "core"):
         errors.append(invalid((*at, "group"), group, "a Service has no group"))
-    if kind == "Gateway" and group not in ("", GATEWAY_GROUP):
-        errors.append(not_supported((*at, "group"), group, (GATEWAY_GROUP,)))
+    if kind == "Gateway" and group not in ("", *GATEWAY_GROUPS):
+        errors.append(not_supported((*at, "group"), group, GATEWAY_GROUPS))
+    if kind in ("HTTPRoute", "GRPCRoute") and group not in ("", *GATEWAY_GROUPS[1:]):
+        errors.append(not_supported((*at, "group"), group, GATEWAY_GROUPS[1:]))
     return errors
 
 

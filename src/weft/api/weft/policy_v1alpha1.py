@@ -16,9 +16,10 @@ class PolicyTarget(Message, frozen=True):
     """The object that a policy is for, in the policy's own namespace."""
 
     group: str = ""
-    """The API group: empty for a Service, networking.istio.io for a Gateway."""
-    kind: Literal["", "Service", "Gateway"] = ""
-    """Service or Gateway."""
+    """The API group: empty for a Service; networking.istio.io or gateway.networking.k8s.io for a
+    Gateway; gateway.networking.k8s.io for routes."""
+    kind: Literal["", "Service", "Gateway", "HTTPRoute", "GRPCRoute"] = ""
+    """Service, Gateway, HTTPRoute or GRPCRoute."""
     name: str = ""
     """The object's name."""
 
@@ -96,15 +97,29 @@ class RateLimitRule(Message, frozen=True):
     """Count what would be refused, refuse nothing."""
 
 
+class Bandwidth(Message, frozen=True):
+    """How many bytes are let through. Bodies wait; nothing is refused."""
+
+    request_kib_per_second: Positive | None = None
+    """KiB of request bodies per second; no limit when absent."""
+    response_kib_per_second: Positive | None = None
+    """KiB of response bodies per second; no limit when absent."""
+
+
 class RateLimitPolicySpec(Message, frozen=True):
-    """Limits for the requests to a service, or through a gateway."""
+    """Limits for the requests to a service, through a gateway, or by a route."""
 
     target_ref: PolicyTarget | None = None
-    """The Service or Gateway."""
+    """The Service, Gateway or route."""
     scope: Literal["", "local", "global"] = ""
     """local: each node proxy counts for itself. global: all proxies count together."""
+    failure_mode: Literal["", "open", "closed"] = ""
+    """Global limits whose counters cannot be reached: open lets requests pass (the default), closed
+    refuses them."""
     rules: tuple[RateLimitRule, ...] = ()
     """The limits."""
+    bandwidth: Bandwidth | None = None
+    """Limits on bytes, for each route and node proxy by itself."""
 
 
 class RateLimitPolicy(Message, frozen=True):
@@ -167,6 +182,88 @@ class HealthCheck(Message, frozen=True):
     """Checks that must fail before an endpoint is no longer used; 3 when absent."""
 
 
+class FailoverTarget(Message, frozen=True):
+    """Endpoints that take over."""
+
+    service: str = ""
+    """Another Service; the policy's own when absent, with a `subset`."""
+    namespace: str = ""
+    """Its namespace; the policy's own when absent."""
+    port: Positive | None = None
+    """Its port; the same number as the port called when absent."""
+    subset: str = ""
+    """A subset that a DestinationRule defines; all endpoints when absent."""
+
+
+class RetryBudget(Message, frozen=True):
+    """How many retries there may be at one time."""
+
+    percent: PercentInt | None = None
+    """Share of the requests under way; 20 when absent."""
+    min_concurrency: Count | None = None
+    """So many are always allowed; 3 when absent."""
+
+
+class BackendRetry(Message, frozen=True):
+    """When a request that failed is sent again, where its route says nothing on that."""
+
+    attempts: Count | None = None
+    """Tries after the first one; 0 returns every failure to the caller at once. 2 when absent."""
+    retry_on: tuple[str, ...] = ()
+    """Envoy's conditions, such as 5xx, reset, connect-failure, retriable-4xx, unavailable; the
+    mesh's usual ones when empty."""
+    status_codes: tuple[HttpStatus, ...] = ()
+    """Answers that are retried, too."""
+    retriable_headers: Mapping[str, TextMatch] = {}
+    """Answers with one of these headers are retried, too; an empty match asks only that the header
+    is there."""
+    per_try_timeout: Duration = ""
+    """How long one try may take."""
+    backoff: Duration = ""
+    """Least time before the first retry, doubled by every further one; 25ms when absent."""
+    max_backoff: Duration = ""
+    """The most that it grows to; ten times `backoff` when absent."""
+    budget: RetryBudget | None = None
+    """How many retries there may be at one time; no limit when absent."""
+
+
+class SuccessRateEjection(Message, frozen=True):
+    """Endpoints that succeed far less often than the others are ejected."""
+
+    minimum_hosts: Count | None = None
+    """Endpoints with enough requests that there must be; 5 when absent."""
+    request_volume: Count | None = None
+    """Requests in an interval that are enough; 100 when absent."""
+    stdev_factor: float | None = None
+    """Standard deviations below the mean from which on an endpoint is ejected; 1.9 when absent."""
+
+
+class FailurePercentageEjection(Message, frozen=True):
+    """Endpoints of which too many requests fail are ejected."""
+
+    threshold: PercentInt | None = None
+    """The percentage; 85 when absent."""
+    minimum_hosts: Count | None = None
+    """Endpoints that there must be; 5 when absent."""
+    request_volume: Count | None = None
+    """Requests of an endpoint in an interval that are enough; 50 when absent."""
+
+
+class OutlierEjection(Message, frozen=True):
+    """Ejection by comparison, besides what a DestinationRule's `outlierDetection` counts."""
+
+    success_rate: SuccessRateEjection | None = None
+    """By comparison with the other endpoints."""
+    failure_percentage: FailurePercentageEjection | None = None
+    """By a fixed share."""
+    interval: Duration = ""
+    """How often is looked; 10s, or the DestinationRule's, when absent."""
+    base_ejection_time: Duration = ""
+    """How long the first ejection lasts; 30s, or the DestinationRule's, when absent."""
+    max_ejection_percent: PercentInt | None = None
+    """Share of the endpoints that may be ejected; 10, or the DestinationRule's, when absent."""
+
+
 class BackendPolicySpec(Message, frozen=True):
     """How the endpoints of a service are chosen and protected."""
 
@@ -180,6 +277,15 @@ class BackendPolicySpec(Message, frozen=True):
     """When fewer than this percentage of the endpoints are healthy, all are used; 0 is never."""
     max_requests_in_flight: Count | None = None
     """Requests that a node proxy has under way to the service at once; more are answered 503."""
+    max_requests_in_flight_per_caller: Count | None = None
+    """Requests that one calling workload has under way from a node at once; more are answered 503,
+    and other callers are not affected."""
+    failover: tuple[FailoverTarget, ...] = ()
+    """Who takes over, one after the other, in so far as endpoints are missing or unhealthy."""
+    retry: BackendRetry | None = None
+    """When failed requests are sent again."""
+    outlier_ejection: OutlierEjection | None = None
+    """Which endpoints are ejected for failing more than others."""
 
 
 class BackendPolicy(Message, frozen=True):

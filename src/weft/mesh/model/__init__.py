@@ -15,6 +15,7 @@ from weft.mesh.model.destination import (
     ConnectionPool,
     Destination,
     Endpoint,
+    FailurePercentage,
     HashKey,
     HealthCheck,
     HealthStatus,
@@ -22,6 +23,7 @@ from weft.mesh.model.destination import (
     LocalityPolicy,
     LocalityShares,
     OutlierDetection,
+    SuccessRate,
     WarmUp,
 )
 from weft.mesh.model.gateway import (
@@ -29,6 +31,7 @@ from weft.mesh.model.gateway import (
     GatewayServer,
 )
 from weft.mesh.model.http import (
+    Bandwidth,
     Cors,
     DirectResponse,
     Fault,
@@ -73,12 +76,14 @@ from weft.mesh.model.workload import (
 
 __all__ = [
     "AppProtocol",
+    "Bandwidth",
     "ClientCertificates",
     "ConnectionPool",
     "Cors",
     "Destination",
     "DirectResponse",
     "Endpoint",
+    "FailurePercentage",
     "Fault",
     "GatewayListener",
     "GatewayServer",
@@ -109,6 +114,7 @@ __all__ = [
     "RouteTable",
     "ServiceListener",
     "StringMatch",
+    "SuccessRate",
     "TcpRoute",
     "TlsVersion",
     "UdpRoute",

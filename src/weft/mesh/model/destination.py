@@ -30,6 +30,8 @@ class Endpoint(Struct, frozen=True, gc=False):
     labels: tuple[tuple[str, str], ...] = ()
     locality: str = ""
     """region/zone/subzone."""
+    fallback: int = 0
+    """Above 0: it takes over for those with lower numbers, in so far as they are unhealthy."""
 
 
 class HashKey(Struct, frozen=True, gc=False):
@@ -91,7 +93,8 @@ class LoadBalancer(Struct, frozen=True, gc=False):
 
 
 class ConnectionPool(Struct, frozen=True, gc=False):
-    """Limits; None is weft's default (unlimited: a shared proxy must not couple its callers)."""
+    """Limits; None is weft's default (unlimited: a shared proxy must not couple its callers).
+    They are counted for each calling workload, unless they are shared."""
 
     connections_max: int | None = None
     connect_timeout: float = 10.0
@@ -113,6 +116,26 @@ class ConnectionPool(Struct, frozen=True, gc=False):
     retry_budget_percent: float | None = None
     """Retries at one time, as a share of the requests under way."""
     retry_budget_min: int = 3
+    shared: bool = False
+    """The limits are counted for all callers of a proxy together: they protect the endpoints."""
+
+
+class SuccessRate(Struct, frozen=True, gc=False):
+    """Ejection of endpoints that succeed so many standard deviations less often than the mean."""
+
+    hosts_min: int = 5
+    requests_min: int = 100
+    """In an interval."""
+    deviations: float = 1.9
+
+
+class FailurePercentage(Struct, frozen=True, gc=False):
+    """Ejection of endpoints of which so many requests fail."""
+
+    percent: int = 85
+    hosts_min: int = 5
+    requests_min: int = 50
+    """In an interval."""
 
 
 class OutlierDetection(Struct, frozen=True, gc=False):
@@ -121,6 +144,8 @@ class OutlierDetection(Struct, frozen=True, gc=False):
     consecutive_5xx: int | None = None
     consecutive_gateway_errors: int | None = None
     consecutive_local_origin_failures: int | None = None
+    success_rate: SuccessRate | None = None
+    failure_percentage: FailurePercentage | None = None
     split_local_origin: bool = False
     interval: float = 10.0
     base_ejection_time: float = 30.0

@@ -19,6 +19,8 @@ class GatewayServer(Struct, frozen=True, gc=False):
     tcp: TcpRoute | None = None
     tls: GatewayTls | None = None
     https_redirect: bool = False
+    http3: bool = False
+    """HTTP/3 is spoken on the UDP port of the same number, and clients are told so."""
 
 
 class GatewayListener(Struct, frozen=True, gc=False):

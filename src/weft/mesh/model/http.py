@@ -49,6 +49,8 @@ class HttpMatch(Struct, frozen=True, gc=False):
     the caller's own namespace; this is how one table serves callers of all namespaces."""
     source_labels: tuple[tuple[str, str], ...] = ()
     """Labels that the caller's workload has, all of them."""
+    source_workload: str = ""
+    """`<namespace>/<workload>` of the caller."""
     path_segments: bool = False
     """A path prefix ends at a segment: `/foo` holds for `/foo` and `/foo/bar`, not `/foobar`."""
     percent: float = 100.0
@@ -111,6 +113,8 @@ class RetryPolicy(Struct, frozen=True, gc=False):
     """True: a retry may go to a host already tried; False: another is preferred."""
     remote_localities: bool = False
     """A retry goes to endpoints of a lower priority, in other localities."""
+    retriable_headers: tuple[NamedMatch, ...] = ()
+    """Answers with one of these headers are retried."""
     safe_method_conditions: tuple[str, ...] = ()
     """Further conditions for GET, HEAD and OPTIONS only: `reset` lets a request that was under way
     on a killed back end succeed elsewhere, which is right only where a repeat changes nothing."""
@@ -180,6 +184,16 @@ class RateLimit(Struct, frozen=True, gc=False):
     keys: tuple[RateLimitKey, ...] = ()
     shadow: bool = False
     """What would be refused is only counted."""
+    fail_closed: bool = False
+    """Of a limit that all proxies count together: requests are refused while counters cannot be
+    reached."""
+
+
+class Bandwidth(Struct, frozen=True, gc=False):
+    """Limits on bodies, KiB per second; 0 is none. Each proxy counts for each route by itself."""
+
+    request: int = 0
+    response: int = 0
 
 
 class HttpRoute(Struct, frozen=True, gc=False):
@@ -205,6 +219,7 @@ class HttpRoute(Struct, frozen=True, gc=False):
     response_headers: HeaderOperations = HeaderOperations()
     rate_limits: tuple[RateLimit, ...] = ()
     """A request must pass all that count it, else it is answered 429."""
+    bandwidth: Bandwidth | None = None
     source: str = ""
     """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
 
