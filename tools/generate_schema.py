@@ -22,12 +22,13 @@ from msgspec import inspect as msginspect
 
 import generate_api
 from weft.api.gateway import v1 as gateway_v1
-from weft.api.istio import networking_v1
+from weft.api.istio import networking_v1, security
 from weft.api.weft import policy_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 ISTIO = "io.istio.networking.v1"
+SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
 EXTRA = (
@@ -124,6 +125,11 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     networking_v1.ServicePort: ["number", "name"],
     networking_v1.ServiceEntrySpec: ["hosts"],
     networking_v1.WarmupConfiguration: ["duration"],
+    security.TargetReference: ["kind", "name"],
+    security.Condition: ["key"],
+    security.JWTRule: ["issuer"],
+    security.JWTHeader: ["name"],
+    security.ClaimToHeader: ["header", "claim"],
     gateway_v1.ParentReference: ["name"],
     gateway_v1.BackendObjectReference: ["name"],
     gateway_v1.BackendRef: ["name"],
@@ -274,6 +280,9 @@ ISTIO_ROOTS = (
     networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,
     networking_v1.ServiceEntry, networking_v1.WorkloadEntry,
 )  # fmt: skip
+SECURITY_ROOTS = (
+    security.AuthorizationPolicy, security.PeerAuthentication, security.RequestAuthentication,
+)  # fmt: skip
 WEFT_ROOTS = (policy_v1alpha1.RateLimitPolicy, policy_v1alpha1.BackendPolicy)
 
 
@@ -317,6 +326,8 @@ def main() -> None:
     write(f"kubernetes-{minor}", kubernetes(), f"Kubernetes {version} OpenAPI (Apache-2.0)")
     istio = of_structs(ISTIO_ROOTS, ISTIO, "networking.istio.io", "v1")
     write("istio-networking-v1", istio, "weft.api.istio")
+    secure = of_structs(SECURITY_ROOTS, SECURITY, "security.istio.io", "v1")
+    write("istio-security-v1", secure, "weft.api.istio.security")
     gateway = of_structs(GATEWAY_ROOTS, GATEWAY, gateway_v1.GROUP, "v1")
     write("gateway-api-v1", gateway, "weft.api.gateway")
     own = of_structs(WEFT_ROOTS, WEFT, "policy.weft.dev", "v1alpha1")

@@ -8,9 +8,13 @@ import msgspec
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given
@@ -23,13 +27,15 @@ from weft.lib.envoy_binary import envoy_path
 from weft.mesh.model import Endpoint, NodeModel, NodeSettings, OutboundPort, Workload
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.proto import Proto, socket_address
-from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource
+from weft.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
+from weft.xds.routes import passthrough_configuration
 from weft.xds.translate import Translator, translate
 
 CASES = case_names("xds")
 MESSAGES = {
     CLUSTER: cluster_pb2.Cluster,
     ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
+    EXTENSION: extension_pb2.TypedExtensionConfig,
     LISTENER: listener_pb2.Listener,
     ROUTES: route_pb2.RouteConfiguration,
     SECRET: secret_pb2.Secret,
@@ -105,6 +111,8 @@ def static_bootstrap(resources: tuple[Resource, ...]) -> bytes:
             listener = static.listeners.add(name=f"routes|{resource.name}")
             listener.address.CopyFrom(socket_address("127.0.0.1", 20000 + number))
             listener.filter_chains.add(filters=[http_connection_manager("x", content, [])])
+        elif resource.type_url == EXTENSION:
+            static.listeners.append(with_filter(number, content))
         else:
             cluster = static.clusters.add(name=f"endpoints|{resource.name}", type="STATIC")
             cluster.connect_timeout.seconds = 1
@@ -137,6 +145,22 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Deprecated field" not in done.stderr
+
+
+def with_filter(number: int, extension: Proto) -> Proto:
+    """A listener with an HTTP filter whose configuration is a resource of its own."""
+    listener = listener_pb2.Listener(name=f"extension|{extension.name}")
+    listener.address.CopyFrom(socket_address("127.0.0.1", 20000 + number))
+    network_filter = http_connection_manager("x", passthrough_configuration("x", "blackhole"), [])
+    manager = hcm_pb2.HttpConnectionManager()
+    network_filter.typed_config.Unpack(manager)
+    one = hcm_pb2.HttpFilter(name=extension.name, typed_config=extension.typed_config)
+    router = manager.http_filters[-1]
+    del manager.http_filters[:]
+    manager.http_filters.extend([one, router])
+    network_filter.typed_config.Pack(manager)
+    listener.filter_chains.add(filters=[network_filter])
+    return listener
 
 
 def with_static_secrets(cluster: Proto) -> Proto:

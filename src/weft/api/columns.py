@@ -293,6 +293,15 @@ def _workload_entry(obj: Json, now: float) -> Cells:
     return [_name(obj), _spec(obj).get("address") or "", _age(obj, now)]
 
 
+def _authorization_policy(obj: Json, now: float) -> Cells:
+    return [_name(obj), _spec(obj).get("action") or "ALLOW", _age(obj, now)]
+
+
+def _peer_authentication(obj: Json, now: float) -> Cells:
+    mode = (_spec(obj).get("mtls") or {}).get("mode") or "UNSET"
+    return [_name(obj), mode, _age(obj, now)]
+
+
 def _rate_limit_policy(obj: Json, now: float) -> Cells:
     spec = _spec(obj)
     rules = spec.get("rules") or ()
@@ -459,6 +468,14 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _service_entry,
     ),
     ("networking.istio.io", "WorkloadEntry"): (_columns("Name Address Age"), _workload_entry),
+    ("security.istio.io", "AuthorizationPolicy"): (
+        _columns("Name Action Age"),
+        _authorization_policy,
+    ),
+    ("security.istio.io", "PeerAuthentication"): (
+        _columns("Name Mode Age"),
+        _peer_authentication,
+    ),
     ("policy.weft.dev", "RateLimitPolicy"): (
         _columns("Name Target Scope Rules# Age"),
         _rate_limit_policy,

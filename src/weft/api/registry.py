@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gateway_v1
-from weft.api.istio import networking_v1
+from weft.api.istio import networking_v1, security
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
 from weft.api.weft import policy_v1alpha1
 
@@ -28,6 +28,21 @@ ISTIO_KINDS = (
     _networking(networking_v1.Gateway, "gateways", "gw"),
     _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
     _networking(networking_v1.WorkloadEntry, "workloadentries", "we"),
+)
+
+
+def _security(struct: type[Struct], plural: str, short: str) -> Kind:
+    return Kind(
+        "security.istio.io", "v1", struct.__name__, plural, short_names=(short,),
+        categories=("istio-io", "security-istio-io"), subresources=("status",),
+        served_versions=("v1", "v1beta1"), struct=struct,
+    )  # fmt: skip
+
+
+SECURITY_KINDS = (
+    _security(security.AuthorizationPolicy, "authorizationpolicies", "ap"),
+    _security(security.PeerAuthentication, "peerauthentications", "pa"),
+    _security(security.RequestAuthentication, "requestauthentications", "ra"),
 )
 
 
@@ -58,7 +73,9 @@ WEFT_KINDS = (
     Kind("policy.weft.dev", "v1alpha1", "BackendPolicy", "backendpolicies",
          short_names=("bp",), subresources=("status",), struct=policy_v1alpha1.BackendPolicy),
 )  # fmt: skip
-KINDS: tuple[Kind, ...] = KUBERNETES_KINDS + ISTIO_KINDS + WEFT_KINDS + GATEWAY_KINDS
+KINDS: tuple[Kind, ...] = (
+    KUBERNETES_KINDS + ISTIO_KINDS + SECURITY_KINDS + WEFT_KINDS + GATEWAY_KINDS
+)
 """Where two groups have a kind of one name (Gateway), the bare name means the first."""
 
 

@@ -28,6 +28,7 @@ _GROUP_PREFIX = {
     "discovery.k8s.io": "io.k8s.api.discovery",
     "coordination.k8s.io": "io.k8s.api.coordination",
     "networking.istio.io": "io.istio.networking",
+    "security.istio.io": "io.istio.security",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "policy.weft.dev": "dev.weft.policy",
 }

@@ -20,6 +20,7 @@ from weft.api.validate import (
     gateway_api,
     istio_edge,
     istio_policies,
+    istio_security,
     istio_virtual_service,
     metadata,
     pods,
@@ -53,6 +54,9 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
     ("networking.istio.io", "ServiceEntry"): istio_edge.validate_service_entry,
     ("networking.istio.io", "WorkloadEntry"): istio_edge.validate_workload_entry,
+    ("security.istio.io", "AuthorizationPolicy"): istio_security.validate_authorization,
+    ("security.istio.io", "PeerAuthentication"): istio_security.validate_peer_authentication,
+    ("security.istio.io", "RequestAuthentication"): istio_security.validate_jwt,
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
+from weft.api.istio import security
 from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
@@ -42,6 +43,9 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.Gateway,
     istio.ServiceEntry,
     istio.WorkloadEntry,
+    security.AuthorizationPolicy,
+    security.PeerAuthentication,
+    security.RequestAuthentication,
     gw.GatewayClass,
     gw.Gateway,
     gw.HTTPRoute,

@@ -17,7 +17,11 @@ from weft.xds.resource import TYPE_URLS
 from weft.xds.server import AdsServer
 
 RESOURCE_NAMES = dict(
-    zip(TYPE_URLS, ("clusters", "secrets", "endpoints", "listeners", "routes"), strict=True)
+    zip(
+        TYPE_URLS,
+        ("clusters", "secrets", "endpoints", "extensions", "listeners", "routes"),
+        strict=True,
+    )
 )
 
 

@@ -46,6 +46,7 @@ from weft.mesh.model import (
 from weft.mesh.node_settings import locality
 from weft.mesh.rate_limits import with_rate_limits
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
+from weft.mesh.security import Securable, secure
 from weft.mesh.service_entries import Endpoints, entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
 from weft.mesh.tables import PROXY_TABLE
@@ -105,14 +106,20 @@ def build(
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     for findings in (routing.findings, retried.findings, limited.findings, backends.findings):
         report.extend(findings)
+    workloads = _workloads(facts, served, routing, memo)
+    plain = Securable(
+        backends.destinations, workloads, limited.tables, routing.gateways, routing.listeners
+    )
+    secured = secure(snapshot, plain, settings.trust_domain, memo)
+    report.extend(secured.findings)
     model = MeshModel(
         localities=_localities(snapshot),
         trust_domain=settings.trust_domain,
-        workloads=_workloads(facts, served, routing, memo),
-        destinations=backends.destinations,
-        route_tables=limited.tables,
-        service_listeners=routing.listeners,
-        gateways=routing.gateways,
+        workloads=secured.workloads,
+        destinations=secured.destinations,
+        route_tables=secured.tables,
+        service_listeners=secured.listeners,
+        gateways=secured.gateways,
         rate_limits=limited.shared,
     )
     memo.end()

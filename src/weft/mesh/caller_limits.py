@@ -102,7 +102,8 @@ def _workload(
         )
         kept[key] = (tcp, udp)
     tcp, udp = kept[key]
-    return replace(workload, tcp=tcp, udp=udp)
+    denied = tuple(own_name(name, caller) for name in workload.denied if name in limited)
+    return replace(workload, tcp=tcp, udp=udp, denied=workload.denied + denied)
 
 
 def _tcp_route(route: TcpRoute, limited: dict[str, Destination], caller: str) -> TcpRoute:

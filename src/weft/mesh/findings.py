@@ -104,6 +104,27 @@ CREDENTIAL_INCOMPLETE = Finding(
     "WEFT2116", "error", "Secret `{secret}` has no valid {missing}; {consequence}"
 )
 
+JWKS_UNREACHABLE = Finding(
+    "WEFT2610",
+    "error",
+    "no Service or ServiceEntry has `{host}` with port {port}, so keys cannot be fetched; all "
+    "tokens of the rule are refused",
+    "add a ServiceEntry for the host, or put the keys into `jwks`",
+)
+JWKS_INVALID = Finding(
+    "WEFT2612",
+    "error",
+    "`jwks` holds no key that a signature of issuer `{issuer}` can be checked with; all its "
+    "tokens are refused",
+    "a set holds public keys: RSA of 2048 bits or more, EC on P-256, P-384 or P-521, or Ed25519",
+)
+JWKS_MISSING = Finding(
+    "WEFT2611",
+    "error",
+    "issuer `{issuer}` has neither `jwks` nor `jwksUri`; all its tokens are refused",
+    "add `jwksUri`, which `{issuer}/.well-known/openid-configuration` names as `jwks_uri`",
+)
+
 # --- conflicts
 HOST_TAKEN = Finding(
     "WEFT2201",

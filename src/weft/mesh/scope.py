@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from weft.lib.ports import bindable_ports
 from weft.mesh.caller_limits import with_caller_limits
 from weft.mesh.model import (
+    Destination,
     HttpRoute,
     MeshModel,
     NodeModel,
@@ -42,11 +43,12 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
+    destinations = _with_key_servers(model.destinations, tables, used)
     found = NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
         workloads=workloads,
-        destinations=tuple(d for d in model.destinations if d.name in used),
+        destinations=destinations,
         route_tables=tables,
         service_listeners=listeners,
         gateways=model.gateways,
@@ -98,6 +100,19 @@ def _holds_for(route: HttpRoute, callers: set[str]) -> bool:
         not m.source_namespaces or not callers.isdisjoint(m.source_namespaces)
         for m in route.matches
     )
+
+
+def _with_key_servers(
+    destinations: tuple[Destination, ...], tables: Iterable[RouteTable], used: set[str]
+) -> tuple[Destination, ...]:
+    """The destinations in use, and those that the keys for their callers' tokens come from."""
+    kept = tuple(d for d in destinations if d.name in used)
+    asked = {d.authentication for d in kept if d.authentication}
+    asked |= {t.authentication for t in tables if t.authentication}
+    servers = {issuer.key_set_destination for each in asked for issuer in each.issuers}
+    if servers <= used | {""}:
+        return kept
+    return tuple(d for d in destinations if d.name in used or d.name in servers)
 
 
 def _destination_names(tables: Iterable[RouteTable], tcp: Iterable[TcpRoute]) -> set[str]:

@@ -19,6 +19,7 @@ from weft.mesh.model import (
     OutlierDetection,
     WarmUp,
 )
+from weft.xds.access import destination_filters
 from weft.xds.endpoints import load_assignment
 from weft.xds.health_checks import health_check
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
@@ -74,6 +75,7 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
     _common_balancing(cluster, destination)
     if destination.protocol not in ("tcp", "tls", "udp"):
         options = _http_options(destination)
+        options.http_filters.extend(destination_filters(destination))
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
     if destination.outlier is not None:
         cluster.outlier_detection.CopyFrom(_outlier_detection(destination.outlier))

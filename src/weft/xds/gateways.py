@@ -7,6 +7,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from weft.mesh.model import GatewayListener, GatewayServer, NodeSettings
 from weft.xds import telemetry
 from weft.xds.http_connection_manager import http_connection_manager
+from weft.xds.identity import gateway_facts
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
@@ -23,7 +24,9 @@ def gateway_name(port: int) -> str:
     return f"gateway|{port}"
 
 
-def gateway_listener(gateway: GatewayListener, node: NodeSettings) -> Resource | None:
+def gateway_listener(
+    gateway: GatewayListener, node: NodeSettings, trust_domain: str
+) -> Resource | None:
     """The listener of a gateway port; None when this node opens no host port for it, or nothing
     can be served on it."""
     host_port = dict(node.gateway_ports).get(gateway.port)
@@ -35,6 +38,7 @@ def gateway_listener(gateway: GatewayListener, node: NodeSettings) -> Resource |
         address=socket_address(node.gateway_address, host_port),
         traffic_direction=base_pb2.INBOUND,
         filter_chains=chains,
+        listener_filters=[gateway_facts(trust_domain)],
     )
     if any(chain.HasField("filter_chain_match") for chain in chains):
         listener.listener_filters.append(tls_inspector())

@@ -20,7 +20,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.xds import bandwidth, rate_limits
+from weft.xds.access import listener_filters
 from weft.xds.proto import ADS, Proto, any_of, duration
+from weft.xds.tokens import tokens_filter
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 CORS_FILTER = "envoy.filters.http.cors"
@@ -78,14 +80,16 @@ def _http_filters(
 ) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
-    by_route = (
+    by_route: tuple[tuple[str, Proto], ...] = (
+        *listener_filters(),
         (rate_limits.HEADERS_FILTER, header_mutation_pb2.HeaderMutation()),
         (CORS_FILTER, cors_pb2.Cors()),
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         *rate_limits.filters(),
         *bandwidth.filters(),
     )
-    filters = [
+    filters = [tokens_filter()]
+    filters += [
         hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
         for name, config in by_route
     ]

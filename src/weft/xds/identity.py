@@ -9,7 +9,7 @@ from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
 
-from weft.mesh.model import Workload
+from weft.mesh.model import GATEWAY_ACCOUNT, Workload
 from weft.xds.descriptors import ListenerSetFilterState
 from weft.xds.proto import Proto, any_of
 
@@ -26,6 +26,18 @@ HASHABLE_STRING = "envoy.hashable_string"
 """Not `envoy.string`: only a hashable object separates upstream connections by identity; without,
 one workload would ride on another's mutual TLS connection."""
 PLAIN_STRING = "envoy.string"
+
+
+def gateway_facts(trust_domain: str) -> Proto:
+    """The listener filter of a gateway: callers from outside come as the gateway."""
+    principal = _value(
+        PRINCIPAL_KEY, HASHABLE_STRING, literal(f"spiffe://{trust_domain}/{GATEWAY_ACCOUNT}")
+    )
+    principal.shared_with_upstream = value_pb2.FilterStateValue.ONCE
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.set_filter_state",
+        typed_config=any_of(ListenerSetFilterState(on_accept=[principal])),
+    )
 
 
 def connection_facts(workload: Workload | None) -> Proto:

@@ -58,14 +58,14 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
     tcp_logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
     chains = [_own_port_chain(OUTBOUND_PORT)]
     tables = _http_tables(workload)
-    claims = AddressClaims()
+    claims, denied = AddressClaims(), frozenset(workload.denied)
     for table, matches in tables.items():
         logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
         hcm = http_connection_manager("outbound", table, logs)
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):
         for match in tcp_matches(route, claims):
-            proxy = tcp_proxy("outbound", route.destinations, tcp_logs)
+            proxy = tcp_proxy("outbound", route.destinations, tcp_logs, denied)
             chains.append(_chain(f"tcp|{route.port}", proxy, match))
     passthrough = tcp_proxy("outbound", PASSTHROUGH, tcp_logs)
     http_ports = {port.port for port in workload.outbound if port.port}
@@ -88,17 +88,27 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
 
 
 def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
-    """Connections to a pod that no node proxy has looked at yet."""
+    """Connections to a pod that no node proxy has looked at yet: nobody knows who makes them."""
     own = telemetry.party(workload)
     log = node.access_log
     http_ports = {port.port for port in workload.inbound if port.protocol in HTTP_PROTOCOLS}
-    chains = [_own_port_chain(INBOUND_PORT)]
-    if http_ports:
-        logs = telemetry.http_access_logs(telemetry.NOBODY, own, "destination", log)
-        hcm = http_connection_manager("inbound", passthrough_configuration(INBOUND, INBOUND), logs)
-        match = listener_components_pb2.FilterChainMatch(application_protocols=HTTP_NAMES)
-        chains.append(_chain("http", hcm, match))
     tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, own, "destination", log)
+    let_in, refused = tcp_proxy("inbound", INBOUND, tcp_logs), tcp_proxy("blackhole", BLACKHOLE, [])
+    logs = telemetry.http_access_logs(telemetry.NOBODY, own, "destination", log)
+    routes = passthrough_configuration(INBOUND, INBOUND, workload.access)
+    requests = http_connection_manager("inbound", routes, logs) if http_ports else None
+    door = workload.door
+    chains = [_own_port_chain(INBOUND_PORT)]
+    for at in (*door.ports, None):
+        port, where = (at.port, at) if at is not None else (0, door)
+        if requests is not None:
+            match = chain_match(port)
+            match.application_protocols.extend(HTTP_NAMES)
+            filter_ = refused if where.requests_closed else requests
+            chains.append(_chain(f"http|{port}" if port else "http", filter_, match))
+        filter_ = refused if where.bytes_closed else let_in
+        if port:
+            chains.append(_chain(f"tcp|{port}", filter_, chain_match(port)))
     listener = listener_pb2.Listener(
         name=inbound_name(workload.uid),
         address=socket_address(INBOUND_ADDRESS, INBOUND_PORT, workload.netns),
@@ -108,7 +118,7 @@ def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
             *_inspector("http", _ranges(frozenset(http_ports))),
         ],
         filter_chains=chains,
-        default_filter_chain=_chain("tcp", tcp_proxy("inbound", INBOUND, tcp_logs)),
+        default_filter_chain=_chain("tcp", filter_),
     )
     return _finished(listener)
 

@@ -74,6 +74,8 @@ def string_matcher(match: StringMatch) -> Proto:
         return string_pb2.StringMatcher(exact=match.value)
     if match.kind == "prefix":
         return string_pb2.StringMatcher(prefix=match.value)
+    if match.kind == "suffix":
+        return string_pb2.StringMatcher(suffix=match.value)
     return string_pb2.StringMatcher(safe_regex=regex(match.value))
 
 

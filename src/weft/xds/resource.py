@@ -10,9 +10,10 @@ CLUSTER = TYPE_PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = TYPE_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
+EXTENSION = TYPE_PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 ROUTES = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 
-TYPE_URLS = (CLUSTER, SECRET, ENDPOINTS, LISTENER, ROUTES)
+TYPE_URLS = (CLUSTER, SECRET, ENDPOINTS, EXTENSION, LISTENER, ROUTES)
 """In the order in which changes are sent (make before break)."""
 
 VERSION_BYTES = 8

@@ -7,7 +7,8 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
 from msgspec import Struct
 
-from weft.mesh.model import RouteTable, VirtualHost
+from weft.mesh.model import AccessPolicy, RouteTable, VirtualHost
+from weft.xds.access import route_policies
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, embedded, uint32
 from weft.xds.rate_limits import (
@@ -18,6 +19,7 @@ from weft.xds.rate_limits import (
 )
 from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
+from weft.xds.tokens import TOKENS_FILTER, ask_for_tokens, requirement
 
 PROXY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
 """Headers that Envoy adds to requests; applications see none of them."""
@@ -41,6 +43,8 @@ class TableFacts(Struct, frozen=True):
     """The header that tells clients where else the hosts are served."""
     measured: bool = False
     """Some destination's answers carry load reports, which are for the proxy only."""
+    tokens: Mapping[str, str] = {}
+    """Destination -> what its workloads ask of tokens."""
 
 
 NO_FACTS = TableFacts()
@@ -55,6 +59,8 @@ class HostInputs(Struct, frozen=True):
     """Requests are redirected to HTTPS."""
     addresses: tuple[str, ...]
     """Requests sent to these are for this host, whatever host they name."""
+    tokens: Mapping[str, str] = {}
+    """Destination of the host -> what its workloads ask of tokens."""
 
 
 class HostPart(Struct, frozen=True):
@@ -111,11 +117,13 @@ def _host_inputs(table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> I
     for host in table.virtual_hosts:
         addresses = (*moved.get(host.name, ()), *host.addresses)
         keys: HashKeys = {}
-        if hash_keys:
+        tokens: Mapping[str, str] = {}
+        if hash_keys or facts.tokens:
             used = _destinations(host)
             keys = {name: key for name, key in hash_keys.items() if name in used}
+            tokens = {name: asked for name, asked in facts.tokens.items() if name in used}
         redirected = bool(https) and (_ANY_HOST in https or not https.isdisjoint(host.domains))
-        yield HostInputs(host, keys, redirected, () if open_to_all else addresses)
+        yield HostInputs(host, keys, redirected, () if open_to_all else addresses, tokens)
 
 
 def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
@@ -124,14 +132,12 @@ def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
 
 def _host_part(inputs: HostInputs) -> HostPart:
     host = inputs.host
-    made = route_pb2.VirtualHost(
-        name=host.name, domains=host.domains, routes=_routes(host, inputs.hash_keys)
-    )
+    made = route_pb2.VirtualHost(name=host.name, domains=host.domains, routes=_routes(inputs))
     if inputs.https:
         made.require_tls = route_pb2.VirtualHost.ALL
     by_address = route_pb2.VirtualHost()
     for address in dict.fromkeys(inputs.addresses):
-        for route in [*_routes(host, inputs.hash_keys), _not_found()]:
+        for route in [*_routes(inputs), _not_found()]:
             route.match.filter_state.append(to_address(address))
             by_address.routes.append(route)
     return HostPart(
@@ -154,6 +160,11 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
         added = result.response_headers_to_add.add()
         added.header.key, added.header.value = "alt-svc", facts.alt_svc
         added.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    for name, config in route_policies(table.access).items():
+        result.typed_per_filter_config[name].CopyFrom(any_of(config))
+    if table.authentication is not None:
+        asked = requirement(table.authentication.name)
+        result.typed_per_filter_config[TOKENS_FILTER].CopyFrom(asked)
     buckets = local_configuration(table)
     if buckets is not None:
         result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
@@ -187,14 +198,19 @@ def _hosts_without_routes(
         yield embedded(_VIRTUAL_HOSTS, b"".join((head, *routes)))
 
 
-def passthrough_configuration(name: str, cluster: str) -> Proto:
-    """Routes that send everything to one cluster."""
+def passthrough_configuration(
+    name: str, cluster: str, policies: tuple[AccessPolicy, ...] = ()
+) -> Proto:
+    """Routes that send everything that the policies let through to one cluster."""
     host = route_pb2.VirtualHost(
         name=name, domains=[_ANY_HOST], routes=[passthrough_route(cluster)]
     )
-    return configuration_pb2.RouteConfiguration(
+    result = configuration_pb2.RouteConfiguration(
         name=name, virtual_hosts=[host], request_headers_to_remove=PROXY_HEADERS
     )
+    for filter_name, config in route_policies(policies).items():
+        result.typed_per_filter_config[filter_name].CopyFrom(any_of(config))
+    return result
 
 
 def destinations_of(table: RouteTable) -> set[str]:
@@ -206,8 +222,12 @@ def _destinations(host: VirtualHost) -> set[str]:
     return {part.destination for route in host.routes for part in route.destinations}
 
 
-def _routes(host: VirtualHost, hash_keys: HashKeys) -> list[Proto]:
-    return [built for route in host.routes for built in envoy_routes(route, hash_keys)]
+def _routes(inputs: HostInputs) -> list[Proto]:
+    routes = inputs.host.routes
+    made = [built for route in routes for built in envoy_routes(route, inputs.hash_keys)]
+    for route in made:
+        ask_for_tokens(route, inputs.tokens)
+    return made
 
 
 def _not_found() -> Proto:

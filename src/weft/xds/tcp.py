@@ -17,9 +17,13 @@ _ANY_ADDRESS = ""
 
 
 def tcp_proxy(
-    stat_prefix: str, clusters: str | tuple[WeightedDestination, ...], access_logs: list[Proto]
+    stat_prefix: str,
+    clusters: str | tuple[WeightedDestination, ...],
+    access_logs: list[Proto],
+    denied: frozenset[str] = frozenset(),
 ) -> Proto:
-    """The network filter that connects a connection with one of the clusters."""
+    """The network filter that connects a connection with one of the clusters, or with nothing
+    where the cluster is denied: not a byte of the server may reach the caller then."""
     proxy = tcp_proxy_pb2.TcpProxy(
         stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(IDLE_TIMEOUT)
     )
@@ -32,10 +36,12 @@ def tcp_proxy(
         if not used:
             proxy.cluster = BLACKHOLE
         elif len(used) == 1:
-            proxy.cluster = used[0].destination
+            name = used[0].destination
+            proxy.cluster = BLACKHOLE if name in denied else name
         else:
             for part in used:
-                proxy.weighted_clusters.clusters.add(name=part.destination, weight=part.weight)
+                name = BLACKHOLE if part.destination in denied else part.destination
+                proxy.weighted_clusters.clusters.add(name=name, weight=part.weight)
     return listener_components_pb2.Filter(name=TCP_PROXY, typed_config=any_of(proxy))
 
 

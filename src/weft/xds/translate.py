@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from weft.mesh.model import (
+    Authentication,
     Destination,
     GatewayListener,
     HashKey,
@@ -14,6 +15,7 @@ from weft.mesh.model import (
     Workload,
 )
 from weft.xds import udp
+from weft.xds.access import destination_policies
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
 from weft.xds.gateways import (
@@ -27,6 +29,7 @@ from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
 from weft.xds.tls import secret_resource, secrets
+from weft.xds.tokens import tokens_configuration
 
 _Build = Callable[..., list[Resource]]
 _Element = tuple[str, str, _Build, tuple[Any, ...]]
@@ -91,6 +94,12 @@ def _elements(model: NodeModel) -> list[_Element]:
     measured = {
         d.name for d in model.destinations if d.load_balancer.algorithm == "least_response_time"
     }
+    tokens = {d.name: d.authentication.name for d in model.destinations if d.authentication}
+    issuers = {d.authentication for d in model.destinations if d.authentication}
+    issuers |= {t.authentication for t in model.route_tables if t.authentication}
+    if issuers:
+        known = tuple(sorted(issuers, key=lambda each: each.name))
+        elements.append(("tokens", "", _tokens, (known,)))
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, node)
     addresses = _service_addresses(model.service_listeners)
@@ -102,6 +111,7 @@ def _elements(model: NodeModel) -> list[_Element]:
             addresses.get(table.name, {}),
             measured=reports,
             alt_svc=alternatives.get(table.name, ""),
+            tokens=_of_table(table, tokens),
         )
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
@@ -111,8 +121,16 @@ def _elements(model: NodeModel) -> list[_Element]:
         name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
         elements.append(("service", name, _service, (listener, node)))
     for gateway in model.gateways:
-        elements.append(("gateway", str(gateway.port), _gateway, (gateway, node)))
+        elements.append(
+            ("gateway", str(gateway.port), _gateway, (gateway, node, model.trust_domain))
+        )
     return elements
+
+
+def _of_table(table: RouteTable, tokens: dict[str, str]) -> dict[str, str]:
+    if not tokens:
+        return {}
+    return {name: tokens[name] for name in destinations_of(table) if name in tokens}
 
 
 def _used_keys(table: RouteTable, hash_keys: dict[str, HashKey]) -> dict[str, HashKey]:
@@ -135,7 +153,8 @@ def _destination(destination: Destination, node: NodeSettings) -> list[Resource]
     cluster = cluster_resource(destination, node)
     if destination.discovery != "endpoints":
         return [cluster]
-    return [cluster, endpoints_resource(destination, node)]
+    policies = destination_policies(destination)
+    return [cluster, endpoints_resource(destination, node), *policies]
 
 
 def _table(
@@ -169,9 +188,16 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
     return [service_listener(listener, node)]
 
 
-def _gateway(gateway: GatewayListener, node: NodeSettings) -> list[Resource]:
-    found = (gateway_listener(gateway, node), http3_listener(gateway, node))
+def _gateway(gateway: GatewayListener, node: NodeSettings, trust_domain: str) -> list[Resource]:
+    found = (
+        gateway_listener(gateway, node, trust_domain),
+        http3_listener(gateway, node, trust_domain),
+    )
     return [listener for listener in found if listener is not None]
+
+
+def _tokens(issuers: tuple[Authentication, ...]) -> list[Resource]:
+    return [tokens_configuration(issuers)]
 
 
 def _secret(name: str, content: str, key: str) -> list[Resource]:

@@ -8,8 +8,10 @@ from envoy.config.core.v3 import address_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2, udp_listener_config_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2, udp_proxy_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
+from msgspec.structs import replace
 
 from weft.mesh.model import ServiceListener, UdpRoute, Workload
+from weft.xds.clusters import BLACKHOLE
 from weft.xds.proto import Proto, any_of, duration, resource
 from weft.xds.resource import LISTENER, Resource
 
@@ -31,7 +33,12 @@ def pod_listeners(workload: Workload) -> list[Resource]:
     """A listener in the pod's network for each service address and port. Each by itself: changing
     one ends no session of another."""
     return [
-        _listener(udp_name(workload.uid, address, route.port), address, route, workload.netns)
+        _listener(
+            udp_name(workload.uid, address, route.port),
+            address,
+            replace(route, destination="") if route.destination in workload.denied else route,
+            workload.netns,
+        )
         for route in workload.udp
         for address in route.addresses
     ]
@@ -83,4 +90,4 @@ def udp_listener(name: str, address: Proto, filter_: Proto) -> Resource:
 
 def _listener(name: str, address: str, route: UdpRoute, netns: str) -> Resource:
     place = udp_address(address, route.port, netns)
-    return udp_listener(name, place, udp_proxy("outbound", route.destination))
+    return udp_listener(name, place, udp_proxy("outbound", route.destination or BLACKHOLE))

@@ -11,6 +11,18 @@ Values refer to values only, never in a circle, so the garbage collector need no
 (`gc=False`): that halves the time of a build with ten thousand endpoints.
 """
 
+from weft.mesh.model.access import (
+    Access,
+    AccessCondition,
+    AccessPolicy,
+    AccessRule,
+    Authentication,
+    ConditionKind,
+    Door,
+    PortDoor,
+    TokenIssuer,
+    TokenSource,
+)
 from weft.mesh.model.destination import (
     ConnectionPool,
     Destination,
@@ -47,7 +59,6 @@ from weft.mesh.model.http import (
     RetryPolicy,
     Rewrite,
     RouteTable,
-    StringMatch,
     VirtualHost,
     WeightedDestination,
 )
@@ -59,6 +70,7 @@ from weft.mesh.model.mesh import (
 from weft.mesh.model.protocol import (
     AppProtocol,
 )
+from weft.mesh.model.text import StringMatch
 from weft.mesh.model.tls import (
     ClientCertificates,
     GatewayTls,
@@ -66,6 +78,7 @@ from weft.mesh.model.tls import (
     UpstreamTls,
 )
 from weft.mesh.model.workload import (
+    GATEWAY_ACCOUNT,
     InboundPort,
     OutboundPort,
     ServiceListener,
@@ -75,13 +88,21 @@ from weft.mesh.model.workload import (
 )
 
 __all__ = [
+    "GATEWAY_ACCOUNT",
+    "Access",
+    "AccessCondition",
+    "AccessPolicy",
+    "AccessRule",
     "AppProtocol",
+    "Authentication",
     "Bandwidth",
     "ClientCertificates",
+    "ConditionKind",
     "ConnectionPool",
     "Cors",
     "Destination",
     "DirectResponse",
+    "Door",
     "Endpoint",
     "FailurePercentage",
     "Fault",
@@ -106,6 +127,7 @@ __all__ = [
     "NodeSettings",
     "OutboundPort",
     "OutlierDetection",
+    "PortDoor",
     "RateLimit",
     "RateLimitKey",
     "Redirect",
@@ -117,6 +139,8 @@ __all__ = [
     "SuccessRate",
     "TcpRoute",
     "TlsVersion",
+    "TokenIssuer",
+    "TokenSource",
     "UdpRoute",
     "UpstreamTls",
     "VirtualHost",

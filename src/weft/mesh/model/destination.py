@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weft.mesh.model.access import Access, Authentication
 from weft.mesh.model.protocol import AppProtocol
 from weft.mesh.model.tls import UpstreamTls
 
@@ -187,5 +188,9 @@ class Destination(Struct, frozen=True, gc=False):
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
     namespace: str = ""
+    access: tuple[Access, ...] = ()
+    """Who may call which of the endpoints. Every endpoint is in one of these, or has no policy."""
+    authentication: Authentication | None = None
+    """The tokens that requests may carry."""
     source: str = ""
     """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""

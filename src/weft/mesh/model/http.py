@@ -4,6 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weft.mesh.model.access import AccessPolicy, Authentication
+from weft.mesh.model.text import StringMatch
+
 
 class Header(Struct, frozen=True, gc=False):
     name: str
@@ -16,13 +19,6 @@ class HeaderOperations(Struct, frozen=True, gc=False):
     set: tuple[Header, ...] = ()
     add: tuple[Header, ...] = ()
     remove: tuple[str, ...] = ()
-
-
-class StringMatch(Struct, frozen=True, gc=False):
-    """`regex` is RE2 and must match the whole value; `present` ignores `value`."""
-
-    kind: Literal["exact", "prefix", "regex", "present"]
-    value: str = ""
 
 
 class NamedMatch(Struct, frozen=True, gc=False):
@@ -246,3 +242,7 @@ class RouteTable(Struct, frozen=True, gc=False):
     """Unknown hosts: True sends them where the connection was going, False answers 404."""
     ignore_port: bool = False
     """A port in Host is ignored when a virtual host is looked up; no domain has one then."""
+    access: tuple[AccessPolicy, ...] = ()
+    """Of gateways: policies for all requests that enter through the table."""
+    authentication: Authentication | None = None
+    """Of gateways: the tokens that requests may carry."""

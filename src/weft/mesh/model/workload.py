@@ -2,8 +2,13 @@
 
 from msgspec import Struct
 
+from weft.mesh.model.access import AccessPolicy, Door
 from weft.mesh.model.http import WeightedDestination
 from weft.mesh.model.protocol import AppProtocol
+
+GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
+"""Whom policies name that are for what enters through a gateway, as in Istio's installation: the
+part of a principal after the trust domain."""
 
 
 class TcpRoute(Struct, frozen=True, gc=False):
@@ -32,7 +37,7 @@ class UdpRoute(Struct, frozen=True, gc=False):
     addresses: tuple[str, ...]
     port: int
     destination: str
-    """Name of a Destination of protocol `udp`."""
+    """Name of a Destination of protocol `udp`; empty is nowhere."""
     source: str = ""
 
 
@@ -79,6 +84,12 @@ class Workload(Struct, frozen=True, gc=False):
     outbound: tuple[OutboundPort, ...] = ()
     tcp: tuple[TcpRoute, ...] = ()
     udp: tuple[UdpRoute, ...] = ()
+    access: tuple[AccessPolicy, ...] = ()
+    """Policies for calls to this pod."""
+    denied: tuple[str, ...] = ()
+    """Names of destinations that the workload may not open connections to."""
+    door: Door = Door()
+    """For callers without an identity of the mesh."""
 
 
 class ServiceListener(Struct, frozen=True, gc=False):

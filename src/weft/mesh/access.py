@@ -1,0 +1,314 @@
+"""Security policies laid over destinations, workloads and gateways."""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.api.diagnostics import Diagnostic
+from weft.api.gateway import v1 as gw
+from weft.api.istio import networking_v1 as istio
+from weft.api.istio import security
+from weft.mesh.authentication import (
+    Authentications,
+    PeerRule,
+    PeerRules,
+    authentications,
+    peer_rules,
+)
+from weft.mesh.authorization import AccessPolicies, access_policies
+from weft.mesh.findings import Findings
+from weft.mesh.model import (
+    Access,
+    AccessCondition,
+    AccessPolicy,
+    AccessRule,
+    Destination,
+    Door,
+    GatewayListener,
+    PortDoor,
+    RouteTable,
+    ServiceListener,
+    StringMatch,
+    TcpRoute,
+    Workload,
+)
+from weft.mesh.names import destination_name
+
+BYTES = ("tcp", "tls", "auto", "udp")
+"""Protocols of which a connection may hold no request."""
+HTTP_ONLY = frozenset(("token_principal", "claim", "header", "host", "method", "path"))
+GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+
+
+class SecurityObjects(Struct, frozen=True):
+    """The objects that policies are made of."""
+
+    authorization: tuple[security.AuthorizationPolicy, ...] = ()
+    peers: tuple[security.PeerAuthentication, ...] = ()
+    tokens: tuple[security.RequestAuthentication, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.authorization or self.peers or self.tokens)
+
+
+class SecurityRules(Struct, frozen=True):
+    """All security policies of the mesh."""
+
+    access: AccessPolicies = AccessPolicies()
+    tokens: Authentications = Authentications()
+    peers: PeerRules = PeerRules()
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def security_rules(objects: SecurityObjects, destinations: tuple[str, ...]) -> SecurityRules:
+    """The policies of all objects. `destinations` are the names of those that exist."""
+    report = Findings()
+    known = frozenset(destinations)
+
+    def resolve(host: str, port: int) -> str:
+        parts = host.removesuffix(".").split(".")
+        full = f"{host}.svc.cluster.local" if len(parts) == 2 else host
+        full = f"{full}.cluster.local" if full.endswith(".svc") else full
+        name = destination_name(port, full)
+        return name if name in known else ""
+
+    return SecurityRules(
+        access_policies(objects.authorization, report),
+        authentications(objects.tokens, resolve, report),
+        peer_rules(objects.peers),
+        report.all(),
+    )
+
+
+def secured_destination(destination: Destination, rules: SecurityRules) -> Destination:
+    """A destination with the policies of its pods. Endpoints that weft does not run have none."""
+    pods = [e for e in destination.endpoints if e.pod_uid]
+    if not pods:
+        return destination
+    service = destination.service
+    by_policies: dict[tuple[AccessPolicy, ...], list[str]] = {}
+    for pod in pods:
+        found = rules.access.of_pod(pod.namespace, pod.labels, service)
+        by_policies.setdefault(found, []).append(pod.address)
+    alike = len(by_policies) == 1
+    access = tuple(
+        Access(policies, () if alike else tuple(sorted(addresses)))
+        for policies, addresses in by_policies.items()
+        if policies
+    )
+    tokens = next(
+        (t for p in pods if (t := rules.tokens.of_pod(p.namespace, p.labels, service))), None
+    )
+    if not access and tokens is None:
+        return destination
+    return replace(destination, access=access, authentication=tokens)
+
+
+def secured_workload(
+    workload: Workload, destinations: tuple[Destination, ...], rules: SecurityRules
+) -> Workload:
+    """A workload with the policies for calls to it, and with the destinations of bytes that it
+    may not call."""
+    peer = rules.peers.of_pod(workload.namespace, workload.labels)
+    access = rules.access.of_pod(workload.namespace, workload.labels)
+    denied = _denied(destinations, workload.principal, workload.address)
+    door = _door(workload, access, peer)
+    if not (access or denied) and door == Door():
+        return workload
+    return replace(workload, access=access, denied=denied, door=door)
+
+
+def _door(workload: Workload, access: tuple[AccessPolicy, ...], peer: PeerRule) -> Door:
+    """Nobody knows who calls at a pod's own address. Policies on requests are looked at for each;
+    those on bytes hold when the connection is opened."""
+    by_port = dict(peer.ports)
+
+    def at(port: int) -> PortDoor:
+        strict = by_port.get(port, peer.required)
+        return PortDoor(port, strict, strict or not allows(access, Connection(port=port)))
+
+    general = at(0)
+    numbers = sorted({*by_port, *(each.port for each in workload.inbound)})
+    ports = tuple(
+        door
+        for door in map(at, numbers)
+        if (door.requests_closed, door.bytes_closed)
+        != (general.requests_closed, general.bytes_closed)
+    )
+    return Door(general.requests_closed, general.bytes_closed, ports)
+
+
+def secured_listener(
+    listener: ServiceListener, destinations: tuple[Destination, ...]
+) -> ServiceListener:
+    """A service address of host isolation, where nobody knows who calls: bytes go nowhere that
+    a caller without identity may not go."""
+    udp = listener.udp
+    if udp is not None and udp.destination in _denied(destinations, "", ""):
+        return replace(listener, udp=replace(udp, destination=""))
+    if listener.tcp is None:
+        return listener
+    return replace(listener, tcp=_restricted(listener.tcp, destinations, ""))
+
+
+def secured_gateway(
+    listener: GatewayListener, destinations: tuple[Destination, ...], principal: str
+) -> GatewayListener:
+    """A gateway port whose bytes go nowhere that the gateway may not go."""
+    servers = tuple(
+        replace(s, tcp=_restricted(s.tcp, destinations, principal)) if s.tcp is not None else s
+        for s in listener.servers
+    )
+    return replace(listener, servers=servers)
+
+
+def _restricted(route: TcpRoute, destinations: tuple[Destination, ...], principal: str) -> TcpRoute:
+    denied = _denied(destinations, principal, "")
+    if not any(part.destination in denied for part in route.destinations):
+        return route
+    parts = tuple(
+        replace(part, weight=0) if part.destination in denied else part
+        for part in route.destinations
+    )
+    return replace(route, destinations=parts)
+
+
+def _denied(destinations: tuple[Destination, ...], principal: str, address: str) -> tuple[str, ...]:
+    """Destinations of which some pod does not let this caller in."""
+    return tuple(
+        d.name
+        for d in destinations
+        if not all(allows(each.policies, Connection(principal, address, d)) for each in d.access)
+    )
+
+
+class Connection(Struct, frozen=True):
+    """A connection as its caller's listener knows it."""
+
+    principal: str = ""
+    """SPIFFE ID; empty is a caller without identity."""
+    address: str = ""
+    """Of the caller; empty is unknown."""
+    destination: Destination | None = None
+    port: int = 0
+    """Of the pod; 0 is taken from the destination's endpoints."""
+
+
+def allows(policies: Sequence[AccessPolicy], connection: Connection) -> bool:
+    """Whether a connection of bytes is let through. Conditions on requests cannot hold for it: in
+    ALLOW rules they never do, in DENY rules they are left out, so that the rule denies more."""
+    deny = [p for p in policies if p.action == "deny" and not p.dry_run]
+    allow = [p for p in policies if p.action == "allow" and not p.dry_run]
+    if any(_matches(p, connection, for_requests=True) for p in deny):
+        return False
+    return not allow or any(_matches(p, connection, for_requests=False) for p in allow)
+
+
+def _matches(policy: AccessPolicy, connection: Connection, for_requests: bool) -> bool:
+    return any(_rule(rule, connection, for_requests) for rule in policy.rules)
+
+
+def _rule(rule: AccessRule, connection: Connection, for_requests: bool) -> bool:
+    return all(
+        any(all(_holds(c, connection, for_requests) for c in alternative) for alternative in group)
+        for group in rule.groups
+    )
+
+
+def _holds(condition: AccessCondition, connection: Connection, for_requests: bool) -> bool:
+    kind = condition.kind
+    if kind in HTTP_ONLY:
+        return for_requests
+    if kind == "principal":
+        found = _is(condition.texts, connection.principal.removeprefix("spiffe://"))
+    elif kind in ("source_ip", "remote_ip"):
+        if not connection.address:
+            return for_requests
+        found = _in(condition.networks, connection.address)
+    elif kind == "port":
+        found = bool(_ports(connection)) and _ports(connection) <= set(condition.ports)
+        if condition.negated:
+            return _ports(connection).isdisjoint(condition.ports)
+    elif kind == "destination_ip":
+        addresses = _addresses(connection)
+        found = bool(addresses) and all(_in(condition.networks, a) for a in addresses)
+    else:
+        return for_requests
+    return found is not condition.negated
+
+
+def _ports(connection: Connection) -> set[int]:
+    if connection.port or connection.destination is None:
+        return {connection.port}
+    return {e.port for e in connection.destination.endpoints}
+
+
+def _addresses(connection: Connection) -> list[str]:
+    return [e.address for e in connection.destination.endpoints] if connection.destination else []
+
+
+def _is(texts: Sequence[StringMatch], value: str) -> bool:
+    return bool(value) and any(_text(match, value) for match in texts)
+
+
+def _text(match: StringMatch, value: str) -> bool:
+    if match.kind == "present":
+        return True
+    if match.kind == "exact":
+        return value == match.value
+    if match.kind == "prefix":
+        return value.startswith(match.value)
+    if match.kind == "suffix":
+        return value.endswith(match.value)
+    return re.fullmatch(match.value, value) is not None
+
+
+def _in(networks: Sequence[str], address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)
+
+
+def secured_tables(
+    tables: tuple[RouteTable, ...],
+    listeners: tuple[GatewayListener, ...],
+    gateways: tuple[istio.Gateway, ...],
+    own_gateways: tuple[gw.Gateway, ...],
+    rules: SecurityRules,
+) -> tuple[RouteTable, ...]:
+    """Route tables of gateways with the policies of the gateways whose requests they route."""
+    selectors: Mapping[tuple[str, str], Mapping[str, str]] = {
+        (g.metadata.namespace, g.metadata.name): g.spec.selector for g in gateways
+    }
+    own = {(g.metadata.namespace, g.metadata.name) for g in own_gateways}
+    owners: dict[str, set[tuple[str, str]]] = {}
+    for listener in listeners:
+        for server in listener.servers:
+            parts = server.name.split("/")
+            if server.route_table and len(parts) > 1:
+                owners.setdefault(server.route_table, set()).add((parts[0], parts[1]))
+    return tuple(
+        _secured_table(table, sorted(owners.get(table.name, ())), selectors, own, rules)
+        for table in tables
+    )
+
+
+def _secured_table(
+    table: RouteTable,
+    owners: Sequence[tuple[str, str]],
+    selectors: Mapping[tuple[str, str], Mapping[str, str]],
+    own: set[tuple[str, str]],
+    rules: SecurityRules,
+) -> RouteTable:
+    policies: dict[AccessPolicy, None] = {}
+    tokens = None
+    for namespace, name in owners:
+        mine = (namespace, name) in own
+        labels = {GATEWAY_NAME_LABEL: name} if mine else selectors.get((namespace, name), {})
+        policies |= dict.fromkeys(rules.access.of_gateway(namespace, name, labels, mine))
+        tokens = tokens or rules.tokens.of_gateway(namespace, name, labels, mine)
+    if not policies and tokens is None:
+        return table
+    return replace(table, access=tuple(policies), authentication=tokens)

@@ -1,0 +1,207 @@
+"""RequestAuthentications and PeerAuthentications in the words of the model."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from weft.api.istio import security
+from weft.mesh import findings as f
+from weft.mesh.authorization import labels_of, scope_of, targets_of
+from weft.mesh.findings import Findings
+from weft.mesh.key_sets import usable_keys
+from weft.mesh.model import Authentication, TokenIssuer, TokenSource
+from weft.mesh.values import seconds
+
+FETCH_SECONDS = 5.0
+"""For fetching keys, where the rule says nothing."""
+NAME_BYTES = 8
+PORTS = {"http": 80, "https": 443}
+Resolve = Callable[[str, int], str]
+"""(host, port) -> the destination through which it is reached; empty when there is none."""
+
+
+class Tokens(Struct, frozen=True):
+    """A RequestAuthentication and the workloads it is for."""
+
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    targets: tuple[tuple[str, str], ...]
+    issuers: tuple[TokenIssuer, ...]
+
+
+class Authentications(Struct, frozen=True):
+    """All RequestAuthentications of the mesh."""
+
+    selected: tuple[Tokens, ...] = ()
+
+    def of_pod(
+        self, namespace: str, labels: Iterable[tuple[str, str]], service: str
+    ) -> Authentication | None:
+        """The tokens that calls to a pod may carry: those of all objects that are for it."""
+        own = frozenset(labels)
+        return joined(
+            each.issuers
+            for each in self.selected
+            if each.namespace in ("", namespace)
+            and (
+                ("Service", service) in each.targets
+                if each.targets
+                else own.issuperset(each.labels)
+            )
+        )
+
+    def of_gateway(
+        self, namespace: str, name: str, labels: Mapping[str, str], own: bool
+    ) -> Authentication | None:
+        """As `AccessPolicies.of_gateway`."""
+        found = frozenset(labels.items())
+        return joined(
+            each.issuers
+            for each in self.selected
+            if each.namespace in ("", namespace)
+            and (
+                ("Gateway", name) in each.targets
+                if each.targets
+                else found.issuperset(each.labels)
+                and (own or not each.namespace or bool(each.labels))
+            )
+        )
+
+
+def joined(found: Iterable[tuple[TokenIssuer, ...]]) -> Authentication | None:
+    """All issuers together; None when there are none."""
+    issuers = tuple(dict.fromkeys(issuer for each in found for issuer in each))
+    if not issuers:
+        return None
+    digest = hashlib.blake2b(repr(issuers).encode(), digest_size=NAME_BYTES)
+    return Authentication(digest.hexdigest(), issuers)
+
+
+def authentications(
+    objects: Sequence[security.RequestAuthentication], resolve: Resolve, report: Findings
+) -> Authentications:
+    """All rules that can be checked. A rule whose keys cannot be had is kept without keys: its
+    tokens are refused, not believed."""
+    found = []
+    for obj in sorted(objects, key=lambda o: (o.metadata.namespace, o.metadata.name)):
+        issuers = tuple(
+            _issuer(obj, index, rule, resolve, report)
+            for index, rule in enumerate(obj.spec.jwt_rules)
+        )
+        if issuers:
+            found.append(
+                Tokens(
+                    scope_of(obj.metadata.namespace),
+                    labels_of(obj.spec.selector),
+                    targets_of(obj.spec),
+                    issuers,
+                )
+            )
+    return Authentications(tuple(found))
+
+
+def _issuer(
+    obj: security.RequestAuthentication,
+    index: int,
+    rule: security.JWTRule,
+    resolve: Resolve,
+    report: Findings,
+) -> TokenIssuer:
+    path = f"spec.jwtRules[{index}]"
+
+    def invalid(problem: str) -> None:
+        report.add(f.VALUE_INVALID, obj, f"{path}.timeout", problem=problem, part="value")
+
+    destination = ""
+    keys = usable_keys(rule.jwks) if rule.jwks else ""
+    if rule.jwks and not keys:
+        report.add(f.JWKS_INVALID, obj, f"{path}.jwks", issuer=rule.issuer)
+    if rule.jwks_uri and not rule.jwks:
+        url = urlsplit(rule.jwks_uri)
+        port = url.port or PORTS.get(url.scheme, 0)
+        destination = resolve(url.hostname or "", port)
+        if not destination:
+            report.add(
+                f.JWKS_UNREACHABLE, obj, f"{path}.jwksUri", host=url.hostname or "", port=port
+            )
+    elif not rule.jwks:
+        report.add(f.JWKS_MISSING, obj, path, issuer=rule.issuer)
+    sources = (
+        *(TokenSource("header", h.name, h.prefix) for h in rule.from_headers),
+        *(TokenSource("query", name) for name in rule.from_params),
+        *(TokenSource("cookie", name) for name in rule.from_cookies),
+    )
+    return TokenIssuer(
+        issuer=rule.issuer,
+        audiences=rule.audiences,
+        key_set=keys,
+        key_set_url="" if rule.jwks else rule.jwks_uri,
+        key_set_destination=destination,
+        timeout=seconds(rule.timeout, FETCH_SECONDS, invalid) or FETCH_SECONDS,
+        sources=sources,
+        payload_header=rule.output_payload_to_header.lower(),
+        claim_headers=tuple((c.header.lower(), c.claim) for c in rule.output_claim_to_headers),
+        keep=rule.forward_original_token,
+    )
+
+
+class PeerRule(Struct, frozen=True):
+    """Whether callers of a workload need an identity, and where ports differ from that."""
+
+    required: bool = False
+    ports: tuple[tuple[int, bool], ...] = ()
+
+
+class PeerRules(Struct, frozen=True):
+    """All PeerAuthentications of the mesh."""
+
+    mesh: bool = False
+    namespaces: Mapping[str, bool] = {}
+    selected: tuple[
+        tuple[str, tuple[tuple[str, str], ...], bool | None, tuple[tuple[int, bool | None], ...]],
+        ...,
+    ] = ()
+    """(namespace, labels, for all ports, by port); None is as the namespace says."""
+
+    def of_pod(self, namespace: str, labels: Iterable[tuple[str, str]]) -> PeerRule:
+        """What holds for a pod: the oldest object that selects it, else its namespace's, else the
+        mesh's."""
+        general = self.namespaces.get(namespace, self.mesh)
+        own = frozenset(labels)
+        for where, wanted, everywhere, by_port in self.selected:
+            if where == namespace and own.issuperset(wanted):
+                base = general if everywhere is None else everywhere
+                ports = tuple((p, base if strict is None else strict) for p, strict in by_port)
+                return PeerRule(base, ports)
+        return PeerRule(general)
+
+
+_STRICT = {"STRICT": True, "PERMISSIVE": False, "DISABLE": False}
+
+
+def peer_rules(objects: Sequence[security.PeerAuthentication]) -> PeerRules:
+    """PeerAuthentications by whom they are for; of several for the same the oldest holds."""
+    mesh: bool | None = None
+    namespaces: dict[str, bool] = {}
+    selected = []
+    oldest_first = sorted(
+        objects,
+        key=lambda o: (o.metadata.creation_timestamp, o.metadata.namespace, o.metadata.name),
+    )
+    for obj in oldest_first:
+        spec = obj.spec
+        mode = _STRICT.get(spec.mtls.mode) if spec.mtls else None
+        labels = labels_of(spec.selector)
+        if labels:
+            ports = tuple(
+                (int(port), _STRICT.get(each.mode))
+                for port, each in sorted(spec.port_level_mtls.items())
+            )
+            selected.append((obj.metadata.namespace, labels, mode, ports))
+        elif mode is not None and not scope_of(obj.metadata.namespace):
+            mesh = mode if mesh is None else mesh
+        elif mode is not None:
+            namespaces.setdefault(obj.metadata.namespace, mode)
+    return PeerRules(bool(mesh), namespaces, tuple(selected))

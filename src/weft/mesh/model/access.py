@@ -1,0 +1,125 @@
+"""Who may call what: authorization policies, tokens, and whether callers need an identity."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.mesh.model.text import StringMatch
+
+ConditionKind = Literal[
+    "principal",
+    "source_ip",
+    "remote_ip",
+    "token_principal",
+    "claim",
+    "header",
+    "host",
+    "method",
+    "path",
+    "port",
+    "destination_ip",
+    "sni",
+]
+"""What a condition looks at. `principal` is the caller's SPIFFE ID without its scheme;
+`source_ip` the other end of the connection, `remote_ip` the first client that is believed;
+`token_principal` is `<issuer>/<subject>` of the request's token."""
+
+
+class AccessCondition(Struct, frozen=True, gc=False):
+    """Holds when one of the values does; `negated`: when none does. What is absent (no principal,
+    no token, no such header) matches no value."""
+
+    kind: ConditionKind
+    name: str = ""
+    """Of a header."""
+    claim: tuple[str, ...] = ()
+    """The way to a claim, from the outside in."""
+    texts: tuple[StringMatch, ...] = ()
+    networks: tuple[str, ...] = ()
+    """CIDR blocks."""
+    ports: tuple[int, ...] = ()
+    negated: bool = False
+
+
+class AccessRule(Struct, frozen=True, gc=False):
+    """Holds when one of each group holds; a group's member is conditions that hold together."""
+
+    groups: tuple[tuple[tuple[AccessCondition, ...], ...], ...] = ()
+
+
+class AccessPolicy(Struct, frozen=True, gc=False):
+    """A request that one rule holds for is matched."""
+
+    name: str
+    """`<namespace>/<name>`."""
+    action: Literal["allow", "deny", "audit"]
+    rules: tuple[AccessRule, ...] = ()
+    dry_run: bool = False
+    """Matches are counted and nothing is refused."""
+
+
+class Access(Struct, frozen=True, gc=False):
+    """The policies of some pods. A request is refused when a `deny` policy matches it, or when
+    there are `allow` policies and none does."""
+
+    policies: tuple[AccessPolicy, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """The pods they are for; empty is every endpoint of the destination."""
+
+
+class PortDoor(Struct, frozen=True, gc=False):
+    """A port at which something else holds than at a pod's other ports."""
+
+    port: int
+    requests_closed: bool
+    bytes_closed: bool
+
+
+class Door(Struct, frozen=True, gc=False):
+    """What becomes of callers without an identity of the mesh, at a pod's own address."""
+
+    requests_closed: bool = False
+    """Their requests are refused, whatever the policies say."""
+    bytes_closed: bool = False
+    """Their other connections are."""
+    ports: tuple[PortDoor, ...] = ()
+
+
+class TokenSource(Struct, frozen=True, gc=False):
+    """A place of a request that may carry a token."""
+
+    kind: Literal["header", "query", "cookie"]
+    name: str
+    prefix: str = ""
+    """What stands before the token in a header."""
+
+
+class TokenIssuer(Struct, frozen=True, gc=False):
+    """Tokens (JWT) of one issuer and how they are checked."""
+
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    key_set: str = ""
+    """The issuer's keys as a JSON Web Key Set."""
+    key_set_url: str = ""
+    """Or where they are, and through which destination they are fetched."""
+    key_set_destination: str = ""
+    timeout: float = 5.0
+    """Seconds, for fetching the keys."""
+    sources: tuple[TokenSource, ...] = ()
+    """Where tokens are looked for; empty is `Authorization: Bearer` and `access_token=`."""
+    payload_header: str = ""
+    """The request header that gets the token's payload."""
+    claim_headers: tuple[tuple[str, str], ...] = ()
+    """(header, claim) that the workload gets."""
+    keep: bool = False
+    """Whether the workload gets the token itself."""
+
+
+class Authentication(Struct, frozen=True, gc=False):
+    """The issuers whose tokens a workload believes. A request with another token is answered
+    401; one without passes."""
+
+    name: str
+    """Unique in the mesh: the same issuers, the same name."""
+    issuers: tuple[TokenIssuer, ...] = ()

@@ -1,0 +1,12 @@
+"""Matches on texts."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class StringMatch(Struct, frozen=True, gc=False):
+    """`regex` is RE2 and must match the whole value; `present` ignores `value`."""
+
+    kind: Literal["exact", "prefix", "suffix", "regex", "present"]
+    value: str = ""

@@ -1,0 +1,66 @@
+"""Security policies of all kinds, laid over a model that knows nothing of them yet."""
+
+from msgspec import Struct
+
+from weft.api.diagnostics import Diagnostic
+from weft.api.gateway import v1 as gw
+from weft.api.istio import networking_v1 as istio
+from weft.api.istio import security
+from weft.api.snapshot import Snapshot
+from weft.mesh.access import (
+    BYTES,
+    SecurityObjects,
+    secured_destination,
+    secured_gateway,
+    secured_listener,
+    secured_tables,
+    secured_workload,
+    security_rules,
+)
+from weft.mesh.memo import Memo
+from weft.mesh.model import (
+    GATEWAY_ACCOUNT,
+    Destination,
+    GatewayListener,
+    RouteTable,
+    ServiceListener,
+    Workload,
+)
+
+
+class Securable(Struct, frozen=True):
+    """The parts of a model that policies are laid over."""
+
+    destinations: tuple[Destination, ...]
+    workloads: tuple[Workload, ...]
+    tables: tuple[RouteTable, ...]
+    gateways: tuple[GatewayListener, ...]
+    listeners: tuple[ServiceListener, ...]
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) -> Securable:
+    """The same parts under the snapshot's policies."""
+    objects = SecurityObjects(
+        tuple(snapshot.list(security.AuthorizationPolicy)),
+        tuple(snapshot.list(security.PeerAuthentication)),
+        tuple(snapshot.list(security.RequestAuthentication)),
+    )
+    if not objects:
+        return plain
+    names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
+    rules = memo("security rules", security_rules, objects, names)
+    secured = memo.mapped("secured", secured_destination, zip(plain.destinations), rules)
+    # What carries bytes is let through or not by the caller's listener: once a connection is
+    # open, a server that speaks first has been heard.
+    guarded = memo.keep("guarded", tuple(d for d in secured if d.access and d.protocol in BYTES))
+    callers = memo.mapped("secured callers", secured_workload, zip(plain.workloads), guarded, rules)
+    own = tuple(snapshot.list(gw.Gateway))
+    edges = tuple(snapshot.list(istio.Gateway))
+    tables = memo("secured tables", secured_tables, plain.tables, plain.gateways, edges, own, rules)
+    listeners = memo.mapped("secured listeners", secured_listener, zip(plain.listeners), guarded)
+    gateway = f"spiffe://{trust_domain}/{GATEWAY_ACCOUNT}"
+    gateways = memo.mapped(
+        "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
+    )
+    return Securable(secured, callers, tables, gateways, listeners, rules.findings)

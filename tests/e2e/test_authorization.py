@@ -1,0 +1,288 @@
+"""AuthorizationPolicy, RequestAuthentication, PeerAuthentication: who gets through, by real calls.
+
+`front` and `other` call `api` (two versions) and `lines`, a server of bytes that speaks first.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from textwrap import indent
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.conftest import fresh
+from tests.e2e.instance import Instance, Load, ask, wait_for
+from tests.e2e.tokens import Issuer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+
+ISSUER = "https://issuer.example/realms/a"
+
+
+def account(name: str, text: str) -> str:
+    """The deployment `name-v1` of `text`, run as a service account of its own."""
+    spec = f"    spec:\n      serviceAccountName: {name}\n"
+    made = f"---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}}}\n"
+    return made + "---" + text.replace("    spec:\n", spec, 1)
+
+
+SERVER = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: greeter}
+spec:
+  selector: {app: api, version: v1}
+  ports: [{name: tcp-greet, port: 2525}]
+"""
+
+
+@pytest.fixture(scope="module")
+def weft() -> Iterator[Instance]:
+    for instance in fresh("netns"):
+        instance.up()
+        greeting = m.echo("api").replace(
+            "value: v1}]", "value: v1}, {name: GREET_PORT, value: '2525'}]"
+        )
+        text = greeting + "---" + m.echo("api", "v2") + m.service("api") + SERVER
+        for name in ("front", "other"):
+            text += account(name, m.echo(name)) + m.service(name)
+            text += m.gateway(name, f"{name}.example") + m.routes(
+                name, m.to(name), f"{name}.example", name
+            )
+        text += m.gateway("api", "api.example") + m.routes("api-edge", m.to("api"), "api.example",
+                                                           "api")  # fmt: skip
+        instance.weft("apply", "-f", "-", stdin=text)
+        for name, count in (("api", 2), ("front", 1), ("other", 1)):
+            instance.wait_ready(f"app={name}", count)
+        yield instance
+
+
+def policy(name: str, spec: str, kind: str = "AuthorizationPolicy", namespace: str = "") -> str:
+    where = f", namespace: {namespace}" if namespace else ""
+    return f"""
+---
+apiVersion: security.istio.io/v1
+kind: {kind}
+metadata: {{name: {name}{where}}}
+spec:
+{indent(spec.strip(), "  ")}
+"""
+
+
+class Applied:
+    """Policies that hold for the length of a `with` block."""
+
+    def __init__(self, weft: Instance, *texts: str) -> None:
+        self.weft, self.text = weft, "".join(texts)
+
+    def __enter__(self) -> None:
+        self.weft.weft("apply", "-f", "-", stdin=self.text)
+
+    def __exit__(self, *_: object) -> None:
+        self.weft.weft("delete", "-f", "-", stdin=self.text)
+
+
+def call(weft: Instance, caller: str, path: str = "/who", host: str = "api", **headers: str) -> int:
+    """Status of a call from a workload's pod to a service."""
+    sent = {f"x-test-{k}": v for k, v in headers.items()}
+    return ask(weft, f"/call?url=http://{host}{path}", f"{caller}.example", **sent)[0]
+
+
+def settled(check: Callable[[], object], wanted: object, what: str) -> None:
+    seen: list[object] = []
+
+    def right() -> bool:
+        seen.append(check())
+        return seen[-1] == wanted
+
+    try:
+        wait_for(right, what, 10)
+    except AssertionError:
+        raise AssertionError(f"{what}: wanted {wanted}, last saw {seen[-1]}") from None
+
+
+def both(weft: Instance, path: str = "/who") -> tuple[int, int]:
+    return call(weft, "front", path), call(weft, "other", path)
+
+
+def test_allow_by_identity(weft: Instance) -> None:
+    assert both(weft) == (200, 200)
+    rules = "rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/front]}}]}]"
+    with Applied(weft, policy("front-only", f"selector: {{matchLabels: {{app: api}}}}\n{rules}")):
+        settled(lambda: both(weft), (200, 403), "only front is let in")
+        # Through the gateway the caller is the gateway.
+        assert ask(weft, "/who", "api.example")[0] == 403
+        # Nothing that a caller sends makes it somebody else.
+        spoofed = {"x-forwarded-client-cert": "URI=spiffe://cluster.local/ns/default/sa/front"}
+        assert ask(weft, "/who", "api.example", **spoofed)[0] == 403
+        # Around the proxy, by the pod's own address, nobody knows who calls.
+        for pod in weft.ready_pods("app=api"):
+            assert call(weft, "front", host=f"{pod['status']['podIP']}:8080") == 403
+    settled(lambda: both(weft), (200, 200), "all are let in again")
+
+
+def test_the_gateway_has_an_identity_of_its_own(weft: Instance) -> None:
+    rules = """
+rules:
+- from: [{source: {principals: ["*/ns/istio-system/sa/istio-ingressgateway-service-account"]}}]
+"""
+    with Applied(weft, policy("edge", rules)):
+        settled(lambda: call(weft, "front"), 403, "callers inside are not the gateway")
+        assert ask(weft, "/who", "api.example")[0] == 200
+
+
+def test_deny_comes_before_allow_and_dry_run_refuses_nothing(weft: Instance) -> None:
+    deny = """
+action: DENY
+selector: {matchLabels: {app: api}}
+rules: [{to: [{operation: {paths: ["/secret*"], notMethods: [OPTIONS]}}]}]
+"""
+    with Applied(weft, policy("no-secrets", deny)):
+        settled(lambda: call(weft, "front", "/secret/x"), 403, "denied by path")
+        assert call(weft, "front", "/open") == 200
+        tried = policy("tried", deny.replace("/secret", "/open")).replace(
+            "{name: tried}", "{name: tried, annotations: {istio.io/dry-run: 'true'}}"
+        )
+        with Applied(weft, tried):
+            time.sleep(0.5)
+            assert call(weft, "front", "/open") == 200
+
+
+def test_pods_of_one_service_may_have_different_policies(weft: Instance) -> None:
+    with Applied(weft, policy("v2-closed", "selector: {matchLabels: {app: api, version: v2}}")):
+        settled(
+            lambda: {call(weft, "front") for _ in range(20)}, {200, 403}, "one version is closed"
+        )
+        bodies = {ask(weft, "/call?url=http://api/who", "front.example") for _ in range(20)}
+        assert {body for status, body in bodies if status == 200} == {"v1"}
+
+
+def test_namespaces_ports_hosts_headers_and_templates(weft: Instance) -> None:
+    spec = """
+selector: {matchLabels: {app: api}}
+rules:
+- from: [{source: {namespaces: [default], notPrincipals: ["*/sa/other"]}}]
+  to: [{operation: {ports: ["8080"], hosts: [API], paths: ["/items/{*}/parts/{**}"]}}]
+  when: [{key: "request.headers[x-test-team]", values: [blue, "gre*"]}]
+"""
+    with Applied(weft, policy("detailed", spec)):
+        settled(lambda: call(weft, "front", "/items/7/parts/a/b", team="green"), 200, "all hold")
+        assert call(weft, "front", "/items/7/parts/a/b", team="red") == 403
+        assert call(weft, "front", "/items/7/parts/a/b") == 403
+        assert call(weft, "front", "/items/7/8/parts/a", team="blue") == 403
+        assert call(weft, "other", "/items/7/parts/a", team="blue") == 403
+
+
+def test_a_policy_on_bytes_leaks_not_a_byte(weft: Instance) -> None:
+    def greeting(caller: str) -> bool:
+        status, text = ask(weft, "/tcp?host=greeter&port=2525", f"{caller}.example")
+        return status == 200 and text.startswith("220")
+
+    assert greeting("front")
+    assert greeting("other")
+    rules = "rules: [{from: [{source: {serviceAccounts: [front]}}]}]"
+    with Applied(weft, policy("greet", f"selector: {{matchLabels: {{app: api}}}}\n{rules}")):
+        settled(lambda: greeting("other"), False, "other hears nothing")
+        assert greeting("front")
+        address = weft.ready_pods("app=api,version=v1")[0]["status"]["podIP"]
+        _, text = ask(weft, f"/tcp?host={address}&port=2525", "front.example")
+        assert not text.startswith("220"), "around the proxy nobody has an identity"
+
+
+def test_strict_refuses_callers_without_identity(weft: Instance) -> None:
+    address = weft.ready_pods("app=api,version=v1")[0]["status"]["podIP"]
+    assert call(weft, "front", host=f"{address}:8080") == 200
+    with Applied(weft, policy("strict", "mtls: {mode: STRICT}", "PeerAuthentication")):
+        settled(lambda: call(weft, "front", host=f"{address}:8080"), 599, "refused")
+        assert both(weft) == (200, 200)
+        excepted = """
+selector: {matchLabels: {app: api}}
+portLevelMtls: {"8080": {mode: PERMISSIVE}}
+"""
+        with Applied(weft, policy("open-port", excepted, "PeerAuthentication")):
+            settled(lambda: call(weft, "front", host=f"{address}:8080"), 200, "a port is open")
+
+
+def test_tokens(weft: Instance) -> None:
+    issuer, stranger = Issuer(ISSUER), Issuer(ISSUER)
+    believes = f"""
+selector: {{matchLabels: {{app: api}}}}
+jwtRules:
+- issuer: {ISSUER}
+  audiences: [api]
+  jwks: '{issuer.key_set}'
+  outputClaimToHeaders: [{{header: x-groups, claim: team}}]
+"""
+
+    def get(path: str, token: str = "") -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return ask(weft, path, "api.example", **headers)[0]
+
+    good = issuer.token(sub="ann", aud="api", team="blue", scope="read write")
+    with Applied(weft, policy("jwt", believes, "RequestAuthentication")):
+        settled(lambda: get("/who", stranger.token(sub="ann", aud="api")), 401, "wrong key")
+        assert get("/who", good) == 200
+        assert get("/who") == 200, "a request without a token passes"
+        assert get("/who", issuer.token(sub="ann", aud="other")) == 403, "as Envoy answers it"
+        assert get("/who", issuer.token(sub="ann", aud="api", exp=int(time.time()) - 120)) == 401
+        assert get("/who", issuer.unsigned(sub="ann", aud="api")) == 401
+        assert get("/who", issuer.confused(sub="ann", aud="api")) == 401
+        assert get("/who", good[:-4] + "AAAA") == 401
+        status, body = ask(weft, "/x", "api.example", Authorization=f"Bearer {good}")
+        assert status == 200
+        headers = {k.lower(): v for k, v in json.loads(body)["headers"].items()}
+        assert headers["x-groups"] == "blue"
+        assert "authorization" not in headers
+        allow = f"""
+selector: {{matchLabels: {{app: api}}}}
+rules:
+- from: [{{source: {{requestPrincipals: ["{ISSUER}/ann"]}}}}]
+  when:
+  - {{key: "request.auth.claims[team]", values: [blue]}}
+  - {{key: "request.auth.claims[scope]", values: [write]}}
+"""
+        with Applied(weft, policy("ann", allow)):
+            settled(lambda: get("/who"), 403, "no token, no principal")
+            assert get("/who", good) == 200
+            assert (
+                get("/who", issuer.token(sub="bob", aud="api", team="blue", scope="write")) == 403
+            )
+            assert get("/who", issuer.token(sub="ann", aud="api", team="red", scope="write")) == 403
+            assert get("/who", issuer.token(sub="ann", aud="api", team="blue", scope="read")) == 403
+            # Around the route, at the pods' own address, tokens count for nothing.
+            assert call(weft, "front") == 403
+
+
+def test_what_the_gateway_itself_asks(weft: Instance) -> None:
+    spec = """
+selector: {matchLabels: {istio: ingressgateway}}
+action: DENY
+rules: [{to: [{operation: {hosts: [front.example], paths: [/env]}}]}]
+"""
+    with Applied(weft, policy("at-the-edge", spec, namespace="istio-system")):
+        settled(lambda: ask(weft, "/env", "front.example")[0], 403, "denied at the gateway")
+        # A port in Host, or another case, is no way around.
+        assert ask(weft, "/env", "FRONT.example:80")[0] == 403
+        assert ask(weft, "/who", "front.example")[0] == 200
+        assert ask(weft, "/env", "other.example")[0] == 200
+
+
+async def test_policies_change_under_load(weft: Instance) -> None:
+    """20 changes: those who stay allowed notice none, and a policy holds once it is applied."""
+    url = f"{weft.gateway()}/call?url=http://api/who"
+    async with Load(url, clients=4, headers={"Host": "front.example"}) as load:
+        for number in range(20):
+            names = "front" if number % 2 else "front, other"
+            spec = f"""
+selector: {{matchLabels: {{app: api}}}}
+rules: [{{from: [{{source: {{serviceAccounts: [{names}]}}}}]}}]
+"""
+            weft.weft("apply", "-f", "-", stdin=policy("changing", spec))
+            wanted = 403 if number % 2 else 200
+            settled(lambda: call(weft, "other"), wanted, f"change {number}")
+            assert [call(weft, "other") for _ in range(3)] == [wanted] * 3
+        await load.until(500)
+    weft.weft("delete", "authorizationpolicy", "changing")
+    assert load.failed == 0, load.report()
