@@ -87,7 +87,7 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
         kinds = (listener.route_table or None, listener.tcp, listener.udp)
         if sum(1 for kind in kinds if kind is not None) != 1:
             yield f"{where} has not exactly one of a table, a connection route and a UDP route"
-        if listener.udp is not None and listener.udp.destination not in known:
+        if listener.udp is not None and listener.udp.destination not in {*known, ""}:
             yield f"{where} names unknown destination {listener.udp.destination!r}"
         if listener.route_table and listener.route_table not in tables:
             yield f"{where} names unknown table {listener.route_table!r}"
