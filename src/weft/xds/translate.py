@@ -191,7 +191,7 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
 def _gateway(gateway: GatewayListener, node: NodeSettings, trust_domain: str) -> list[Resource]:
     found = (
         gateway_listener(gateway, node, trust_domain),
-        http3_listener(gateway, node, trust_domain),
+        http3_listener(gateway, node),
     )
     return [listener for listener in found if listener is not None]
 
