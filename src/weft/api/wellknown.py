@@ -22,6 +22,8 @@ LABELS_LOCALITY = (
 LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_POD_TEMPLATE_HASH = "pod-template-hash"
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
+ANNOTATION_LEARNED_PROTOCOLS = "weft.dev/learned-protocols"
+"""On a Service, written by weft: protocols of undeclared ports, as JSON `{"2525": "tcp"}`."""
 ANNOTATION_GATEWAY_HTTP3 = "weft.dev/http3"
 """`true` on a Gateway: its HTTPS servers speak HTTP/3, too, on the UDP port of the same number."""
 ANNOTATION_POD_WEIGHT = "weft.dev/weight"

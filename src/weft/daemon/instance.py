@@ -25,10 +25,12 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
+from weft.mesh.model import MeshModel
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
@@ -134,7 +136,7 @@ class Instance:
     async def _start_mesh_and_node(self) -> None:
         build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
-        self.mesh.on_model = lambda model: self.rate_limits.update(rate_limits.rules(model))
+        self.mesh.on_model = self._on_model
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
@@ -142,6 +144,8 @@ class Instance:
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
+        self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
+        self.tasks.spawn(self.learner.run(), "protocol-learner")
         gate = AdsGate(self.ads, self.settings.node_name)
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, self.informers),
@@ -151,6 +155,10 @@ class Instance:
         self.api.log_source = NodeLogs(self.agent)
         self.api.node_streams = LocalStreams(self.agent)
         await self.agent.start()
+
+    def _on_model(self, model: MeshModel) -> None:
+        self.rate_limits.update(rate_limits.rules(model))
+        self.learner.on_model(model)
 
     def _start_controllers(self) -> None:
         for controller in (*controllers(), SCHEDULER):

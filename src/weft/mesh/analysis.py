@@ -16,6 +16,7 @@ from weft.mesh import findings as f
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.findings import Findings
 from weft.mesh.istio_matches import MESH
+from weft.mesh.learned_protocols import learned
 from weft.mesh.model import AppProtocol
 from weft.mesh.names import full_host, service_host
 from weft.mesh.protocols import TCP_PORTS, declared, of_istio
@@ -86,7 +87,9 @@ def _service_port(service: Service, port: ServicePort, path: str, report: Findin
             by_field=by_field,
         )
     if not (by_name or by_field) and port.port not in TCP_PORTS:
-        report.add(f.PROTOCOL_UNDECLARED, service, path, port=port.port)
+        known = port.port in learned(service)
+        finding = f.PROTOCOL_LEARNED if known else f.PROTOCOL_UNDECLARED
+        report.add(finding, service, path, port=port.port)
 
 
 def pod_ports(snapshot: Snapshot, report: Findings) -> None:

@@ -245,6 +245,12 @@ RETRY_CONDITION_UNKNOWN = Finding(
 HTTP3_IMPOSSIBLE = Finding(
     "WEFT2383", "warning", "server `{server}` of port {port} does not speak HTTP/3: {reason}"
 )
+PROTOCOL_LEARNED = Finding(
+    "WEFT2490",
+    "info",
+    "port {port} declares no protocol; its servers speak first, so it is carried as bytes",
+    "name the port `tcp-…`, or set `appProtocol: tcp`",
+)
 WEIGHT_INVALID = Finding(
     "WEFT2382",
     "warning",

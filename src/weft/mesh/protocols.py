@@ -58,6 +58,11 @@ def of_port(name: str, app_protocol: str, transport: str, number: int) -> AppPro
     return declared(name, app_protocol) or ("tcp" if number in TCP_PORTS else "auto")
 
 
+def undeclared(name: str, app_protocol: str, transport: str, number: int) -> bool:
+    """Whether a Kubernetes service port leaves its protocol open."""
+    return of_port(name, app_protocol, transport, number) == "auto"
+
+
 def of_istio(protocol: str, number: int) -> AppProtocol:
     """The protocol of a port of an Istio object (HTTP, HTTPS, GRPC, GRPC-WEB, ...)."""
     return _BY_WORD.get(protocol.lower()) or ("tcp" if number in TCP_PORTS else "auto")

@@ -7,6 +7,7 @@ from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.wellknown import ANNOTATION_EXPORT_TO
 from weft.mesh.hosts import Host, HostPod, HostPort
+from weft.mesh.learned_protocols import learned
 from weft.mesh.mesh_visibility import NOBODY, visible_to
 from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
 from weft.mesh.names import service_host
@@ -31,8 +32,11 @@ def build_host(
     headless = spec.cluster_ip == "None" and not spec.external_name
     ports: dict[int, HostPort] = {}
     udp_ports: dict[int, HostPort] = {}
+    pinned = learned(service)
     for port in spec.ports:
         protocol = of_port(port.name, port.app_protocol, port.protocol, port.port or 0)
+        if protocol == "auto" and (port.port or 0) in pinned:
+            protocol = "tcp"
         known = udp_ports if protocol == "udp" else ports
         if protocol is not None and port.port and port.port not in known:
             endpoints = _endpoints(port.name, slices, pods) if spec.type != "ExternalName" else ()
