@@ -13,6 +13,7 @@ MODULES = (
     "propagation",
     "many_routes",
     "one_hop",
+    "slow_replica",
     "pods",
     "api",
     "commands",
