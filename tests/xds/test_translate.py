@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden_support import Golden, case_names, documents, to_yaml
@@ -213,6 +213,7 @@ def small(*sizes: int) -> NodeModel:
     )
 
 
+@settings(deadline=None)
 @given(
     before=st.lists(st.integers(0, 3), max_size=4), after=st.lists(st.integers(0, 3), max_size=4)
 )

@@ -73,7 +73,11 @@ _DESCRIPTIONS = {
 
 def columns(kind: Kind) -> tuple[Column, ...]:
     """The columns of a kind's table."""
-    return _TABLES.get((kind.group, kind.kind), _PLAIN)[0]
+    found = _TABLES.get((kind.group, kind.kind), _PLAIN)[0]
+    if kind.group not in _MESH_GROUPS:
+        return found
+    at = next(n for n, column in enumerate(found) if column.name == "Age")
+    return (*found[:at], *_MESH_STATE, *found[at:])
 
 
 def cells(kind: Kind, obj: Json, now: float) -> Cells:
@@ -81,9 +85,13 @@ def cells(kind: Kind, obj: Json, now: float) -> Cells:
     cannot be shown gives its name and blanks."""
     head, function = _TABLES.get((kind.group, kind.kind), _PLAIN)
     try:
-        return function(obj, now)
+        found = function(obj, now)
+        if kind.group in _MESH_GROUPS:
+            at = next(n for n, column in enumerate(head) if column.name == "Age")
+            found[at:at] = _mesh_state(obj)
+        return found
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return [_name(obj), *("" for _ in head[1:])]
+        return [_name(obj), *("" for _ in columns(kind)[1:])]
 
 
 def since(text: Any, now: float) -> str:
@@ -268,6 +276,21 @@ def _endpoint_slice(obj: Json, now: float) -> Cells:
     return [_name(obj), kind, _first(ports), _first(addresses), _age(obj, now)]
 
 
+def _mesh_state(obj: Json) -> Cells:
+    """What is wrong with it, whether it is in force, and on how many nodes."""
+    conditions = {c.get("type"): c for c in _status(obj).get("conditions") or ()}
+    accepted = conditions.get("Accepted") or {}
+    programmed = conditions.get("Programmed") or {}
+    nodes = _status(obj).get("nodes") or {}
+    count = f"{nodes.get('acknowledged') or 0}/{nodes['total']}" if nodes.get("total") else ""
+    wrong = accepted.get("reason") if accepted.get("status") == "False" else ""
+    return [
+        wrong or accepted.get("status") or UNKNOWN,
+        programmed.get("status") or UNKNOWN,
+        count,
+    ]
+
+
 def _virtual_service(obj: Json, now: float) -> Cells:
     spec = _spec(obj)
     gateways, hosts = spec.get("gateways") or (), spec.get("hosts") or ()
@@ -398,6 +421,8 @@ def _plain(obj: Json, now: float) -> Cells:
 
 
 _Table = tuple[tuple[Column, ...], Callable[[Json, float], Cells]]
+_MESH_GROUPS = ("networking.istio.io", "policy.weft.dev")
+_MESH_STATE = _columns("Accepted Programmed +Nodes")
 _PLAIN: _Table = (_columns("Name Age"), _plain)
 _GATEWAY_API = "gateway.networking.k8s.io"
 _TABLES: dict[tuple[str, str], _Table] = {

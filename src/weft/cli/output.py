@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -23,6 +24,11 @@ def style(stream: Any = None) -> Style:
 def lines(text: Iterable[str]) -> None:
     for line in text:
         print(line)
+
+
+def columns() -> int:
+    """Of the terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def note(text: str) -> None:

@@ -77,23 +77,50 @@ def _documents(files: tuple[str, ...]) -> "tuple[Document, ...]":
         sys.exit(1)
 
 
-@click.command(epilog="Example: weft apply -f examples/weather/")
+@click.command(
+    epilog="Examples: weft apply -f examples/weather/ · weft apply -f web.yaml --wait --timeout 10"
+)
 @options.files
 @options.namespace
 @options.data_dir
 @click.option("--dry-run", is_flag=True, help="Ask the server what it would do; change nothing.")
-def apply(files: tuple[str, ...], namespace: str, data_dir: str | None, dry_run: bool) -> None:
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Return when all nodes have acknowledged the mesh objects and workloads are rolled out.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=60, show_default=True,
+    help="Seconds that --wait waits; then exit code 1 and what is missing.",
+)  # fmt: skip
+def apply(
+    files: tuple[str, ...],
+    namespace: str,
+    data_dir: str | None,
+    dry_run: bool,
+    wait: bool,
+    timeout: float,
+) -> None:
     """Create or change the objects that files describe. Nothing is sent if a file is wrong."""
     if not files:
         output.fail("no files given", "weft apply -f DIR_OR_FILE")
     documents = _documents(files)
     from weft.cli.apply import apply_files  # noqa: PLC0415 - as in _documents
+    from weft.cli.wait import wait_for  # noqa: PLC0415 - as in _documents
 
     async def work() -> None:
         async with connect(data_dir) as connection:
             failed = await apply_files(
                 connection.client, documents, namespace, print, dry_run=dry_run
             )
+            missing: list[str] = []
+            if wait and not dry_run:
+                client = connection.client
+                missing = await wait_for(client, documents, namespace, print, timeout)
+        if missing:
+            for line in missing:
+                output.note(line)
+            output.fail(f"{len(missing)} of what was applied is not in force")
         if failed:
             sys.exit(1)
 

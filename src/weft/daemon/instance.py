@@ -25,12 +25,14 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
 from weft.mesh.model import MeshModel
+from weft.mesh.object_status import Rejection
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
@@ -39,6 +41,7 @@ from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
+from weft.runtime.plan import RecordEvent
 from weft.scheduler.controller import CONTROLLER as SCHEDULER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
@@ -137,11 +140,15 @@ class Instance:
         build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.on_model = self._on_model
+        objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
+        self.mesh.before_first_build = objects.resume
+        self.mesh.on_refused = self._record_refusal
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.tasks.spawn(statuses.run(), "gateway-status")
+        self.tasks.spawn(objects.run(), "object-status")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
         self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
@@ -159,6 +166,10 @@ class Instance:
     def _on_model(self, model: MeshModel) -> None:
         self.rate_limits.update(rate_limits.rules(model))
         self.learner.on_model(model)
+
+    def _record_refusal(self, obj: Struct, rejection: Rejection) -> None:
+        text = f"the proxy of node {rejection.node} refused it: {rejection.error}"
+        self.recorder.record(RecordEvent(obj, "Warning", "Rejected", text))
 
     def _start_controllers(self) -> None:
         for controller in (*controllers(), SCHEDULER):

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, structs
 
@@ -24,9 +24,13 @@ from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
 from weft.mesh.model import MeshModel
 from weft.mesh.node_settings import node_settings
+from weft.mesh.object_book import ObjectBook, Refusal
+from weft.mesh.object_status import Rejection, without_status
+from weft.mesh.quarantine import Quarantined
 from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
-from weft.xds.server import AdsServer
+from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES
+from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
 
 log = logging.getLogger("weft.mesh")
@@ -63,6 +67,17 @@ PAUSE_SECONDS = 0.005
 """After a build, changes gather this long before the next one; the first is built at once."""
 
 
+STATUS_CLASSES = tuple(
+    cls for cls in MESH_CLASSES if cls.__module__.startswith(("weft.api.istio.", "weft.api.weft."))
+)
+"""Objects whose status the daemon's `object_status` writes."""
+ROUTE_CLASSES: tuple[type[Struct], ...] = (gw.HTTPRoute, gw.GRPCRoute, gw.TLSRoute, gw.TCPRoute)
+
+
+async def _nothing() -> None:
+    return
+
+
 class MeshLoop:
     """Keeps every node's proxy configuration true to the objects."""
 
@@ -73,9 +88,16 @@ class MeshLoop:
         self._memo = Memo()
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
+        self.book = ObjectBook((*STATUS_CLASSES, *ROUTE_CLASSES))
+        self.number = 0
+        """Of the last build."""
+        self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
+        """Called with every object of which is found out that a proxy refuses it."""
         self._files: frozenset[str] = frozenset()
         self._byte_streams: frozenset[str] = frozenset()
         self.model = MeshModel()
+        self.before_first_build: Callable[[], Awaitable[None]] = _nothing
+        """Awaited when all objects are known."""
         self.on_model: Callable[[MeshModel], None] = lambda _: None
         """Called with every new model, before proxies get it."""
         self.diagnostics: tuple[Diagnostic, ...] = ()
@@ -85,15 +107,20 @@ class MeshLoop:
         """Node -> type URL -> how many resources its proxy shall have."""
         for cls in MESH_CLASSES:
             informers.add(cls)
+        for cls in (*STATUS_CLASSES, *ROUTE_CLASSES):
+            informers.keep_as(cls, without_status)
         informers.subscribe(self._on_change)
+        ads.on_nack = self.refused
 
     def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
         if cls in MESH_CLASSES:
+            self.book.changed(before, after)
             self._dirty.set()
 
     async def run(self) -> None:
         """Until cancelled. A failed build leaves the last configuration in force."""
         await self._informers.synced(MESH_CLASSES)
+        await self.before_first_build()
         self._dirty.set()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -120,11 +147,37 @@ class MeshLoop:
 
     def findings(self) -> tuple[Diagnostic, ...]:
         """What is wrong or doubtful in the objects of now, for people."""
-        return analyze(self._informers.cache, self._settings)
+        return (*analyze(self._informers.cache, self._settings), *self.book.findings())
+
+    def refused(self, report: NackReport) -> None:
+        """A proxy refused a resource: whatever object caused it must not hold back the others."""
+        resource = (report.type_url, report.name, report.version)
+        refusal = Refusal(resource, report.node, report.error, report.between)
+        for its in self.book.refused(refusal, self._sources(report)):
+            rejection = self.book.rejection(its)
+            if rejection is not None:
+                self.on_refused(self.book.numbers[its][0], rejection)
+            self._dirty.set()
+
+    def _sources(self, report: NackReport) -> frozenset[str]:
+        if report.type_url == ROUTES:
+            tables = (t for t in self.model.route_tables if t.name == report.name)
+            return frozenset(r.source for t in tables for v in t.virtual_hosts for r in v.routes)
+        if report.type_url in (CLUSTER, ENDPOINTS):
+            named = (d.source for d in self.model.destinations if d.name == report.name)
+            return frozenset(part for source in named for part in source.split(", "))
+        return frozenset()
+
+    def try_suspects(self) -> None:
+        """When several objects may be why a proxy refused something, try one of them again."""
+        if self.book.release():
+            self._dirty.set()
 
     def rebuild(self) -> None:
         """Build the model of the objects as they are and hand it to the server."""
-        cache = self._informers.cache
+        self.number += 1
+        self.book.built(self.number)
+        cache = Quarantined(self._informers.cache, self.book.held)
         self._files = referenced_files(cache)
         self._settings = structs.replace(self._settings, missing_files=self._missing())
         built = build(cache, self._settings, self._memo)
@@ -148,5 +201,5 @@ class MeshLoop:
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
             resources = translator.translate(model)
             self.wanted[name] = Counter(resource.type_url for resource in resources)
-            self._ads.update(name, resources)
+            self._ads.update(name, resources, self.number)
         self._byte_streams = frozenset(streams)

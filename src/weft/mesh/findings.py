@@ -90,6 +90,12 @@ POLICY_TARGET_UNKNOWN = Finding(
     "warning",
     "no Service `{name}` in the policy's namespace; the policy has no effect",
 )
+REFUSED_BY_PROXY = Finding(
+    "WEFT2125",
+    "error",
+    "the proxy of node `{node}` refuses what the object says ({error}); {consequence}",
+    "change it: until then everything else goes on without it",
+)
 LIMIT_WITHOUT_ROUTES = Finding(
     "WEFT2122",
     "warning",

@@ -65,11 +65,17 @@ class Informers:
         self._client = client
         self._synced: dict[type[Struct], asyncio.Event] = {}
         self._callbacks: list[OnChange] = []
+        self._changed: dict[type[Struct], Callable[[Any], Any]] = {}
         self._progress: list[OnProgress] = []
         self._tasks = Tasks()
         self._started = False
         for cls in classes:
             self.add(cls)
+
+    def keep_as(self, cls: type[Struct], change: Callable[[Any], Any]) -> None:
+        """Objects of this class are kept as what `change` makes of them; before start. When an
+        object changes only in what it takes away, nobody is told."""
+        self._changed[cls] = change
 
     def add(self, cls: type[Struct]) -> None:
         """Also inform about this class; idempotent, before or after start."""
@@ -145,7 +151,7 @@ class Informers:
         while True:
             page = await self._client.list(kind, limit=LIST_PAGE_OBJECTS, continue_token=token)
             for item in page.items:
-                obj = _decode(cls, kind, item)
+                obj = self._read(cls, kind, item)
                 if obj is not None:
                     objects.append(obj)
                 else:
@@ -176,8 +182,13 @@ class Informers:
             return None
         if event.type == "DELETED":
             return self.cache.remove(cls, head(event.object)[0])
-        obj = _decode(cls, kind, bytes(event.object))
+        obj = self._read(cls, kind, bytes(event.object))
         return None if obj is None else self.cache.put(obj)
+
+    def _read(self, cls: type[Struct], kind: Kind, data: bytes | msgspec.Raw) -> Any:
+        obj = _decode(cls, kind, data)
+        change = self._changed.get(cls)
+        return obj if obj is None or change is None else change(obj)
 
     def _publish(self, cls: type[Struct], revision: int, changes: Iterable[Change]) -> None:
         self.cache.advance(cls, revision)
@@ -191,7 +202,7 @@ class Informers:
             progressed(cls)
 
 
-def _decode(cls: type[Struct], kind: Kind, data: bytes) -> Any:
+def _decode(cls: type[Struct], kind: Kind, data: bytes | msgspec.Raw) -> Any:
     """The typed object; None, with a log line, when it does not fit its type."""
     try:
         return decode(cls, data)

@@ -16,7 +16,7 @@ import grpc
 from msgspec import Struct
 
 from weft.lib.aio import Tasks
-from weft.xds import acks
+from weft.xds import acks, progress
 from weft.xds.delta import (
     Acked,
     Event,
@@ -30,6 +30,7 @@ from weft.xds.delta import (
     settled,
     step,
 )
+from weft.xds.progress import Pending
 from weft.xds.resource import LISTENER, Resource, World, changes, world_of
 from weft.xds.wire import MalformedRequest, decode_request, encode_response
 
@@ -55,6 +56,9 @@ class NackReport(Struct, frozen=True):
     name: str
     version: str
     error: str
+    between: tuple[int, int] = (0, 0)
+    """Numbers of updates: the cause came after the first, at the latest with the second. Zeros
+    when the proxy has not acknowledged the resource in any version since weft started."""
 
 
 class _Stream:
@@ -82,6 +86,12 @@ class _Node:
         self.coalescing = False
         self.streams: list[_Stream] = []
         self.nacks: dict[tuple[str, str], NackReport] = {}
+        self.number = 0
+        """Of `world`, or of `offered` while there is one."""
+        self.applied = 0
+        """Of `world`."""
+        self.pending: Pending = {}
+        self.answered = 0
         self.updated_at: float | None = None
         self.convergence: float | None = None
 
@@ -103,7 +113,7 @@ class AdsServer:
     ) -> None:
         self._nodes: dict[str, _Node] = {}
         self._on_ack = on_ack
-        self._on_nack = on_nack
+        self.on_nack = on_nack
         self._waiters: list[tuple[Callable[[AdsServer], bool], asyncio.Future[None]]] = []
         self._tasks = Tasks()
         self._grpc: Any = None
@@ -140,13 +150,15 @@ class AdsServer:
             self._grpc = None
         await self._tasks.close()
 
-    def update(self, node: str, resources: Iterable[Resource]) -> None:
+    def update(self, node: str, resources: Iterable[Resource], number: int = 0) -> None:
         """What the node's proxy shall have from now on, in full.
 
-        Takes effect at once; further updates within COALESCE_SECONDS are taken together.
+        Takes effect at once; further updates within COALESCE_SECONDS are taken together. `number`
+        grows from update to update: `answered` speaks of it.
         """
         known = self._nodes.setdefault(node, _Node())
         known.offered = world_of(resources)
+        known.number = number or known.number + 1
         if not known.coalescing:
             self._apply(known)
 
@@ -172,6 +184,19 @@ class AdsServer:
         if stream is None or known is None or known.offered is not None or known.world is None:
             return False
         return acks.listening(stream.state) and settled(stream.state)
+
+    def answered(self, node: str) -> int:
+        """The number of the update up to which the node's proxy has answered for everything,
+        acknowledged or refused; 0 before the first. It never shrinks."""
+        known = self._nodes.get(node)
+        if known is None:
+            return 0
+        stream = self._newest(node)
+        if stream is not None and known.world is not None and acks.listening(stream.state):
+            known.pending = progress.answered(known.pending, stream.state)
+            last = known.number - (known.offered is not None)
+            known.answered = max(known.answered, progress.number(known.pending, last))
+        return known.answered
 
     def convergence_seconds(self, node: str) -> float | None:
         """From the last update until the proxy had answered for all of it; None when pending."""
@@ -247,8 +272,10 @@ class AdsServer:
         loop.call_later(COALESCE_SECONDS, self._apply, known)
         previous, known.world = known.world, world
         changed = changes(previous or {}, world)
+        since, known.applied = known.applied, known.number
         if previous is not None and not changed:
             return
+        known.pending = progress.offered(known.pending, (since, known.number), world, changed)
         known.updated_at, known.convergence = loop.time(), None
         known.nacks = {
             key: report
@@ -300,7 +327,9 @@ class AdsServer:
             if self._on_ack is not None:
                 self._on_ack(node)
             return
-        report = NackReport(node, *_fields(outcome))
+        fields = _fields(outcome)
+        between = progress.refused_between(known.pending, *fields[:3])
+        report = NackReport(node, *fields, between)
         if known.nacks.get((report.type_url, report.name)) == report:
             return
         known.nacks[report.type_url, report.name] = report
@@ -308,8 +337,8 @@ class AdsServer:
             "proxy refused a resource node=%s type=%s name=%s error=%s",
             *(node, report.type_url, report.name, report.error),
         )
-        if self._on_nack is not None:
-            self._on_nack(report)
+        if self.on_nack is not None:
+            self.on_nack(report)
 
     async def _serve(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """One stream: requests are read in a task of their own, responses written here."""

@@ -44,6 +44,19 @@ class IstioCondition(Message, frozen=True):
     """The generation of the object that the condition speaks about."""
 
 
+class AcknowledgedNodes(Message, frozen=True):
+    """On which nodes an object is in force as it is."""
+
+    total: int | None = None
+    """Nodes whose proxies shall have it."""
+    acknowledged: int | None = None
+    """Nodes whose proxies have it."""
+    names: tuple[str, ...] = ()
+    """Their names, when there are few."""
+    missing: tuple[str, ...] = ()
+    """The first of those that do not have it yet."""
+
+
 class IstioStatus(Message, frozen=True):
     """What the mesh says about an object."""
 
@@ -53,6 +66,10 @@ class IstioStatus(Message, frozen=True):
     """The generation that the mesh has read."""
     validation_messages: tuple[Any, ...] = ()
     """Findings of the analysis."""
+    nodes: AcknowledgedNodes | None = None
+    """Where it is in force."""
+    in_force: Mapping[str, Any] | None = None
+    """The spec that stays in force while a proxy refuses the present one."""
 
 
 class WorkloadSelector(Message, frozen=True):

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from weft.api.istio.common import Count, IstioCondition, IstioStatus, Message, Port, ServicePort
+from weft.api.istio.common import (
+    AcknowledgedNodes,
+    Count,
+    IstioCondition,
+    IstioStatus,
+    Message,
+    Port,
+    ServicePort,
+)
 from weft.api.k8s.meta_v1 import ObjectMeta
 
 
@@ -76,6 +84,10 @@ class ServiceEntryStatus(Message, frozen=True):
     """Findings of the analysis."""
     addresses: tuple[ServiceEntryAddress, ...] = ()
     """Addresses given to the hosts."""
+    nodes: AcknowledgedNodes | None = None
+    """Where it is in force."""
+    in_force: Mapping[str, Any] | None = None
+    """The spec that stays in force while a proxy refuses the present one."""
 
 
 class WorkloadEntry(Message, frozen=True):

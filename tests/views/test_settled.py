@@ -1,0 +1,78 @@
+"""When `weft apply --wait` is done with an object, and what it says until then."""
+
+from typing import Any
+
+import pytest
+
+from weft.views.settled import settled
+
+ISTIO = "networking.istio.io"
+
+
+def mesh(status: str, reason: str, seen: int = 2) -> dict[str, Any]:
+    condition = {"type": "Programmed", "status": status, "reason": reason,
+                 "message": f"because {reason}", "observedGeneration": seen}  # fmt: skip
+    return {"metadata": {"generation": 2}, "status": {"conditions": [condition]}}
+
+
+@pytest.mark.parametrize(
+    ("obj", "done", "failed"),
+    [
+        (mesh("True", "Programmed"), True, False),
+        (mesh("True", "Programmed", seen=1), False, False),
+        (mesh("False", "Pending"), False, False),
+        (mesh("False", "Rejected"), False, True),
+        ({"metadata": {"generation": 1}}, False, False),
+    ],
+)
+def test_mesh_objects_are_done_when_this_generation_is_in_force(
+    obj: dict[str, Any], done: bool, failed: bool
+) -> None:
+    found = settled(ISTIO, "VirtualService", obj)
+    assert found is not None
+    assert (found.done, found.failed) == (done, failed)
+
+
+def deployment(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"generation": 2},
+        "spec": {"replicas": 2},
+        "status": {"observedGeneration": 2, **status},
+    }
+
+
+@pytest.mark.parametrize(
+    ("obj", "text"),
+    [
+        (deployment(observedGeneration=1), "its controller has not looked at it yet"),
+        (deployment(updatedReplicas=1, replicas=2), "1 of 2 pods are of the new version"),
+        (deployment(updatedReplicas=2, replicas=3), "1 pods of the old version still run"),
+        (deployment(updatedReplicas=2, replicas=2, availableReplicas=1), "1 of 2 pods are ready"),
+        (deployment(updatedReplicas=2, replicas=2, availableReplicas=2), "rolled out"),
+    ],
+)
+def test_deployments(obj: dict[str, Any], text: str) -> None:
+    found = settled("apps", "Deployment", obj)
+    assert found is not None
+    assert found.text == text
+    assert found.done == (text == "rolled out")
+
+
+def test_routes_wait_for_all_their_parents() -> None:
+    accepted = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    obj: dict[str, Any] = {
+        "metadata": {"generation": 1},
+        "spec": {"parentRefs": [{"name": "a"}, {"name": "b"}]},
+        "status": {"parents": [{"conditions": [accepted]}]},
+    }
+    found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
+    assert found is not None
+    assert found.text == "accepted by 1 of 2 parents"
+    obj["status"]["parents"] *= 2
+    found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
+    assert found is not None
+    assert found.done
+
+
+def test_nothing_is_awaited_of_other_kinds() -> None:
+    assert settled("", "ConfigMap", {}) is None
