@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV ?= .venv
+SOAK ?= 1000
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Twice quiet: errors are shown, remarks on package indexes are not.
@@ -33,6 +34,9 @@ test: $(STAMP) ## every test but the long soaks (under 15 min)
 	@$(BIN)/python tools/get_tools.py
 	@$(BIN)/python tools/check.py --all
 
+soak: $(STAMP) ## compare `weft why` with Envoy for longer (SOAK=1000 configurations, about 10 min; root)
+	@WEFT_SOAK_CONFIGURATIONS=$(SOAK) $(BIN)/python -m pytest tests/mesh/test_explain_envoy.py
+
 golden: $(STAMP) ## rewrite the golden files and delete stale ones
 	@$(BIN)/python -m pytest tests --golden-update -m "not slow and not e2e"
 
@@ -56,4 +60,4 @@ format: $(STAMP) ## format the code
 clean: ## remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo check test golden generate generate-protobuf bench lock format clean
+.PHONY: help install demo check test soak golden generate generate-protobuf bench lock format clean

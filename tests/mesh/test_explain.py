@@ -1,12 +1,20 @@
 """Explanations agree with what the model says, for every kind of answer."""
 
+import re
+
 import pytest
 
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
 from weft.mesh.build import build
 from weft.mesh.explain import Explanation, Request, explain_from_gateway, explain_from_workload
-from weft.mesh.model import MeshModel
+from weft.mesh.explain.callers import NoCaller, Outside, find_caller
+from weft.mesh.explain.effects import destination_effects
+from weft.mesh.explain.paths import normalised
+from weft.mesh.explain.request import RequestError, read_header, read_request
+from weft.mesh.model import Destination, MeshModel
+
+pytest.importorskip("re2", reason="installed with weft")
 
 
 def model(case: str) -> MeshModel:
@@ -49,7 +57,7 @@ def test_a_split_names_shares_and_endpoints() -> None:
     reasons = {c.route: c.reason for c in found.considered}
     assert "path `/` is not prefix `/api/`" in reasons["default/weather/testers"]
     assert reasons["default/weather/http[5]"] == ""
-    assert any("10 % of requests are copied" in s for s in found.steps)
+    assert any("10 % of requests are copied" in e.text for e in found.effects)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,100 @@ def test_a_mismatch_says_which_part(headers: dict[str, str], word: str) -> None:
     request = Request("weather", path="/api/x?debug=1", headers=headers)
     found = call("routes", "weather-v1-a", request)
     assert word in found.considered[0].reason
+
+
+def test_what_the_back_end_gets() -> None:
+    request = Request("weather", path="/API/x?debug=1", headers={"X-Tester": "", "x-user": "ann"})
+    found = call("routes", "weather-v1-a", request)
+    (share,) = found.shares
+    assert share.sent is not None
+    assert (share.sent.host, share.sent.path) == ("weather.internal", "/v2/x?debug=1")
+    texts = {e.what: e.text for e in found.effects}
+    assert "1.5 s" in texts["timeout"]
+    assert "up to 3 more on 5xx, reset, 429" in texts["retries"]
+
+
+def test_a_redirect_says_where_to() -> None:
+    found = call("routes", "weather-v1-a", Request("weather", path="/old?x=1"))
+    assert (found.status, found.location) == (308, "https://example.com:8443/new?x=1")
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/a/../api", "/api"),
+        ("/api/.", "/api/"),
+        ("/..", "/"),
+        ("//a//b", "//a//b"),
+        ("/%61%2Fb?c=/../d#e", "/a%2Fb?c=/../d"),
+    ],
+)
+def test_paths_are_normalised_as_the_proxy_does(path: str, seen: str) -> None:
+    assert normalised(path) == seen
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://x", "`ftp` is none of http, https"),
+        ("tcp://db", "write `tcp://db:PORT`"),
+        ("http://", "names no host"),
+        ("http://a:99999/", "no URL"),
+        ("http://a:0/", "0 is no port"),
+    ],
+)
+def test_urls_that_are_none(url: str, said: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(said)):
+        read_request("GET", url)
+
+
+def test_urls_and_headers_as_people_type_them() -> None:
+    request = read_request("get", "reviews.shop:8080/a?b", [("A", "1"), ("a", "2")])
+    assert (request.method, request.authority, request.path) == (
+        "GET", "reviews.shop:8080", "/a?b",
+    )  # fmt: skip
+    assert request.headers == {"A": "1,2"}
+    assert read_request("GET", "https://a/").port == 443
+    assert read_request("", "tls://a").text == "tls://a"
+    assert read_header("end-user: jason") == ("end-user", "jason")
+    with pytest.raises(RequestError, match="NAME: VALUE"):
+        read_header("jason")
+
+
+@pytest.mark.parametrize(
+    ("caller", "said"),
+    [
+        ("deploy/review-v1", "did you mean `deploy/reviews-v1`?"),
+        ("pod/zzz", "there are `pod/reviews-"),
+        ("deployment/reviews-v9", "add `-n shop`"),
+        ("depoy/reviews-v1", "did you mean `deploy/reviews-v1`?"),
+        ("reviews", "--from deploy/NAME"),
+        ("gateway/edge", "Gateways that serve: none"),
+        ("gateway:80", "ports of Gateways: none"),
+    ],
+)
+def test_callers_that_are_not_there(caller: str, said: str) -> None:
+    found = find_caller(model("services"), caller, "default", 80)
+    assert isinstance(found, NoCaller)
+    assert said in found.hint
+
+
+def test_gateways_as_callers() -> None:
+    found = model("gateways")
+    assert find_caller(found, "gateway:443", "default", 80) == Outside(443)
+    name = next(s.name for g in found.gateways for s in g.servers).rpartition("/")[0]
+    assert find_caller(found, f"gateway/{name}", "other", 80) == Outside(80, name)
+
+
+def test_fields_that_the_tables_do_not_know_are_shown_as_they_are() -> None:
+    class Unforeseen(Destination, frozen=True):
+        shape: str = ""
+        key_pem: str = ""
+
+    odd = Unforeseen("a", "a", 80, "http", shape="round", key_pem="secret")
+    shown = {e.what: e.text for e in destination_effects(odd)}
+    assert shown["shape"] == "round"
+    assert "secret" not in str(shown)
 
 
 def test_a_short_name_means_the_callers_namespace() -> None:

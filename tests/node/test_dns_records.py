@@ -9,7 +9,7 @@ from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.objects import decode
 from weft.api.vip import vip_for
-from weft.node.dns_records import Answer, Record, Zone, answer, build_zone
+from weft.node.dns_records import Answer, Record, Zone, address_of, answer, build_zone
 
 
 def service(name: str, ip: str, **spec: Any) -> Service:
@@ -133,3 +133,20 @@ def test_endpoints_that_are_not_ready_are_published_on_demand() -> None:
     assert answer(made, f"peers.shop.{SVC}", "A", "shop") == Answer(
         (Record(f"peers.shop.{SVC}", "A", "10.244.0.9"),)
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "namespace", "address"),
+    [
+        ("web", "shop", "10.96.0.7"),
+        ("web", "default", ""),
+        ("web.shop", "default", "10.96.0.7"),
+        ("web.shop.svc.cluster.local.", "default", "10.96.0.7"),
+        ("10.1.2.3", "default", "10.1.2.3"),
+        ("example.org", "shop", ""),
+    ],
+)
+def test_lookups_follow_the_search_list(
+    zone: Zone, host: str, namespace: str, address: str
+) -> None:
+    assert address_of(zone, host, namespace) == address

@@ -21,7 +21,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.resources import Resources
-from weft.apiserver.server import Page, Server
+from weft.apiserver.server import Page, Question, Server
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.watching import Watches
 from weft.lib import aio
@@ -105,6 +105,10 @@ class ApiServer:
     def add_page(self, path: str, page: Page) -> None:
         """Serve a document of another part of the program under `path`."""
         self._server.pages[path] = page
+
+    def add_question(self, path: str, answer: Question) -> None:
+        """Serve a document that depends on the query under `path`."""
+        self._server.questions[path] = answer
 
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""

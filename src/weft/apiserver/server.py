@@ -22,6 +22,8 @@ KUBERNETES_VERSION = "1.33.0"
 """The release whose API is served."""
 
 Page = Callable[[], Awaitable[tuple[str, bytes]]]
+Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
+"""A page whose answer depends on the query."""
 """Makes a document: its media type and body."""
 
 
@@ -59,6 +61,7 @@ class Server:
         self._metrics = metrics
         self._version = orjson.dumps(version_document(weft_version))
         self.ready = False
+        self.questions: dict[str, Question] = {}
         self.pages: dict[str, Page] = {}
         """Documents of other parts of the program, by path; for masters like every such path."""
 
@@ -95,6 +98,9 @@ class Server:
                 self._authorize(user, Attributes(http.method.lower(), path=path), None)
             if http.method == "GET" and path in self.pages:
                 media, body = await self.pages[path]()
+                return json_response(body, media)
+            if http.method == "GET" and path in self.questions:
+                media, body = await self.questions[path](http.query)
                 return json_response(body, media)
             return self._document(http, path)
         verb = request.verb_of(http.method, target, http.query)

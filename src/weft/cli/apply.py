@@ -52,7 +52,7 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
     problems: list[Diagnostic] = []
     for path in manifest_files(names):
         name = "standard input" if str(path) == "-" else str(path)
-        checked = diagnose(_text(path, name), name)
+        checked = diagnose(text_of(path, name), name)
         documents += checked.documents
         problems += [found for found in checked.diagnostics if found.severity == "error"]
     if problems:
@@ -62,7 +62,7 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
     return tuple(documents)
 
 
-def _text(path: Path, name: str) -> str:
+def text_of(path: Path, name: str) -> str:
     """The file's text. Raises BadManifests."""
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
@@ -83,14 +83,10 @@ async def apply_files(
 ) -> bool:
     """Create or change the objects; one line for each. True when the server refused some."""
     failed = False
-    for document in sorted(documents, key=_rank):
+    for document in in_order(documents):
         kind = document.kind
         assert kind is not None  # read_documents lets no unknown kind through
-        # A kind's versions are the same object; it is sent in the one it is stored in.
-        wanted = {**document.value, "apiVersion": kind.api_version}
-        place = (document.namespace or namespace) if kind.namespaced else ""
-        if place:
-            wanted = {**wanted, "metadata": {**wanted["metadata"], "namespace": place}}
+        wanted, place = placed(document, kind, namespace)
         label = f"{kind.singular}{'.' + kind.group if kind.group else ''}/{document.name}"
         try:
             done = await _apply(client, kind, wanted, place, dry_run)
@@ -99,6 +95,21 @@ async def apply_files(
             failed = True
             report(f"{document.file}:{document.line}: {label} refused: {error.message}")
     return failed
+
+
+def in_order(documents: Sequence[Document]) -> list[Document]:
+    """What others refer to first."""
+    return sorted(documents, key=_rank)
+
+
+def placed(document: Document, kind: Kind, namespace: str) -> tuple[dict[str, Any], str]:
+    """The object as it is sent, and the namespace it belongs to; "" when it has none."""
+    # A kind's versions are the same object; it is sent in the one it is stored in.
+    wanted = {**document.value, "apiVersion": kind.api_version}
+    place = (document.namespace or namespace) if kind.namespaced else ""
+    if place:
+        wanted = {**wanted, "metadata": {**wanted["metadata"], "namespace": place}}
+    return wanted, place
 
 
 def _rank(document: Document) -> int:

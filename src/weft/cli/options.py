@@ -26,3 +26,11 @@ form = click.option(
     default="table",
     help="How to print.",
 )
+format_only = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    help="How to print.",
+)

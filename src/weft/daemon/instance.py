@@ -28,6 +28,7 @@ from weft.daemon.node import LocalStreams, NodeLogs, make_agent
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
+from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
@@ -51,6 +52,7 @@ HOST_SERVICE_NETS = (64, 128)
 """Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
+WHY = "/weft/v1/why"
 
 GATEWAYS_SECONDS_MAX = 2.0
 """How long `weft up -f` waits to say where gateways are bound."""
@@ -144,6 +146,8 @@ class Instance:
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
         self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
+        why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.envoy.admin)
+        self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)

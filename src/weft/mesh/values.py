@@ -30,6 +30,8 @@ REGEX_LENGTH_MAX = 1024
 def regex_problem(regex: str) -> str | None:
     """Why an expression is no valid RE2 one, or None. Sound expressions that mix rare features may
     be refused; what passes is accepted by Envoy, which would refuse a whole table otherwise."""
+    if not regex:
+        return "it is empty"
     if len(regex) > REGEX_LENGTH_MAX:
         return f"longer than {REGEX_LENGTH_MAX} characters"
     for pattern, problem in _NOT_RE2:

@@ -20,6 +20,7 @@ TTL_SECONDS = 5
 """Short: answers of headless services change with every pod."""
 SERVICES_ZONE = f"svc.{CLUSTER_DOMAIN}"
 PODS_ZONE = f"pod.{CLUSTER_DOMAIN}"
+ALIASES_FOLLOWED_MAX = 8
 _REVERSE = ".in-addr.arpa"
 
 RecordType = Literal["A", "AAAA", "CNAME", "SRV", "PTR"]
@@ -290,3 +291,29 @@ def _pod_address(zone: Zone, name: str, labels: list[str], kind: str) -> Answer:
     if len(labels) != 2 or not _is_ip(address):
         return Answer(missing=True)
     return _addresses(name, kind, (address,))
+
+
+# --- lookups
+
+
+def address_of(zone: Zone, host: str, namespace: str) -> str:
+    """The first address that a pod's resolver finds for a host, as its search list says; "" when
+    the cluster knows none."""
+    if _is_ip(host):
+        return host
+    searches = (f"{namespace}.{SERVICES_ZONE}", SERVICES_ZONE, CLUSTER_DOMAIN)
+    names = [host] if host.endswith(".") else [*(f"{host}.{s}" for s in searches), host]
+    for name in names:
+        if found := _followed(zone, name.rstrip("."), namespace, ALIASES_FOLLOWED_MAX):
+            return found
+    return ""
+
+
+def _followed(zone: Zone, name: str, namespace: str, aliases: int) -> str:
+    found = answer(zone, name, "A", namespace)
+    for record in found.records if found is not None else ():
+        if record.type == "A":
+            return record.data
+        if record.type == "CNAME" and aliases:
+            return _followed(zone, record.data.rstrip("."), namespace, aliases - 1)
+    return ""

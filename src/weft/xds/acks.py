@@ -1,6 +1,7 @@
 """What follows from a proxy's acknowledgements: the drain contract's questions, answered."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from weft.xds.delta import StreamState
 from weft.xds.listeners import inbound_name, outbound_name
@@ -33,6 +34,24 @@ def in_force(state: StreamState, type_url: str, name: str) -> bool:
     if wanted is None or current is None or name not in current.acked:
         return False
     return wanted.version in (current.acked[name].version, current.bad.get(name))
+
+
+ResourceState = Literal["acknowledged", "pending", "refused", "absent"]
+"""What a proxy has of a resource as it is wanted; absent: it shall not have it."""
+
+
+def resource_state(state: StreamState, type_url: str, name: str) -> ResourceState:
+    """How far the proxy is with one resource."""
+    wanted = state.world.get(type_url, {}).get(name)
+    if wanted is None:
+        return "absent"
+    current = state.types.get(type_url)
+    if current is None:
+        return "pending"
+    if current.bad.get(name) == wanted.version:
+        return "refused"
+    acked = current.acked.get(name)
+    return "acknowledged" if acked is not None and acked.version == wanted.version else "pending"
 
 
 def listeners_ready(state: StreamState, pod_uid: str) -> bool:

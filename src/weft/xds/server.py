@@ -208,6 +208,11 @@ class AdsServer:
         stream = self._newest(node)
         return {} if stream is None else acks.acked_versions(stream.state, type_url)
 
+    def resource_state(self, node: str, type_url: str, name: str) -> acks.ResourceState:
+        """How far the node's proxy is with one resource."""
+        stream = self._newest(node)
+        return "pending" if stream is None else acks.resource_state(stream.state, type_url, name)
+
     def nacks(self, node: str) -> tuple[NackReport, ...]:
         """The resources that the node's proxy refuses at present."""
         known = self._nodes.get(node)

@@ -194,7 +194,7 @@ _HTTP_FIELDS = {
     "bytes_sent": "%BYTES_SENT%",
     "request_id": "%REQUEST_HEADER(X-REQUEST-ID)%",
     "route": "%ROUTE_NAME%",
-    "destination": "%UPSTREAM_CLUSTER%",
+    "destination": "%UPSTREAM_CLUSTER_RAW%",
     "endpoint": "%UPSTREAM_HOST%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "caller_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
@@ -207,7 +207,7 @@ _TCP_FIELDS = {
     "duration_ms": "%DURATION%",
     "bytes_received": "%BYTES_RECEIVED%",
     "bytes_sent": "%BYTES_SENT%",
-    "destination": "%UPSTREAM_CLUSTER%",
+    "destination": "%UPSTREAM_CLUSTER_RAW%",
     "endpoint": "%UPSTREAM_HOST%",
     "caller_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
 }

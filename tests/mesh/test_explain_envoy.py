@@ -1,0 +1,98 @@
+"""Random requests under random configurations, through a real Envoy: it does what `why` says.
+
+`WEFT_SOAK_CONFIGURATIONS` asks for more configurations than `make test` has time for (`make soak`),
+`WEFT_SOAK_SEED` for others.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+
+from tests.mesh.agreement.compare import disagreements, read
+from tests.mesh.agreement.configurations import CALLERS, documents
+from tests.mesh.agreement.requests import OUTSIDE, Asked, Asking
+from tests.mesh.agreement.rig import GATEWAY_PORTS, Call, Rig
+from tests.mesh.cluster import snapshot
+from weft.mesh.build import build
+from weft.mesh.explain import Explanation, explain_from_gateway, explain_from_workload
+from weft.mesh.model import MeshModel
+
+CONFIGURATIONS = int(os.environ.get("WEFT_SOAK_CONFIGURATIONS", "60"))
+FIRST_SEED = int(os.environ.get("WEFT_SOAK_SEED", "1"))
+REQUESTS = 40
+TRIES = 3
+"""A worker thread of Envoy may see a configuration some milliseconds after it was acknowledged."""
+FAILURES_SHOWN_MAX = 12
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.tools("ip", "nsenter")]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    try:
+        rig.prepare(len(CALLERS))
+        await rig.start(len(CALLERS))
+        yield rig
+    finally:
+        await rig.close()
+
+
+def explain(model: MeshModel, asked: Asked) -> Explanation:
+    if asked.caller == OUTSIDE:
+        return explain_from_gateway(model, asked.request.port, asked.request)
+    name = f"{CALLERS[asked.caller][1]}-0"
+    caller = next(w for w in model.workloads if w.name == name)
+    return explain_from_workload(model, caller, asked.request)
+
+
+async def differing(rig: Rig, model: MeshModel, batch: list[Asked]) -> list[tuple[Asked, str]]:
+    """The requests about which Envoy thinks otherwise, and in what."""
+    calls = [Call(a.caller, a.address, a.port, a.data) for a in batch]
+    answers = await rig.send(calls)
+    said = [explain(model, asked) for asked in batch]
+    logged = await rig.logged(
+        {a.id for a, s, d in zip(batch, said, answers, strict=True)
+         if a.id and d and s.route is not None}
+    )  # fmt: skip
+    found = []
+    for asked, each, data in zip(batch, said, answers, strict=True):
+        met = read(asked, data, logged.get(asked.id, {}))
+        problems = list(disagreements(asked, each, met))
+        if problems and not (each.others and not list(disagreements(asked, each.others, met))):
+            found.append((asked, f"{'; '.join(problems)}\n    why: {each.outcome}: {each.reason}"))
+    return found
+
+
+@pytest.mark.timeout(60 + 3 * CONFIGURATIONS)
+async def test_envoy_does_what_is_said(rig: Rig) -> None:
+    ports = dict(GATEWAY_PORTS)
+    failures: list[str] = []
+    asked_in_all = 0
+    for seed in range(FIRST_SEED, FIRST_SEED + CONFIGURATIONS):
+        random = Random(seed)
+        netns = [rig.workload(n, "x").netns for n in range(len(CALLERS))]
+        objects = documents(random, netns, rig.node.name)
+        model = build(snapshot(objects)).model
+        await rig.configure(model)
+        asking = Asking(random, objects, ports)
+        batch = [asking.one(seed * REQUESTS + n) for n in range(REQUESTS)]
+        asked_in_all += len(batch)
+        left = [(asked, "") for asked in batch]
+        for attempt in range(TRIES):
+            await asyncio.sleep(0.05 * attempt)
+            left = await differing(rig, model, [asked for asked, _ in left])
+            if not left:
+                break
+        failures += [
+            f"seed {seed}: caller {a.caller} to {a.address}:{a.port}: {a.request.text} "
+            f"{json.dumps(dict(a.request.headers))}\n    {problem}"
+            for a, problem in left
+        ]
+    shown = "\n".join(failures[:FAILURES_SHOWN_MAX])
+    assert not failures, f"{len(failures)} of {asked_in_all} differ:\n{shown}"
+    assert asked_in_all == CONFIGURATIONS * REQUESTS
