@@ -158,6 +158,18 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     gateway_v1.TCPRouteSpec: ["rules"],
     gateway_v1.TLSRouteRule: ["backendRefs"],
     gateway_v1.TCPRouteRule: ["backendRefs"],
+    gateway_v1.UDPRouteSpec: ["rules"],
+    gateway_v1.UDPRouteRule: ["backendRefs"],
+    gateway_v1.ObjectReference: ["group", "kind", "name"],
+    gateway_v1.FrontendTLSValidation: ["caCertificateRefs"],
+    gateway_v1.TLSPortConfig: ["port", "tls"],
+    gateway_v1.FrontendTLSConfig: ["default"],
+    gateway_v1.ParentGatewayReference: ["name"],
+    gateway_v1.ListenerSetSpec: ["parentRef", "listeners"],
+    gateway_v1.LocalPolicyTargetReferenceWithSectionName: ["group", "kind", "name"],
+    gateway_v1.SubjectAltName: ["type"],
+    gateway_v1.BackendTLSPolicyValidation: ["hostname"],
+    gateway_v1.BackendTLSPolicySpec: ["targetRefs", "validation"],
     policy_v1alpha1.PolicyTarget: ["kind", "name"],
     policy_v1alpha1.RateLimitKey: ["type"],
     policy_v1alpha1.RateLimitAmount: ["requests", "per"],
@@ -274,7 +286,8 @@ SCALARS: Mapping[type[msginspect.Type], Mapping[str, Any]] = {
 }
 GATEWAY_ROOTS = (
     gateway_v1.GatewayClass, gateway_v1.Gateway, gateway_v1.HTTPRoute, gateway_v1.GRPCRoute,
-    gateway_v1.TLSRoute, gateway_v1.TCPRoute, gateway_v1.ReferenceGrant,
+    gateway_v1.TLSRoute, gateway_v1.TCPRoute, gateway_v1.UDPRoute, gateway_v1.ReferenceGrant,
+    gateway_v1.ListenerSet, gateway_v1.BackendTLSPolicy,
 )  # fmt: skip
 ISTIO_ROOTS = (
     networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,

@@ -3,16 +3,18 @@
 from typing import Any
 
 from weft.api.gateway import v1 as gw
-from weft.daemon.gateway_status import merged, with_facts
+from weft.mesh.gateway_api_conditions import condition
+from weft.mesh.gateway_api_facts import GatewayFacts, merged, with_facts
 from weft.mesh.gateway_api_objects import ObjectStatus
-from weft.mesh.gateway_api_status import condition
+
+HERE = GatewayFacts(("10.0.0.1",), bound=True)
 
 
 def gateway(programmed: bool = True) -> ObjectStatus:
     found = [condition("Accepted", True, "Accepted", 1)]
     found.append(condition("Programmed", programmed, "Programmed" if programmed else "Invalid", 1))
     listener = {"name": "http", "conditions": found}
-    status = {"conditions": found, "listeners": [listener]}
+    status = {"conditions": found, "listeners": [listener], "attachedListenerSets": 0}
     return ObjectStatus(gw.Gateway, "default", "edge", "u", status)
 
 
@@ -21,23 +23,23 @@ def words(conditions: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_nothing_is_programmed_before_it_is_acknowledged() -> None:
-    early = with_facts(gateway(), ["10.0.0.1"], False)
+    early = with_facts(gateway(), HERE, False)
     assert words(early["conditions"]) == [("True", "Accepted"), ("False", "Pending")]
     assert words(early["listeners"][0]["conditions"])[1] == ("False", "Pending")
     assert early["addresses"] == [{"type": "IPAddress", "value": "10.0.0.1"}]
-    late = with_facts(gateway(), ["10.0.0.1"], True)
+    late = with_facts(gateway(), HERE, True)
     assert words(late["conditions"])[1] == ("True", "Programmed")
-    never = with_facts(gateway(False), [], False)
+    never = with_facts(gateway(False), HERE, False)
     assert words(never["conditions"])[1] == ("False", "Invalid")
 
 
 def test_a_time_changes_with_its_condition_only() -> None:
-    first = merged(with_facts(gateway(), [], False), {}, "t1")
-    second = merged(with_facts(gateway(), [], True), first, "t2")
+    first = merged(with_facts(gateway(), HERE, False), {}, "t1")
+    second = merged(with_facts(gateway(), HERE, True), first, "t2")
     assert [c["lastTransitionTime"] for c in second["conditions"]] == ["t1", "t2"]
     times = [c["lastTransitionTime"] for c in second["listeners"][0]["conditions"]]
     assert times == ["t1", "t2"]
-    assert merged(with_facts(gateway(), [], True), second, "t3") == second
+    assert merged(with_facts(gateway(), HERE, True), second, "t3") == second
 
 
 def test_entries_of_other_controllers_stay() -> None:

@@ -48,7 +48,7 @@ class Instance:
         self.isolation = isolation
         self.kubeconfig = data_dir / "kubeconfig"
         self._known: tuple[int, Connection, ssl.SSLContext] | None = None
-        self._gateways: dict[tuple[int, int], str] = {}
+        self._gateways: dict[tuple[int, int, str, str], tuple[str, int]] = {}
 
     # --- life
     def weft(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
@@ -177,27 +177,38 @@ class Instance:
         pods = self.status()["pods"]
         return int(next(p["pid"] for p in pods if p["name"] == pod_name))
 
-    def gateway(self, port: int = 80) -> str:
+    def gateway(self, port: int = 80, name: str = "") -> str:
+        """Where a gateway port is bound. `name` (`<namespace>/<name>`) is a Gateway of the Gateway
+        API; without it, the port at the shared address is meant, else the first that has it."""
+        address, bound = self.bound(port, name)
+        return f"http://{address}:{bound}"
+
+    def bound(self, port: int, name: str = "", transport: str = "ports") -> tuple[str, int]:
         running = self.running
 
-        def bound() -> str | None:
-            node = self.read("/api/v1/nodes")["items"][0]
-            ports = json.loads(node["metadata"]["annotations"].get("weft.dev/gateway-ports", "{}"))
-            return ports.get(str(port))
+        def found() -> tuple[str, int] | None:
+            notes = self.read("/api/v1/nodes")["items"][0]["metadata"]["annotations"]
+            shared = json.loads(notes.get("weft.dev/gateway-ports", "{}"))
+            if not name and str(port) in shared:
+                return running.gateway_address, shared[str(port)]
+            for gateway, own in json.loads(notes.get("weft.dev/gateway-bindings", "{}")).items():
+                if name in ("", gateway) and str(port) in own.get(transport, {}):
+                    return own["addresses"][0], own[transport][str(port)]
+            return None
 
-        key = (running.pid, port)
+        key = (running.pid, port, name, transport)
         if key not in self._gateways:
-            self._gateways[key] = wait_for(bound, f"gateway port {port} bound")
-        return f"http://{running.gateway_address}:{self._gateways[key]}"
+            self._gateways[key] = wait_for(found, f"gateway port {port} of {name or 'all'} bound")
+        return self._gateways[key]
 
 
 def ask(
     weft: Instance, path: str, host: str, *, method: str = "GET", body: bytes | None = None,
-    port: int = 80, **headers: str,
+    port: int = 80, gateway: str = "", **headers: str,
 ) -> tuple[int, str]:  # fmt: skip
     """One request through the gateway; redirects are not followed."""
     status, text, _ = ask_all(
-        weft, path, host, method=method, body=body, port=port, headers=headers
+        weft, path, host, method=method, body=body, port=port, gateway=gateway, headers=headers
     )
     return status, text
 
@@ -209,13 +220,15 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def ask_all(
     weft: Instance, path: str, host: str, *, method: str = "GET", body: bytes | None = None,
-    port: int = 80, headers: dict[str, str] | None = None,
+    port: int = 80, gateway: str = "", headers: dict[str, str] | None = None,
 ) -> tuple[int, str, dict[str, str]]:  # fmt: skip
     """Status, body and headers (lower case)."""
     request = urllib.request.Request(
-        weft.gateway(port) + path, headers={"Host": host, **(headers or {})}, method=method,
+        weft.gateway(port, gateway) + path,
+        headers={"Host": host, **(headers or {})},
+        method=method,
         data=body,
-    )  # fmt: skip
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     try:
         with opener.open(request, timeout=20) as answer:

@@ -150,7 +150,7 @@ spec:
   gatewayClassName: weft
   listeners:
     - {name: a, port: 8081, protocol: HTTP, hostname: "*.narrow.test"}
-    - {name: u, port: 8082, protocol: UDP}
+    - {name: u, port: 8082, protocol: example.com/what}
 """
     for name, namespace, ref, host in (
         ("no-section", "default", {"name": "narrow", "sectionName": "z"}, "a.narrow.test"),
@@ -175,7 +175,10 @@ spec:
     found = wait_for(lambda: status_of(shop, "gateways", "narrow").get("listeners"), "listeners")
     assert found[0]["attachedRoutes"] == 1
     assert conditions(found[1])["Accepted"] == ("False", "UnsupportedProtocol")
-    wait_for(lambda: ask(shop, "/who", "a.narrow.test", port=8081)[0] == 500, "no back end: 500")
+    wait_for(
+        lambda: ask(shop, "/who", "a.narrow.test", port=8081, gateway="default/narrow")[0] == 500,
+        "no back end: 500",
+    )
 
 
 # --- matches and precedence
@@ -393,7 +396,7 @@ def test_https_with_a_secret(shop: Instance, tmp_path: Path) -> None:
     }
     shop.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
     wait_for(lambda: listener()["Programmed"] == ("True", "Programmed"), "HTTPS programmed")
-    address, _, port = shop.gateway(443).removeprefix("http://").rpartition(":")
+    address, _, port = shop.gateway(443, "default/tls").removeprefix("http://").rpartition(":")
     done = subprocess.run(
         ["curl", "-sS", "--noproxy", "*", "--cacert", f"{tmp_path}/c.pem", "--resolve",
          f"{host}:{port}:{address}", f"https://{host}:{port}/who"],
@@ -448,14 +451,14 @@ def test_tls_by_server_name_and_tcp(shop: Instance) -> None:
 
 def _who(shop: Instance, port: int) -> str:
     try:
-        return ask(shop, "/who", "any.test", port=port)[1]
+        return ask(shop, "/who", "any.test", port=port, gateway="default/bytes")[1]
     except OSError:
         return ""
 
 
 def _hello(shop: Instance, port: int, name: str) -> str:
     """What comes back on a TLS greeting for this server name."""
-    address, _, bound = shop.gateway(port).removeprefix("http://").rpartition(":")
+    address, _, bound = shop.gateway(port, "default/bytes").removeprefix("http://").rpartition(":")
     greeting = ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=name)
     with contextlib.suppress(ssl.SSLWantReadError):

@@ -11,7 +11,7 @@ from weft.mesh.consistency import problems
 from weft.mesh.model import HttpRoute
 
 GROUP = "gateway.networking.k8s.io"
-PEM = base64.b64encode(b"-----BEGIN X-----\n-----END X-----\n").decode()
+PEM = base64.b64encode(b"-----BEGIN X-----\nMAA=\n-----END X-----\n").decode()
 CLASS = {
     "apiVersion": f"{GROUP}/v1",
     "kind": "GatewayClass",
@@ -89,7 +89,7 @@ def reasons(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in found["conditions"]}
 
 
-def domain(made: Built, host: str, table: str = "http.80") -> tuple[HttpRoute, ...]:
+def domain(made: Built, host: str, table: str = "http.80.default.edge") -> tuple[HttpRoute, ...]:
     tables = {t.name: t for t in made.model.route_tables}
     return next(v.routes for v in tables[table].virtual_hosts if v.domains == (host,))
 
@@ -201,6 +201,7 @@ def test_listeners_that_cannot_be_told_apart() -> None:
     )
     listeners = status(made, "Gateway", "edge")["listeners"]
     conflicts = [reasons(each)["Conflicted"][1] for each in listeners]
+    assert reasons(listeners[0])["Accepted"] == ("False", "Invalid")
     assert conflicts[:2] == ["HostnameConflict"] * 2
     assert conflicts[2:] == ["ProtocolConflict"] * 2 + ["NoConflicts"]
     assert [g.port for g in made.model.gateways] == [91]
@@ -270,7 +271,7 @@ def test_gateways_of_other_classes_are_left_alone() -> None:
     assert all(s.name != "theirs" for s in made.statuses)
 
 
-def test_istio_and_gateway_api_share_a_port() -> None:
+def test_every_gateway_has_ports_of_its_own() -> None:
     istio = {
         "apiVersion": "networking.istio.io/v1",
         "kind": "Gateway",
@@ -282,11 +283,20 @@ def test_istio_and_gateway_api_share_a_port() -> None:
             ]
         },
     }
-    made = built(istio, gateway({}, {"port": 81}), route("r", [{"backendRefs": [to("web")]}]))
+    second = gateway({}, name="second")
+    made = built(
+        istio,
+        gateway({}, {"port": 81}),
+        second,
+        route("r", [{"backendRefs": [to("web")]}]),
+        route("s", [{"backendRefs": [to("web")]}], parents=[{"name": "second"}]),
+    )
     assert targets(domain(made, "*")) == ["r"]
-    first, second = status(made, "Gateway", "edge")["listeners"]
-    assert reasons(first)["Accepted"] == ("True", "Accepted")
-    assert reasons(second)["Accepted"] == ("False", "PortUnavailable")
+    assert targets(domain(made, "*", "http.80.default.second")) == ["s"]
+    places = {(g.gateway, g.port) for g in made.model.gateways}
+    assert {("default/edge", 80), ("default/edge", 81), ("default/second", 80)} <= places
+    for each in status(made, "Gateway", "edge")["listeners"]:
+        assert reasons(each)["Accepted"] == ("True", "Accepted")
 
 
 def test_routes_of_services_for_all_or_for_callers_of_a_namespace() -> None:
@@ -344,7 +354,7 @@ def test_what_cannot_be_done_is_said() -> None:
         },
         {
             "backendRefs": [
-                to("web", filters=[{"type": "URLRewrite", "urlRewrite": {"hostname": "x.test"}}])
+                to("web", filters=[{"type": "ExtensionRef", "extensionRef": {"name": "x"}}])
             ]
         },
     ],

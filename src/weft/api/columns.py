@@ -476,6 +476,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _columns("Name Class Address Programmed Age"),
         lambda obj, now: gateway_columns.gateway(obj, _age(obj, now)),
     ),
+    (_GATEWAY_API, "ListenerSet"): (
+        _columns("Name Accepted Programmed Age"),
+        lambda obj, now: gateway_columns.listener_set(obj, _age(obj, now)),
+    ),
     **dict.fromkeys(
         ((_GATEWAY_API, "HTTPRoute"), (_GATEWAY_API, "GRPCRoute"), (_GATEWAY_API, "TLSRoute")),
         (

@@ -294,4 +294,6 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     (gateway_defaults.GROUP, "GRPCRoute"): gateway_defaults.grpc_route,
     (gateway_defaults.GROUP, "TLSRoute"): gateway_defaults.connection_route,
     (gateway_defaults.GROUP, "TCPRoute"): gateway_defaults.connection_route,
+    (gateway_defaults.GROUP, "UDPRoute"): gateway_defaults.connection_route,
+    (gateway_defaults.GROUP, "ListenerSet"): gateway_defaults.listener_set,
 }

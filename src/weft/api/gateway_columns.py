@@ -20,6 +20,10 @@ def gateway(obj: Json, age: str) -> list[Any]:
     return [_name(obj), spec.get("gatewayClassName") or "", ",".join(addresses), programmed, age]
 
 
+def listener_set(obj: Json, age: str) -> list[Any]:
+    return [_name(obj), _condition(obj, "Accepted"), _condition(obj, "Programmed"), age]
+
+
 def route(obj: Json, age: str) -> list[Any]:
     return [_name(obj), _list((obj.get("spec") or {}).get("hostnames") or ()), age]
 

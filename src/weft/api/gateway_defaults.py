@@ -19,7 +19,31 @@ def gateway_class(obj: Json) -> None:
 
 def gateway(obj: Json) -> None:
     _conditions(obj, "Accepted", "Programmed")
-    for listener in _items(obj.get("spec") or {}, "listeners"):
+    spec = obj.get("spec") or {}
+    _listeners(spec)
+    for address in _items(spec, "addresses"):
+        _set(address, {"type": "IPAddress"})
+    if (allowed := spec.get("allowedListeners")) is not None:
+        _set(_sub(allowed, "namespaces"), {"from": "None"})
+    tls = spec.get("tls") or {}
+    if (own := (tls.get("backend") or {}).get("clientCertificateRef")) is not None:
+        _absent(own, {"group": "", "kind": "Secret"})
+    frontend = tls.get("frontend") or {}
+    for config in (frontend.get("default"), *(p.get("tls") for p in _items(frontend, "perPort"))):
+        if config and config.get("validation") is not None:
+            _set(config["validation"], {"mode": "AllowValidOnly"})
+
+
+def listener_set(obj: Json) -> None:
+    _conditions(obj, "Accepted", "Programmed")
+    spec = obj.get("spec") or {}
+    if spec.get("parentRef") is not None:
+        _absent(spec["parentRef"], {"group": GROUP, "kind": "Gateway"})
+    _listeners(spec)
+
+
+def _listeners(spec: Json) -> None:
+    for listener in _items(spec, "listeners"):
         if listener.get("tls") is not None:
             _set(listener["tls"], {"mode": "Terminate"})
             for ref in _items(listener["tls"], "certificateRefs"):

@@ -46,12 +46,14 @@ SECURITY_KINDS = (
 )
 
 
-def _gateway(struct: type[Struct], plural: str, short: str = "", *, other: str = "v1beta1") -> Kind:
-    """`other` is the version before v1, which clients may still use: the same messages."""
+def _gateway(
+    struct: type[Struct], plural: str, short: str = "", *, others: tuple[str, ...] = ("v1beta1",)
+) -> Kind:
+    """`others` are versions before v1, which clients may still use: the same messages."""
     name = struct.__name__
     return Kind(
         gateway_v1.GROUP, "v1", name, plural, short_names=(short,) if short else (),
-        categories=("gateway-api",), served_versions=("v1", other), struct=struct,
+        categories=("gateway-api",), served_versions=("v1", *others), struct=struct,
         namespaced=name != "GatewayClass",
         subresources=() if name == "ReferenceGrant" else ("status",),
     )  # fmt: skip
@@ -61,9 +63,12 @@ GATEWAY_KINDS = (
     _gateway(gateway_v1.GatewayClass, "gatewayclasses", "gc"),
     _gateway(gateway_v1.Gateway, "gateways", "gtw"),
     _gateway(gateway_v1.HTTPRoute, "httproutes"),
-    _gateway(gateway_v1.GRPCRoute, "grpcroutes", other="v1alpha2"),
-    _gateway(gateway_v1.TLSRoute, "tlsroutes", other="v1alpha3"),
-    _gateway(gateway_v1.TCPRoute, "tcproutes", other="v1alpha2"),
+    _gateway(gateway_v1.GRPCRoute, "grpcroutes", others=("v1alpha2",)),
+    _gateway(gateway_v1.TLSRoute, "tlsroutes", others=("v1alpha3", "v1alpha2")),
+    _gateway(gateway_v1.TCPRoute, "tcproutes", others=("v1alpha2",)),
+    _gateway(gateway_v1.UDPRoute, "udproutes", others=("v1alpha2",)),
+    _gateway(gateway_v1.ListenerSet, "listenersets", "lset", others=()),
+    _gateway(gateway_v1.BackendTLSPolicy, "backendtlspolicies", "btlspolicy", others=("v1alpha3",)),
     _gateway(gateway_v1.ReferenceGrant, "referencegrants", "refgrant"),
 )
 WEFT_KINDS = (

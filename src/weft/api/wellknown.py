@@ -49,6 +49,8 @@ ANNOTATION_NODE_PASSTHROUGH_ADDRESS = "weft.dev/passthrough-address"
 ANNOTATION_NODE_GATEWAY_ADDRESS = "weft.dev/gateway-address"
 # Node: JSON object of Gateway port -> host port it is bound to, e.g. {"80": 8080}.
 ANNOTATION_NODE_GATEWAY_PORTS = "weft.dev/gateway-ports"
+# Node: JSON object of Gateway (Gateway API, namespace/name) -> its addresses and ports here.
+ANNOTATION_NODE_GATEWAY_BINDINGS = "weft.dev/gateway-bindings"
 # Node, host mode: the lowest port that its proxy may bind; services' ports below it move.
 ANNOTATION_NODE_FIRST_PORT = "weft.dev/first-port"
 

@@ -50,6 +50,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="Address that ingress gateways listen on.",
 )
 @click.option(
+    "--gateway-pool",
+    default="",
+    metavar="NETWORK",
+    callback=lambda _context, _option, value: _network(value),
+    help="Further Gateways each get an address of this network, such as 10.0.0.16/28, which this"
+    " machine must have.  [default: a part of 127.0.0.0/8]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
@@ -87,6 +95,14 @@ def _own_address(text: str) -> str:
                 f"{text} is no IPv4 address of this machine (0.0.0.0: all of them)"
             ) from None
     return text
+
+
+def _network(text: str) -> str:
+    """A network in its canonical form."""
+    try:
+        return str(ipaddress.IPv4Network(text)) if text else ""
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write it like 10.0.0.16/28") from None
 
 
 def daemon_command(verb: str, settings: Settings, *files: str) -> list[str]:

@@ -3,6 +3,7 @@
 from weft.controllers import (
     deployments,
     endpointslices,
+    gateway_accounts,
     gc,
     jobs,
     namespaces,
@@ -19,6 +20,7 @@ def controllers() -> tuple[Controller, ...]:
     return (
         namespaces.CONTROLLER,
         serviceaccounts.CONTROLLER,
+        gateway_accounts.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,
         jobs.CONTROLLER,

@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from weft.api import registry
 from weft.api.errors import ApiError
-from weft.api.gateway.v1 import CONTROLLER_NAME
 from weft.api.k8s.core_v1 import Node
 from weft.daemon.mesh_loop import MeshLoop
 from weft.lib.aio import now
 from weft.lib.timefmt import rfc3339
+from weft.mesh.gateway_api_facts import GatewayFacts, gateway_facts, merged, with_facts
 from weft.mesh.gateway_api_objects import ObjectStatus
+from weft.mesh.model import NodeSettings
 from weft.mesh.node_settings import node_settings
 from weft.runtime.cache import Cache
 from weft.runtime.client import Client
@@ -28,71 +29,22 @@ Json = dict[str, Any]
 _Key = tuple[str, str, str]
 
 
-def with_facts(status: ObjectStatus, addresses: Sequence[str], acknowledged: bool) -> Json:
-    """The status with what only the shell knows: a Gateway's addresses, and that nothing is
-    programmed before the proxies have it."""
-    body: Json = dict(status.status)
-    if "listeners" not in body:
-        return body
-    body["addresses"] = [{"type": "IPAddress", "value": address} for address in addresses]
-    if not acknowledged:
-        body["conditions"] = [_pending(c) for c in body["conditions"]]
-        body["listeners"] = [
-            {**each, "conditions": [_pending(c) for c in each["conditions"]]}
-            for each in body["listeners"]
-        ]
-    return body
+class _Written(Struct, frozen=True):
+    """What was written, and what it was made from."""
+
+    status: ObjectStatus
+    facts: GatewayFacts
+    acknowledged: bool
+    body: Json
 
 
-def _pending(condition: Json) -> Json:
-    if condition["type"] != "Programmed" or condition["status"] != "True":
-        return condition
-    text = "node proxies have not acknowledged it yet"
-    return {**condition, "status": "False", "reason": "Pending", "message": text}
-
-
-def merged(wanted: Json, known: Mapping[str, Any], time: str) -> Json:
-    """The wanted status over the one that is there: a condition keeps its time while its status
-    does, and entries of other controllers stay."""
-    made = dict(wanted)
-    if "conditions" in wanted:
-        made["conditions"] = _timed(wanted["conditions"], known.get("conditions"), time)
-    if "listeners" in wanted:
-        before = {each.get("name"): each for each in known.get("listeners") or ()}
-        made["listeners"] = [
-            {**each, "conditions": _timed(
-                each["conditions"], before.get(each["name"], {}).get("conditions"), time)}
-            for each in wanted["listeners"]
-        ]  # fmt: skip
-    if "parents" in wanted:
-        parents = known.get("parents") or ()
-        ours = [p for p in parents if p.get("controllerName") == CONTROLLER_NAME]
-        made["parents"] = [p for p in parents if p.get("controllerName") != CONTROLLER_NAME]
-        for each in wanted["parents"]:
-            same = [p for p in ours if p.get("parentRef") == each["parentRef"]]
-            before_it = same[0].get("conditions") if same else ()
-            timed = _timed(each["conditions"], before_it, time)
-            made["parents"].append({**each, "conditions": timed})
-    return made
-
-
-def _timed(conditions: Sequence[Json], known: Any, time: str) -> list[Json]:
-    before = {each.get("type"): each for each in known or ()}
-    made = []
-    for each in conditions:
-        old = before.get(each["type"], {})
-        kept = old.get("status") == each["status"]
-        made.append({**each, "lastTransitionTime": old["lastTransitionTime"] if kept else time})
-    return made
-
-
-def _programmed(written: tuple[str, Json] | None, status: ObjectStatus) -> bool:
+def _programmed(written: _Written | None, status: ObjectStatus) -> bool:
     """Whether this generation of a Gateway was programmed already: a later change of something
     else that is on its way to the proxies does not undo that."""
-    if written is None or written[0] != status.uid:
+    if written is None or written.status.uid != status.uid or not written.acknowledged:
         return False
     kind = "Programmed"
-    return [c for c in written[1].get("conditions", ()) if c["type"] == kind] == [
+    return [c for c in written.status.status.get("conditions", ()) if c["type"] == kind] == [
         c for c in status.status.get("conditions", ()) if c["type"] == kind
     ]
 
@@ -106,7 +58,7 @@ class GatewayStatusWriter:
         self._mesh = mesh
         self._ads = ads
         self._seen: tuple[object, ...] = ()
-        self._written: dict[_Key, tuple[str, Json]] = {}
+        self._written: dict[_Key, _Written] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -119,27 +71,37 @@ class GatewayStatusWriter:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        nodes = [node_settings(node) for node in self._cache.list(Node)]
-        addresses = tuple(dict.fromkeys(n.gateway_address for n in nodes))
+        nodes = tuple(node_settings(node) for node in self._cache.list(Node))
         statuses = self._mesh.statuses
         in_sync = bool(nodes) and all(self._ads.in_sync(n.name) for n in nodes)
-        ports = [{port for port, _ in n.gateway_ports} for n in nodes]
-        bound: set[int] = set.intersection(*ports) if ports else set()
-        seen = (id(statuses), addresses, in_sync, frozenset(bound))
+        seen = (id(statuses), nodes, in_sync)
         if self._seen == seen:
             return
-        known: dict[_Key, tuple[str, Json]] = {}
+        known: dict[_Key, _Written] = {}
         for status in statuses:
             key = (status.cls.__name__, status.namespace, status.name)
-            before = self._written.get(key)
-            acknowledged = bound.issuperset(status.ports) and (
-                in_sync or _programmed(before, status)
+            known[key] = await self._brought_up_to_date(
+                status, self._written.get(key), nodes, in_sync
             )
-            body = with_facts(status, addresses, acknowledged)
-            known[key] = status.uid, body
-            if before != known[key]:
-                await self._write(status, body)
         self._written, self._seen = known, seen
+
+    async def _brought_up_to_date(
+        self,
+        status: ObjectStatus,
+        before: _Written | None,
+        nodes: tuple[NodeSettings, ...],
+        in_sync: bool,
+    ) -> _Written:
+        facts = gateway_facts(status, nodes) if status.gateway else GatewayFacts()
+        acknowledged = in_sync or _programmed(before, status)
+        if before is not None and (before.status, before.facts, before.acknowledged) == (
+            status, facts, acknowledged,
+        ):  # fmt: skip
+            return before
+        body = with_facts(status, facts, acknowledged)
+        if before is None or (before.status.uid, before.body) != (status.uid, body):
+            await self._write(status, body)
+        return _Written(status, facts, acknowledged, body)
 
     async def _write(self, status: ObjectStatus, body: Json) -> None:
         kind = registry.kind_for(status.cls)

@@ -13,7 +13,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
-from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
+from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
@@ -42,6 +42,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     Node,
     Namespace,
     Secret,
+    ConfigMap,
     istio.VirtualService,
     istio.DestinationRule,
     istio.Gateway,
@@ -56,6 +57,9 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     gw.GRPCRoute,
     gw.TLSRoute,
     gw.TCPRoute,
+    gw.UDPRoute,
+    gw.ListenerSet,
+    gw.BackendTLSPolicy,
     gw.ReferenceGrant,
     RateLimitPolicy,
     BackendPolicy,

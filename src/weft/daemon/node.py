@@ -12,6 +12,7 @@ from weft.lib.instance import Settings
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings
 from weft.node.gate import ProxyGate
+from weft.node.gateway_bindings import pool_of
 from weft.node.images import ImageStore
 from weft.node.runtime import Command
 from weft.runtime.client import Client
@@ -34,6 +35,7 @@ def make_agent(
         node_address=machine.node_address,
         passthrough_address=machine.passthrough_address,
         gateway_address=settings.gateway_address,
+        gateway_pool=settings.gateway_pool or pool_of(settings.gateway_address, settings.instance),
         dns_address=machine.node_address if own_network else "",
         dns_port=DNS_PORT,
         etc_overlay=machine.report.private_files,

@@ -29,6 +29,9 @@ class Settings(Struct, frozen=True):
     """auto, netns or host."""
     gateway_address: str = "127.0.0.1"
     """Address that ingress gateways bind."""
+    gateway_pool: str = ""
+    """Network (CIDR) for the addresses of further Gateways; empty is a part of the loopback
+    network when `gateway_address` is in it, else none."""
     node_name: str = ""
     trust_domain: str = "cluster.local"
     log_level: str = "warning"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
-from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
+from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod
@@ -30,8 +30,11 @@ from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.backend_retries import with_backend_retries
 from weft.mesh.destinations import host_destinations
 from weft.mesh.findings import Findings
-from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus
+from weft.mesh.gateway_api import gateway_api
+from weft.mesh.gateway_api_derived import derived_destinations
+from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
 from weft.mesh.hosts import Host, HostPort
+from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
     AppProtocol,
@@ -96,20 +99,24 @@ def build(
     _add_entries(hosts, snapshot, pods, settings, report)
     _resolve_aliases(hosts)
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
-    objects = _routing_objects(snapshot, settings, memo)
+    api = gateway_api(_gateway_api_objects(snapshot, memo), shapes, memo)
+    objects = _routing_objects(snapshot, settings, api.service_routes)
     routing = memo("routing", route, shapes, objects, memo.routes)
     policies = tuple(snapshot.list(RateLimitPolicy))
+    named: tuple[AnyGateway, ...] = (*snapshot.list(istio.Gateway), *snapshot.list(gw.Gateway))
+    gateways = with_http3((*routing.gateways, *api.listeners), named, report)
+    tables = (*routing.tables, *api.tables)
     backend_policies = tuple(snapshot.list(BackendPolicy))
-    retried = memo("retries", with_backend_retries, routing.tables, backend_policies)
-    limited = memo("limits", with_rate_limits, retried.tables, routing.gateways, policies)
+    retried = memo("retries", with_backend_retries, tables, backend_policies)
+    limited = memo("limits", with_rate_limits, retried.tables, gateways, policies)
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
+    derived = memo("derived", derived_destinations, api.derived, backends.destinations)
     for findings in (routing.findings, retried.findings, limited.findings, backends.findings):
         report.extend(findings)
     workloads = _workloads(facts, served, routing, memo)
-    plain = Securable(
-        backends.destinations, workloads, limited.tables, routing.gateways, routing.listeners
-    )
+    destinations = (*backends.destinations, *derived)
+    plain = Securable(destinations, workloads, limited.tables, gateways, routing.listeners)
     secured = secure(snapshot, plain, settings.trust_domain, memo)
     report.extend(secured.findings)
     model = MeshModel(
@@ -123,7 +130,7 @@ def build(
         rate_limits=limited.shared,
     )
     memo.end()
-    return Built(model, report.all(), routing.statuses)
+    return Built(model, report.all(), api.statuses)
 
 
 def _by_name(facts: tuple[PodFacts, ...]) -> dict[PodKey, PodFacts]:
@@ -230,7 +237,9 @@ def _resolve_aliases(hosts: dict[str, Host]) -> None:
         hosts[name] = replace(host, ports=named, discovery="dns", external=True)
 
 
-def _routing_objects(snapshot: Snapshot, settings: BuildSettings, memo: Memo) -> RoutingObjects:
+def _routing_objects(
+    snapshot: Snapshot, settings: BuildSettings, service_routes: ServiceRoutes
+) -> RoutingObjects:
     gateways = snapshot.list(istio.Gateway)
     rules = snapshot.list(istio.DestinationRule)
     return RoutingObjects(
@@ -239,12 +248,12 @@ def _routing_objects(snapshot: Snapshot, settings: BuildSettings, memo: Memo) ->
         gateways=gateways,
         secrets=snapshot.list(Secret) if gateways or _named_secrets(rules) else (),
         missing_files=settings.missing_files,
-        gateway_api=_gateway_api(snapshot, memo),
+        service_routes=service_routes,
         service_listeners=_any_host_isolation(snapshot),
     )
 
 
-def _gateway_api(snapshot: Snapshot, memo: Memo) -> GatewayApiObjects:
+def _gateway_api_objects(snapshot: Snapshot, memo: Memo) -> GatewayApiObjects:
     def specs(cls: type[T]) -> tuple[T, ...]:
         return memo.mapped(cls, _without_status, zip(snapshot.list(cls)))
 
@@ -256,9 +265,13 @@ def _gateway_api(snapshot: Snapshot, memo: Memo) -> GatewayApiObjects:
         grpc_routes=specs(gw.GRPCRoute),
         tls_routes=specs(gw.TLSRoute),
         tcp_routes=specs(gw.TCPRoute),
+        udp_routes=specs(gw.UDPRoute),
+        listener_sets=specs(gw.ListenerSet),
+        tls_policies=specs(gw.BackendTLSPolicy),
         grants=specs(gw.ReferenceGrant),
         namespaces=specs(Namespace) if gateways else (),
         secrets=tuple(snapshot.list(Secret)) if gateways else (),
+        config_maps=tuple(snapshot.list(ConfigMap)) if gateways else (),
     )
 
 

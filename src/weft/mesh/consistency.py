@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from weft.mesh.model import (
+    NOWHERE,
+    GatewayListener,
     GatewayServer,
     MeshModel,
     NodeModel,
@@ -27,7 +29,7 @@ def _names(model: MeshModel | NodeModel) -> Iterator[str]:
         ("destination", [d.name for d in model.destinations]),
         ("route table", [t.name for t in model.route_tables]),
         ("workload", [w.uid for w in model.workloads]),
-        ("gateway port", [str(g.port) for g in model.gateways]),
+        ("gateway port", [_gateway_port(g) for g in model.gateways]),
         ("gateway server", [s.name for g in model.gateways for s in g.servers]),
         ("service listener", [_place(s) for s in model.service_listeners]),
     ):
@@ -111,6 +113,11 @@ def _place(listener: ServiceListener) -> str:
     return f"{listener.address}:{listener.port}/{'udp' if listener.udp else 'tcp'}"
 
 
+def _gateway_port(gateway: GatewayListener) -> str:
+    transport = "udp" if gateway.protocol == "udp" else "tcp"
+    return f"{gateway.gateway}:{gateway.port}/{transport}"
+
+
 def _server_names(server: GatewayServer) -> tuple[str, ...]:
     """What tells the server from others of its port; plain HTTP is told apart by Host."""
     if server.tcp is not None:
@@ -125,7 +132,7 @@ def _connections(
         if route.http_table and route.http_table not in tables:
             yield f"{where} names unknown table {route.http_table!r}"
         for share in route.destinations:
-            if share.destination not in known:
+            if share.destination not in known and share.destination != NOWHERE:
                 yield f"{where} names unknown destination {share.destination!r}"
     keys = [
         (address, route.port, name, route.source_labels)

@@ -1,108 +1,234 @@
-"""The Gateway API part of the mesh: listeners, route tables, mesh routes, statuses."""
+"""The Gateway API part of the mesh: listeners, route tables, mesh routes, statuses.
+
+One changed route among thousands must cost little: all that is done for each route is a pure
+function of that route and of few other values, and is taken over while these are the same.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec.structs import replace
+from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
-from weft.mesh.directory import Directory
-from weft.mesh.gateway_api_attach import ParentResult, attach
-from weft.mesh.gateway_api_edge import Edge
+from weft.api.k8s.core_v1 import Namespace
+from weft.mesh.gateway_api_attach import Labels, ParentResult, Parents, attach
+from weft.mesh.gateway_api_backend_tls import BackendTls, Via, backend_certificate
+from weft.mesh.gateway_api_certificates import Certificates, Found
+from weft.mesh.gateway_api_edge import connections, edge
 from weft.mesh.gateway_api_listeners import judged
-from weft.mesh.gateway_api_mesh import service_routes
+from weft.mesh.gateway_api_mesh import InMesh, ServicePlace, in_mesh, service_routes
 from weft.mesh.gateway_api_objects import (
+    Derived,
     GatewayApi,
     GatewayApiObjects,
     Listener,
     ObjectStatus,
     Route,
+    age_key,
 )
+from weft.mesh.gateway_api_policy_status import policy_status
 from weft.mesh.gateway_api_refs import References
-from weft.mesh.gateway_api_rules import Rules
-from weft.mesh.gateway_api_status import class_status, gateway_status, route_status
-from weft.mesh.model import GatewayListener, RouteTable, VirtualHost
+from weft.mesh.gateway_api_resolve import (
+    IN_MESH,
+    Lookups,
+    PlacedRules,
+    placed_rules,
+    port_of,
+    resolve,
+)
+from weft.mesh.gateway_api_rules import Ranked
+from weft.mesh.gateway_api_sets import ListenerSets
+from weft.mesh.gateway_api_status import (
+    class_status,
+    gateway_refusal,
+    gateway_status,
+    listener_set_status,
+    route_status,
+)
+from weft.mesh.gateway_api_tables import distinct, entries, tables
+from weft.mesh.hosts import Host
+from weft.mesh.memo import Memo
 
-_LAYER = {"http": "http", "https": "tls", "tls": "tls", "tcp": "tcp"}
+_Row = tuple[Route, tuple[ParentResult, ...], InMesh, PlacedRules]
 
 
-def gateway_api(
-    objects: GatewayApiObjects, directory: Directory, others: Sequence[GatewayListener]
-) -> GatewayApi:
-    """What the objects mean. `others` are listeners of Istio Gateways, which keep their ports."""
-    if not objects.gateways and not objects.classes and not objects.routes():
+class _Gateways(Struct, frozen=True):
+    """Our Gateways with their listeners."""
+
+    gateways: tuple[gw.Gateway, ...]
+    sets: ListenerSets
+    listeners: Mapping[str, tuple[Listener, ...]]
+    """By Gateway, those of its ListenerSets included."""
+    parents: Parents
+    vias: Mapping[str, Via]
+    shown: Mapping[str, Found]
+    """Gateway -> what is wrong with what it shows to back ends."""
+
+    def all(self) -> tuple[Listener, ...]:
+        return tuple(each for found in self.listeners.values() for each in found)
+
+
+def gateway_api(objects: GatewayApiObjects, hosts: tuple[Host, ...], memo: Memo) -> GatewayApi:
+    """What the objects mean; `hosts` without their endpoints."""
+    if not objects.gateways and not objects.classes and not objects.any_routes():
         return GatewayApi()
-    references = References(directory, objects.grants)
-    classes = [c for c in objects.classes if c.spec.controller_name == gw.CONTROLLER_NAME]
-    names = {c.metadata.name for c in classes}
-    gateways = [g for g in objects.gateways if g.spec.gateway_class_name in names]
-    taken = {each.port: _LAYER[each.protocol] for each in others}
-    listeners = judged(gateways, objects.secrets, references, taken)
-    by_gateway: dict[str, tuple[Listener, ...]] = {
-        f"{g.metadata.namespace}/{g.metadata.name}": () for g in gateways
+    references = memo("references", References, hosts, objects.grants)
+    certificates = memo(
+        "certificates", Certificates, objects.secrets, objects.config_maps, references
+    )
+    tls = memo("backend tls", BackendTls, objects.tls_policies, certificates)
+    labels = memo("namespaces", _labels, objects.namespaces)
+    ours = memo(
+        "gateways", _gateways, objects.classes, objects.gateways, objects.listener_sets,
+        certificates, labels,
+    )  # fmt: skip
+    routes = memo("routes", _by_age, *objects.routes_by_kind())
+    attached = memo.mapped("attached", attach, zip(routes), ours.parents, labels)
+    meshed = memo.mapped("in mesh", in_mesh, zip(routes), references)
+    places = tuple(each.places for each in meshed)
+    rows = tuple(zip(routes, attached, places, strict=True))
+    lookups = memo("lookups", Lookups, references, tls, ours.vias)
+    resolved = memo.mapped("resolved", resolve, rows, lookups)
+    ruled = tuple((*row, found) for row, found in zip(rows, resolved, strict=True))
+    rules = memo.mapped("rules", placed_rules, ruled, ours.vias)
+    made = tuple(zip(routes, attached, meshed, rules, strict=True))
+    return _assembled(objects, ours, made, tls, memo)
+
+
+def _assembled(
+    objects: GatewayApiObjects,
+    ours: _Gateways,
+    rows: tuple[_Row, ...],
+    tls: BackendTls,
+    memo: Memo,
+) -> GatewayApi:
+    listeners = ours.all()
+    attached = [(route, results, rules) for route, results, _, rules in rows]
+    found = memo.mapped("entries", entries, attached, ours.vias)
+    streams = [r for r in attached if not isinstance(r[0], gw.HTTPRoute | gw.GRPCRoute)]
+    opened = edge(listeners, connections(streams, ours.vias))
+    meshed = [_in_mesh(route, here, rules) for route, _, here, rules in rows if here.places]
+    return GatewayApi(
+        listeners=memo.keep("listeners", opened.listeners),
+        tables=tables(listeners, found, memo),
+        service_routes=memo.keep("service routes", service_routes(meshed)),
+        derived=memo.keep("derived", (*_derived(rows), *opened.derived)),
+        statuses=(
+            *(class_status(c) for c in objects.classes if _is_ours(c)),
+            *_gateway_statuses(ours, rows),
+            *memo.mapped("statuses", route_status, rows),
+            *(policy_status(p, _ancestors(p.hosts, rows)) for p in tls.judged),
+        ),
+    )
+
+
+def _is_ours(each: gw.GatewayClass) -> bool:
+    return each.spec.controller_name == gw.CONTROLLER_NAME
+
+
+def _labels(namespaces: Sequence[Namespace]) -> Labels:
+    return {n.metadata.name: n.metadata.labels for n in namespaces}
+
+
+def _by_age(*kinds: Sequence[Route]) -> tuple[Route, ...]:
+    """All routes, oldest first; equal times by namespace and name."""
+    return tuple(sorted((route for kind in kinds for route in kind), key=age_key))
+
+
+def _gateways(
+    classes: Sequence[gw.GatewayClass],
+    gateways: Sequence[gw.Gateway],
+    sets: Sequence[gw.ListenerSet],
+    certificates: Certificates,
+    labels: Labels,
+) -> _Gateways:
+    names = {c.metadata.name for c in classes if _is_ours(c)}
+    own = [g for g in gateways if g.spec.gateway_class_name in names]
+    own.sort(key=age_key)
+    taken = ListenerSets(own, sets, labels)
+    listeners: dict[str, tuple[Listener, ...]] = {}
+    parents: dict[tuple[str, str, str], tuple[Listener, ...] | None] = {}
+    vias: dict[str, Via] = {}
+    shown: dict[str, Found] = {}
+    for gateway in own:
+        space, short = gateway.metadata.namespace, gateway.metadata.name
+        name = f"{space}/{short}"
+        refused = bool(gateway_refusal(gateway)[0])
+        added = () if refused else taken.of(name)
+        found = judged(gateway, added, certificates)
+        if refused:
+            found = tuple(_closed(each) for each in found)
+        listeners[name] = found
+        parents["Gateway", space, short] = tuple(x for x in found if x.set is None)
+        for each in (*taken.of(name), *taken.refused_by(name)):
+            meta = each.metadata
+            mine = tuple(x for x in found if x.set is each)
+            parents["ListenerSet", meta.namespace, meta.name] = mine or None
+        certificate = backend_certificate(gateway, certificates)
+        if isinstance(certificate, Found):
+            shown[name] = certificate
+        else:
+            vias[name] = Via(name, certificate)
+    return _Gateways(tuple(own), taken, listeners, parents, vias, shown)
+
+
+def _closed(listener: Listener) -> Listener:
+    """A listener of a Gateway that is not accepted."""
+    text = "the Gateway is not accepted"
+    return Listener(
+        listener.gateway, listener.spec, kinds=listener.kinds, refused="Invalid",
+        refused_message=text,
+    )  # fmt: skip
+
+
+def _in_mesh(
+    route: Route, here: InMesh, rules: PlacedRules
+) -> tuple[tuple[ServicePlace, ...], tuple[tuple[Ranked, ...], ...]]:
+    ports = (port_of(route, place.port) for place in here.places)
+    return here.places, tuple(rules.at((IN_MESH, port)).ranked for port in ports)
+
+
+def _derived(rows: Iterable[_Row]) -> tuple[Derived, ...]:
+    """Destinations of routes, each once."""
+    found = {
+        each.name: each
+        for _, _, _, rules in rows
+        for _, placed in rules.by_place
+        for each in placed.derived
     }
-    for each in listeners:
-        by_gateway[each.gateway_name] += (each,)
-    labels = {n.metadata.name: n.metadata.labels for n in objects.namespaces}
-    routes = objects.routes()
-    results = {id(route): attach(route, by_gateway, labels) for route in routes}
-    attached = [a for found in results.values() for result in found for a in result.attached]
-    edge = Edge(attached, references)
-    made, tables = edge.parts(listeners)
-    http = [r for r in routes if isinstance(r, gw.HTTPRoute | gw.GRPCRoute)]
-    meshed, in_mesh = service_routes(http, references)
-    count = Counter(name for _, name in {(id(a.route), a.listener.name) for a in attached})
-    statuses: list[ObjectStatus] = [class_status(each) for each in classes]
-    for gateway in gateways:
+    return tuple(found[name] for name in sorted(found))
+
+
+def _gateway_statuses(ours: _Gateways, rows: Iterable[_Row]) -> Iterable[ObjectStatus]:
+    count = Counter(
+        each.listener.name
+        for _, results, _, rules in rows
+        if rules.general.accepted
+        for each in distinct(results)
+    )
+    for gateway in ours.gateways:
         name = f"{gateway.metadata.namespace}/{gateway.metadata.name}"
-        statuses.append(gateway_status(gateway, by_gateway[name], count))
-    for route in routes:
-        found = [*results[id(route)], *in_mesh.get(id(route), ())]
-        statuses.append(route_status(route, found, _rules(route, found, edge, references)))
-    return GatewayApi(made, tables, meshed, tuple(statuses))
+        found = ours.listeners[name]
+        own = [each for each in found if each.set is None]
+        sets = [
+            listener_set_status(each, gateway, [x for x in found if x.set is each], count)
+            for each in ours.sets.of(name)
+        ]
+        refused = [
+            listener_set_status(each, gateway, None, count) for each in ours.sets.refused_by(name)
+        ]
+        attached = sum(1 for _, accepted in sets if accepted)
+        yield gateway_status(gateway, own, count, ours.shown.get(name, Found()), attached)
+        yield from (status for status, _ in (*sets, *refused))
 
 
-def _rules(
-    route: Route, results: Iterable[ParentResult], edge: Edge, references: References
-) -> Rules:
-    """What reading a route's rules finds; the same whatever its parents."""
-    if isinstance(route, gw.HTTPRoute | gw.GRPCRoute):
-        port = next((a.listener.port for r in results for a in r.attached), 0)
-        return edge.rules(route, port)
-    kind, namespace = type(route).__name__, route.metadata.namespace
-    refs = [ref for rule in route.spec.rules for ref in rule.backend_refs]
-    found = [references.backend(ref, kind, namespace) for ref in refs]
-    return Rules(unresolved=tuple((b.reason, b.message) for b in found if b.reason))
-
-
-def merged(
-    listeners: Iterable[GatewayListener],
-    tables: Iterable[RouteTable],
-    api: GatewayApi,
-) -> tuple[tuple[GatewayListener, ...], tuple[RouteTable, ...]]:
-    """Istio's listeners and tables with those of the Gateway API. On a port that both use, Istio's
-    servers come first, and its routes for a host before those of Gateway API routes."""
-    ports = {each.port: each for each in listeners}
-    by_name = {table.name: table for table in tables}
-    for listener in api.listeners:
-        known = ports.get(listener.port)
-        if known is None:
-            ports[listener.port] = listener
-            continue
-        names = {name for server in known.servers for name in server.hosts}
-        plain = listener.protocol == "http"
-        more = tuple(s for s in listener.servers if plain or names.isdisjoint(s.hosts))
-        ports[listener.port] = replace(known, servers=(*known.servers, *more))
-    for table in api.tables:
-        found = by_name.get(table.name)
-        by_name[table.name] = table if found is None else _joined(found, table)
-    return tuple(ports[port] for port in sorted(ports)), tuple(by_name.values())
-
-
-def _joined(first: RouteTable, second: RouteTable) -> RouteTable:
-    hosts = {host.domains: host for host in first.virtual_hosts}
-    for host in second.virtual_hosts:
-        known = hosts.get(host.domains)
-        routes = host.routes if known is None else (*known.routes, *host.routes)
-        hosts[host.domains] = VirtualHost(host.name, host.domains, routes)
-    return replace(first, virtual_hosts=tuple(hosts.values()))
+def _ancestors(hosts: Sequence[str], rows: Iterable[_Row]) -> tuple[str, ...]:
+    """The Gateways with routes to these Services."""
+    wanted = frozenset(hosts)
+    found = {
+        each.listener.gateway_name
+        for _, results, _, rules in rows
+        if not wanted.isdisjoint(rules.general.services)
+        for each in distinct(results)
+    }
+    return tuple(sorted(found))

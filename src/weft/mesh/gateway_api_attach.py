@@ -5,14 +5,18 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
+from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.selectors import from_selector
 from weft.mesh.gateway_api_objects import Attached, Listener, Route
 from weft.mesh.names import intersection
 
 Labels = Mapping[str, Mapping[str, str]]
 """Namespace -> its labels."""
+Parents = Mapping[tuple[str, str, str], tuple[Listener, ...] | None]
+"""(kind, namespace, name) -> listeners of a Gateway or ListenerSet of ours; None for a ListenerSet
+that its Gateway does not take."""
 REFUSALS = {
-    "NoMatchingParent": "no listener of the Gateway has this name or port",
+    "NoMatchingParent": "no listener of the parent has this name or port",
     "NotAllowedByListeners": "no listener allows routes of this kind from this namespace",
     "NoMatchingListenerHostname": "no listener serves any host name of the route",
 }
@@ -28,18 +32,37 @@ class ParentResult(Struct, frozen=True):
     message: str = ""
 
 
-def attach(
-    route: Route, listeners: Mapping[str, tuple[Listener, ...]], labels: Labels
-) -> list[ParentResult]:
-    """One result for each parent that is a Gateway of ours (`listeners`, by its name)."""
+def attach(route: Route, parents: Parents, labels: Labels) -> tuple[ParentResult, ...]:
+    """One result for each parent that is ours."""
     results = []
     for parent in route.spec.parent_refs:
-        if parent.group != gw.GROUP or parent.kind != "Gateway":
+        if parent.group != gw.GROUP:
             continue
-        found = listeners.get(f"{parent.namespace or route.metadata.namespace}/{parent.name}")
-        if found is not None:
-            results.append(_attach(route, parent, found, labels))
-    return results
+        name = (parent.kind, parent.namespace or route.metadata.namespace, parent.name)
+        if name in parents:
+            listeners = parents[name]
+            if listeners is None:
+                text = "the ListenerSet is not attached to its Gateway"
+                results.append(ParentResult(parent, refused="NoMatchingParent", message=text))
+            else:
+                results.append(_attach(route, parent, listeners, labels))
+    return tuple(results)
+
+
+def admits(
+    spaces: gw.RouteNamespaces | gw.ListenerNamespaces, own: str, other: str, labels: Labels
+) -> bool:
+    """Whether an object of namespace `own` lets in those of namespace `other`."""
+    if spaces.from_ == "All":
+        return True
+    if spaces.from_ == "Selector":
+        return _selected(spaces.selector, labels.get(other, {}))
+    return spaces.from_ == "Same" and own == other
+
+
+def _selected(wanted: LabelSelector | None, labels: Mapping[str, str]) -> bool:
+    selector = from_selector(wanted)
+    return selector is not None and selector.matches(labels)
 
 
 def _attach(
@@ -68,18 +91,13 @@ def _refused(parent: gw.ParentReference, reason: str) -> ParentResult:
 def _allows(listener: Listener, route: Route, labels: Labels) -> bool:
     if type(route).__name__ not in listener.kinds:
         return False
-    spaces, own = listener.spec.allowed_routes.namespaces, route.metadata.namespace
-    if spaces.from_ == "All":
-        return True
-    if spaces.from_ == "Selector":
-        selector = from_selector(spaces.selector)
-        return selector is not None and selector.matches(labels.get(own, {}))
-    return spaces.from_ == "Same" and own == listener.gateway.metadata.namespace
+    spaces = listener.spec.allowed_routes.namespaces
+    return admits(spaces, listener.owner.metadata.namespace, route.metadata.namespace, labels)
 
 
 def _hosts(route: Route, listener: Listener) -> tuple[str, ...]:
-    if isinstance(route, gw.TCPRoute):
-        return ("*",)
+    if isinstance(route, gw.TCPRoute | gw.UDPRoute):
+        return (listener.host,)
     written = [h.lower() for h in route.spec.hostnames] or ["*"]
     found = (intersection(listener.host, host) for host in written)
     return tuple(dict.fromkeys(host for host in found if host is not None))

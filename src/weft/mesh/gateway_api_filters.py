@@ -60,13 +60,16 @@ def backend_headers(share: WeightedDestination, filters: Sequence[Filter]) -> We
     return share
 
 
+def is_header_filter(each: Filter) -> bool:
+    """Whether a filter changes nothing but headers, which each share of a route can have."""
+    return each.request_header_modifier is not None or each.response_header_modifier is not None
+
+
 def backend_problem(filters: Iterable[Filter]) -> str:
-    """What filters of a back end ask for and cannot be done; empty when all can."""
+    """What header filters of a back end ask for and cannot be done; empty when all can."""
     for each in filters:
         changes = each.request_header_modifier or each.response_header_modifier
-        if changes is None:
-            return f"filter {each.type or 'without a type'} of one back end is not supported"
-        if problem := _header_problem(changes):
+        if changes is not None and (problem := _header_problem(changes)):
             return problem
     return ""
 

@@ -6,37 +6,65 @@ of that namespace only.
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from weft.api.gateway import v1 as gw
 from weft.mesh.gateway_api_attach import ParentResult
-from weft.mesh.gateway_api_edge import NOTHING_ATTACHED
-from weft.mesh.gateway_api_objects import ServiceRoutes
+from weft.mesh.gateway_api_objects import Route, ServiceRoutes
 from weft.mesh.gateway_api_refs import References
-from weft.mesh.gateway_api_rules import Ranked, http_rules
-from weft.mesh.hosts import Host, HostPort
+from weft.mesh.gateway_api_rules import NOTHING_ATTACHED, Ranked
+from weft.mesh.hosts import HostPort
 from weft.mesh.model import HttpRoute
 from weft.mesh.names import service_host
 from weft.mesh.protocols import HTTP
 
-HttpLike = gw.HTTPRoute | gw.GRPCRoute
-_Found = dict[tuple[str, int], dict[str, list[Ranked]]]
+
+class ServicePlace(Struct, frozen=True):
+    """A port of a Service that a route is about."""
+
+    host: str
+    port: int
+    client: str
+    """Namespace of the callers; empty for all."""
+
+
+class InMesh(Struct, frozen=True):
+    """How a route fares with the Services that it names as parents."""
+
+    results: tuple[ParentResult, ...] = ()
+    places: tuple[ServicePlace, ...] = ()
+
+
+NOWHERE_IN_MESH = InMesh()
+
+
+def in_mesh(route: Route, references: References) -> InMesh:
+    """The Services that a route is about."""
+    if not isinstance(route, gw.HTTPRoute | gw.GRPCRoute):
+        return NOWHERE_IN_MESH
+    parents = [p for p in route.spec.parent_refs if p.group == "" and p.kind == "Service"]
+    if not parents:
+        return NOWHERE_IN_MESH
+    found = [_attach(route, parent, references) for parent in parents]
+    places = [place for _, own in found for place in own]
+    return InMesh(tuple(result for result, _ in found), tuple(dict.fromkeys(places)))
 
 
 def service_routes(
-    routes: Iterable[HttpLike], references: References
-) -> tuple[ServiceRoutes, dict[int, list[ParentResult]]]:
-    """The routes by Service and port, and by `id` of each route how it fares with its Services."""
-    found: _Found = {}
-    results: dict[int, list[ParentResult]] = {}
-    for route in routes:
-        for parent in route.spec.parent_refs:
-            if parent.group == "" and parent.kind == "Service":
-                result = _attach(route, parent, references, found)
-                results.setdefault(id(route), []).append(result)
-    by_port = {
-        place: tuple((client, _ordered(client, ranked)) for client, ranked in sorted(by.items()))
-        for place, by in found.items()
-    }
-    return ServiceRoutes(by_port), results
+    found: Iterable[tuple[tuple[ServicePlace, ...], tuple[tuple[Ranked, ...], ...]]],
+) -> ServiceRoutes:
+    """All routes of Services, from each route's places and its rules there."""
+    by_place: dict[tuple[str, int], dict[str, list[Ranked]]] = {}
+    for places, rules in found:
+        for place, ranked in zip(places, rules, strict=True):
+            clients = by_place.setdefault((place.host, place.port), {})
+            clients.setdefault(place.client, []).extend(ranked)
+    return ServiceRoutes(
+        {
+            place: tuple((client, _ordered(client, r)) for client, r in sorted(clients.items()))
+            for place, clients in by_place.items()
+        }
+    )
 
 
 def _ordered(client: str, ranked: list[Ranked]) -> tuple[HttpRoute, ...]:
@@ -47,33 +75,25 @@ def _ordered(client: str, ranked: list[Ranked]) -> tuple[HttpRoute, ...]:
 
 
 def _attach(
-    route: HttpLike, parent: gw.ParentReference, references: References, found: _Found
-) -> ParentResult:
+    route: Route, parent: gw.ParentReference, references: References
+) -> tuple[ParentResult, tuple[ServicePlace, ...]]:
     own = route.metadata.namespace
     namespace = parent.namespace or own
-    host = references.directory.hosts.get(service_host(parent.name, namespace))
+    host = references.hosts.get(service_host(parent.name, namespace))
     if host is None:
-        return _refused(parent, f"Service `{namespace}/{parent.name}` does not exist")
+        return _refused(parent, f"Service `{namespace}/{parent.name}` does not exist"), ()
     ports = [port for port in host.ports if _wanted(parent, port)]
     if not ports:
-        return _refused(parent, f"Service `{namespace}/{parent.name}` has no such port for HTTP")
-    for port in ports:
-        _add(route, host, port, references, found)
-    return ParentResult(parent)
+        text = f"Service `{namespace}/{parent.name}` has no such port for HTTP"
+        return _refused(parent, text), ()
+    client = "" if own == host.namespace else own
+    places = tuple(ServicePlace(host.host, port.number, client) for port in ports)
+    return ParentResult(parent), places
 
 
 def _wanted(parent: gw.ParentReference, port: HostPort) -> bool:
     named = parent.port in (None, port.number) and parent.section_name in ("", port.name)
     return named and port.protocol in HTTP
-
-
-def _add(
-    route: HttpLike, host: Host, port: HostPort, references: References, found: _Found
-) -> None:
-    own = route.metadata.namespace
-    client = "" if own == host.namespace else own
-    ranked = http_rules(route, port.number, references).ranked
-    found.setdefault((host.host, port.number), {}).setdefault(client, []).extend(ranked)
 
 
 def _refused(parent: gw.ParentReference, message: str) -> ParentResult:

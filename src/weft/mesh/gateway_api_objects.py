@@ -6,10 +6,10 @@ from typing import Any
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
-from weft.api.k8s.core_v1 import Namespace, Secret
-from weft.mesh.model import GatewayListener, GatewayTls, HttpRoute, RouteTable
+from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret
+from weft.mesh.model import GatewayListener, GatewayTls, HttpRoute, RouteTable, UpstreamTls
 
-Route = gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute
+Route = gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute | gw.UDPRoute
 Json = dict[str, Any]
 
 
@@ -22,19 +22,25 @@ class GatewayApiObjects(Struct, frozen=True):
     grpc_routes: Sequence[gw.GRPCRoute] = ()
     tls_routes: Sequence[gw.TLSRoute] = ()
     tcp_routes: Sequence[gw.TCPRoute] = ()
+    udp_routes: Sequence[gw.UDPRoute] = ()
+    listener_sets: Sequence[gw.ListenerSet] = ()
+    tls_policies: Sequence[gw.BackendTLSPolicy] = ()
     grants: Sequence[gw.ReferenceGrant] = ()
     namespaces: Sequence[Namespace] = ()
     secrets: Sequence[Secret] = ()
+    config_maps: Sequence[ConfigMap] = ()
 
-    def routes(self) -> tuple[Route, ...]:
-        """All routes, oldest first; equal times by namespace and name."""
-        found: tuple[Route, ...] = (
-            *self.http_routes, *self.grpc_routes, *self.tls_routes, *self.tcp_routes,
+    def routes_by_kind(self) -> tuple[Sequence[Route], ...]:
+        """All routes."""
+        return (
+            self.http_routes, self.grpc_routes, self.tls_routes, self.tcp_routes, self.udp_routes,
         )  # fmt: skip
-        return tuple(sorted(found, key=age_key))
+
+    def any_routes(self) -> bool:
+        return any(self.routes_by_kind())
 
 
-def age_key(obj: Route | gw.Gateway) -> tuple[str, str, str]:
+def age_key(obj: Route | gw.Gateway | gw.ListenerSet | gw.BackendTLSPolicy) -> tuple[str, str, str]:
     """Sort key: the oldest first."""
     meta = obj.metadata
     return meta.creation_timestamp, meta.namespace, meta.name
@@ -49,8 +55,10 @@ class ObjectStatus(Struct, frozen=True):
     name: str
     uid: str
     status: Json
-    ports: tuple[int, ...] = ()
-    """Ports of a Gateway that must be bound before it is programmed."""
+    gateway: str = ""
+    """The Gateway (`<namespace>/<name>`) whose ports must be bound before it is programmed."""
+    places: tuple[tuple[int, str], ...] = ()
+    """Those ports, with their transport (tcp or udp)."""
 
 
 class Listener(Struct, frozen=True):
@@ -58,20 +66,33 @@ class Listener(Struct, frozen=True):
 
     gateway: gw.Gateway
     spec: gw.Listener
+    set: gw.ListenerSet | None = None
+    """The ListenerSet that adds it; None for the Gateway's own."""
     kinds: tuple[str, ...] = ()
     """Kinds of routes that may attach."""
     tls: GatewayTls | None = None
     refused: str = ""
     """Reason why it is not accepted."""
+    refused_message: str = ""
     conflict: str = ""
     """Reason of Conflicted."""
     unresolved: str = ""
     """Reason why its references are not resolved."""
     unresolved_message: str = ""
+    overlaps: str = ""
+    """Another listener with TLS of the port whose host names it shares some of."""
+
+    @property
+    def owner(self) -> gw.Gateway | gw.ListenerSet:
+        return self.set or self.gateway
 
     @property
     def port(self) -> int:
         return self.spec.port or 0
+
+    @property
+    def transport(self) -> str:
+        return "udp" if self.spec.protocol == "UDP" else "tcp"
 
     @property
     def host(self) -> str:
@@ -84,7 +105,7 @@ class Listener(Struct, frozen=True):
 
     @property
     def lacks_certificate(self) -> bool:
-        return bool(self.unresolved) and self.unresolved != "InvalidRouteKinds"
+        return self.tls is None and bool(self.unresolved) and self.unresolved != ROUTE_KINDS
 
     @property
     def gateway_name(self) -> str:
@@ -92,7 +113,14 @@ class Listener(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return f"{self.gateway_name}/{self.spec.name}"
+        """Unique among all listeners."""
+        if self.set is None:
+            return f"{self.gateway_name}/{self.spec.name}"
+        meta = self.set.metadata
+        return f"{self.gateway_name}/{meta.namespace}/{meta.name}/{self.spec.name}"
+
+
+ROUTE_KINDS = "InvalidRouteKinds"
 
 
 class Attached(Struct, frozen=True):
@@ -123,10 +151,23 @@ class ServiceRoutes(Struct, frozen=True):
         return found.get(client) or found.get("") or ()
 
 
+class Derived(Struct, frozen=True):
+    """A destination made of others: of one with other TLS, or of several with weights."""
+
+    name: str
+    parts: tuple[tuple[str, int], ...]
+    """(destination, weight)."""
+    tls: UpstreamTls | None = None
+    source: str = ""
+    streams: bool = False
+    """Connections go there as bytes, whatever the parts are declared as."""
+
+
 class GatewayApi(Struct, frozen=True):
     """What the objects mean."""
 
     listeners: tuple[GatewayListener, ...] = ()
     tables: tuple[RouteTable, ...] = ()
     service_routes: ServiceRoutes = ServiceRoutes()
+    derived: tuple[Derived, ...] = ()
     statuses: tuple[ObjectStatus, ...] = ()

@@ -6,7 +6,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
-from weft.mesh.directory import Directory
+from weft.mesh.destinations import named, named_udp
+from weft.mesh.gateway_api_objects import Derived
+from weft.mesh.hosts import Host
 from weft.mesh.names import service_host
 
 
@@ -26,19 +28,27 @@ class BackendReference(Protocol):
 
 
 class Backend(Struct, frozen=True):
-    """A resolved back end, or the reason (a word of the specification) why there is none."""
+    """A resolved back end, or why there is none. `reason` is a word of the specification; empty
+    when the reference is good and something else is wrong."""
 
     destination: str = ""
     reason: str = ""
     message: str = ""
+    service: str = ""
+    """Host of the Service, when it was found."""
+    port_name: str = ""
+    derived: Derived | None = None
+    """The destination, when it is one of its own."""
 
 
 class References:
     """Looks references up."""
 
-    def __init__(self, directory: Directory, grants: Iterable[gw.ReferenceGrant]) -> None:
-        self.directory = directory
-        self._grants = tuple(grants)
+    def __init__(self, hosts: Iterable[Host], grants: Iterable[gw.ReferenceGrant]) -> None:
+        self.hosts = {host.host: host for host in hosts}
+        self._grants: dict[str, list[gw.ReferenceGrant]] = {}
+        for grant in grants:
+            self._grants.setdefault(grant.metadata.namespace, []).append(grant)
 
     def permitted(self, source: tuple[str, str, str], target: tuple[str, str, str, str]) -> bool:
         """Whether (group, kind, namespace) may refer to (group, kind, namespace, name)."""
@@ -46,12 +56,11 @@ class References:
         if namespace == source[2]:
             return True
         return any(
-            grant.metadata.namespace == namespace
-            and any((f.group, f.kind, f.namespace) == source for f in grant.spec.from_)
+            any((f.group, f.kind, f.namespace) == source for f in grant.spec.from_)
             and any(
                 (t.group, t.kind) == (group, kind) and t.name in ("", name) for t in grant.spec.to
             )
-            for grant in self._grants
+            for grant in self._grants.get(namespace, ())
         )
 
     def backend(self, ref: BackendReference, kind: str, namespace: str) -> Backend:
@@ -63,12 +72,19 @@ class References:
         if not self.permitted((gw.GROUP, kind, namespace), ("", "Service", where, ref.name)):
             text = f"no ReferenceGrant in namespace `{where}` permits Service `{ref.name}`"
             return Backend(reason="RefNotPermitted", message=text)
-        host = self.directory.hosts.get(service_host(ref.name, where))
+        host = self.hosts.get(service_host(ref.name, where))
         if host is None:
             text = f"Service `{where}/{ref.name}` does not exist"
             return Backend(reason="BackendNotFound", message=text)
-        port = host.port(ref.port or 0)
-        if port is None:
-            text = f"Service `{where}/{ref.name}` has no TCP port {ref.port or ''}".rstrip()
-            return Backend(reason="BackendNotFound", message=text)
-        return Backend(self.directory.own_target(host, port, ""))
+        name = f"{where}/{ref.name}"
+        return _port(host, name, ref.port or 0, "UDP" if kind == "UDPRoute" else "TCP")
+
+
+def _port(host: Host, name: str, number: int, transport: str) -> Backend:
+    udp = transport == "UDP"
+    port = host.udp_port(number) if udp else host.port(number)
+    if port is None:
+        text = f"Service `{name}` has no {transport} port {number or ''}".rstrip()
+        return Backend(reason="BackendNotFound", message=text)
+    target = named_udp(host.host, number, "") if udp else named(host.host, number, "", "")
+    return Backend(target, service=host.host, port_name=port.name)

@@ -1,16 +1,25 @@
 """Rules of HTTPRoutes and GRPCRoutes as routes of the mesh, in the order of precedence."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.gateway import v1 as gw
-from weft.mesh.gateway_api_filters import Step, apply_filters, backend_headers, backend_problem
-from weft.mesh.gateway_api_refs import Backend, BackendReference, References
+from weft.mesh.gateway_api_filters import (
+    Step,
+    apply_filters,
+    backend_headers,
+    backend_problem,
+    is_header_filter,
+)
+from weft.mesh.gateway_api_objects import Derived, Route
+from weft.mesh.gateway_api_refs import Backend, BackendReference
 from weft.mesh.istio_routes import DEFAULT_RETRY
 from weft.mesh.model import (
+    NOWHERE,
     DirectResponse,
     HttpMatch,
     HttpRoute,
@@ -22,8 +31,13 @@ from weft.mesh.model import (
 from weft.mesh.values import regex_problem, seconds
 
 HttpLike = gw.HTTPRoute | gw.GRPCRoute
+ConnectionRoute = gw.TLSRoute | gw.TCPRoute | gw.UDPRoute
 NO_BACK_END = 500
 """What the specification answers for back ends that cannot be resolved."""
+NO_GRPC_BACK_END = 503
+"""The same where the answer has to mean `unavailable` to gRPC."""
+NOTHING_ATTACHED = HttpRoute(name="no-route", direct_response=DirectResponse(404))
+"""What a listener without a route for a host answers: its requests are not another listener's."""
 PERCENT = 100.0
 _ANY_SEGMENT = "[^/]+"
 _PATH_RANK = {"exact": 0, "regex": 1, "prefix": 2, "present": 3}
@@ -37,33 +51,78 @@ class Ranked(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """The rules of an object, and what is wrong with them."""
+    """The rules of an object as they apply at one place, and what is wrong with them."""
 
     ranked: tuple[Ranked, ...] = ()
+    """Of HTTPRoutes and GRPCRoutes."""
+    shares: tuple[WeightedDestination, ...] = ()
+    """Of other routes: where connections or datagrams go; NOWHERE has the share of back ends
+    that cannot be resolved."""
     unresolved: tuple[tuple[str, str], ...] = ()
     """(reason, message) of references."""
     unsupported: tuple[str, ...] = ()
     """Messages about rules that are left out."""
+    services: frozenset[str] = frozenset()
+    """Hosts of the Services that it leads to."""
+    derived: tuple[Derived, ...] = ()
+    """Destinations of its own."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether anything is left of the rules."""
+        return bool(self.ranked) or not self.unsupported
 
 
-def source(obj: HttpLike) -> str:
+Lookup = Callable[[BackendReference], Backend]
+
+
+def source(obj: Route) -> str:
     """How explanations name the object."""
     return f"{type(obj).__name__} {obj.metadata.namespace}/{obj.metadata.name}"
 
 
-def http_rules(obj: HttpLike, port: int, references: References) -> Rules:
+def http_rules(obj: HttpLike, port: int, lookup: Lookup) -> Rules:
     """The rules as they apply at a port of a Gateway (or of a Service)."""
+    seen = _Seen(lookup)
     ranked: list[Ranked] = []
-    unresolved: list[tuple[str, str]] = []
     unsupported: list[str] = []
     rules: Sequence[gw.HTTPRouteRule | gw.GRPCRouteRule] = obj.spec.rules
     for index, rule in enumerate(rules):
-        reading = _Reading(obj, rule, index, port, references)
-        made, problem = reading.routes()
-        unresolved += reading.unresolved
+        made, problem = _Reading(obj, rule, index, port, seen).routes()
         unsupported += [problem] if problem else []
         ranked += made
-    return Rules(tuple(ranked), tuple(unresolved), tuple(unsupported))
+    return seen.rules(ranked=tuple(ranked), unsupported=tuple(unsupported))
+
+
+def connection_rules(obj: ConnectionRoute, lookup: Lookup) -> Rules:
+    """Back ends of the first rule; routes of this kind have no more."""
+    seen = _Seen(lookup)
+    refs = obj.spec.rules[0].backend_refs if obj.spec.rules else ()
+    found = [(seen.backend(ref), ref.weight) for ref in refs]
+    shares = tuple(WeightedDestination(b.destination, weight) for b, weight in found if weight)
+    return seen.rules(shares=shares or (WeightedDestination(NOWHERE),))
+
+
+class _Seen:
+    """Back ends that a route names, and what was found out about them."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._found: list[Backend] = []
+
+    def backend(self, ref: BackendReference) -> Backend:
+        found = self._lookup(ref)
+        self._found.append(found)
+        return found
+
+    def rules(self, **more: Any) -> Rules:
+        derived = {b.derived.name: b.derived for b in self._found if b.derived is not None}
+        return Rules(
+            unresolved=tuple((b.reason, b.message) for b in self._found if b.reason),
+            services=frozenset(b.service for b in self._found if b.service),
+            derived=tuple(derived.values()),
+            **more,
+        )
 
 
 class _Reading:
@@ -75,14 +134,11 @@ class _Reading:
         rule: gw.HTTPRouteRule | gw.GRPCRouteRule,
         index: int,
         port: int,
-        references: References,
+        seen: _Seen,
     ) -> None:
         self.obj, self.rule, self.index, self.port = obj, rule, index, port
-        self.references = references
-        self.namespace = obj.metadata.namespace
-        self.kind = type(obj).__name__
+        self.seen = seen
         self.refs: Sequence[gw.HTTPBackendRef | gw.GRPCBackendRef] = rule.backend_refs
-        self.unresolved: list[tuple[str, str]] = []
 
     def routes(self) -> tuple[list[Ranked], str]:
         """A route for each match; or what in the rule cannot be done."""
@@ -93,13 +149,15 @@ class _Reading:
         if problem := backend_problem(step for ref in self.refs for step in ref.filters):
             return [], f"spec.rules[{self.index}].backendRefs: {problem}"
         made: list[Ranked] = []
-        backends = [self._backend(ref) for ref in self.refs]
+        backends = [self.seen.backend(ref) for ref in self.refs]
         for match in matches:
             step = Step(self._base(match), match, self.port)
-            step = apply_filters(step, self.rule.filters, self._backend)
+            step = apply_filters(step, self.rule.filters, self.seen.backend)
             if step.problem:
                 return [], f"spec.rules[{self.index}].filters: {step.problem}"
-            routes = [step.route] if step.ends else self._forward(step.route, backends)
+            routes, problem = ([step.route], "") if step.ends else self._forward(step, backends)
+            if problem:
+                return [], f"spec.rules[{self.index}].backendRefs: {problem}"
             made += [Ranked(_rank(match), route) for route in routes]
         return made, ""
 
@@ -109,40 +167,68 @@ class _Reading:
         name = f"{meta.namespace}/{meta.name}/{label}"
         return HttpRoute(name=name, matches=(match,), source=source(self.obj))
 
-    def _backend(self, ref: BackendReference) -> Backend:
-        found = self.references.backend(ref, self.kind, self.namespace)
-        if found.reason:
-            self.unresolved.append((found.reason, found.message))
-        return found
-
-    def _forward(self, base: HttpRoute, backends: Sequence[Backend]) -> list[HttpRoute]:
-        """To the back ends. The share of those that cannot be resolved is answered 500."""
+    def _forward(self, step: Step, backends: Sequence[Backend]) -> tuple[list[HttpRoute], str]:
+        """To the back ends. The share of those that cannot be resolved is answered 500 (503, which
+        callers of gRPC see as unavailable), and one whose filters change more than headers is a
+        route of its own."""
+        base = self._limited(step.route)
         pairs = list(zip(self.refs, backends, strict=True))
         good = [(r, b) for r, b in pairs if b.destination and r.weight]
+        plain = [(r, b) for r, b in good if all(map(is_header_filter, r.filters))]
+        parts: list[tuple[int, HttpRoute]] = []
         bad = sum(r.weight for r, b in pairs if not b.destination)
+        if bad or not good:
+            parts.append((bad or 1, self._failing(step.route, backends)))
+        for ref, backend in good:
+            if (ref, backend) in plain:
+                continue
+            share = WeightedDestination(backend.destination)
+            route = replace(base, destinations=(backend_headers(share, ref.filters),))
+            others = [f for f in ref.filters if not is_header_filter(f)]
+            special = apply_filters(replace(step, route=route), others, self.seen.backend)
+            if special.problem:
+                return [], special.problem
+            done = special.route
+            parts.append((ref.weight, replace(done, destinations=()) if special.ends else done))
+        if plain:
+            shares = tuple(
+                backend_headers(WeightedDestination(b.destination, r.weight), r.filters)
+                for r, b in plain
+            )
+            weight = sum(r.weight for r, _ in plain)
+            parts.append((weight, replace(base, destinations=shares)))
+        return _by_chance(parts), ""
+
+    def _failing(self, base: HttpRoute, backends: Sequence[Backend]) -> HttpRoute:
+        grpc = isinstance(self.obj, gw.GRPCRoute)
         body = "".join(f"weft: {b.message} ({base.source})\n" for b in backends if b.message)
-        failing = replace(
+        return replace(
             base, destinations=(), mirrors=(), rewrite=None,
-            direct_response=DirectResponse(NO_BACK_END, body),
+            direct_response=DirectResponse(NO_GRPC_BACK_END if grpc else NO_BACK_END, body),
         )  # fmt: skip
-        if not good:
-            return [failing]
-        shares = tuple(
-            backend_headers(WeightedDestination(b.destination, r.weight), r.filters)
-            for r, b in good
-        )
-        retry, timeout = _retry(self.rule), _timeouts(self.rule)
-        if timeout[1] is not None and retry is not None:
-            retry = replace(retry, per_try_timeout=timeout[1])
-        limit = timeout[0]
-        if retry is None and timeout[1] is not None:
-            limit = min(timeout[0] or timeout[1], timeout[1])
-        forward = replace(base, destinations=shares, retry=retry, timeout=limit)
-        if not bad:
-            return [forward]
-        percent = PERCENT * bad / (bad + sum(r.weight for r, _ in good))
-        some = tuple(replace(m, percent=percent) for m in base.matches)
-        return [replace(failing, matches=some), forward]
+
+    def _limited(self, base: HttpRoute) -> HttpRoute:
+        """With the rule's time-outs and retries."""
+        retry, (whole, one_try) = _retry(self.rule), _timeouts(self.rule)
+        if one_try is not None and retry is not None:
+            retry = replace(retry, per_try_timeout=one_try)
+        elif one_try is not None:
+            whole = min(whole or one_try, one_try)
+        return replace(base, retry=retry, timeout=whole)
+
+
+def _by_chance(parts: Sequence[tuple[int, HttpRoute]]) -> list[HttpRoute]:
+    """Routes with the same match, each for its share of the requests. All of them look at the same
+    number drawn for a request, so each holds below the sum of the shares so far."""
+    total = sum(weight for weight, _ in parts)
+    made: list[HttpRoute] = []
+    below = 0
+    for weight, route in parts[:-1]:
+        below += weight
+        percent = PERCENT * below / total
+        some = tuple(replace(match, percent=percent) for match in route.matches)
+        made.append(replace(route, matches=some))
+    return [*made, parts[-1][1]]
 
 
 def _retry(rule: gw.HTTPRouteRule | gw.GRPCRouteRule) -> RetryPolicy | None:

@@ -1,45 +1,24 @@
-"""Statuses of Gateway API objects: conditions with the reasons of the specification."""
+"""Statuses of GatewayClasses, Gateways, ListenerSets and routes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from weft.api.gateway import v1 as gw
 from weft.mesh.gateway_api_attach import ParentResult
+from weft.mesh.gateway_api_certificates import INSECURE, Found
+from weft.mesh.gateway_api_conditions import condition, judged
+from weft.mesh.gateway_api_features import FEATURES
+from weft.mesh.gateway_api_mesh import InMesh
 from weft.mesh.gateway_api_objects import Json, Listener, ObjectStatus, Route
+from weft.mesh.gateway_api_resolve import PlacedRules
 from weft.mesh.gateway_api_rules import Rules
 
-ADDRESS_TYPES = ("IPAddress", "Hostname")
-FEATURES = (
-    "GRPCRoute", "Gateway", "GatewayHTTPListenerIsolation", "GatewayPort8080", "HTTPRoute",
-    "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode", "HTTPRouteBackendProtocolH2C",
-    "HTTPRouteBackendProtocolWebSocket", "HTTPRouteBackendRequestHeaderModification",
-    "HTTPRouteBackendTimeout", "HTTPRouteCORS", "HTTPRouteHostRewrite", "HTTPRouteMethodMatching",
-    "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort", "HTTPRoutePathRedirect",
-    "HTTPRoutePathRewrite", "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching",
-    "HTTPRouteRequestMirror", "HTTPRouteRequestMultipleMirrors",
-    "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
-    "HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "Mesh",
-    "MeshClusterIPMatching", "MeshConsumerRoute", "ReferenceGrant", "TCPRoute", "TLSRoute",
-    "TLSRouteModeTerminate",
-)  # fmt: skip
-"""Names of the conformance suite."""
-_LISTENER_MESSAGES = {
-    "UnsupportedProtocol": "protocols are HTTP, HTTPS, TLS and TCP",
-    "PortUnavailable": "another Gateway uses the port in a way that cannot be shared",
+ADDRESS_TYPES = ("", "IPAddress")
+Counts = Mapping[str, int]
+"""Listener -> how many routes it has."""
+_CONFLICTS = {
     "ProtocolConflict": "listeners of one port have protocols that cannot share it",
     "HostnameConflict": "listeners of one port have the same host name",
 }
-
-
-def condition(kind: str, ok: bool, reason: str, generation: int, message: str = "") -> Json:
-    """One condition, without its time."""
-    return {
-        "type": kind,
-        "status": "True" if ok else "False",
-        "reason": reason,
-        "message": message,
-        "observedGeneration": generation,
-    }
 
 
 def class_status(obj: gw.GatewayClass) -> ObjectStatus:
@@ -49,94 +28,164 @@ def class_status(obj: gw.GatewayClass) -> ObjectStatus:
     if obj.spec.parameters_ref is not None:
         text = "weft has no parameters for classes"
         accepted = condition("Accepted", False, "InvalidParameters", number, text)
-    return _status(
-        obj,
-        {
-            "conditions": [
-                accepted,
-                condition("SupportedVersion", True, "SupportedVersion", number),
-            ],
-            "supportedFeatures": [{"name": name} for name in FEATURES],
-        },
-    )
+    body = {
+        "conditions": [accepted, condition("SupportedVersion", True, "SupportedVersion", number)],
+        "supportedFeatures": [{"name": name} for name in FEATURES],
+    }
+    return _status(obj, body)
+
+
+def gateway_refusal(obj: gw.Gateway) -> tuple[str, str]:
+    """(reason, message) why a Gateway as a whole is not accepted; empty when it is."""
+    infrastructure = obj.spec.infrastructure
+    if infrastructure is not None and infrastructure.parameters_ref is not None:
+        ref = infrastructure.parameters_ref
+        text = f"weft has no parameters for Gateways, and knows no {ref.kind} of `{ref.group}`"
+        return "InvalidParameters", text
+    wrong = [a.type for a in obj.spec.addresses if a.type not in ADDRESS_TYPES]
+    if wrong:
+        return "UnsupportedAddress", f"addresses are of type IPAddress, not {wrong[0]}"
+    return "", ""
 
 
 def gateway_status(
-    obj: gw.Gateway, listeners: Sequence[Listener], attached: dict[str, int]
+    obj: gw.Gateway, listeners: Sequence[Listener], attached: Counts, shown: Found, sets: int
 ) -> ObjectStatus:
-    """`attached`: how many routes each listener has, by its name."""
+    """`listeners`: its own. `shown`: what is wrong with the certificate that it shows to back
+    ends. `sets`: how many ListenerSets are attached."""
     number = obj.metadata.generation or 0
+    reason, text = gateway_refusal(obj)
+    accepted = _summary(listeners, number)
+    if reason:
+        accepted = condition("Accepted", False, reason, number, text)
+    serves = not reason and any(each.serves for each in listeners)
+    conditions = [
+        accepted,
+        judged("Programmed", "" if serves else "Invalid", number, "no listener can be opened"),
+        _resolved(listeners, shown, number),
+    ]
+    if _insecure(obj):
+        text = "clients come in without a good certificate (AllowInsecureFallback)"
+        kind = "InsecureFrontendValidationMode"
+        conditions.append(condition(kind, True, "ConfigurationChanged", number, text))
+    body: Json = {
+        "conditions": conditions,
+        "listeners": [_listener(e, attached.get(e.name, 0), number) for e in listeners],
+        "attachedListenerSets": sets,
+    }
+    return _status(obj, body, listeners)
+
+
+def _summary(listeners: Sequence[Listener], number: int) -> Json:
+    """Accepted, of an object with listeners."""
     good = [each for each in listeners if not (each.refused or each.conflict)]
-    bad_type = any(a.type not in ADDRESS_TYPES for a in obj.spec.addresses)
-    if bad_type:
-        text = f"address types are {' and '.join(ADDRESS_TYPES)}"
-        accepted = condition("Accepted", False, "UnsupportedAddress", number, text)
-    elif len(good) == len(listeners):
-        accepted = condition("Accepted", True, "Accepted", number)
-    else:
-        text = "not all listeners are valid"
-        accepted = condition("Accepted", bool(good), "ListenersNotValid", number, text)
-    serves = not bad_type and any(each.serves for each in listeners)
-    text = "" if serves else "no listener can be opened"
-    programmed = condition(
-        "Programmed", serves, "Programmed" if serves else "Invalid", number, text
-    )
-    return _status(
-        obj,
-        {
-            "conditions": [accepted, programmed],
-            "listeners": [_listener(e, attached.get(e.name, 0), number) for e in listeners],
-        },
-        tuple(sorted({each.port for each in listeners if each.serves})),
-    )
+    if len(good) == len(listeners):
+        return condition("Accepted", True, "Accepted", number)
+    bad = ", ".join(f"`{each.spec.name}`" for each in listeners if each not in good)
+    text = f"listeners that are not valid: {bad}"
+    return condition("Accepted", bool(good), "ListenersNotValid", number, text)
+
+
+def _resolved(listeners: Iterable[Listener], shown: Found, number: int) -> Json:
+    if shown.reason:
+        return condition("ResolvedRefs", False, shown.reason, number, shown.message)
+    bad = [each for each in listeners if each.unresolved]
+    text = "; ".join(f"listener `{e.spec.name}`: {e.unresolved_message}" for e in bad)
+    return judged("ResolvedRefs", "ListenersNotResolved" if bad else "", number, text)
+
+
+def _insecure(obj: gw.Gateway) -> bool:
+    frontend = obj.spec.tls.frontend if obj.spec.tls else None
+    if frontend is None:
+        return False
+    configs = (frontend.default, *(each.tls for each in frontend.per_port))
+    return any(c.validation is not None and c.validation.mode == INSECURE for c in configs)
+
+
+def listener_set_status(
+    obj: gw.ListenerSet,
+    gateway: gw.Gateway,
+    listeners: Sequence[Listener] | None,
+    attached: Counts,
+) -> tuple[ObjectStatus, bool]:
+    """The status, and whether the set is accepted; no listeners: the Gateway does not take it."""
+    number = obj.metadata.generation or 0
+    reason, text = "", ""
+    if gateway_refusal(gateway)[0]:
+        reason, text = "ParentNotAccepted", "the Gateway is not accepted"
+    elif listeners is None:
+        reason, text = "NotAllowed", "the Gateway's `spec.allowedListeners` does not allow it"
+    if reason or listeners is None:
+        programmed = "ParentNotProgrammed" if reason == "ParentNotAccepted" else reason
+        body: Json = {
+            "conditions": [
+                condition("Accepted", False, reason, number, text),
+                condition("Programmed", False, programmed, number, text),
+            ]
+        }
+        return _status(obj, body), False
+    accepted = _summary(listeners, number)
+    bad = not any(each.serves for each in listeners)
+    refused = "ListenersNotValid" if bad else ""
+    body = {
+        "conditions": [
+            accepted, judged("Programmed", refused, number, "no listener can be opened"),
+        ],
+        "listeners": [_listener(e, attached.get(e.name, 0), number) for e in listeners],
+    }  # fmt: skip
+    return _status(obj, body, listeners), accepted["status"] == "True"
 
 
 def _listener(listener: Listener, attached: int, number: int) -> Json:
-    refused = listener.refused or listener.conflict
-    text = _LISTENER_MESSAGES.get(refused, "")
-    conflicted = condition(
-        "Conflicted", bool(listener.conflict), listener.conflict or "NoConflicts", number,
-        text if listener.conflict else "",
-    )  # fmt: skip
-    lacks = listener.unresolved
+    conflict = listener.conflict
+    refused, text = listener.refused, listener.refused_message
+    programmed = "" if listener.serves else "Invalid"
+    if conflict:
+        # A ListenerSet's listener yields to others and is told why; of a Gateway's own, none is
+        # preferred, so all of them are wrong.
+        refused, text = conflict if listener.set else "Invalid", _CONFLICTS[conflict]
+        programmed = refused
+    conditions = [
+        judged("Accepted", refused, number, text),
+        _conflicted(conflict, number),
+        judged("ResolvedRefs", listener.unresolved, number, listener.unresolved_message),
+        judged("Programmed", programmed, number, text or listener.unresolved_message),
+    ]  # fmt: skip
+    if listener.overlaps:
+        text = f"listener `{listener.overlaps}` of this port has some of the same host names"
+        kind, reason = "OverlappingTLSConfig", "OverlappingHostnames"
+        conditions.append(condition(kind, True, reason, number, text))
     return {
         "name": listener.spec.name,
         "attachedRoutes": attached,
         "supportedKinds": [{"group": gw.GROUP, "kind": kind} for kind in listener.kinds],
-        "conditions": [
-            condition("Accepted", not refused, refused or "Accepted", number, text),
-            conflicted,
-            condition(
-                "ResolvedRefs", not lacks, lacks or "ResolvedRefs", number,
-                listener.unresolved_message,
-            ),
-            condition(
-                "Programmed", listener.serves, "Programmed" if listener.serves else "Invalid",
-                number, text or listener.unresolved_message,
-            ),
-        ],
-    }  # fmt: skip
+        "conditions": conditions,
+    }
 
 
-def route_status(obj: Route, results: Iterable[ParentResult], rules: Rules) -> ObjectStatus:
-    """`rules`: what reading the rules found."""
+def _conflicted(conflict: str, number: int) -> Json:
+    text = _CONFLICTS.get(conflict, "")
+    return condition("Conflicted", bool(conflict), conflict or "NoConflicts", number, text)
+
+
+def route_status(
+    obj: Route, results: tuple[ParentResult, ...], mesh: InMesh, rules: PlacedRules
+) -> ObjectStatus:
+    """`rules`: what reading the rules found; the same whatever the parents."""
     number = obj.metadata.generation or 0
-    return _status(obj, {"parents": [_parent(result, rules, number) for result in results]})
+    found = (*results, *mesh.results)
+    body = {"parents": [_parent(result, rules.general, number) for result in found]}
+    return _status(obj, body)
 
 
 def _parent(result: ParentResult, rules: Rules, number: int) -> Json:
     wrong = "; ".join(rules.unsupported)
     if result.refused:
         accepted = condition("Accepted", False, result.refused, number, result.message)
-    elif wrong and not rules.ranked:
-        accepted = condition("Accepted", False, "UnsupportedValue", number, wrong)
     else:
-        accepted = condition("Accepted", True, "Accepted", number)
-    reason, text = rules.unresolved[0] if rules.unresolved else ("ResolvedRefs", "")
-    conditions = [
-        accepted,
-        condition("ResolvedRefs", not rules.unresolved, reason, number, text),
-    ]
+        accepted = judged("Accepted", "" if rules.accepted else "UnsupportedValue", number, wrong)
+    reason, text = rules.unresolved[0] if rules.unresolved else ("", "")
+    conditions = [accepted, judged("ResolvedRefs", reason, number, text)]
     if wrong and rules.ranked and not result.refused:
         dropped = f"Dropped Rule {wrong}"
         conditions.append(condition("PartiallyInvalid", True, "UnsupportedValue", number, dropped))
@@ -159,7 +208,11 @@ def _reference(parent: gw.ParentReference) -> Json:
 
 
 def _status(
-    obj: gw.GatewayClass | gw.Gateway | Route, status: Json, ports: tuple[int, ...] = ()
+    obj: gw.GatewayClass | gw.Gateway | gw.ListenerSet | Route,
+    body: Json,
+    listeners: Sequence[Listener] = (),
 ) -> ObjectStatus:
     meta = obj.metadata
-    return ObjectStatus(type(obj), meta.namespace, meta.name, meta.uid, status, ports)
+    places = tuple(sorted({(e.port, e.transport) for e in listeners if e.serves}))
+    gateway = listeners[0].gateway_name if listeners else ""
+    return ObjectStatus(type(obj), meta.namespace, meta.name, meta.uid, body, gateway, places)

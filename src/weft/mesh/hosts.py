@@ -65,5 +65,9 @@ class Host(Struct, frozen=True, gc=False):
     """Namespaces whose callers see it; all when empty."""
 
     def port(self, number: int) -> HostPort | None:
-        """The port with this number."""
+        """The TCP port with this number."""
         return next((p for p in self.ports if p.number == number), None)
+
+    def udp_port(self, number: int) -> HostPort | None:
+        """The UDP port with this number."""
+        return next((p for p in self.udp_ports if p.number == number), None)

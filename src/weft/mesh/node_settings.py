@@ -2,18 +2,20 @@
 
 import msgspec
 
+from weft.api import gateway_bindings
 from weft.api.k8s.core_v1 import Node
 from weft.api.wellknown import (
     ANNOTATION_NODE_ADDRESS,
     ANNOTATION_NODE_FIRST_PORT,
     ANNOTATION_NODE_GATEWAY_ADDRESS,
+    ANNOTATION_NODE_GATEWAY_BINDINGS,
     ANNOTATION_NODE_GATEWAY_PORTS,
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
     ISOLATION_HOST,
     LABELS_LOCALITY,
 )
-from weft.mesh.model import NodeSettings
+from weft.mesh.model import GatewayBinding, NodeSettings
 
 GATEWAY_ADDRESS_DEFAULT = "127.0.0.1"
 
@@ -31,6 +33,7 @@ def node_settings(node: Node) -> NodeSettings:
         gateway_address=annotations.get(ANNOTATION_NODE_GATEWAY_ADDRESS, "")
         or GATEWAY_ADDRESS_DEFAULT,
         gateway_ports=_ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "")),
+        gateway_bindings=_bindings(annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, "")),
         locality=locality(node),
         first_port=int(first_port) if first_port.isdecimal() else 0,
     )
@@ -50,3 +53,16 @@ def _ports(text: str) -> tuple[tuple[int, int], ...]:
         return tuple(sorted(msgspec.json.decode(text, type=dict[int, int]).items()))
     except msgspec.DecodeError:
         return ()
+
+
+def _bindings(text: str) -> tuple[GatewayBinding, ...]:
+    return tuple(
+        GatewayBinding(
+            name,
+            found.addresses,
+            tuple(sorted(found.ports.items())),
+            tuple(sorted(found.udp_ports.items())),
+            found.unusable,
+        )
+        for name, found in sorted(gateway_bindings.decode(text).items())
+    )

@@ -15,10 +15,8 @@ from weft.api.snapshot import ObjectSnapshot
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
-from weft.mesh.gateway_api import gateway_api, merged
-from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
+from weft.mesh.gateway_api_objects import ServiceRoutes
 from weft.mesh.hosts import Host
-from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.istio_gateways import gateway_parts
 from weft.mesh.istio_policies import HostRule, read_rules
 from weft.mesh.mesh_index import MeshIndex
@@ -56,7 +54,8 @@ class RoutingObjects(Struct, frozen=True):
     gateways: Sequence[istio.Gateway] = ()
     secrets: Sequence[Secret] = ()
     missing_files: frozenset[str] = frozenset()
-    gateway_api: GatewayApiObjects = GatewayApiObjects()
+    service_routes: ServiceRoutes = ServiceRoutes()
+    """Routes of the Gateway API with a Service as parent."""
     service_listeners: bool = False
     """Some node has host isolation."""
 
@@ -80,8 +79,6 @@ class Routing(Struct, frozen=True):
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...]
-    statuses: tuple[ObjectStatus, ...] = ()
-    """Of Gateway API objects."""
 
 
 def shape(host: Host) -> Host:
@@ -113,12 +110,8 @@ def route(
     directory = Directory(hosts, rules, report, objects.virtual_services, memo)
     index = MeshIndex(objects.virtual_services, directory)
     edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))
-    istio_parts = gateway_parts(edge, directory, objects.missing_files)
-    api = gateway_api(objects.gateway_api, directory, istio_parts[0])
-    gateways, gateway_tables = merged(*istio_parts, api)
-    all_gateways: tuple[AnyGateway, ...] = (*objects.gateways, *objects.gateway_api.gateways)
-    gateways = with_http3(gateways, all_gateways, report)
-    tables = _tables(directory, index, api.service_routes)
+    gateways, gateway_tables = gateway_parts(edge, directory, objects.missing_files)
+    tables = _tables(directory, index, objects.service_routes)
     exported = {namespace for host in shapes for namespace in host.visible_in}
     special = {*directory.all_clients(), *index.source_namespaces(), *exported}
     tcp, udp = tcp_routes(shapes, directory, index, ""), udp_routes(shapes, directory, "")
@@ -139,7 +132,6 @@ def route(
         listeners=(*listeners, *datagrams),
         missing=tuple(directory.missing.values()),
         findings=report.all(),
-        statuses=api.statuses,
     )
 
 

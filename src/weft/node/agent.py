@@ -40,9 +40,12 @@ from weft.runtime.informer import Informers
 
 log = logging.getLogger("weft.node")
 
+GATEWAY_CLASSES = (
+    Gateway, gateway_api.Gateway, gateway_api.GatewayClass, gateway_api.ListenerSet,
+)  # fmt: skip
 CLASSES: tuple[type[Struct], ...] = (
-    *(Pod, ConfigMap, Secret, ServiceAccount, Gateway),
-    *(gateway_api.Gateway, gateway_api.GatewayClass),
+    *(Pod, ConfigMap, Secret, ServiceAccount),
+    *GATEWAY_CLASSES,
     *dns.CLASSES,
 )
 """What the agent reads of the API."""
@@ -188,7 +191,7 @@ class NodeAgent:
             return
         if cls is Pod:
             self._pod_changed(before, after)
-        elif cls in (Gateway, gateway_api.Gateway, gateway_api.GatewayClass):
+        elif cls in GATEWAY_CLASSES:
             self._gateways_changed()
         elif cls in (ConfigMap, Secret):
             changed = after if after is not None else before
@@ -201,6 +204,7 @@ class NodeAgent:
             objects.list(Gateway),
             objects.list(gateway_api.Gateway),
             objects.list(gateway_api.GatewayClass),
+            objects.list(gateway_api.ListenerSet),
         )
 
     def _pod_changed(self, before: Struct | None, after: Struct | None) -> None:

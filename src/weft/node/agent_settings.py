@@ -55,6 +55,8 @@ class AgentSettings(Struct, frozen=True):
     """From which the node proxy and probes reach pods (annotation weft.dev/node-address)."""
     passthrough_address: str = ""
     gateway_address: str = "127.0.0.1"
+    gateway_pool: str = ""
+    """Network (CIDR) that further addresses for Gateways come from; empty is none."""
     dns_address: str = ""
     """Name server of pods (port 53, as they see it); empty leaves them the machine's."""
     dns_port: int = DNS_PORT_DEFAULT

@@ -12,12 +12,14 @@ import msgspec
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
+from weft.api.gateway_bindings import Binding, decode, encode
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.coordination_v1 import Lease
 from weft.api.k8s.core_v1 import Node
-from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS
+from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_BINDINGS, ANNOTATION_NODE_GATEWAY_PORTS
 from weft.lib.aio import now
 from weft.node.agent_settings import AgentSettings, MachineFacts
+from weft.node.gateway_bindings import Wanted, bind, wanted_bindings
 from weft.node.node_object import (
     LEASE_NAMESPACE,
     lease_object,
@@ -26,7 +28,7 @@ from weft.node.node_object import (
     node_object,
     node_status,
 )
-from weft.node.ports import allocate_gateway_ports, gateway_ports, listener_ports
+from weft.node.ports import allocate_gateway_ports, gateway_ports
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
@@ -37,13 +39,17 @@ STATUS_SECONDS = 300.0
 RETRY_SECONDS = 1.0
 
 
-def can_bind(address: str, port: int) -> bool:
-    """Whether a TCP port is free on an address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def can_bind(address: str, port: int, transport: str = "tcp") -> bool:
+    """Whether a port is free on an address; port 0 asks whether the machine has the address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(family, kind | socket.SOCK_CLOEXEC) as probe:
+        if transport == "tcp":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-            probe.listen(1)
+            if transport == "tcp":
+                probe.listen(1)
         except OSError:
             return False
     return True
@@ -58,8 +64,10 @@ class NodeRegistration:
         self._machine = machine
         self._node = registry.kind_for(Node)
         self._uid = ""
-        self._gateway_ports: dict[int, int] = {}
-        self._wanted_ports: tuple[int, ...] | None = None
+        self._shared_ports: dict[int, int] = {}
+        """Of Istio's Gateways, which share the node's gateway address."""
+        self._bindings: dict[str, Binding] = {}
+        self._wanted: tuple[tuple[int, ...], tuple[Wanted, ...]] | None = None
         self._changed = asyncio.Event()
 
     async def register(self) -> None:
@@ -74,7 +82,10 @@ class NodeRegistration:
             await self._client.patch(self._node, name, body)
         self._uid = str(before["metadata"].get("uid") or "")
         annotations = before["metadata"].get("annotations") or {}
-        self._gateway_ports = _ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, ""))
+        self._bindings = decode(annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, ""))
+        ports = _ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, ""))
+        of_others = self._ports_at_shared()
+        self._shared_ports = {p: bound for p, bound in ports.items() if of_others.get(p) != bound}
         await self._write_status(before.get("status") or {})
         await self._renew()
 
@@ -109,24 +120,41 @@ class NodeRegistration:
         gateways: Iterable[Gateway],
         others: Iterable[gateway_api.Gateway] = (),
         classes: Iterable[gateway_api.GatewayClass] = (),
+        sets: Iterable[gateway_api.ListenerSet] = (),
     ) -> None:
-        """Give host ports to what Gateways ask for, Istio's and the Gateway API's (`others`, of
-        weft's `classes`); what has one keeps it."""
-        wanted = tuple(sorted({*gateway_ports(gateways), *listener_ports(others, classes)}))
-        if wanted != self._wanted_ports:
-            self._wanted_ports = wanted
+        """Give addresses and ports to what Gateways ask for, Istio's and the Gateway API's
+        (`others`, of weft's `classes`, with their `sets`); what has some keeps them."""
+        wanted = gateway_ports(gateways), wanted_bindings(others, classes, sets)
+        if wanted != self._wanted:
+            self._wanted = wanted
             self._changed.set()
 
     async def _publish_ports(self) -> None:
-        if self._wanted_ports is None:
+        if self._wanted is None:
             return
-        address = self._settings.gateway_address
-        allocated = allocate_gateway_ports(
-            self._wanted_ports, self._gateway_ports, lambda port: can_bind(address, port)
+        shared, wanted = self._settings.gateway_address, self._wanted
+        ports = allocate_gateway_ports(
+            wanted[0], self._shared_ports, lambda port: can_bind(shared, port)
         )
-        body = {"metadata": {"annotations": {ANNOTATION_NODE_GATEWAY_PORTS: json.dumps(allocated)}}}
+
+        def free(address: str, port: int, transport: str) -> bool:
+            of_istio = address == shared and transport == "tcp" and port in ports.values()
+            return not of_istio and can_bind(address, port, transport)
+
+        bindings = bind(wanted[1], self._bindings, shared, self._settings.gateway_pool, free)
+        self._shared_ports, self._bindings = ports, bindings
+        annotations = {
+            ANNOTATION_NODE_GATEWAY_PORTS: json.dumps(self._ports_at_shared() | ports),
+            ANNOTATION_NODE_GATEWAY_BINDINGS: encode(bindings),
+        }
+        body = {"metadata": {"annotations": annotations}}
         await self._client.patch(self._node, self._settings.node_name, body)
-        self._gateway_ports = allocated
+
+    def _ports_at_shared(self) -> dict[int, int]:
+        """Ports that Gateways of the Gateway API have at the address that Istio's share."""
+        shared = self._settings.gateway_address
+        found = [b.ports for b in self._bindings.values() if shared in b.addresses]
+        return {port: bound for ports in found for port, bound in ports.items()}
 
     async def _keep_registered(self) -> None:
         """The heartbeat. A Node that somebody deleted is made again: its pods run here."""

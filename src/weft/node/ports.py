@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
@@ -14,7 +13,6 @@ HOST_PORT_LAST = 29999
 HOST_PORTS = HOST_PORT_LAST - HOST_PORT_FIRST + 1
 """Below the usual ephemeral range (32768), above what services use."""
 GATEWAY_PORT_LAST = 65535
-CONTROLLER_NAME = gateway_api.CONTROLLER_NAME
 
 
 def wanted_ports(pod: Pod, services: Iterable[Service]) -> tuple[int, ...]:
@@ -59,20 +57,6 @@ def gateway_ports(gateways: Iterable[Gateway]) -> tuple[int, ...]:
         for gateway in gateways
         for server in gateway.spec.servers
         if server.port is not None and server.port.number
-    }
-    return tuple(sorted(numbers))
-
-
-def listener_ports(
-    gateways: Iterable[gateway_api.Gateway], classes: Iterable[gateway_api.GatewayClass]
-) -> tuple[int, ...]:
-    """Every port that a Gateway of the Gateway API asks for, when its class is weft's."""
-    own = {c.metadata.name for c in classes if c.spec.controller_name == CONTROLLER_NAME}
-    numbers = {
-        listener.port
-        for gateway in gateways
-        for listener in gateway.spec.listeners
-        if gateway.spec.gateway_class_name in own and listener.port and listener.protocol != "UDP"
     }
     return tuple(sorted(numbers))
 

@@ -4,8 +4,9 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.model import GatewayListener, GatewayServer, NodeSettings
+from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, NodeSettings
 from weft.xds import telemetry
+from weft.xds.clusters import BLACKHOLE
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import gateway_facts
 from weft.xds.listeners import finish_listener, tls_inspector
@@ -13,29 +14,44 @@ from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.tcp import tcp_proxy
 from weft.xds.tls import downstream_tls, quic_tls, usable
-from weft.xds.udp import udp_address
+from weft.xds.udp import udp_address, udp_listener, udp_proxy
 
 ALTERNATIVE_SECONDS = 86400
 """How long clients may remember that HTTP/3 is spoken."""
 _ANY_HOST = "*"
 
 
-def gateway_name(port: int) -> str:
-    return f"gateway|{port}"
+def gateway_name(gateway: GatewayListener) -> str:
+    """`gateway|80`, or `gateway|80|default/shop` for one with addresses of its own."""
+    transport = "|udp" if gateway.protocol == "udp" else ""
+    owner = f"|{gateway.gateway}" if gateway.gateway else ""
+    return f"gateway|{gateway.port}{owner}{transport}"
+
+
+def binding_of(gateway: GatewayListener, node: NodeSettings) -> GatewayBinding:
+    """Where the node binds the port."""
+    if not gateway.gateway:
+        return GatewayBinding("", (node.gateway_address,), node.gateway_ports)
+    found = (b for b in node.gateway_bindings if b.gateway == gateway.gateway)
+    return next(found, GatewayBinding(gateway.gateway, ()))
 
 
 def gateway_listener(
-    gateway: GatewayListener, node: NodeSettings, trust_domain: str
+    gateway: GatewayListener, binding: GatewayBinding, access_log: str, trust_domain: str
 ) -> Resource | None:
-    """The listener of a gateway port; None when this node opens no host port for it, or nothing
-    can be served on it."""
-    host_port = dict(node.gateway_ports).get(gateway.port)
-    chains = _plain_chains(gateway, node) or _tls_chains(gateway, node)
-    if not host_port or not chains:
+    """The listener of a gateway port; None when the node opens no port of its own for it, or
+    nothing can be served on it."""
+    host_port = binding.bound(gateway)
+    if gateway.protocol == "udp":
+        return _datagrams(gateway, binding, host_port)
+    chains = _plain_chains(gateway, access_log) or _tls_chains(gateway, access_log)
+    if not host_port or not chains or not binding.addresses:
         return None
+    first, *others = (socket_address(address, host_port) for address in binding.addresses)
     listener = listener_pb2.Listener(
-        name=gateway_name(gateway.port),
-        address=socket_address(node.gateway_address, host_port),
+        name=gateway_name(gateway),
+        address=first,
+        additional_addresses=[listener_pb2.AdditionalAddress(address=a) for a in others],
         traffic_direction=base_pb2.INBOUND,
         filter_chains=chains,
         listener_filters=[gateway_facts(trust_domain)],
@@ -47,16 +63,20 @@ def gateway_listener(
     return resource(LISTENER, listener.name, listener, uses=tuple(tables))
 
 
-def http3_listener(gateway: GatewayListener, node: NodeSettings) -> Resource | None:
+def http3_listener(
+    gateway: GatewayListener, binding: GatewayBinding, access_log: str
+) -> Resource | None:
     """The QUIC listener of a gateway port, on the UDP port of the same number; None when no server
     of it speaks HTTP/3."""
-    host_port = dict(node.gateway_ports).get(gateway.port)
-    chains = _quic_chains(gateway, node)
-    if not host_port or not chains:
+    host_port = binding.bound(gateway)
+    chains = _quic_chains(gateway, access_log)
+    if not host_port or not chains or not binding.addresses:
         return None
+    first, *others = (udp_address(address, host_port) for address in binding.addresses)
     listener = listener_pb2.Listener(
-        name=f"{gateway_name(gateway.port)}|http3",
-        address=udp_address(node.gateway_address, host_port),
+        name=f"{gateway_name(gateway)}|http3",
+        address=first,
+        additional_addresses=[listener_pb2.AdditionalAddress(address=a) for a in others],
         traffic_direction=base_pb2.INBOUND,
         filter_chains=chains,
         enable_reuse_port=BoolValue(value=True),
@@ -70,14 +90,25 @@ def alternative_services(
     gateways: tuple[GatewayListener, ...], node: NodeSettings
 ) -> dict[str, str]:
     """Route table -> the `alt-svc` header that tells clients of HTTP/3."""
-    ports = dict(node.gateway_ports)
     return {
-        server.route_table: f'h3=":{ports[gateway.port]}"; ma={ALTERNATIVE_SECONDS}'
+        server.route_table: f'h3=":{port}"; ma={ALTERNATIVE_SECONDS}'
         for gateway in gateways
-        if gateway.port in ports
+        if any(server.http3 for server in gateway.servers)
+        and (port := binding_of(gateway, node).bound(gateway))
         for server in gateway.servers
         if server.http3
     }
+
+
+def _datagrams(gateway: GatewayListener, binding: GatewayBinding, port: int) -> Resource | None:
+    """A port for UDP: its one server says where datagrams go."""
+    routes = [server.tcp for server in gateway.servers if server.tcp is not None]
+    if not port or not binding.addresses or not routes:
+        return None
+    (share,) = routes[0].destinations
+    first, *others = (udp_address(address, port) for address in binding.addresses)
+    proxy = udp_proxy("gateway", share.destination or BLACKHOLE)
+    return udp_listener(gateway_name(gateway), first, proxy, others)
 
 
 def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[str, ...]]:
@@ -90,15 +121,15 @@ def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[s
     return found
 
 
-def _plain_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+def _plain_chains(gateway: GatewayListener, log: str) -> list[Proto]:
     """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table."""
     for server in gateway.servers:
         if gateway.protocol in ("http", "tcp") and server.tls is None:
-            return [_chain("plain", server, node)]
+            return [_chain("plain", server, log)]
     return []
 
 
-def _tls_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+def _tls_chains(gateway: GatewayListener, log: str) -> list[Proto]:
     """A chain per server, chosen by the server name that the caller asks for; an exact name
     beats a wildcard, and the first server that claims a name has it."""
     chains: list[Proto] = []
@@ -112,7 +143,7 @@ def _tls_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
         if not names:
             continue
         taken.update(names)
-        chain = _chain(server.name, server, node)
+        chain = _chain(server.name, server, log)
         if _ANY_HOST not in names:
             chain.filter_chain_match.server_names.extend(names)
         chain.filter_chain_match.transport_protocol = "tls"
@@ -122,7 +153,7 @@ def _tls_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
     return chains
 
 
-def _quic_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
+def _quic_chains(gateway: GatewayListener, log: str) -> list[Proto]:
     chains: list[Proto] = []
     taken: set[str] = set()
     for server in gateway.servers:
@@ -132,9 +163,7 @@ def _quic_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
         if not names:
             continue
         taken.update(names)
-        logs = telemetry.http_access_logs(
-            telemetry.GATEWAY, telemetry.ANSWERING, "source", node.access_log
-        )
+        logs = telemetry.http_access_logs(telemetry.GATEWAY, telemetry.ANSWERING, "source", log)
         filter_ = http_connection_manager(
             "gateway", server.route_table, logs, edge=True, http3=True
         )
@@ -146,8 +175,8 @@ def _quic_chains(gateway: GatewayListener, node: NodeSettings) -> list[Proto]:
     return chains
 
 
-def _chain(name: str, server: GatewayServer, node: NodeSettings) -> Proto:
-    source, answering, log = telemetry.GATEWAY, telemetry.ANSWERING, node.access_log
+def _chain(name: str, server: GatewayServer, log: str) -> Proto:
+    source, answering = telemetry.GATEWAY, telemetry.ANSWERING
     if server.route_table:
         logs = telemetry.http_access_logs(source, answering, "source", log)
         filter_ = http_connection_manager("gateway", server.route_table, logs, edge=True)

@@ -1,12 +1,12 @@
 """Connections that are passed on as bytes: the TCP proxy, and filter chains for TCP routes."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.type.v3 import hash_policy_pb2
 
-from weft.mesh.model import TcpRoute, WeightedDestination
+from weft.mesh.model import NOWHERE, TcpRoute, WeightedDestination
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.proto import Proto, any_of, cidr, duration, is_cidr, uint32
 
@@ -36,13 +36,17 @@ def tcp_proxy(
         if not used:
             proxy.cluster = BLACKHOLE
         elif len(used) == 1:
-            name = used[0].destination
-            proxy.cluster = BLACKHOLE if name in denied else name
+            proxy.cluster = _cluster(used[0], denied)
         else:
             for part in used:
-                name = BLACKHOLE if part.destination in denied else part.destination
+                name = _cluster(part, denied)
                 proxy.weighted_clusters.clusters.add(name=name, weight=part.weight)
     return listener_components_pb2.Filter(name=TCP_PROXY, typed_config=any_of(proxy))
+
+
+def _cluster(part: WeightedDestination, denied: Container[str]) -> str:
+    lost = part.destination == NOWHERE or part.destination in denied
+    return BLACKHOLE if lost else part.destination
 
 
 class AddressClaims:

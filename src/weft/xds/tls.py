@@ -30,7 +30,8 @@ def downstream_tls(tls: GatewayTls, http: bool) -> Proto:
     """What a gateway presents; the certificate comes by SDS when it is a Secret's."""
     common = tls_pb2.CommonTlsContext(alpn_protocols=GATEWAY_ALPN if http else ())
     if tls.certificate_pem:
-        common.tls_certificate_sds_secret_configs.add(name=tls.secret, sds_config=ADS)
+        for name in (tls.secret, *(pair.secret for pair in tls.more)):
+            common.tls_certificate_sds_secret_configs.add(name=name, sds_config=ADS)
     else:
         common.tls_certificates.append(_files(tls.certificate_file, tls.key_file))
     context = tls_pb2.DownstreamTlsContext()
@@ -67,6 +68,8 @@ def _ask_clients(common: Proto, clients: ClientCertificates) -> None:
         verify_certificate_spki=clients.spki_hashes,
         verify_certificate_hash=clients.certificate_hashes,
     )
+    if clients.untrusted:
+        rules.trust_chain_verification = common_pb2.CertificateValidationContext.ACCEPT_UNTRUSTED
     if clients.crl_file:
         rules.crl.filename = clients.crl_file
     if clients.ca_pem:
@@ -91,6 +94,7 @@ def secrets(model: NodeModel) -> Secrets:
         for tls in (s.tls for s in gateway.servers if s.tls is not None):
             if tls.certificate_pem and tls.secret:
                 found[tls.secret] = (tls.certificate_pem, tls.key_pem)
+                found |= {p.secret: (p.certificate_pem, p.key_pem) for p in tls.more}
             if tls.clients is not None and tls.clients.ca_pem:
                 found[tls.clients.ca_secret] = (tls.clients.ca_pem, "")
     for out in (d.tls for d in model.destinations if d.tls is not None):

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from weft.mesh.model import (
     Authentication,
     Destination,
+    GatewayBinding,
     GatewayListener,
     HashKey,
     NodeModel,
@@ -20,7 +23,9 @@ from weft.xds.clusters import cluster_resource, node_clusters, passthrough_clust
 from weft.xds.endpoints import endpoints_resource
 from weft.xds.gateways import (
     alternative_services,
+    binding_of,
     gateway_listener,
+    gateway_name,
     http3_listener,
     redirected_hosts,
 )
@@ -82,7 +87,8 @@ def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 def _elements(model: NodeModel) -> list[_Element]:
     """Everything in a model that resources are made from."""
-    node = model.node
+    # A Gateway that comes or goes is nothing to the others.
+    node = replace(model.node, gateway_ports=(), gateway_bindings=())
     elements: list[_Element] = [("node", node.name, node_clusters, (node,))]
     for name, (content, key) in secrets(model).items():
         elements.append(("secret", name, _secret, (name, content, key)))
@@ -101,7 +107,7 @@ def _elements(model: NodeModel) -> list[_Element]:
         known = tuple(sorted(issuers, key=lambda each: each.name))
         elements.append(("tokens", "", _tokens, (known,)))
     redirects = redirected_hosts(model.gateways)
-    alternatives = alternative_services(model.gateways, node)
+    alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
     for table in model.route_tables:
         keys = _used_keys(table, hash_keys)
@@ -121,8 +127,10 @@ def _elements(model: NodeModel) -> list[_Element]:
         name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
         elements.append(("service", name, _service, (listener, node)))
     for gateway in model.gateways:
+        place = binding_of(gateway, model.node)
+        name = gateway_name(gateway)
         elements.append(
-            ("gateway", str(gateway.port), _gateway, (gateway, node, model.trust_domain))
+            ("gateway", name, _gateway, (gateway, place, node.access_log, model.trust_domain))
         )
     return elements
 
@@ -188,10 +196,12 @@ def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
     return [service_listener(listener, node)]
 
 
-def _gateway(gateway: GatewayListener, node: NodeSettings, trust_domain: str) -> list[Resource]:
+def _gateway(
+    gateway: GatewayListener, binding: GatewayBinding, log: str, trust_domain: str
+) -> list[Resource]:
     found = (
-        gateway_listener(gateway, node, trust_domain),
-        http3_listener(gateway, node),
+        gateway_listener(gateway, binding, log, trust_domain),
+        http3_listener(gateway, binding, log),
     )
     return [listener for listener in found if listener is not None]
 

@@ -4,6 +4,8 @@ Inside a pod the node's proxy listens on the service addresses themselves, which
 takes for its own. So the proxy needs no original destination, which a redirect of UDP would lose.
 """
 
+from collections.abc import Iterable
+
 from envoy.config.core.v3 import address_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2, udp_listener_config_pb2
 from envoy.extensions.filters.udp.udp_proxy.v3 import route_pb2, udp_proxy_pb2
@@ -75,11 +77,14 @@ def udp_proxy(stat_prefix: str, cluster: str) -> Proto:
     return listener_components_pb2.ListenerFilter(name=UDP_PROXY, typed_config=any_of(config))
 
 
-def udp_listener(name: str, address: Proto, filter_: Proto) -> Resource:
-    """A listener for datagrams with this filter."""
+def udp_listener(
+    name: str, address: Proto, filter_: Proto, others: Iterable[Proto] = ()
+) -> Resource:
+    """A listener for datagrams with this filter; `others` are further addresses."""
     listener = listener_pb2.Listener(
         name=name,
         address=address,
+        additional_addresses=[listener_pb2.AdditionalAddress(address=a) for a in others],
         udp_listener_config=udp_listener_config_pb2.UdpListenerConfig(),
         listener_filters=[filter_],
         # More than one worker would need it, and one does not mind.

@@ -26,12 +26,13 @@ class Message(Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class ParentReference(Message, frozen=True):
-    """What a route attaches to: a Gateway (or one of its listeners), or a Service of the mesh."""
+    """What a route attaches to: a Gateway, a ListenerSet (or one of their listeners), or a Service
+    of the mesh."""
 
     group: str = GROUP
     """API group of the parent; empty for a Service."""
     kind: str = "Gateway"
-    """Gateway or Service."""
+    """Gateway, ListenerSet or Service."""
     namespace: str = ""
     """The parent's namespace; the route's own when absent."""
     name: str = ""
@@ -85,6 +86,19 @@ class SecretObjectReference(Message, frozen=True):
     """The Secret's name."""
     namespace: str = ""
     """Its namespace; another one than the Gateway's needs a ReferenceGrant there."""
+
+
+class ObjectReference(Message, frozen=True):
+    """An object, perhaps of another namespace."""
+
+    group: str = ""
+    """API group."""
+    kind: str = ""
+    """Kind."""
+    name: str = ""
+    """Name."""
+    namespace: str = ""
+    """Its namespace; another one than the referrer's needs a ReferenceGrant there."""
 
 
 class LocalObjectReference(Message, frozen=True):

@@ -1,4 +1,4 @@
-"""TLSRoute and TCPRoute: connections as a whole."""
+"""TLSRoute, TCPRoute and UDPRoute: connections as a whole, and datagrams."""
 
 from weft.api.gateway.common import BackendRef, Message, ParentReference, RouteStatus
 from weft.api.k8s.meta_v1 import ObjectMeta
@@ -67,6 +67,39 @@ class TCPRoute(Message, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     """Name, namespace, labels."""
     spec: TCPRouteSpec = TCPRouteSpec()
+    """What is wanted."""
+    status: RouteStatus = RouteStatus()
+    """What the controllers of its parents say."""
+
+
+class UDPRouteRule(Message, frozen=True):
+    """Where datagrams go."""
+
+    name: str = ""
+    """A name, unique within the route."""
+    backend_refs: tuple[BackendRef, ...] = ()
+    """Back ends; datagrams are dropped when there is none."""
+
+
+class UDPRouteSpec(Message, frozen=True):
+    """All datagrams of a listener."""
+
+    parent_refs: tuple[ParentReference, ...] = ()
+    """Gateways that the route attaches to."""
+    rules: tuple[UDPRouteRule, ...] = ()
+    """One rule."""
+
+
+class UDPRoute(Message, frozen=True):
+    """Routes UDP datagrams."""
+
+    api_version: str = ""
+    """The version of the API."""
+    kind: str = ""
+    """UDPRoute."""
+    metadata: ObjectMeta = ObjectMeta()
+    """Name, namespace, labels."""
+    spec: UDPRouteSpec = UDPRouteSpec()
     """What is wanted."""
     status: RouteStatus = RouteStatus()
     """What the controllers of its parents say."""

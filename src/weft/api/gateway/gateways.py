@@ -1,4 +1,4 @@
-"""GatewayClass, Gateway, ReferenceGrant."""
+"""GatewayClass, Gateway."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,6 +9,7 @@ from weft.api.gateway.common import (
     GROUP,
     LocalObjectReference,
     Message,
+    ObjectReference,
     Port,
     SecretObjectReference,
 )
@@ -70,13 +71,13 @@ class GatewayClass(Message, frozen=True):
     """What the controller says."""
 
 
-class GatewayTLSConfig(Message, frozen=True):
+class ListenerTLSConfig(Message, frozen=True):
     """TLS of a listener."""
 
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
     """Whether TLS ends at the Gateway."""
     certificate_refs: tuple[SecretObjectReference, ...] = ()
-    """Secrets of type kubernetes.io/tls; the first is presented."""
+    """Secrets of type kubernetes.io/tls; clients get the one that fits what they can do."""
     options: Mapping[str, str] = {}
     """Settings of implementations; weft has none."""
 
@@ -96,7 +97,7 @@ class RouteGroupKind(Message, frozen=True):
     group: str = GROUP
     """API group."""
     kind: str = ""
-    """HTTPRoute, GRPCRoute, TLSRoute or TCPRoute."""
+    """HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute."""
 
 
 class AllowedRoutes(Message, frozen=True):
@@ -118,8 +119,8 @@ class Listener(Message, frozen=True):
     port: Port | None = None
     """The port that callers use."""
     protocol: str = ""
-    """HTTP, HTTPS, TLS or TCP."""
-    tls: GatewayTLSConfig | None = None
+    """HTTP, HTTPS, TLS, TCP or UDP."""
+    tls: ListenerTLSConfig | None = None
     """For HTTPS and TLS."""
     allowed_routes: AllowedRoutes = AllowedRoutes()
     """Routes that may attach."""
@@ -129,7 +130,7 @@ class GatewaySpecAddress(Message, frozen=True):
     """An address that is asked for."""
 
     type: str = "IPAddress"
-    """IPAddress or Hostname."""
+    """IPAddress."""
     value: str = ""
     """The address; any when absent."""
 
@@ -138,11 +139,77 @@ class GatewayInfrastructure(Message, frozen=True):
     """Labels and annotations for what a Gateway is made of."""
 
     labels: Mapping[str, str] = {}
-    """Labels."""
+    """Labels of the Gateway's ServiceAccount."""
     annotations: Mapping[str, str] = {}
-    """Annotations."""
+    """Annotations of the Gateway's ServiceAccount."""
     parameters_ref: LocalObjectReference | None = None
     """Settings; weft has none."""
+
+
+class FrontendTLSValidation(Message, frozen=True):
+    """What certificates clients show."""
+
+    ca_certificate_refs: tuple[ObjectReference, ...] = ()
+    """ConfigMaps with the authorities under `ca.crt`."""
+    mode: Literal["AllowValidOnly", "AllowInsecureFallback"] = "AllowValidOnly"
+    """Whether clients without a good certificate are let in."""
+
+
+class TLSConfig(Message, frozen=True):
+    """TLS towards clients."""
+
+    validation: FrontendTLSValidation | None = None
+    """What certificates clients show; none when absent."""
+
+
+class TLSPortConfig(Message, frozen=True):
+    """TLS towards clients of one port."""
+
+    port: Port | None = None
+    """The port."""
+    tls: TLSConfig = TLSConfig()
+    """Its settings, instead of those for all ports."""
+
+
+class FrontendTLSConfig(Message, frozen=True):
+    """TLS towards clients of HTTPS listeners."""
+
+    default: TLSConfig = TLSConfig()
+    """For ports that have no settings of their own."""
+    per_port: tuple[TLSPortConfig, ...] = ()
+    """For single ports."""
+
+
+class GatewayBackendTLS(Message, frozen=True):
+    """TLS towards back ends that a BackendTLSPolicy names."""
+
+    client_certificate_ref: SecretObjectReference | None = None
+    """The Gateway's own certificate, a Secret of type kubernetes.io/tls."""
+
+
+class GatewayTLSConfig(Message, frozen=True):
+    """TLS of a whole Gateway."""
+
+    backend: GatewayBackendTLS | None = None
+    """Towards back ends."""
+    frontend: FrontendTLSConfig | None = None
+    """Towards clients."""
+
+
+class ListenerNamespaces(Message, frozen=True):
+    """Namespaces whose ListenerSets may attach."""
+
+    from_: Literal["All", "Selector", "Same", "None"] = field(default="None", name="from")
+    """All, those with labels, the Gateway's own, or none."""
+    selector: LabelSelector | None = None
+    """Labels of namespaces, for `from: Selector`."""
+
+
+class AllowedListeners(Message, frozen=True):
+    """ListenerSets that may add listeners to a Gateway."""
+
+    namespaces: ListenerNamespaces = ListenerNamespaces()
+    """By namespace."""
 
 
 class GatewaySpec(Message, frozen=True):
@@ -153,9 +220,13 @@ class GatewaySpec(Message, frozen=True):
     listeners: tuple[Listener, ...] = ()
     """Ports to open."""
     addresses: tuple[GatewaySpecAddress, ...] = ()
-    """Addresses that are asked for; weft gives those of its nodes."""
+    """Addresses that are asked for, else weft gives the Gateway one."""
     infrastructure: GatewayInfrastructure | None = None
     """Labels and annotations for what the Gateway is made of."""
+    allowed_listeners: AllowedListeners = AllowedListeners()
+    """ListenerSets that may add listeners; none unless allowed."""
+    tls: GatewayTLSConfig | None = None
+    """TLS of the whole Gateway."""
 
 
 class GatewayStatusAddress(Message, frozen=True):
@@ -189,6 +260,8 @@ class GatewayStatus(Message, frozen=True):
     """Accepted, Programmed."""
     listeners: tuple[ListenerStatus, ...] = ()
     """One entry for each listener."""
+    attached_listener_sets: int | None = None
+    """How many ListenerSets are attached."""
 
 
 class Gateway(Message, frozen=True):
@@ -204,47 +277,3 @@ class Gateway(Message, frozen=True):
     """What is wanted."""
     status: GatewayStatus = GatewayStatus()
     """What the controller says."""
-
-
-class ReferenceGrantFrom(Message, frozen=True):
-    """Objects that may refer."""
-
-    group: str = ""
-    """API group."""
-    kind: str = ""
-    """Kind, such as HTTPRoute or Gateway."""
-    namespace: str = ""
-    """Namespace."""
-
-
-class ReferenceGrantTo(Message, frozen=True):
-    """Objects of this namespace that may be referred to."""
-
-    group: str = ""
-    """API group; empty for Services and Secrets."""
-    kind: str = ""
-    """Kind, such as Service or Secret."""
-    name: str = ""
-    """Name; all of the kind when absent."""
-
-
-class ReferenceGrantSpec(Message, frozen=True):
-    """Which references into this namespace are permitted."""
-
-    from_: tuple[ReferenceGrantFrom, ...] = field(default=(), name="from")
-    """Who may refer."""
-    to: tuple[ReferenceGrantTo, ...] = ()
-    """To what."""
-
-
-class ReferenceGrant(Message, frozen=True):
-    """Permits references from other namespaces into this one."""
-
-    api_version: str = ""
-    """The version of the API."""
-    kind: str = ""
-    """ReferenceGrant."""
-    metadata: ObjectMeta = ObjectMeta()
-    """Name, namespace, labels."""
-    spec: ReferenceGrantSpec = ReferenceGrantSpec()
-    """What is permitted."""

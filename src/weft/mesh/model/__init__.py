@@ -39,10 +39,12 @@ from weft.mesh.model.destination import (
     WarmUp,
 )
 from weft.mesh.model.gateway import (
+    GatewayBinding,
     GatewayListener,
     GatewayServer,
 )
 from weft.mesh.model.http import (
+    NOWHERE,
     Bandwidth,
     Cors,
     DirectResponse,
@@ -72,6 +74,7 @@ from weft.mesh.model.protocol import (
 )
 from weft.mesh.model.text import StringMatch
 from weft.mesh.model.tls import (
+    CertificatePair,
     ClientCertificates,
     GatewayTls,
     TlsVersion,
@@ -89,6 +92,7 @@ from weft.mesh.model.workload import (
 
 __all__ = [
     "GATEWAY_ACCOUNT",
+    "NOWHERE",
     "Access",
     "AccessCondition",
     "AccessPolicy",
@@ -96,6 +100,7 @@ __all__ = [
     "AppProtocol",
     "Authentication",
     "Bandwidth",
+    "CertificatePair",
     "ClientCertificates",
     "ConditionKind",
     "ConnectionPool",
@@ -106,6 +111,7 @@ __all__ = [
     "Endpoint",
     "FailurePercentage",
     "Fault",
+    "GatewayBinding",
     "GatewayListener",
     "GatewayServer",
     "GatewayTls",

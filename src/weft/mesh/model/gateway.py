@@ -12,11 +12,12 @@ class GatewayServer(Struct, frozen=True, gc=False):
     """One TLS name set (or plain HTTP) on a gateway port."""
 
     name: str
-    """`<namespace>/<gateway>/<server index>`."""
+    """`<namespace>/<gateway>/<server index>`, or with the listener's name."""
     hosts: tuple[str, ...]
     route_table: str
-    """Name of the HTTP route table; empty for TCP."""
+    """Name of the HTTP route table; empty for TCP and UDP."""
     tcp: TcpRoute | None = None
+    """Where connections go, or (protocol `udp`) datagrams."""
     tls: GatewayTls | None = None
     https_redirect: bool = False
     http3: bool = False
@@ -28,5 +29,27 @@ class GatewayListener(Struct, frozen=True, gc=False):
 
     port: int
     """The port that the Gateway object names."""
-    protocol: Literal["http", "https", "tcp", "tls"]
+    protocol: Literal["http", "https", "tcp", "tls", "udp"]
     servers: tuple[GatewayServer, ...]
+    gateway: str = ""
+    """`<namespace>/<name>` of the Gateway that has addresses of its own, where the port is bound;
+    empty: the port is bound at the address that all others share."""
+
+
+class GatewayBinding(Struct, frozen=True, gc=False):
+    """Where a node binds the ports of a Gateway that has addresses of its own."""
+
+    gateway: str
+    """`<namespace>/<name>`."""
+    addresses: tuple[str, ...]
+    ports: tuple[tuple[int, int], ...] = ()
+    """(Gateway port, port bound for it), for TCP."""
+    udp_ports: tuple[tuple[int, int], ...] = ()
+    """The same for UDP."""
+    unusable: tuple[str, ...] = ()
+    """Addresses that the Gateway asks for and the node cannot bind."""
+
+    def bound(self, listener: GatewayListener) -> int:
+        """The port bound for a listener; 0 when there is none."""
+        ports = self.udp_ports if listener.protocol == "udp" else self.ports
+        return dict(ports).get(listener.port, 0)

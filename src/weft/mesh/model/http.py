@@ -53,6 +53,10 @@ class HttpMatch(Struct, frozen=True, gc=False):
     """Holds for this share of the requests only, by chance; 0..100."""
 
 
+NOWHERE = ""
+"""Destination of connections that are closed, and of datagrams that are dropped."""
+
+
 class WeightedDestination(Struct, frozen=True, gc=False):
     """A share of the traffic. `destination` is the name of a Destination of the same model."""
 

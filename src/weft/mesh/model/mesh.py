@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from weft.mesh.model.destination import Destination
-from weft.mesh.model.gateway import GatewayListener
+from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
 from weft.mesh.model.workload import ServiceListener, Workload
 
@@ -37,7 +37,9 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """Source of passthrough connections; pods do redirect those, so inbound policy holds."""
     gateway_address: str = "127.0.0.1"
     gateway_ports: tuple[tuple[int, int], ...] = ()
-    """(Gateway port, host port bound for it)."""
+    """(Gateway port, host port bound for it) at that address."""
+    gateway_bindings: tuple[GatewayBinding, ...] = ()
+    """Of Gateways with addresses of their own."""
     first_port: int = 0
     """Host isolation: the lowest port that the proxy may bind; 0 is no limit."""
     locality: str = ""

@@ -34,6 +34,8 @@ class ClientCertificates(Struct, frozen=True, gc=False):
 
     required: bool = True
     """False: a client may come without a certificate; one that it shows must be good."""
+    untrusted: bool = False
+    """True: also a certificate that is not good is taken; nothing may be concluded from it."""
     ca_pem: str = ""
     ca_secret: str = ""
     """Name under which the authorities are served by SDS."""
@@ -42,6 +44,17 @@ class ClientCertificates(Struct, frozen=True, gc=False):
     subject_alt_names: tuple[str, ...] = ()
     spki_hashes: tuple[str, ...] = ()
     certificate_hashes: tuple[str, ...] = ()
+
+
+class CertificatePair(Struct, frozen=True, gc=False):
+    """A certificate (PEM) with its key, under the name by which SDS serves it."""
+
+    certificate_pem: str
+    key_pem: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"CertificatePair(secret={self.secret!r})"
 
 
 class GatewayTls(Struct, frozen=True, gc=False):
@@ -53,6 +66,8 @@ class GatewayTls(Struct, frozen=True, gc=False):
     key_file: str = ""
     secret: str = ""
     """Name under which the certificate is served by SDS, e.g. `kubernetes://ns/name`."""
+    more: tuple[CertificatePair, ...] = ()
+    """Further certificates; the client gets the one that fits the name it asks for."""
     clients: ClientCertificates | None = None
     """None asks for no certificates."""
     version_min: TlsVersion = ""

@@ -1,0 +1,131 @@
+"""Statuses as they are written: with what only the nodes know, over what is there already."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.gateway.v1 import CONTROLLER_NAME
+from weft.mesh.gateway_api_objects import Json, ObjectStatus
+from weft.mesh.model import GatewayBinding, NodeSettings
+
+PARENTS = ("parents", "parentRef"), ("ancestors", "ancestorRef")
+"""Lists with an entry for each object and controller, and what their entries are about."""
+OWN_CONDITIONS = frozenset(
+    ("Accepted", "Conflicted", "InsecureFrontendValidationMode", "OverlappingTLSConfig",
+     "PartiallyInvalid", "Programmed", "ResolvedRefs", "SupportedVersion")
+)  # fmt: skip
+"""Types of conditions that weft writes and takes away; those of others stay as they are."""
+
+
+class GatewayFacts(Struct, frozen=True):
+    """What the nodes have of a Gateway."""
+
+    addresses: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
+    """Addresses that it asks for and no node can bind."""
+    bound: bool = False
+    """Every node has all of its ports."""
+    moved: tuple[tuple[int, int], ...] = ()
+    """(port, the port that is bound instead) where some node could not bind the port itself."""
+
+
+def gateway_facts(status: ObjectStatus, nodes: Iterable[NodeSettings]) -> GatewayFacts:
+    """What the nodes have of the Gateway of a status."""
+    found = [_binding(status.gateway, node) for node in nodes]
+    addresses = tuple(dict.fromkeys(a for binding in found for a in binding.addresses))
+    missing = dict.fromkeys(a for binding in found for a in binding.unusable)
+    moved: dict[int, int] = {}
+    bound = bool(found) and bool(addresses)
+    for binding in found:
+        ports = {"tcp": dict(binding.ports), "udp": dict(binding.udp_ports)}
+        for port, transport in status.places:
+            there = ports[transport].get(port)
+            bound = bound and there is not None
+            if there is not None and there != port:
+                moved[port] = there
+    unusable = tuple(a for a in missing if a not in addresses)
+    return GatewayFacts(addresses, unusable, bound, tuple(sorted(moved.items())))
+
+
+def _binding(gateway: str, node: NodeSettings) -> GatewayBinding:
+    known = (b for b in node.gateway_bindings if b.gateway == gateway)
+    return next(known, GatewayBinding(gateway, ()))
+
+
+def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) -> Json:
+    """The status with a Gateway's addresses; nothing is programmed before the proxies have it."""
+    body: Json = dict(status.status)
+    if "listeners" not in body:
+        return body
+    listeners = body["listeners"]
+    conditions = body["conditions"]
+    if not (acknowledged and facts.bound):
+        conditions = [_pending(c) for c in conditions]
+        listeners = [
+            {**each, "conditions": [_pending(c) for c in each["conditions"]]} for each in listeners
+        ]
+    if "attachedListenerSets" in body:
+        body["addresses"] = [{"type": "IPAddress", "value": a} for a in facts.addresses]
+        conditions = [_addressed(c, facts) for c in conditions]
+    return {**body, "conditions": conditions, "listeners": listeners}
+
+
+def _pending(condition: Json) -> Json:
+    if condition["type"] != "Programmed" or condition["status"] != "True":
+        return condition
+    text = "node proxies have not acknowledged it yet"
+    return {**condition, "status": "False", "reason": "Pending", "message": text}
+
+
+def _addressed(condition: Json, facts: GatewayFacts) -> Json:
+    """What there is to say about addresses and ports."""
+    if condition["type"] != "Programmed" or condition["reason"] == "Invalid":
+        return condition
+    if facts.unusable:
+        text = f"no node can bind {', '.join(facts.unusable)}; `ip address` lists what can be bound"
+        return {**condition, "status": "False", "reason": "AddressNotUsable", "message": text}
+    if facts.moved and condition["status"] == "True":
+        moved = ", ".join(f"port {port} is bound as {there}" for port, there in facts.moved)
+        return {**condition, "message": f"{moved}, for the port itself is not free"}
+    return condition
+
+
+def merged(wanted: Json, known: Mapping[str, Any], time: str) -> Json:
+    """The wanted status over the one that is there: a condition keeps its time while its status
+    does, and conditions and entries of other controllers stay."""
+    made = dict(wanted)
+    if "conditions" in wanted:
+        made["conditions"] = _timed(wanted["conditions"], known.get("conditions"), time)
+    if "listeners" in wanted:
+        before = {each.get("name"): each for each in known.get("listeners") or ()}
+        made["listeners"] = [
+            {**each, "conditions": _timed(
+                each["conditions"], before.get(each["name"], {}).get("conditions"), time)}
+            for each in wanted["listeners"]
+        ]  # fmt: skip
+    for key, about in PARENTS:
+        if key in wanted:
+            made[key] = _entries(wanted[key], known.get(key) or (), about, time)
+    return made
+
+
+def _entries(wanted: Sequence[Json], known: Sequence[Json], about: str, time: str) -> list[Json]:
+    made = [each for each in known if each.get("controllerName") != CONTROLLER_NAME]
+    ours = [each for each in known if each.get("controllerName") == CONTROLLER_NAME]
+    for each in wanted:
+        same = [p for p in ours if p.get(about) == each[about]]
+        before = same[0].get("conditions") if same else ()
+        made.append({**each, "conditions": _timed(each["conditions"], before, time)})
+    return made
+
+
+def _timed(conditions: Sequence[Json], known: Any, time: str) -> list[Json]:
+    before = {each.get("type"): each for each in known or ()}
+    made = []
+    for each in conditions:
+        old = before.get(each["type"], {})
+        kept = old.get("status") == each["status"]
+        made.append({**each, "lastTransitionTime": old["lastTransitionTime"] if kept else time})
+    theirs = (each for kind, each in before.items() if kind not in OWN_CONDITIONS)
+    return [*made, *theirs]

@@ -1,0 +1,144 @@
+"""What the references of a route lead to, and its rules at each place where it is attached."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from weft.api.gateway import v1 as gw
+from weft.mesh.gateway_api_attach import ParentResult
+from weft.mesh.gateway_api_backend_tls import NOTHING_SHOWN, BackendTls, Via
+from weft.mesh.gateway_api_mesh import ServicePlace
+from weft.mesh.gateway_api_objects import Route
+from weft.mesh.gateway_api_refs import Backend, BackendReference, References
+from weft.mesh.gateway_api_rules import Rules, connection_rules, http_rules
+
+IN_MESH = "mesh"
+"""Way of calls that no Gateway is part of."""
+Vias = Mapping[str, Via]
+"""Gateway -> what it shows to back ends, for those that show something."""
+Key = tuple[str, str, str, str, int]
+Place = tuple[str, int]
+"""(way, port); the port is 0 where it makes no difference."""
+Resolved = tuple[tuple[str, tuple[tuple[Key, Backend], ...]], ...]
+"""(way, what references lead to on it)."""
+
+
+class Lookups(Struct, frozen=True):
+    """Where references are looked up."""
+
+    references: References
+    tls: BackendTls
+    vias: Vias
+
+
+class PlacedRules(Struct, frozen=True):
+    """The rules of a route at all places where it is attached."""
+
+    by_place: tuple[tuple[Place, Rules], ...] = ()
+    general: Rules = Rules()
+    """Those of the first place: what is wrong with a route is wrong everywhere."""
+
+    def at(self, place: Place) -> Rules:
+        return next((rules for where, rules in self.by_place if where == place), Rules())
+
+
+def resolve(
+    route: Route,
+    results: Sequence[ParentResult],
+    mesh: Sequence[ServicePlace],
+    lookups: Lookups,
+) -> Resolved:
+    """Every reference of a route, on every way that its requests come. Short and cheap, so that
+    reading rules need not be repeated when a Service somewhere changes."""
+    kind, namespace = type(route).__name__, route.metadata.namespace
+    refs = {_key(ref): ref for ref in _references(route)}
+    find, vias = lookups.references.backend, lookups.vias
+    found = {key: find(ref, kind, namespace) for key, ref in refs.items()}
+    made: list[tuple[str, tuple[tuple[Key, Backend], ...]]] = []
+    streams = not isinstance(route, gw.HTTPRoute | gw.GRPCRoute)
+    for way in ways(results, mesh, vias):
+        if way == IN_MESH:
+            made.append((way, tuple(found.items())))
+            continue
+        via = vias.get(way, NOTHING_SHOWN)
+        applied = ((key, lookups.tls.applied(b, via, streams)) for key, b in found.items())
+        made.append((way, tuple(applied)))
+    return tuple(made)
+
+
+def placed_rules(
+    route: Route,
+    results: Sequence[ParentResult],
+    mesh: Sequence[ServicePlace],
+    resolved: Resolved,
+    vias: Vias,
+) -> PlacedRules:
+    """The rules wherever the route is attached."""
+    by_way = {way: dict(found) for way, found in resolved}
+    made: dict[Place, Rules] = {}
+    for place in places(route, results, mesh, vias):
+        way, port = place
+        if place not in made:
+            made[place] = _rules(route, port, by_way[way])
+    if not made:
+        first = next(iter(by_way.values()), {})
+        return PlacedRules((), _rules(route, 0, first))
+    return PlacedRules(tuple(made.items()), next(iter(made.values())))
+
+
+def _rules(route: Route, port: int, found: Mapping[Key, Backend]) -> Rules:
+    def lookup(ref: BackendReference) -> Backend:
+        return found[_key(ref)]
+
+    if isinstance(route, gw.HTTPRoute | gw.GRPCRoute):
+        return http_rules(route, port, lookup)
+    return connection_rules(route, lookup)
+
+
+def ways(
+    results: Iterable[ParentResult], mesh: Sequence[ServicePlace], vias: Vias
+) -> tuple[str, ...]:
+    """On which ways a route's requests come; one at least, so that references are judged."""
+    found = [way_of(a.listener.gateway_name, vias) for r in results for a in r.attached]
+    return tuple(dict.fromkeys([*found, *([IN_MESH] if mesh else [])])) or ("",)
+
+
+def places(
+    route: Route, results: Iterable[ParentResult], mesh: Iterable[ServicePlace], vias: Vias
+) -> Iterator[Place]:
+    """Where the rules of a route apply."""
+    for result in results:
+        for each in result.attached:
+            way = way_of(each.listener.gateway_name, vias)
+            yield way, port_of(route, each.listener.port)
+    for place in mesh:
+        yield IN_MESH, port_of(route, place.port)
+
+
+def way_of(gateway: str, vias: Vias) -> str:
+    """Gateways that show nothing to back ends are one way."""
+    return gateway if gateway in vias else ""
+
+
+def port_of(route: Route, port: int) -> int:
+    """The port where it makes a difference: only redirects name the one that was asked."""
+    if not isinstance(route, gw.HTTPRoute):
+        return 0
+    for rule in route.spec.rules:
+        for step in (*rule.filters, *(f for ref in rule.backend_refs for f in ref.filters)):
+            if step.request_redirect is not None:
+                return port
+    return 0
+
+
+def _references(route: Route) -> Iterator[BackendReference]:
+    for rule in route.spec.rules:
+        yield from rule.backend_refs
+        if isinstance(rule, gw.HTTPRouteRule | gw.GRPCRouteRule):
+            for step in (*rule.filters, *(f for ref in rule.backend_refs for f in ref.filters)):
+                if step.request_mirror is not None:
+                    yield step.request_mirror.backend_ref
+
+
+def _key(ref: BackendReference) -> Key:
+    return ref.group, ref.kind, ref.namespace, ref.name, ref.port or 0
