@@ -1,6 +1,7 @@
 """The node's Envoy: up, up again when killed, adopted, replaced, asked."""
 
 import asyncio
+import json
 import stat
 import time
 from pathlib import Path
@@ -12,7 +13,10 @@ from tests.node.machine import alive, kill, podhost
 from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket, count_active
 from weft.node.podhost_client import PodhostRuntime
 
-ARGUMENTS = ("--concurrency", "1", "--log-level", "warning", "--disable-hot-restart")
+ARGUMENTS = (
+    "--concurrency", "1", "--log-level", "warning",
+    "--drain-time-s", "1", "--parent-shutdown-time-s", "2",
+)  # fmt: skip
 
 
 def bootstrap(run_dir: Path, name: str = "node") -> dict[str, Any]:
@@ -78,14 +82,57 @@ async def test_an_unchanged_envoy_is_adopted_and_a_changed_one_replaced() -> Non
         other = supervisor(runtime, directory, "renamed")
         assert not await other.start()
         await other.ready()
-        (state,) = await runtime.list()
+        state = await other.state()
         assert before is not None
+        assert state is not None
         assert state.pid != before.pid
-        file = directory / "envoy/bootstrap.json"
+        file = directory / "envoy/bootstrap-2.json"
         assert "renamed" in file.read_text()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        await until_ended(before.pid)
+        (only,) = [s for s in await runtime.list() if s.exit_code is None]
+        assert only.pid == state.pid
         for one in (first, second, other):
             await one.close()
+
+
+@pytest.mark.slow
+async def test_one_takes_over_from_the_other_and_survives_being_killed() -> None:
+    async with podhost() as (runtime, directory):
+        envoy = supervisor(runtime, directory)
+        await envoy.start()
+        await envoy.ready()
+        pids = []
+        for epoch in ("1", "2"):
+            before = await envoy.state()
+            assert before is not None
+            await envoy.restart()
+            info = json.loads(await envoy.admin.get("/server_info"))
+            assert info["command_line_options"]["restart_epoch"] == int(epoch)
+            await until_ended(before.pid)
+            pids.append(before.pid)
+        last = await envoy.state()
+        assert last is not None
+        kill(last.pid)
+        async with asyncio.timeout(10):
+            while not await envoy.admin.live():  # noqa: ASYNC110 - another process becomes ready
+                await asyncio.sleep(0.02)
+        again = await envoy.state()
+        assert again is not None
+        assert again.restarts == 1
+        await envoy.restart()
+        current = await envoy.state()
+        assert current is not None
+        assert len({*pids, last.pid, again.pid, current.pid}) == 5
+        await envoy.stop()
+        assert not any(map(alive, (again.pid, current.pid)))
+        assert [s for s in await runtime.list() if s.exit_code is None] == []
+
+
+async def until_ended(pid: int) -> None:
+    async with asyncio.timeout(15):
+        while alive(pid):  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -110,6 +110,11 @@ class ApiServer:
         """Serve a document that depends on the query under `path`."""
         self._server.questions[path] = answer
 
+    def add_action(self, path: str, action: Page) -> None:
+        """Do something of another part of the program on a POST to `path`, and answer with what
+        came of it."""
+        self._server.actions[path] = action
+
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""
         self._resources.admission.append(hook)

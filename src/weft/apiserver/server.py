@@ -63,6 +63,7 @@ class Server:
         self.ready = False
         self.questions: dict[str, Question] = {}
         self.pages: dict[str, Page] = {}
+        self.actions: dict[str, Page] = {}
         """Documents of other parts of the program, by path; for masters like every such path."""
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -96,8 +97,9 @@ class Server:
         if target is None:
             if path not in PUBLIC_PATHS and not path.startswith(("/livez/", "/readyz/")):
                 self._authorize(user, Attributes(http.method.lower(), path=path), None)
-            if http.method == "GET" and path in self.pages:
-                media, body = await self.pages[path]()
+            served = {"GET": self.pages, "POST": self.actions}.get(http.method, {})
+            if path in served:
+                media, body = await served[path]()
                 return json_response(body, media)
             if http.method == "GET" and path in self.questions:
                 media, body = await self.questions[path](http.query)

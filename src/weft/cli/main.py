@@ -15,6 +15,7 @@ COMMANDS = {
     "why": ("weft.cli.why", "Say where a request goes, and why"),
     "translate": ("weft.cli.translate", "Print the Envoy configuration that files result in"),
     "diff": ("weft.cli.diff", "Say what applying files would change"),
+    "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "get": ("weft.cli.resources", "List objects"),
     "describe": ("weft.cli.resources", "Show an object and what happened to it"),

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from weft import __version__
@@ -53,6 +54,7 @@ HOST_SERVICE_NETS = (64, 128)
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
 WHY = "/weft/v1/why"
+PROXY_RESTART = "/weft/v1/proxy-restart"
 
 GATEWAYS_SECONDS_MAX = 2.0
 """How long `weft up -f` waits to say where gateways are bound."""
@@ -132,6 +134,7 @@ class Instance:
         self.api_ca = ca.roots
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
+        self.api.add_action(PROXY_RESTART, self._restart_proxy)
         try:
             await self.api.start("127.0.0.1", self.settings.port, tls)
         except OSError as error:
@@ -221,6 +224,15 @@ class Instance:
         cache = self.informers.cache
         body = status.document(cache, containers, self.ads, self.mesh, pid)
         return "application/json", body
+
+    async def _restart_proxy(self) -> tuple[str, bytes]:
+        before = await self.machine.envoy_pid()
+        try:
+            await self.machine.envoy.restart()
+        except EnvoyError as error:
+            return "application/json", msgspec.json.encode({"error": str(error)})
+        after = await self.machine.envoy_pid()
+        return "application/json", msgspec.json.encode({"before": before, "after": after})
 
     async def _metrics_page(self) -> tuple[str, bytes]:
         counted = rate_limits.exposition(self.rate_limits).encode()

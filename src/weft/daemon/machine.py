@@ -126,7 +126,7 @@ class Machine:
             return
         with contextlib.suppress(PodhostError, EnvoyError, NetworkError, OSError):
             running = [c for c in await self.runtime.list() if c.exit_code is None]
-            if all(container.id == self.envoy.container_id for container in running):
+            if all(self.envoy.owns(container.id) for container in running):
                 await self.destroy()
             else:
                 await self.close()

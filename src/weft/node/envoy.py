@@ -5,18 +5,22 @@ weft is down.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
+from msgspec import Struct
 
 from weft.lib import envoy_binary
+from weft.lib.files import replace_file
 from weft.node.runtime import ContainerRuntime, ContainerSpec, ContainerState
 
 READY_TIMEOUT_SECONDS = 20.0
@@ -50,7 +54,8 @@ class EnvoyAdmin:
         """The body of `path`. EnvoyError."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_SECONDS)
-            connector = aiohttp.UnixConnector(self._path)
+            # A process that took over answers at the same path: never ask over an old connection.
+            connector = aiohttp.UnixConnector(self._path, force_close=True)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         try:
             async with self._session.request(method, f"http://envoy{path}") as response:
@@ -123,7 +128,9 @@ def count_active(
 
 
 class EnvoySupervisor:
-    """One Envoy per node. `start` adopts a running one that was started just like this."""
+    """One Envoy per node. `start` adopts a running one that was started just like this, and has one
+    that was started differently hand over: the new process takes its listening sockets, the old
+    one drains its connections and ends (hot restart). No request is lost."""
 
     def __init__(
         self,
@@ -143,37 +150,111 @@ class EnvoySupervisor:
         self._path = envoy_path or envoy_binary.envoy_path()
         self._arguments = arguments
         self._bootstrap = json.dumps(bootstrap, indent=1, sort_keys=True).encode()
-        parts = (self._path.encode(), *(a.encode() for a in self._arguments), self._bootstrap)
-        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
-        self.container_id = _ID_PREFIX + digest
-        """Says how it was started, so that a running one is adopted only if nothing changed."""
+        parts = (program_facts(self._path), *(a.encode() for a in arguments), self._bootstrap)
+        self._digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+        """Says how it is started, so that a running one is adopted only if nothing changed."""
         self.admin = EnvoyAdmin(admin_socket(run_dir))
 
     async def start(self) -> bool:
         """Start it, or adopt it (True). EnvoyError when it cannot be started."""
-        adopted = False
-        for state in await self._runtime.list():
-            if not state.id.startswith(_ID_PREFIX):
-                continue
-            if state.id == self.container_id and state.exit_code is None:
-                adopted = True
-            else:
-                await self._end(state)
-        if adopted:
+        states = await self._states()
+        current = states[-1] if states else None
+        if current is not None and Generation.of(current).digest == self._digest:
             return True
-        config = self._write_bootstrap()
+        if current is not None and await self._can_hand_over(current):
+            await self._hand_over(current)
+            return False
+        for state in states:
+            await self._end(state)
+        await self._launch(Generation(self._digest, _next_serial(current), 0))
+        return False
+
+    async def restart(self) -> None:
+        """Have a new process take over from the running one, without a lost request; returns once
+        the new one serves. EnvoyError when it does not run, or cannot hand over."""
+        states = await self._states()
+        if not states:
+            raise EnvoyError("Envoy does not run")
+        if len(states) > 1:
+            # A third one would end the first at once, and cut its connections.
+            raise EnvoyError("one that was replaced before still drains; try again in a minute")
+        if not await self._can_hand_over(states[-1]):
+            raise EnvoyError("this Envoy was started without hot restart, or by an older weft")
+        epoch = await self._hand_over(states[-1])
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+                while not await self._serves(epoch):  # noqa: ASYNC110 - another process's state
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise EnvoyError(
+                f"the new Envoy did not take over within {READY_TIMEOUT_SECONDS:g} s;"
+                f" its log: {self._log_path}"
+            ) from None
+
+    async def _serves(self, epoch: int) -> bool:
+        """Whether the process that answers is the one of this epoch, and is ready."""
+        try:
+            info = orjson.loads(await self.admin.get("/server_info"))
+        except (EnvoyError, ValueError):
+            return False
+        options = info.get("command_line_options") or {}
+        return info.get("state") == "LIVE" and int(options.get("restart_epoch") or 0) == epoch
+
+    def owns(self, container_id: str) -> bool:
+        """Whether a container is an Envoy of this node."""
+        return container_id.startswith(_ID_PREFIX)
+
+    async def _states(self) -> list[ContainerState]:
+        """Running ones, the current one last: others drain. Ended ones are cleared away."""
+        found = []
+        for state in await self._runtime.list():
+            if state.id.startswith(_ID_PREFIX) and state.exit_code is None:
+                found.append(state)
+            elif state.id.startswith(_ID_PREFIX):
+                await self._runtime.remove(state.id)
+        return sorted(found, key=lambda state: Generation.of(state).serial)
+
+    async def _can_hand_over(self, current: ContainerState) -> bool:
+        """Whether the program that runs and the one to be started understand each other."""
+        if not Generation.of(current).serial or not current.pid:
+            return False
+        try:
+            info = orjson.loads(await self.admin.get("/server_info"))
+            speaks = str(info["hot_restart_version"])
+        except (EnvoyError, KeyError, ValueError):
+            return False
+        return speaks != "disabled" and speaks == await hot_restart_version(self._path)
+
+    async def _hand_over(self, current: ContainerState) -> int:
+        base_id = self._base_id_file().read_text().strip()
+        before = Generation.of(current)
+        # One that crashed was started again as the first of its line.
+        epoch = 1 if current.restarts else before.epoch + 1
+        await self._runtime.retire(current.id)
+        await self._launch(Generation(self._digest, before.serial + 1, epoch), base_id)
+        return epoch
+
+    async def _launch(self, generation: "Generation", base_id: str = "") -> None:
+        config = self._write_bootstrap(generation)
+        command = (self._path, "-c", str(config), *self._arguments)
+        number = str(self._base_id_file())
+        alone = (*command, "--use-dynamic-base-id", "--base-id-path", number)
+        after = (*command, "--base-id", base_id, "--restart-epoch", str(generation.epoch))
         state = await self._runtime.start(
             ContainerSpec(
-                id=self.container_id,
-                argv=(self._path, "-c", str(config), *self._arguments),
+                id=generation.container_id,
+                argv=after if generation.epoch else alone,
                 env={},
                 log_path=str(self._log_path),
                 respawn=True,
+                respawn_argv=alone,
             )
         )
         if state.exit_code is not None:
             raise EnvoyError(f"Envoy cannot be started: {state.message}")
-        return False
+
+    def _base_id_file(self) -> Path:
+        return self._directory / "base-id"
 
     async def ready(self, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
         """Wait until it has its first configuration from the control plane. EnvoyError."""
@@ -190,14 +271,16 @@ class EnvoySupervisor:
 
     async def state(self) -> ContainerState | None:
         """The process; `restarts` counts how often it had to be started again."""
-        states = {state.id: state for state in await self._runtime.list()}
-        return states.get(self.container_id)
+        states = [s for s in await self._runtime.list() if s.id.startswith(_ID_PREFIX)]
+        return max(states, key=lambda state: Generation.of(state).serial, default=None)
 
     async def stop(self) -> None:
-        """End it; it is not started again."""
-        state = await self.state()
-        if state is not None:
+        """End it, and those that drain; it is not started again."""
+        for state in await self._states():
             await self._end(state)
+        with contextlib.suppress(OSError, ValueError):
+            number = int(self._base_id_file().read_text())
+            os.unlink(f"/dev/shm/envoy_shared_memory_{number}0")  # noqa: S108 - Envoy's own
         await self.close()
 
     async def close(self) -> None:
@@ -215,10 +298,56 @@ class EnvoySupervisor:
             await self._runtime.kill(state.id)
         await self._runtime.remove(state.id)
 
-    def _write_bootstrap(self) -> Path:
+    def _write_bootstrap(self, generation: "Generation") -> Path:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._directory / "bootstrap.json"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(self._bootstrap)
+        path = self._directory / f"bootstrap-{generation.serial}.json"
+        replace_file(path, self._bootstrap)
+        for old in self._directory.glob("bootstrap-*.json"):
+            if old != path and old.stem.removeprefix("bootstrap-") != str(generation.serial - 1):
+                old.unlink(missing_ok=True)
         return path
+
+
+class Generation(Struct, frozen=True):
+    """Which of the node's Envoys one is; its container's id says it."""
+
+    digest: str
+    serial: int
+    """Counts all that were started; 0: by a weft that could not have them hand over."""
+    epoch: int
+    """Counts those that took over from one another: Envoy's `--restart-epoch`."""
+
+    @classmethod
+    def of(cls, state: ContainerState) -> "Generation":
+        digest, *numbers = state.id.removeprefix(_ID_PREFIX).split("-")
+        serial, epoch = (int(n) for n in numbers) if len(numbers) == 2 else (0, 0)
+        return cls(digest, serial, epoch)
+
+    @property
+    def container_id(self) -> str:
+        return f"{_ID_PREFIX}{self.digest}-{self.serial}-{self.epoch}"
+
+
+def _next_serial(current: ContainerState | None) -> int:
+    return 1 if current is None else Generation.of(current).serial + 1
+
+
+def program_facts(path: str) -> bytes:
+    """What tells one program from another at the same path: an upgrade replaces the file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path.encode()
+    return f"{path} {found.st_size} {found.st_mtime_ns}".encode()
+
+
+async def hot_restart_version(path: str) -> str:
+    """What both programs must agree on to hand over; empty when it cannot be found out."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "--hot-restart-version", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(process.communicate(), ADMIN_TIMEOUT_SECONDS)
+    except (OSError, TimeoutError):
+        return ""
+    return said.decode(errors="replace").strip()

@@ -93,6 +93,11 @@ class PodhostRuntime:
     async def signal(self, container_id: str, signal_number: int) -> None:
         await self._request(op="signal", id=container_id, signal=int(signal_number))
 
+    async def retire(self, container_id: str) -> None:
+        """When it ends, it is not started again. PodhostError: an older pod host cannot do that,
+        or it does not run."""
+        await self._request(op="retire", id=container_id)
+
     async def kill(self, container_id: str) -> None:
         await self._request(op="kill", id=container_id)
 

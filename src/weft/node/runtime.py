@@ -57,6 +57,8 @@ class ContainerSpec(Struct, frozen=True):
     no_new_privileges: bool = False
     respawn: bool = False
     """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
+    respawn_argv: tuple[str, ...] = ()
+    """What it is then started with, when that differs."""
 
 
 class ContainerState(Struct, frozen=True):
@@ -126,6 +128,9 @@ class ContainerRuntime(Protocol):
 
     async def signal(self, container_id: str, signal_number: int) -> None:
         """Signal its first process; no error when it has ended."""
+
+    async def retire(self, container_id: str) -> None:
+        """When it ends, it is not started again."""
 
     async def kill(self, container_id: str) -> None:
         """SIGKILL everything in it."""

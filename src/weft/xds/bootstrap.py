@@ -15,8 +15,11 @@ KEEPALIVE_INTERVAL_SECONDS = "5s"
 KEEPALIVE_TIMEOUT_SECONDS = "2s"
 DOWNSTREAM_CONNECTIONS_MAX = 50_000
 """Callers' connections that a node proxy holds at most; further ones are closed at once."""
-DRAIN_SECONDS = 10
-"""How long a removed listener's connections, and its memory, are kept."""
+DRAIN_SECONDS = 60
+"""How long connections of a removed or replaced listener, and its memory, are kept; and how long a
+proxy that is replaced gives those who hold connections to let go of them."""
+PARENT_SHUTDOWN_SECONDS = 75
+"""After so long a proxy that was replaced ends, with what connections are left."""
 CONCURRENCY = 1
 """Worker threads of a node proxy."""
 REGEX_PROGRAM_SIZE_MAX = 32_768
@@ -97,13 +100,12 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
 
 
 def arguments() -> tuple[str, ...]:
-    """Envoy's command line after the program and `-c FILE`. No hot restart: it needs a number
-    that no other Envoy of the machine has, and the pod host starts the program again anyway."""
+    """Envoy's command line after the program and `-c FILE`, but for what makes a hot restart."""
     return (
         *("--concurrency", str(CONCURRENCY)),
         *("--log-level", "warning"),
         *("--drain-time-s", str(DRAIN_SECONDS)),
-        "--disable-hot-restart",
+        *("--parent-shutdown-time-s", str(PARENT_SHUTDOWN_SECONDS)),
     )
 
 

@@ -100,6 +100,11 @@ class Containers:
             self._no_respawn(container, number, now)
             self._signal_main(container, number)
 
+    def retire(self, container_id: str) -> None:
+        """When it ends, it is not started again."""
+        self.running(container_id).stopping = True
+        self._all[container_id].save()
+
     def kill(self, container_id: str, now: float) -> None:
         container = self._all.get(container_id)
         if container is None:
@@ -207,6 +212,7 @@ class Containers:
     def _respawn(self, container: Container, now: float) -> None:
         old = container.group
         container.restarts += 1
+        container.spec["argv"] = container.spec.get("respawn_argv") or container.spec["argv"]
         self._launch(container, now)
         old.kill(signal.SIGKILL)
         self._leftovers.discard(container.id)

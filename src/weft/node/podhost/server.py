@@ -162,6 +162,8 @@ class Server:
         container_id = message["id"]
         if operation == "signal":
             self._containers.signal(container_id, message["signal"], now)
+        elif operation == "retire":
+            self._containers.retire(container_id)
         elif operation == "kill":
             self._containers.kill(container_id, now)
         elif operation == "remove":
