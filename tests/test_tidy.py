@@ -159,8 +159,6 @@ def test_every_diagnostic_can_be_looked_up() -> None:
 
 KEYED_BY_CODE = {
     "api/schema.py:definition",
-    "apiserver/codec.py:_head",
-    "apiserver/codec.py:_list_head",
 }
 """Caches without a bound whose keys the code itself chooses."""
 

@@ -27,6 +27,7 @@ from weft.api.weft import policy_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
 ISTIO = "io.istio.networking.v1"
 SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
@@ -34,8 +35,13 @@ WEFT = "dev.weft.policy.v1alpha1"
 EXTRA = (
     f"{META}.DeleteOptions", f"{META}.Status", f"{META}.WatchEvent", f"{META}.LabelSelector",
     "io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding",
+    f"{CRD}.CustomResourceDefinition", f"{CRD}.CustomResourceDefinitionList",
 )  # fmt: skip
 FIXED: dict[str, dict[str, Any]] = {
+    f"{CRD}.JSONSchemaProps": {  # mentions itself: checked by weft.api.crd.structural instead
+        "description": "A structural OpenAPI v3 schema.",
+        "type": "object",
+    },
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {
         "description": "A number with an optional suffix, such as 250m, 1.5 or 128Mi.",
         "oneOf": [{"type": "string"}, {"type": "number"}],
@@ -213,6 +219,8 @@ def kubernetes() -> dict[str, Any]:
     roots = [f"io.k8s.api.{root}" for root in generate_api.ROOTS]
     lists = [f"{root}List" for root in roots if f"{root}List" in definitions]
     generate_api.SCALARS.clear()  # the data holds scalars like any other definition
+    for name, fixed in FIXED.items():
+        definitions[name] = dict(fixed)
     names = sorted(generate_api.closure([*roots, *lists, *EXTRA], definitions))
     return {
         name: FIXED.get(name) or with_additions(name, plain(definitions[name])) for name in names

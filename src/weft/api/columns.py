@@ -468,6 +468,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _event,
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): (
+        _columns("Name Created_At"),
+        lambda obj, now: [_name(obj), (obj.get("metadata") or {}).get("creationTimestamp") or ""],
+    ),
     (_GATEWAY_API, "GatewayClass"): (
         _columns("Name Controller Accepted Age +Description"),
         lambda obj, now: gateway_columns.gateway_class(obj, _age(obj, now)),

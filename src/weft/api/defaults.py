@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.api import gateway_defaults
+from weft.api.crd import names as crd_names
 from weft.api.kinds import Kind
 
 Json = dict[str, Any]
@@ -279,6 +280,7 @@ def _secret(obj: Json) -> None:
 
 
 _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.default,
     ("", "Pod"): _pod,
     ("", "Service"): _service,
     ("", "Namespace"): _namespace,

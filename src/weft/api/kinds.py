@@ -1,7 +1,10 @@
 """The registry: which kinds exist, how they are named in paths, which value type reads them."""
 
+from typing import Any
+
 from msgspec import Struct
 
+from weft.api import apiextensions_v1
 from weft.api.k8s import apps_v1, batch_v1, coordination_v1, core_v1, discovery_v1, pod_v1
 
 
@@ -22,6 +25,8 @@ class Kind(Struct, frozen=True):
     """Every version clients may use, preferred first; empty means only `version`."""
     struct: type[Struct] | None = None
     """The value type that our own code decodes objects of this kind into."""
+    definition: Any = None
+    """Of custom resources: their weft.api.crd.definition.Definition."""
 
     @property
     def api_version(self) -> str:
@@ -29,7 +34,11 @@ class Kind(Struct, frozen=True):
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return str(self.definition.singular) if self.definition else self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        return str(self.definition.list_kind) if self.definition else f"{self.kind}List"
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -62,5 +71,8 @@ KUBERNETES_KINDS = (
          subresources=("status", "scale"), struct=apps_v1.ReplicaSet),
     Kind("batch", "v1", "Job", "jobs", categories=ALL, subresources=("status",),
          struct=batch_v1.Job),
+    Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
+         namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
+         subresources=("status",), struct=apiextensions_v1.CustomResourceDefinition),
 )  # fmt: skip
 ISTIO_VERSIONS = ("v1", "v1beta1", "v1alpha3")

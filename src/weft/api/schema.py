@@ -31,6 +31,7 @@ _GROUP_PREFIX = {
     "security.istio.io": "io.istio.security",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "policy.weft.dev": "dev.weft.policy",
+    "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
 }
 
 
@@ -76,12 +77,23 @@ _UNTYPED = Schema("any")
 
 def definition_name(kind: Kind, version: str = "") -> str:
     """The OpenAPI definition of a kind, e.g. `io.k8s.api.apps.v1.Deployment`."""
+    if kind.definition is not None:
+        reversed_group = ".".join(reversed(kind.group.split(".")))
+        return f"{reversed_group}.{version or kind.versions[0]}.{kind.kind}"
     return f"{_GROUP_PREFIX[kind.group]}.{version or kind.version}.{kind.kind}"
 
 
+def schema_for(kind: Kind, version: str = "") -> Schema:
+    """The schema of a kind, all references resolved. Built once, in about a millisecond. Custom
+    kinds have one per version."""
+    if kind.definition is not None:
+        found: Schema = kind.definition.version(version or kind.versions[0]).schema
+        return found
+    return _built_in(kind)
+
+
 @cache
-def schema_for(kind: Kind) -> Schema:
-    """The schema of a kind, all references resolved. Built once, in about a millisecond."""
+def _built_in(kind: Kind) -> Schema:
     return definition(definition_name(kind))
 
 
@@ -158,6 +170,8 @@ def _object(raw: Mapping[str, Any], name: str) -> Schema:
 
 def components(kind: Kind, version: str = "") -> dict[str, Any]:
     """`components.schemas` for one kind: its definition, its list's, and all that they mention."""
+    if kind.definition is not None:
+        return _custom_components(kind, version or kind.versions[0])
     name = definition_name(kind)
     found = _closure((name, f"{name}List"))
     if not version or version == kind.version:
@@ -168,6 +182,37 @@ def components(kind: Kind, version: str = "") -> dict[str, Any]:
         key.replace(prefix, renamed): _rename(value, prefix, renamed, version)
         for key, value in found.items()
     }
+
+
+def _custom_components(kind: Kind, version: str) -> dict[str, Any]:
+    """As Kubernetes publishes them: the schema as written, with the fields that all have."""
+    name = definition_name(kind, version)
+    raw = kind.definition.version(version).raw
+    gvk = {"group": kind.group, "version": version, "kind": kind.kind}
+    head = {
+        "apiVersion": {"type": "string", "description": "The version of the API."},
+        "kind": {"type": "string", "description": "The kind of the object."},
+        "metadata": _reference(f"{_META}.ObjectMeta", "Standard metadata of objects."),
+    }
+    model = {**raw, "type": "object", "properties": {**(raw.get("properties") or {}), **head}}
+    model["x-kubernetes-group-version-kind"] = [gvk]
+    items = {"type": "array", "items": _reference(name, ""), "description": "The objects."}
+    metadata = _reference(f"{_META}.ListMeta", "About the list.")
+    listed = {
+        "description": f"{kind.list_kind} is a list of {kind.kind}",
+        "type": "object",
+        "required": ["items"],
+        "properties": {**head, "metadata": metadata, "items": items},
+        "x-kubernetes-group-version-kind": [gvk | {"kind": kind.list_kind}],
+    }
+    prefix = name.rpartition(".")[0]
+    metas = _closure((f"{_META}.ObjectMeta", f"{_META}.ListMeta"))
+    return {name: model, f"{prefix}.{kind.list_kind}": listed} | metas
+
+
+def _reference(name: str, description: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"allOf": [{"$ref": f"#/components/schemas/{name}"}]}
+    return found | ({"description": description} if description else {})
 
 
 def common_components() -> dict[str, Any]:

@@ -109,6 +109,13 @@ def structural_errors(kind: Kind, obj: Mapping[str, Any]) -> list[FieldError]:
     return walk.errors
 
 
+def errors_below(schema: Schema, value: Mapping[str, Any], at: Location) -> list[FieldError]:
+    """The structural errors of a part of an object that stands at `at`."""
+    walk = _Walk()
+    walk.object(schema, value, at, (), lenient=False)
+    return walk.errors
+
+
 class _Walk:
     """`lenient`: below `status`, where the server sets fields, nothing is required.
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from weft.api import structure
+from weft.api.crd import names as crd_names
 from weft.api.defaults import default
 from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
@@ -57,6 +58,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("security.istio.io", "AuthorizationPolicy"): istio_security.validate_authorization,
     ("security.istio.io", "PeerAuthentication"): istio_security.validate_peer_authentication,
     ("security.istio.io", "RequestAuthentication"): istio_security.validate_jwt,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.errors_of,
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }
@@ -71,6 +73,7 @@ _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] =
     ("apps", "ReplicaSet"): workloads.validate_workload_update,
     ("batch", "Job"): workloads.validate_job_update,
     ("gateway.networking.k8s.io", "GatewayClass"): gateway_api.validate_gateway_class_update,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.changes,
 }
 
 

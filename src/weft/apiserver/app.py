@@ -12,10 +12,11 @@ from aiohttp import web
 from msgspec import Struct, field
 
 from weft.api import registry
-from weft.apiserver import codec, keys
+from weft.apiserver import codec, definitions, keys
 from weft.apiserver.access import Admission, Authorizer, MastersOnly, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.custom_cleanup import CustomCleanup
 from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
@@ -133,6 +134,7 @@ class ApiServer:
     ) -> None:
         """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`);
         `advertise` is where pods reach this server. Raises OSError when the address is taken."""
+        await self._load_definitions()
         runner = web.ServerRunner(
             web.Server(self._server.handle, access_log=None, handler_cancellation=True),
             shutdown_timeout=SHUTDOWN_SECONDS,
@@ -145,7 +147,14 @@ class ApiServer:
         endpoint = advertise or (host, self.port)
         await bootstrap(self.local_client(), self._settings.ranges.kubernetes_ip, endpoint)
         self._tasks.spawn(self._sweep_events(), "event-sweep")
+        self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
         self._server.ready = True
+
+    async def _load_definitions(self) -> None:
+        kind = registry.by_resource("apiextensions.k8s.io", "v1", definitions.PLURAL)
+        assert kind is not None
+        stored = (await self._store.range(keys.prefix(kind))).entries
+        self._resources.definitions.load(codec.to_object(e.value) for e in stored)
 
     async def close(self) -> None:
         """Stop listening, end watches; the store stays open. Idempotent."""

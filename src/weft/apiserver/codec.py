@@ -6,7 +6,7 @@ revision, so reads never parse. Versions of one kind differ in `apiVersion` only
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +16,10 @@ from msgspec import Struct
 from weft.api.kinds import Kind
 from weft.store.interface import Entry
 
+HEADS_KEPT_MAX = 2048
+"""Of kinds and versions; definitions of custom kinds come and go."""
+_METADATA = b'"metadata":{'
+
 
 def api_version(kind: Kind, version: str = "") -> str:
     """As written in objects; `version` "" is the stored one."""
@@ -23,16 +27,16 @@ def api_version(kind: Kind, version: str = "") -> str:
     return f"{kind.group}/{version}" if kind.group else version
 
 
-@cache
+@lru_cache(maxsize=HEADS_KEPT_MAX)
 def _head(kind: Kind, version: str) -> bytes:
     name = api_version(kind, version)
     return f'{{"kind":"{kind.kind}","apiVersion":"{name}","metadata":{{'.encode()
 
 
-@cache
+@lru_cache(maxsize=HEADS_KEPT_MAX)
 def _list_head(kind: Kind, version: str) -> bytes:
     name = api_version(kind, version)
-    return f'{{"kind":"{kind.kind}List","apiVersion":"{name}","metadata":'.encode()
+    return f'{{"kind":"{kind.list_kind}","apiVersion":"{name}","metadata":'.encode()
 
 
 def to_stored(kind: Kind, obj: Mapping[str, Any]) -> bytes:
@@ -51,7 +55,8 @@ def to_served(kind: Kind, version: str, value: bytes, revision: int) -> bytes:
     `revision` 0 leaves resourceVersion out (dry runs of a creation).
     """
     number = b'"resourceVersion":"%d",' % revision if revision else b""
-    return _head(kind, version) + number + value[len(_head(kind, kind.version)) :]
+    start = value.index(_METADATA) + len(_METADATA)
+    return _head(kind, version) + number + value[start:]
 
 
 def to_object(value: bytes, revision: int = 0) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What is served, told to clients: classic and aggregated discovery. Pure, made once."""
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
 
+from weft.api.crd.definition import priority
 from weft.api.kinds import Kind
-from weft.api.registry import KINDS
+from weft.apiserver.catalog import Catalog
+from weft.apiserver.request import subresources_of
 
 OBJECT_VERBS = (
     "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
@@ -25,41 +27,48 @@ _SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "finalize": ("", "", "", ("update",)),
 }
 AggregatedVersion = Literal["v2", "v2beta1"]
-DOCUMENTS_KEPT_MAX = 128
-"""More than there are; clients ask for what they like."""
+DOCUMENTS_KEPT_MAX = 256
+"""Documents about one group or version; clients ask for what they like."""
+CATALOGS_KEPT_MAX = 8
+"""Catalogs whose documents about everything are kept; a change of definitions makes a new one."""
 
 
-def groups() -> dict[str, tuple[str, ...]]:
+def groups(catalog: Catalog) -> dict[str, tuple[str, ...]]:
     """Every group and its versions, preferred first; the core group is ""."""
     found: dict[str, dict[str, None]] = {}
-    for kind in KINDS:
+    custom = set()
+    for kind in catalog.kinds:
         found.setdefault(kind.group, {}).update(dict.fromkeys(kind.versions))
-    return {group: tuple(versions) for group, versions in found.items()}
+        if kind.definition is not None:
+            custom.add(kind.group)
+    return {
+        group: tuple(sorted(versions, key=priority, reverse=True) if group in custom else versions)
+        for group, versions in found.items()
+    }
 
 
-def kinds_of(group: str, version: str) -> tuple[Kind, ...]:
+def kinds_of(catalog: Catalog, group: str, version: str) -> tuple[Kind, ...]:
     """The kinds served at a group and version, by plural."""
-    served = [k for k in KINDS if k.group == group and version in k.versions]
+    served = [k for k in catalog.kinds if k.group == group and version in k.versions]
     return tuple(sorted(served, key=lambda k: k.plural))
 
 
-@cache
 def api_versions() -> bytes:
     """GET /api."""
     return orjson.dumps({"kind": "APIVersions", "versions": ["v1"]})
 
 
-@cache
-def group_list() -> bytes:
+@lru_cache(maxsize=CATALOGS_KEPT_MAX)
+def group_list(catalog: Catalog) -> bytes:
     """GET /apis."""
-    found = [_group(g, v) for g, v in groups().items() if g]
+    found = [_group(g, v) for g, v in groups(catalog).items() if g]
     return orjson.dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
 
 
 @lru_cache(maxsize=DOCUMENTS_KEPT_MAX)
-def group(name: str) -> bytes | None:
+def group(catalog: Catalog, name: str) -> bytes | None:
     """GET /apis/<group>; None when there is no such group."""
-    versions = groups().get(name) if name else None
+    versions = groups(catalog).get(name) if name else None
     if versions is None:
         return None
     return orjson.dumps({"kind": "APIGroup", "apiVersion": "v1"} | _group(name, versions))
@@ -71,9 +80,9 @@ def _group(name: str, versions: Iterable[str]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=DOCUMENTS_KEPT_MAX)
-def resource_list(group: str, version: str) -> bytes | None:
+def resource_list(catalog: Catalog, group: str, version: str) -> bytes | None:
     """GET /api/v1 and /apis/<group>/<version>; None when not served."""
-    kinds = kinds_of(group, version)
+    kinds = kinds_of(catalog, group, version)
     if not kinds:
         return None
     resources: list[dict[str, Any]] = []
@@ -90,7 +99,8 @@ def resource_list(group: str, version: str) -> bytes | None:
         if kind.categories:
             plain["categories"] = list(kind.categories)
         resources.append(plain)
-        resources += [_classic_subresource(kind, sub) for sub in kind.subresources]
+        subresources = subresources_of(kind, version)
+        resources += [_classic_subresource(kind, sub) for sub in subresources]
     body = {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -112,14 +122,14 @@ def _classic_subresource(kind: Kind, name: str) -> dict[str, Any]:
     return found | ({"group": group, "version": version} if group else {})
 
 
-@cache
-def aggregated(core: bool, form: AggregatedVersion) -> bytes:
+@lru_cache(maxsize=4 * CATALOGS_KEPT_MAX)
+def aggregated(catalog: Catalog, core: bool, form: AggregatedVersion) -> bytes:
     """GET /api (core) or /apis as APIGroupDiscoveryList."""
-    wanted = {g: v for g, v in groups().items() if (g == "") == core}
+    wanted = {g: v for g, v in groups(catalog).items() if (g == "") == core}
     items = [
         {
             "metadata": {"name": group} if group else {},
-            "versions": [_aggregated_version(group, version) for version in versions],
+            "versions": [_aggregated_version(catalog, group, version) for version in versions],
         }
         for group, versions in wanted.items()
     ]
@@ -132,9 +142,9 @@ def aggregated(core: bool, form: AggregatedVersion) -> bytes:
     return orjson.dumps(body)
 
 
-def _aggregated_version(group: str, version: str) -> dict[str, Any]:
+def _aggregated_version(catalog: Catalog, group: str, version: str) -> dict[str, Any]:
     resources = []
-    for kind in kinds_of(group, version):
+    for kind in kinds_of(catalog, group, version):
         found: dict[str, Any] = {
             "resource": kind.plural,
             "responseKind": {"group": group, "version": version, "kind": kind.kind},
@@ -146,9 +156,9 @@ def _aggregated_version(group: str, version: str) -> dict[str, Any]:
             found["shortNames"] = list(kind.short_names)
         if kind.categories:
             found["categories"] = list(kind.categories)
-        if kind.subresources:
+        if subresources := subresources_of(kind, version):
             found["subresources"] = [
-                _aggregated_subresource(kind, version, sub) for sub in kind.subresources
+                _aggregated_subresource(kind, version, sub) for sub in subresources
             ]
         resources.append(found)
     return {"version": version, "resources": resources, "freshness": "Current"}
@@ -162,11 +172,11 @@ def _aggregated_subresource(kind: Kind, version: str, name: str) -> dict[str, An
     return {"subresource": name, "responseKind": response, "verbs": list(verbs)}
 
 
-@cache
-def paths() -> bytes:
+@lru_cache(maxsize=CATALOGS_KEPT_MAX)
+def paths(catalog: Catalog) -> bytes:
     """GET /."""
     found = ["/api", "/api/v1", "/apis"]
-    for group, versions in groups().items():
+    for group, versions in groups(catalog).items():
         if group:
             found += [f"/apis/{group}", *(f"/apis/{api_version_of(group, v)}" for v in versions)]
     found += ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]

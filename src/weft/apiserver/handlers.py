@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from weft.api.errors import ApiError
 from weft.apiserver import (
     codec,
+    custom,
     failures,
     logs,
     negotiation,
@@ -21,6 +22,7 @@ from weft.apiserver import (
     tables,
 )
 from weft.apiserver.access import User
+from weft.apiserver.catalog import Catalog
 from weft.apiserver.logs import LogSource
 from weft.apiserver.managed_fields import manager_name
 from weft.apiserver.negotiation import Wanted
@@ -51,6 +53,11 @@ class Handlers:
         self.streaming = Streaming(resources)
         self._clock = clock
         self._writes = Tasks()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The kinds that are served now."""
+        return self.resources.definitions.catalog
 
     @property
     def store_revision(self) -> int:
@@ -126,10 +133,14 @@ class Handlers:
             metadata = {"resourceVersion": served["metadata"].get("resourceVersion", "")}
             if shown == "table":
                 include = include_object(query)
-                body = tables.table(target.kind, [body], self._clock(), include, metadata=metadata)
+                body = tables.table(
+                    *(target.kind, target.version, [body], self._clock(), include),
+                    metadata=metadata,
+                )
             else:
                 body = orjson.dumps(tables.partial(served))
-        return _response(body, wanted, done.code, done.warnings)
+        warnings = (*_deprecation(target), *done.warnings)
+        return _response(body, wanted, done.code, warnings)
 
     async def _list(
         self, http: web.BaseRequest, target: Target, wanted: Wanted
@@ -142,12 +153,12 @@ class Handlers:
         metadata = codec.list_metadata(page.revision, page.continue_token, page.remaining)
         if wanted.shape == "table":
             include = include_object(http.query)
-            body = tables.table(kind, items, self._clock(), include, metadata=metadata)
+            body = tables.table(kind, version, items, self._clock(), include, metadata=metadata)
         elif wanted.shape == "partial":
             body = tables.partial_list(items, metadata)
         else:
             body = codec.to_list(kind, version, items, metadata)
-        return _response(body, wanted, 200)
+        return _response(body, wanted, 200, _deprecation(target))
 
     # ------------------------------------------------------------ streams
 
@@ -195,6 +206,14 @@ class Handlers:
             logs.with_container(options, container),
         )
         return await _send_log(http, pieces, options.limit_bytes)
+
+
+def _deprecation(target: Target) -> tuple[str, ...]:
+    """What every answer about a deprecated version of a custom kind says."""
+    if target.kind.definition is None:
+        return ()
+    warning = custom.version_of(target.kind, target.version).warning
+    return (warning,) if warning else ()
 
 
 def _with_manager(http: web.BaseRequest, writing: WriteOptions) -> WriteOptions:
@@ -286,7 +305,9 @@ class _Lines:
         if "annotations" in metadata and change.type == "BOOKMARK":
             kept["annotations"] = metadata["annotations"]
         body = tables.table(
-            kind, items, self._clock(), self._include, metadata=kept, headers=self._headers
+            *(kind, self._target.version, items, self._clock(), self._include),
+            metadata=kept,
+            headers=self._headers,
         )
         self._headers = self._headers and not items
         return codec.event(change.type, body)

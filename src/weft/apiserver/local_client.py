@@ -29,7 +29,7 @@ class LocalClient:
     async def get(self, kind: Kind, name: str, namespace: str = "") -> bytes:
         """As Client.get."""
         with _refusals():
-            return await self._resources.get(Target(kind, kind.version, namespace, name))
+            return await self._resources.get(Target(kind, kind.versions[0], namespace, name))
 
     async def list(
         self,
@@ -42,11 +42,11 @@ class LocalClient:
         continue_token: str = "",
     ) -> ObjectList:
         """As Client.list."""
-        target = Target(kind, kind.version, namespace)
+        target = Target(kind, kind.versions[0], namespace)
         options = ListOptions(label_selector, field_selector, limit, continue_token)
         with _refusals():
             page = await self._resources.list(target, options)
-        items = tuple(codec.served_entry(kind, kind.version, e) for e in page.entries)
+        items = tuple(codec.served_entry(kind, kind.versions[0], e) for e in page.entries)
         return ObjectList(items, str(page.revision), page.continue_token)
 
     async def watch(
@@ -66,7 +66,7 @@ class LocalClient:
             watch=True,
             bookmarks=True,
         )
-        target = Target(kind, kind.version, namespace)
+        target = Target(kind, kind.versions[0], namespace)
         with _refusals():
             async for changes in self._watches.stream(target, options):
                 for change in changes:
@@ -77,7 +77,7 @@ class LocalClient:
     ) -> bytes:
         """As Client.create; `namespace` may also stand in the object."""
         namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
-        target = Target(kind, kind.version, namespace if kind.namespaced else "")
+        target = Target(kind, kind.versions[0], namespace if kind.namespaced else "")
         body = codec.copy(dict(obj))
         with _refusals():
             done = await self._resources.create(target, body, _options(dry_run), self._user)
@@ -95,7 +95,7 @@ class LocalClient:
         metadata = obj.get("metadata") or {}
         target = Target(
             kind,
-            kind.version,
+            kind.versions[0],
             metadata.get("namespace") or "",
             metadata.get("name") or "",
             subresource,
@@ -117,7 +117,7 @@ class LocalClient:
         dry_run: bool = False,
     ) -> bytes:
         """As Client.patch."""
-        target = Target(kind, kind.version, namespace, name, subresource)
+        target = Target(kind, kind.versions[0], namespace, name, subresource)
         plain = list(body) if isinstance(body, Sequence) else dict(body)
         options = _options(dry_run)
         with _refusals():
@@ -135,7 +135,7 @@ class LocalClient:
         uid: str = "",
     ) -> bytes:
         """As Client.delete."""
-        target = Target(kind, kind.version, namespace, name)
+        target = Target(kind, kind.versions[0], namespace, name)
         options = DeleteOptions(
             grace_period_seconds=grace_period_seconds, propagation=propagation or "", uid=uid
         )

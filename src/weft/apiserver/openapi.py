@@ -1,7 +1,7 @@
 """OpenAPI documents: of v3 an index and one per group and version; each made when asked for."""
 
 import hashlib
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -10,6 +10,8 @@ from msgspec import Struct
 from weft.api import schema
 from weft.api.kinds import Kind
 from weft.apiserver import discovery, openapi_v2, patches
+from weft.apiserver.catalog import Catalog
+from weft.apiserver.request import subresources_of
 
 JSON_TYPE = "application/json"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -25,17 +27,17 @@ class Document(Struct, frozen=True):
     immutable: bool = False
 
 
-def document(path: str, asked_hash: str = "") -> Document | None:
+def document(catalog: Catalog, path: str, asked_hash: str = "") -> Document | None:
     """`/openapi/v2`, `/openapi/v3` and `/openapi/v3/<api/v1 or apis/group/version>`; None: no
     such document."""
     if path == "/openapi/v2":
-        body, digest = openapi_v2.document()
+        body, digest = openapi_v2.document(catalog)
         return Document(body, digest, openapi_v2.CONTENT_TYPE)
     if path == "/openapi/v3":
-        return Document(_index(), _digest(_index()))
+        return Document(_index(catalog), _digest(_index(catalog)))
     if not path.startswith("/openapi/v3/"):
         return None
-    found = _document(path.removeprefix("/openapi/v3/"))
+    found = _document(catalog, path.removeprefix("/openapi/v3/"))
     if found is None:
         return None
     body, digest = found
@@ -46,21 +48,20 @@ def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:32].upper()
 
 
-@cache
-def _index() -> bytes:
+@lru_cache(maxsize=discovery.CATALOGS_KEPT_MAX)
+def _index(catalog: Catalog) -> bytes:
     found = {}
-    for group, versions in discovery.groups().items():
+    for group, versions in discovery.groups(catalog).items():
         for version in versions:
             name = f"apis/{group}/{version}" if group else f"api/{version}"
-            document = _document(name)
+            document = _document(catalog, name)
             assert document is not None
             url = f"/openapi/v3/{name}?hash={document[1]}"
             found[name] = {"serverRelativeURL": url}
     return orjson.dumps({"paths": found})
 
 
-@lru_cache(maxsize=discovery.DOCUMENTS_KEPT_MAX)
-def _document(name: str) -> tuple[bytes, str] | None:
+def _document(catalog: Catalog, name: str) -> tuple[bytes, str] | None:
     parts = name.split("/")
     if parts[0] == "api" and len(parts) == 2:
         group, version = "", parts[1]
@@ -68,14 +69,18 @@ def _document(name: str) -> tuple[bytes, str] | None:
         group, version = parts[1], parts[2]
     else:
         return None
-    kinds = discovery.kinds_of(group, version)
-    if not kinds:
-        return None
+    kinds = discovery.kinds_of(catalog, group, version)
+    return _made(name, version, kinds) if kinds else None
+
+
+@lru_cache(maxsize=discovery.DOCUMENTS_KEPT_MAX)
+def _made(name: str, version: str, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
+    """Made anew only when the kinds of this very version change."""
     schemas = dict(schema.common_components())
     paths: dict[str, Any] = {}
     for kind in kinds:
         schemas |= schema.components(kind, version)
-        if "scale" in kind.subresources:
+        if "scale" in subresources_of(kind, version):
             schemas |= schema.component(_SCALE)
         paths |= _paths(kind, version, f"/{name}")
     body = orjson.dumps(
@@ -122,6 +127,7 @@ class _Operations:
     def __init__(self, kind: Kind, version: str) -> None:
         self._kind = kind
         self._model = schema.definition_name(kind, version)
+        self._list_model = f"{self._model.rpartition('.')[0]}.{kind.list_kind}"
         self._gvk = {"group": kind.group, "version": version, "kind": kind.kind}
 
     def make(
@@ -146,7 +152,7 @@ class _Operations:
     def collection(self) -> dict[str, Any]:
         body = {JSON_TYPE: {"schema": _ref(self._model)}}
         return {
-            "get": self.make("list", f"{self._model}List", _LIST),
+            "get": self.make("list", self._list_model, _LIST),
             "post": self.make("post", self._model, _WRITE, body),
             "delete": self.make("deletecollection", f"{_META}.Status", _LIST + _DELETE),
         }
@@ -182,7 +188,7 @@ def _paths(kind: Kind, version: str, root: str) -> dict[str, Any]:
         everywhere = {"get": operations.collection()["get"]}
         found[f"{root}/{kind.plural}"] = everywhere
     for sub in ("status", "scale"):
-        if sub in kind.subresources:
+        if sub in subresources_of(kind, version):
             model = _SCALE if sub == "scale" else ""
             item = operations.item(model, deletable=False)
             found[f"{base}/{{name}}/{sub}"] = item | {"parameters": name + where}

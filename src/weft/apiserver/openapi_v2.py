@@ -7,14 +7,15 @@ Only what clients read is there: definitions, and of each kind the PATCH with it
 import hashlib
 import struct
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from weft.api import schema
 from weft.api.kinds import Kind
-from weft.api.registry import KINDS
+from weft.apiserver.catalog import Catalog
+from weft.apiserver.discovery import CATALOGS_KEPT_MAX
 
 CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _V3_REFERENCE = "#/components/schemas/"
@@ -22,12 +23,12 @@ _GVK = "x-kubernetes-group-version-kind"
 PATCH_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 
-@cache
-def document() -> tuple[bytes, str]:
+@lru_cache(maxsize=CATALOGS_KEPT_MAX)
+def document(catalog: Catalog) -> tuple[bytes, str]:
     """The encoded document and its hash. Takes some tens of milliseconds, once."""
     definitions = dict(schema.common_components())
     paths = []
-    for kind in KINDS:
+    for kind in catalog.kinds:
         for version in kind.versions:
             definitions |= schema.components(kind, version)
             paths.append(_path(kind, version))

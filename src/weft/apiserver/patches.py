@@ -35,7 +35,8 @@ def accepted(kind: Kind) -> tuple[str, ...]:
 
 def builtin(kind: Kind) -> bool:
     """Whether the kind is one of Kubernetes' own."""
-    return "." not in kind.group or kind.group.endswith(".k8s.io")
+    own = "." not in kind.group or kind.group.endswith(".k8s.io")
+    return own and kind.definition is None
 
 
 def patch_type(kind: Kind, content_type: str) -> PatchType:

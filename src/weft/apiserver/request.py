@@ -8,9 +8,9 @@ from typing import Any, Literal
 import orjson
 from msgspec import Struct
 
-from weft.api import registry
 from weft.api.kinds import Kind
 from weft.apiserver import failures
+from weft.apiserver.catalog import BUILT_IN, Catalog
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -75,7 +75,7 @@ class Continue(Struct, frozen=True):
     after: str
 
 
-def parse_target(path: str) -> Target | None:
+def parse_target(path: str, catalog: Catalog = BUILT_IN) -> Target | None:
     """The resource of a path under /api/v1 or /apis/<group>/<version>; None when it names none
     that is served."""
     parts = [p for p in path.split("/") if p]
@@ -90,15 +90,23 @@ def parse_target(path: str) -> Target | None:
         namespace, rest = rest[1], rest[2:]
     if not 1 <= len(rest) <= 3:
         return None
-    kind = registry.by_resource(group, version, rest[0])
+    kind = catalog.by_resource(group, version, rest[0])
     name, subresource = (*rest[1:], "", "")[:2]
     if kind is None or (namespace and not kind.namespaced):
         return None
     if name and kind.namespaced and not namespace:
         return None
-    if subresource and subresource not in kind.subresources:
+    if subresource and subresource not in subresources_of(kind, version):
         return None
     return Target(kind, version, namespace, name, subresource)
+
+
+def subresources_of(kind: Kind, version: str) -> tuple[str, ...]:
+    """Versions of custom kinds differ in theirs."""
+    if kind.definition is None:
+        return kind.subresources
+    having = {"status": kind.definition.status, "scale": kind.definition.scale}
+    return tuple(sub for sub in kind.subresources if version in having[sub])
 
 
 def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:

@@ -27,6 +27,7 @@ from weft.apiserver import (
 )
 from weft.apiserver.access import Admission, User
 from weft.apiserver.addresses import Ranges
+from weft.apiserver.definitions import Definitions
 from weft.apiserver.request import (
     DeleteOptions,
     ListOptions,
@@ -106,6 +107,7 @@ class Resources:
         self._random = random
         self.ranges = ranges
         self.admission = list(admission)
+        self.definitions = Definitions()
 
     # ------------------------------------------------------------ reading
 
@@ -121,12 +123,14 @@ class Resources:
         entry = await self.entry(target)
         if target.subresource == "scale":
             obj = codec.to_object(entry.value, entry.mod_revision)
-            return codec.dumps(subresources.scale_of(obj))
+            return codec.dumps(subresources.scale_of(target.kind, target.version, obj))
         return codec.served_entry(target.kind, target.version, entry)
 
     async def list(self, target: Target, options: ListOptions) -> Page:
         """One page, or all. Raises ApiError 400, 410 (expired), 504 (a future revision)."""
-        selection = compile_selection(target.kind, options.label_selector, options.field_selector)
+        selection = compile_selection(
+            target.kind, target.version, options.label_selector, options.field_selector
+        )
         prefix = keys.prefix(target.kind, target.namespace)
         revision, after = self._list_start(options, prefix)
         if selection.name and target.namespace and not revision:
@@ -199,6 +203,7 @@ class Resources:
         owned = owned or self._tracked(target, options)
         base = verbs.identify(target, body)
         kind = target.kind
+        verbs.check_creatable(kind)
         base, fields = rules.decode(kind, target.version, base, options.field_validation)
         verbs.place(target, base)
         generated = not base["metadata"].get("name")
@@ -206,16 +211,19 @@ class Resources:
             guards = await self._namespace_guard(kind, target.namespace, base)
             obj = codec.copy(base)
             verbs.initialise(kind, obj, self._context(generated))
-            obj = rules.default(kind, obj)
+            obj = rules.default(kind, target.version, obj)
             obj, said = await self._admit("CREATE", kind, obj, None, user)
-            obj = rules.prepare_create(kind, obj, obj["metadata"]["uid"])
+            obj = rules.prepare_create(kind, target.version, obj)
+            rules.refuse_invalid(
+                kind, obj["metadata"]["name"], rules.validate_create(kind, target.version, obj)
+            )
+            obj, told = self.definitions.settle(kind, obj, self.clock())
             name = obj["metadata"]["name"]
             claims = await self._claims(kind, None, obj)
-            rules.refuse_invalid(kind, name, rules.validate_create(kind, obj))
             obj = owned(None, obj)
             key = keys.key(kind, name, target.namespace)
             value = codec.to_stored(kind, obj)
-            warnings = (*fields, *said)
+            warnings = (*fields, *said, *told)
             if options.dry_run:
                 if await self.store.get(key) is not None:
                     raise failures.already_exists(kind, name)
@@ -223,7 +231,7 @@ class Resources:
             ops = (Put(key, value), *claims.ops, *self._companions(kind, name))
             try:
                 expect = (Expect(key, 0), *guards, *claims.expect)
-                revision = await self.store.apply(Txn(ops, expect))
+                revision = await self._commit(kind, obj, ops, expect)
             except Conflict as error:
                 if error.key == key and not generated:
                     raise failures.already_exists(kind, name) from error
@@ -231,6 +239,19 @@ class Resources:
                 continue
             return Written(codec.to_served(kind, target.version, value, revision), 201, warnings)
         raise failures.conflict(kind, base["metadata"].get("name", ""))
+
+    async def _commit(
+        self,
+        kind: Kind,
+        obj: Mapping[str, Any] | None,
+        ops: Sequence[Put | Delete],
+        expect: Sequence[Expect],
+        old: Mapping[str, Any] | None = None,
+    ) -> int:
+        """One transaction; what it changes about the kinds that are served holds from then on."""
+        revision = await self.store.apply(Txn(tuple(ops), tuple(expect)))
+        self.definitions.written(kind, obj, obj or old)
+        return revision
 
     def _context(self, with_suffix: bool = False) -> verbs.Context:
         bits = uuid.UUID(int=self._random(1 << 128), version=4)
@@ -324,7 +345,7 @@ class Resources:
                 done = await self._rewrite(
                     main if scale else target, change, options, user, owned=owned
                 )
-                return _as_scale(done) if scale else done
+                return _as_scale(target, done) if scale else done
             except ApiError as error:
                 if error.reason != "NotFound" or target.subresource:
                     raise
@@ -359,12 +380,12 @@ class Resources:
         kind = target.kind
 
         def rewrite(old: dict[str, Any]) -> dict[str, Any]:
-            scale = change(subresources.scale_of(old))
-            return subresources.with_scale(old, scale)
+            scale = change(subresources.scale_of(kind, target.version, old))
+            return subresources.with_scale(kind, target.version, old, scale)
 
-        main = Target(kind, kind.version, target.namespace, target.name)
+        main = Target(kind, target.version, target.namespace, target.name)
         tracked = self._tracked(target, options)
-        return _as_scale(await self._rewrite(main, rewrite, options, user, owned=tracked))
+        return _as_scale(target, await self._rewrite(main, rewrite, options, user, owned=tracked))
 
     async def bind(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
         """POST pods/NAME/binding. Raises ApiError 400, 404, 409."""
@@ -396,10 +417,12 @@ class Resources:
             new, warnings = rules.decode(kind, target.version, new, options.field_validation)
             new, said = await self._decide_update(target, old, new, user)
             claims = await self._claims(kind, old, new)
-            if not target.subresource:
-                rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, old))
+            if not target.subresource or kind.definition is not None:
+                errors = rules.validate_update(kind, target.version, new, old)
+                rules.refuse_invalid(kind, target.name, errors)
+            new, told = self.definitions.settle(kind, new, self.clock())
             new = owned(old, new)
-            warnings = (*warnings, *said)
+            warnings = (*warnings, *said, *told)
             finished = verbs.is_finished(kind, new)
             if new == old and not finished:
                 body = codec.served_entry(kind, target.version, entry)
@@ -411,7 +434,7 @@ class Resources:
                 ops = written or (Put(entry.key, value), *claims.ops)
                 expect = (Expect(entry.key, entry.mod_revision), *claims.expect)
                 try:
-                    revision = await self.store.apply(Txn(ops, expect))
+                    revision = await self._commit(kind, None if finished else new, ops, expect, old)
                 except Conflict as error:
                     self._refuse_taken(kind, new, claims, error)
                     continue
@@ -437,13 +460,22 @@ class Resources:
             rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, before))
             new = rules.prepare_update(kind, new, old)
         elif target.subresource == "finalize":
+            await self._refuse_custom_content(target.name)
             new = verbs.finalized(old, new)
         elif not target.subresource:
-            new = rules.default(kind, new)
+            new = rules.default(kind, target.version, new)
             new, said = await self._admit("UPDATE", kind, new, old, user)
-            new = rules.prepare_update(kind, new, old)
+            new = rules.prepare_update(kind, target.version, new, old)
         verbs.check_finalizers(kind, old, new)
         return new, said
+
+    async def _refuse_custom_content(self, namespace: str) -> None:
+        """A namespace stays while custom objects are in it. Raises ApiError 409."""
+        for kind in self.definitions.catalog.customs.values():
+            prefix = keys.prefix(kind, namespace)
+            if kind.namespaced and (await self.store.range(prefix, limit=1)).entries:
+                why = f"{kind.plural}.{kind.group} are still in it"
+                raise failures.conflict(verbs.known_kind("namespaces"), namespace, why)
 
     async def delete(self, target: Target, options: DeleteOptions, user: User) -> Written:
         """Raises ApiError 403, 404, 409."""
@@ -452,16 +484,18 @@ class Resources:
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
             await self._admit("DELETE", kind, None, old, user)
-            decided = verbs.delete(kind, old, options, self.clock())
+            decided = verbs.delete(kind, self.definitions.guarded(kind, old), options, self.clock())
+            decided = self.definitions.ending(kind, decided, self.clock())
             value = codec.to_stored(kind, decided.obj)
             revision = entry.mod_revision
             if decided.action != "none" and not options.dry_run:
                 ops = self._removal(kind, entry.key, old)
                 if decided.action == "write":
                     ops = (Put(entry.key, value),)
+                kept = decided.obj if decided.action == "write" else None
                 try:
                     expect = (Expect(entry.key, entry.mod_revision),)
-                    revision = await self.store.apply(Txn(ops, expect))
+                    revision = await self._commit(kind, kept, ops, expect, old)
                 except Conflict:
                     continue
             if decided.action == "remove" and kind.plural not in _RETURNED_WHEN_DELETED:
@@ -538,8 +572,8 @@ class Resources:
         return (Delete(key), *(Delete(k) for k in sorted(held)))
 
 
-def _as_scale(done: Written) -> Written:
-    scale = subresources.scale_of(codec.loads(done.body))
+def _as_scale(target: Target, done: Written) -> Written:
+    scale = subresources.scale_of(target.kind, target.version, codec.loads(done.body))
     return Written(codec.dumps(scale), done.code, done.warnings)
 
 

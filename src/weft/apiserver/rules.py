@@ -1,7 +1,7 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from weft.api import defaults, prepare, validation
@@ -11,23 +11,25 @@ from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.schema import Schema, schema_for
 from weft.api.validation import drop_unknown, structure_errors
-from weft.apiserver import failures, managed_fields
+from weft.apiserver import custom, failures, managed_fields
 from weft.apiserver.request import FieldValidation
 from weft.apiserver.strategic import FieldRule, Rules
 from weft.apiserver.structured_merge import MergeError
 
+Json = dict[str, Any]
 _PLAIN = FieldRule()
+KINDS_KEPT_MAX = 512
 FIELD_RULES_KEPT_MAX = 4096
 """Of one kind. Patches name fields as they like: keys of labels, of data."""
 
 
-@cache
+@lru_cache(maxsize=KINDS_KEPT_MAX)
 def patch_rules(kind: Kind) -> Rules:
     """How a kind's fields are merged by strategic merge patches."""
 
     @lru_cache(maxsize=FIELD_RULES_KEPT_MAX)
     def rule(path: tuple[str, ...]) -> FieldRule:
-        found: Schema | None = schema_for(kind)
+        found: Schema | None = schema_for(kind) if kind.definition is None else None
         for step in path:
             while found is not None and found.type == "array":
                 found = found.items
@@ -48,8 +50,11 @@ def decode(
     Raises ApiError 400 (wrong types; unknown fields under Strict), worded as Kubernetes' decoder
     words it, with a hint where there is one.
     """
-    obj = without_nulls(obj)
-    errors = structure_errors(kind, obj)
+    if kind.definition is not None:
+        obj, errors = custom.decoded(kind, version, obj)
+    else:
+        obj = without_nulls(obj)
+        errors = structure_errors(kind, obj)
     wrong = [e for e in errors if e.kind == "TypeInvalid"]
     if wrong:
         raise _undecodable(kind, version, "; ".join(_told(e.message, e) for e in wrong))
@@ -59,7 +64,8 @@ def decode(
     told = tuple(_told(e.message, e) for e in unknown)
     if validation == "Strict":
         raise _undecodable(kind, version, f"strict decoding error: {', '.join(told)}")
-    return drop_unknown(obj, unknown), told if validation == "Warn" else ()
+    kept = obj if kind.definition is not None else drop_unknown(obj, unknown)
+    return kept, told if validation == "Warn" else ()
 
 
 def _told(message: str, error: FieldError) -> str:
@@ -86,8 +92,10 @@ def with_halves(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
     return obj
 
 
-def default(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
+def default(kind: Kind, version: str, obj: dict[str, Any]) -> dict[str, Any]:
     """Fill in absent fields; changes and returns `obj`, which must be of a valid shape."""
+    if kind.definition is not None:
+        return custom.defaulted(kind, version, obj)
     return defaults.default(kind, with_halves(kind, obj))
 
 
@@ -102,7 +110,14 @@ def track(
     """The new state with what the write changed as its writer's own."""
     if not begin and "managedFields" not in (old or new)["metadata"]:
         return new
-    return managed_fields.track(schema_for(kind), old, new, writer, begin=begin)
+    schema = schema_for(kind, _version(kind, writer))
+    return managed_fields.track(schema, old, new, writer, begin=begin)
+
+
+def _version(kind: Kind, writer: managed_fields.Writer) -> str:
+    if kind.definition is None:
+        return ""
+    return custom.version_of(kind, writer.api_version.rpartition("/")[2]).name
 
 
 def apply(
@@ -115,7 +130,8 @@ def apply(
 ) -> managed_fields.Applied:
     """Server-side apply. Raises ApiError 400 for what cannot be merged, 409 for conflicts."""
     try:
-        return managed_fields.apply(schema_for(kind), old, config, writer, force=force)
+        schema = schema_for(kind, _version(kind, writer))
+        return managed_fields.apply(schema, old, config, writer, force=force)
     except MergeError as error:
         where = "/".join(n for n in (config["metadata"].get("namespace"),) if n)
         name = f"{where}/{config['metadata']['name']}"
@@ -125,8 +141,38 @@ def apply(
         ) from error
 
 
-prepare_create = prepare.prepare_create
-prepare_update = prepare.prepare_update
-prepare_status_update = prepare.prepare_status_update
-validate_create = validation.validate_create
-validate_update = validation.validate_update
+def prepare_create(kind: Kind, version: str, obj: Json) -> Json:
+    """Make a new, defaulted object ready to validate and store."""
+    if kind.definition is not None:
+        return custom.prepare_create(kind, version, obj)
+    return prepare.prepare_create(kind, obj, obj["metadata"]["uid"])
+
+
+def prepare_update(kind: Kind, version: str, new: Json, old: Mapping[str, Any]) -> Json:
+    """Make a replacement ready: status and the server's metadata stay, generation follows spec."""
+    if kind.definition is not None:
+        return custom.prepare_update(kind, version, new, old)
+    return prepare.prepare_update(kind, new, old)
+
+
+def prepare_status_update(kind: Kind, new: Json, old: Mapping[str, Any]) -> Json:
+    """Make an update of the status alone: everything else stays as it was."""
+    if kind.definition is not None:
+        return custom.prepare_status_update(new, old)
+    return prepare.prepare_status_update(kind, new, old)
+
+
+def validate_create(kind: Kind, version: str, obj: Json) -> list[FieldError]:
+    """All errors of a new object, defaulted and prepared."""
+    if kind.definition is not None:
+        return custom.errors_of(kind, version, obj)
+    return validation.validate_create(kind, obj)
+
+
+def validate_update(
+    kind: Kind, version: str, new: Json, old: Mapping[str, Any]
+) -> list[FieldError]:
+    """All errors of a replacement, including changes that may not be."""
+    if kind.definition is not None:
+        return custom.errors_of(kind, version, new, old)
+    return validation.validate_update(kind, new, old)

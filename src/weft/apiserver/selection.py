@@ -1,6 +1,6 @@
 """Label and field selectors over stored bytes: parses no more of an object than it must."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from weft.api.kinds import Kind
 from weft.api.selectors import parse_fields, parse_labels
-from weft.apiserver import codec, failures, keys
+from weft.apiserver import codec, custom, failures, keys
 
 _IN_KEY = (("metadata", "name"), ("metadata", "namespace"))
 
@@ -45,7 +45,20 @@ class Selection(Struct, frozen=True):
         return self.fields is None or self.fields(orjson.loads(value))
 
 
-def compile_selection(kind: Kind, labels: str, fields: str) -> Selection:
+def check_selectable(kind: Kind, version: str, paths: Iterable[tuple[str, ...]]) -> None:
+    """Raises ApiError 400 for fields that a custom kind does not let select by."""
+    if kind.definition is None:
+        return
+    known = custom.version_of(kind, version).selectable
+    for path in paths:
+        if path not in _IN_KEY and path not in known:
+            raise failures.bad_request(
+                f"field label not supported: {'.'.join(path)} (name it in selectableFields of the "
+                "CustomResourceDefinition)"
+            )
+
+
+def compile_selection(kind: Kind, version: str, labels: str, fields: str) -> Selection:
     """Raises ApiError 400 for a selector that cannot be read."""
     if not labels and not fields:
         return Selection(kind)
@@ -54,6 +67,7 @@ def compile_selection(kind: Kind, labels: str, fields: str) -> Selection:
         by_field = parse_fields(fields)
     except ValueError as error:
         raise failures.bad_request(str(error)) from error
+    check_selectable(kind, version, (need.path for need in by_field.requirements))
     name = by_field.value_of("metadata", "name") or ""
     names_only = all(need.path in _IN_KEY and need.equal for need in by_field.requirements)
     return Selection(

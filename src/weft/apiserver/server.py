@@ -10,6 +10,7 @@ from aiohttp import web
 from weft.api.errors import ApiError
 from weft.apiserver import access, discovery, failures, negotiation, openapi, request
 from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, Tokens, User
+from weft.apiserver.catalog import Catalog
 from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
 from weft.store.interface import StoreError
@@ -93,7 +94,7 @@ class Server:
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         user = self._authenticate(http)
         path = http.path.rstrip("/") or "/"
-        target = request.parse_target(path)
+        target = request.parse_target(path, self._handlers.catalog)
         if target is None:
             if path not in PUBLIC_PATHS and not path.startswith(("/livez/", "/readyz/")):
                 self._authorize(user, Attributes(http.method.lower(), path=path), None)
@@ -166,24 +167,25 @@ class Server:
 
     def _discovery(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
         parts = [p for p in path.split("/") if p]
+        catalog = self._handlers.catalog
         body: bytes | None = None
         match parts:
             case []:
-                body = discovery.paths()
+                body = discovery.paths(catalog)
             case ["api"] | ["apis"]:
-                return _group_discovery(http, core=parts == ["api"])
+                return _group_discovery(http, catalog, core=parts == ["api"])
             case ["api", version]:
-                body = discovery.resource_list("", version)
+                body = discovery.resource_list(catalog, "", version)
             case ["apis", group]:
-                body = discovery.group(group)
+                body = discovery.group(catalog, group)
             case ["apis", group, version]:
-                body = discovery.resource_list(group, version)
+                body = discovery.resource_list(catalog, group, version)
         if body is None:
             raise failures.no_such_path()
         return json_response(body)
 
     def _openapi_document(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
-        found = openapi.document(path, http.query.get("hash", ""))
+        found = openapi.document(self._handlers.catalog, path, http.query.get("hash", ""))
         if found is None:
             raise failures.no_such_path()
         if path == "/openapi/v2" and "protobuf" not in http.headers.get("Accept", ""):
@@ -199,13 +201,13 @@ class Server:
         )
 
 
-def _group_discovery(http: web.BaseRequest, *, core: bool) -> web.StreamResponse:
+def _group_discovery(http: web.BaseRequest, catalog: Catalog, *, core: bool) -> web.StreamResponse:
     wanted = negotiation.accept(http.headers.get("Accept", ""), ("discovery",))
     if wanted.shape == "discovery":
         version: discovery.AggregatedVersion = "v2" if wanted.version == "v2" else "v2beta1"
         media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-        return json_response(discovery.aggregated(core, version), media)
-    return json_response(discovery.api_versions() if core else discovery.group_list())
+        return json_response(discovery.aggregated(catalog, core, version), media)
+    return json_response(discovery.api_versions() if core else discovery.group_list(catalog))
 
 
 async def read_body(http: web.BaseRequest) -> bytes:

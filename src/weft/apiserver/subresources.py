@@ -5,27 +5,33 @@ from typing import Any
 
 from weft.api.kinds import Kind
 from weft.api.selectors import format_selector
-from weft.apiserver import failures
+from weft.apiserver import custom, failures
 from weft.lib.timefmt import rfc3339
 
 SCALE_VERSION = "autoscaling/v1"
 
 
-def scale_of(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The autoscaling/v1 Scale of a workload."""
+def scale_of(kind: Kind, version: str, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The autoscaling/v1 Scale of a workload, or of a custom object by its definition's paths."""
     metadata = obj["metadata"]
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status = obj.get("status") or {}
-    selector = (obj.get("spec") or {}).get("selector")
+    paths = custom.scale_paths(kind, version)
+    if paths is not None:
+        wanted = custom.value_at(obj, paths.replicas) or 0
+        status = {"replicas": custom.value_at(obj, paths.status_replicas) or 0}
+        if paths.selector:
+            status["selector"] = custom.value_at(obj, paths.selector) or ""
+    else:
+        spec, found = obj.get("spec") or {}, obj.get("status") or {}
+        wanted = spec.get("replicas", 1)
+        text = _selector_text(spec.get("selector"))
+        status = {"replicas": found.get("replicas", 0), "selector": text}
     return {
         "kind": "Scale",
         "apiVersion": SCALE_VERSION,
         "metadata": {n: metadata[n] for n in names if n in metadata},
-        "spec": {"replicas": (obj.get("spec") or {}).get("replicas", 1)},
-        "status": {
-            "replicas": status.get("replicas", 0),
-            "selector": _selector_text(selector),
-        },
+        "spec": {"replicas": wanted},
+        "status": status,
     }
 
 
@@ -34,7 +40,7 @@ def _selector_text(selector: Mapping[str, Any] | None) -> str:
     return "" if text == "<none>" else text
 
 
-def with_scale(obj: dict[str, Any], scale: Any) -> dict[str, Any]:
+def with_scale(kind: Kind, version: str, obj: dict[str, Any], scale: Any) -> dict[str, Any]:
     """The workload after its Scale was replaced. Raises ApiError 400, 422."""
     if not isinstance(scale, Mapping) or (scale.get("kind") or "Scale") != "Scale":
         raise failures.bad_request("expected a Scale of autoscaling/v1")
@@ -52,10 +58,9 @@ def with_scale(obj: dict[str, Any], scale: Any) -> dict[str, Any]:
             Kind("autoscaling", "v1", "Scale", "scales"), metadata["name"], [cause]
         )
     kept = {k: asked[k] for k in ("uid", "resourceVersion") if asked.get(k)}
-    return obj | {
-        "metadata": metadata | kept,
-        "spec": dict(obj.get("spec") or {}) | {"replicas": replicas},
-    }
+    paths = custom.scale_paths(kind, version)
+    path = paths.replicas if paths is not None else ("spec", "replicas")
+    return custom.with_value(obj, path, replicas) | {"metadata": metadata | kept}
 
 
 def bound(pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:

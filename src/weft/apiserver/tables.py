@@ -7,7 +7,7 @@ import orjson
 
 from weft.api.columns import cells, columns
 from weft.api.kinds import Kind
-from weft.apiserver import codec
+from weft.apiserver import codec, custom
 
 IncludeObject = Literal["None", "Metadata", "Object"]
 
@@ -21,10 +21,16 @@ def partial(served: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def row(kind: Kind, served: bytes, now: float, include: IncludeObject) -> dict[str, Any]:
+def row(
+    kind: Kind, version: str, served: bytes, now: float, include: IncludeObject
+) -> dict[str, Any]:
     """One object's row."""
     obj = codec.loads(served)
-    found: dict[str, Any] = {"cells": list(cells(kind, obj, now))}
+    if kind.definition is not None:
+        shown = custom.version_of(kind, version).cells(obj, now)
+    else:
+        shown = cells(kind, obj, now)
+    found: dict[str, Any] = {"cells": list(shown)}
     if include == "Object":
         found["object"] = obj
     elif include == "Metadata":
@@ -32,8 +38,15 @@ def row(kind: Kind, served: bytes, now: float, include: IncludeObject) -> dict[s
     return found
 
 
+def _heads(kind: Kind, version: str) -> list[dict[str, Any]]:
+    own = kind.definition is not None
+    found = custom.version_of(kind, version).table() if own else columns(kind)
+    return [column.to_json() for column in found]
+
+
 def table(
     kind: Kind,
+    version: str,
     items: Iterable[bytes],
     now: float,
     include: IncludeObject,
@@ -46,8 +59,8 @@ def table(
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": [c.to_json() for c in columns(kind)] if headers else None,
-        "rows": [row(kind, item, now, include) for item in items],
+        "columnDefinitions": _heads(kind, version) if headers else None,
+        "rows": [row(kind, version, item, now, include) for item in items],
     }
     return orjson.dumps(body)
 

@@ -82,6 +82,14 @@ def _quoted(text: Any) -> str:
     return f'"{version}"'
 
 
+def check_creatable(kind: Kind) -> None:
+    """Raises ApiError 405 for a custom kind whose definition is being deleted."""
+    if kind.definition is not None and kind.definition.terminating:
+        error = failures.method_not_allowed()
+        error.message = "create not allowed while custom resource definition is terminating"
+        raise error
+
+
 def place(target: Target, obj: dict[str, Any]) -> None:
     """Check and fill in metadata.namespace. Raises ApiError 400."""
     metadata = obj["metadata"]

@@ -68,7 +68,9 @@ class Watches:
     ) -> AsyncGenerator[Sequence[Change], None]:
         """Batches of changes until the timeout. Raises ApiError 400 at once, while iterating 410
         at any time."""
-        selection = compile_selection(target.kind, options.label_selector, options.field_selector)
+        selection = compile_selection(
+            target.kind, target.version, options.label_selector, options.field_selector
+        )
         start = parse_revision(options.resource_version)
         return self._stream(target, options, selection, start)
 

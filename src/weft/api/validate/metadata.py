@@ -40,10 +40,11 @@ def _name(kind: Kind, metadata: Mapping[str, Any]) -> list[FieldError]:
         if metadata.get("generateName"):
             return []
         return [required((*_AT, "name"), "name or generateName is required")]
-    if kind.kind in _ANY_SEGMENT:
+    if kind.kind in _ANY_SEGMENT and kind.definition is None:
         bad = name in (".", "..") or "/" in name or "%" in name
         return [invalid((*_AT, "name"), name, "may not contain '/' or '%'")] if bad else []
-    problem = _NAME_RULES.get(kind.kind, names.subdomain_problem)(name)
+    rule = names.subdomain_problem if kind.group else _NAME_RULES.get(kind.kind)
+    problem = (rule or names.subdomain_problem)(name)
     return [invalid((*_AT, "name"), name, problem)] if problem else []
 
 
