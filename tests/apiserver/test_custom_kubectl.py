@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver.crds import GROUP, cron_tab, crd
+from tests.apiserver.crds import GROUP, crd, cron_tab
 from tests.apiserver.serving import Running
 from tests.apiserver.test_app_kubectl import Kubectl, binaries
 

@@ -26,8 +26,9 @@ from weft.apiserver.catalog import Catalog
 from weft.apiserver.logs import LogSource
 from weft.apiserver.managed_fields import manager_name
 from weft.apiserver.negotiation import Wanted
+from weft.apiserver.reading import Page
 from weft.apiserver.request import Target, Verb, WriteOptions
-from weft.apiserver.resources import Page, Resources, Written
+from weft.apiserver.resources import Resources, Written
 from weft.apiserver.streaming import Streaming
 from weft.apiserver.watching import Change, Watches
 from weft.lib.aio import Tasks

@@ -28,33 +28,25 @@ from weft.apiserver import (
 from weft.apiserver.access import Admission, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.definitions import Definitions
+from weft.apiserver.reading import Reading
 from weft.apiserver.request import (
     DeleteOptions,
     ListOptions,
     Target,
     WriteOptions,
-    continue_token,
-    parse_continue,
-    parse_revision,
 )
-from weft.apiserver.selection import Selection, compile_selection
 from weft.runtime.client import PatchType
 from weft.store.interface import (
-    Compacted,
     Conflict,
     Delete,
-    Entry,
     Expect,
     Put,
-    Range,
     Store,
     Txn,
 )
 
 WRITE_ATTEMPTS_MAX = 20
 """How often a write is decided anew before its client gets 409."""
-LIST_SLICE_ENTRIES = 500
-"""Entries read at once when a selector may drop many of them."""
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and nothing that looks like something else (apimachinery's rand)."""
 
@@ -71,15 +63,6 @@ class Written(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class Page(Struct, frozen=True):
-    """Entries of a list, all read at one revision."""
-
-    entries: tuple[Entry, ...]
-    revision: int
-    continue_token: str = ""
-    remaining: int = 0
-
-
 class _Claims(Struct, frozen=True):
     """Address keys that go with a Service's transaction."""
 
@@ -89,7 +72,7 @@ class _Claims(Struct, frozen=True):
     """Those that the user asked for by value."""
 
 
-class Resources:
+class Resources(Reading):
     """Every verb on every kind. `clock` gives seconds since the epoch, `random` a number below
     its argument."""
 
@@ -102,91 +85,12 @@ class Resources:
         ranges: Ranges,
         admission: Sequence[Admission] = (),
     ) -> None:
-        self.store = store
+        super().__init__(store)
         self.clock = clock
         self._random = random
         self.ranges = ranges
         self.admission = list(admission)
         self.definitions = Definitions()
-
-    # ------------------------------------------------------------ reading
-
-    async def entry(self, target: Target) -> Entry:
-        """The stored object. Raises ApiError 404."""
-        found = await self.store.get(keys.key(target.kind, target.name, target.namespace))
-        if found is None:
-            raise failures.missing(target.kind, target.name)
-        return found
-
-    async def get(self, target: Target) -> bytes:
-        """The object, or its scale."""
-        entry = await self.entry(target)
-        if target.subresource == "scale":
-            obj = codec.to_object(entry.value, entry.mod_revision)
-            return codec.dumps(subresources.scale_of(target.kind, target.version, obj))
-        return codec.served_entry(target.kind, target.version, entry)
-
-    async def list(self, target: Target, options: ListOptions) -> Page:
-        """One page, or all. Raises ApiError 400, 410 (expired), 504 (a future revision)."""
-        selection = compile_selection(
-            target.kind, target.version, options.label_selector, options.field_selector
-        )
-        prefix = keys.prefix(target.kind, target.namespace)
-        revision, after = self._list_start(options, prefix)
-        if selection.name and target.namespace and not revision:
-            return await self._list_one(target, selection)
-        try:
-            if selection.everything:
-                found = await self.store.range(
-                    prefix, limit=options.limit, after=after, revision=revision
-                )
-                return self._page(found.entries, found, options.limit)
-            return await self._filtered(prefix, selection, options.limit, after, revision)
-        except Compacted as error:
-            if options.continue_token:
-                raise failures.gone(failures.EXPIRED_CONTINUE) from error
-            raise failures.gone(too_old(revision, error.oldest)) from error
-
-    def _list_start(self, options: ListOptions, prefix: str) -> tuple[int, str]:
-        if options.continue_token:
-            if options.resource_version not in ("", "0"):
-                raise failures.bad_request(
-                    "specifying resource version is not allowed when using continue"
-                )
-            token = parse_continue(options.continue_token, prefix)
-            return token.revision, token.after
-        asked = parse_revision(options.resource_version)
-        if asked > self.store.revision:
-            raise failures.timeout_future(asked, self.store.revision)
-        return (asked if options.resource_version_match == "Exact" else 0), ""
-
-    async def _list_one(self, target: Target, selection: Selection) -> Page:
-        found = await self.store.get(keys.key(target.kind, selection.name, target.namespace))
-        matching = (found,) if found and selection.matches(found.key, found.value) else ()
-        return Page(matching, self.store.revision)
-
-    async def _filtered(
-        self, prefix: str, selection: Selection, limit: int, after: str, revision: int
-    ) -> Page:
-        entries: list[Entry] = []
-        while True:
-            size = LIST_SLICE_ENTRIES if limit else 0
-            found = await self.store.range(prefix, limit=size, after=after, revision=revision)
-            for entry in found.entries:
-                if limit and len(entries) == limit:
-                    token = continue_token(found.revision, entries[-1].key)
-                    return Page(tuple(entries), found.revision, token)
-                if selection.matches(entry.key, entry.value):
-                    entries.append(entry)
-            if not found.remaining:
-                return Page(tuple(entries), found.revision)
-            after, revision = found.entries[-1].key, found.revision
-
-    def _page(self, entries: tuple[Entry, ...], found: Range, limit: int) -> Page:
-        if not limit or not found.remaining:
-            return Page(entries, found.revision)
-        token = continue_token(found.revision, entries[-1].key)
-        return Page(entries, found.revision, token, found.remaining)
 
     # ------------------------------------------------------------ writing
 
@@ -451,14 +355,15 @@ class Resources:
         if target.subresource == "status":
             new = rules.prepare_status_update(kind, new, old)
         elif target.subresource == "ephemeralcontainers":
-            asked = rules.default(kind, new)
+            asked = rules.default(kind, target.version, new)
             new = subresources.with_ephemeral(old, asked)
             new, said = await self._admit("UPDATE", kind, new, old, user)
             before = subresources.with_ephemeral(
                 old | {"spec": dict(old["spec"], ephemeralContainers=[])}, new
             )
-            rules.refuse_invalid(kind, target.name, rules.validate_update(kind, new, before))
-            new = rules.prepare_update(kind, new, old)
+            errors = rules.validate_update(kind, target.version, new, before)
+            rules.refuse_invalid(kind, target.name, errors)
+            new = rules.prepare_update(kind, target.version, new, old)
         elif target.subresource == "finalize":
             await self._refuse_custom_content(target.name)
             new = verbs.finalized(old, new)
@@ -575,11 +480,6 @@ class Resources:
 def _as_scale(target: Target, done: Written) -> Written:
     scale = subresources.scale_of(target.kind, target.version, codec.loads(done.body))
     return Written(codec.dumps(scale), done.code, done.warnings)
-
-
-def too_old(asked: int, oldest: int) -> str:
-    """Kubernetes' words for a revision that history does not reach."""
-    return f"too old resource version: {asked} ({oldest})"
 
 
 def _refuse(kind: Kind, name: str, problems: Sequence[addresses.Problem]) -> None:

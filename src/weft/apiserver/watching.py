@@ -11,8 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 from weft.apiserver import codec, failures, keys
+from weft.apiserver.reading import too_old
 from weft.apiserver.request import ListOptions, Target, parse_revision
-from weft.apiserver.resources import too_old
 from weft.apiserver.selection import Selection, compile_selection
 from weft.store.interface import Compacted, Event, Store, Watch
 
