@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from weft.api.cel import library, operators
 from weft.api.cel.syntax import (
+    STEPS_MAX,
     Bind,
     Call,
     CelError,
@@ -28,8 +29,6 @@ from weft.api.cel.values import NONE, TYPES, OptionalOf, no_overload, type_name
 
 Env = list[Any]
 Run = Callable[[Env], Any]
-STEPS_MAX = 200_000
-"""Of one evaluation: an element visited, a call made. Kubernetes has a budget of the same kind."""
 _STRING_STEP_CHARACTERS = 64
 """Characters of a text that a call may look at for one step."""
 

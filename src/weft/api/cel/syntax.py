@@ -12,6 +12,8 @@ from msgspec import Struct
 
 SOURCE_CHARACTERS_MAX = 16_384
 NESTING_MAX = 100
+STEPS_MAX = 200_000
+"""Of one evaluation: an element visited, a call made. Kubernetes has a budget of the same kind."""
 
 
 class CelError(Exception):

@@ -4,19 +4,20 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from weft.api.cel.program import STEPS_MAX, Program, compile_expression
-from weft.api.cel.syntax import RESERVED, CelError
-from weft.api.cel.times import duration, timestamp
+from weft.api.cel.syntax import RESERVED, STEPS_MAX, CelError
 from weft.api.cel.values import OptionalOf
 from weft.api.crd.jsonpath import fields
 from weft.api.crd.objects import HEAD, Raw
 from weft.api.crd.values import key_of, keys_of
 from weft.api.field_errors import FieldError, Location, error
 from weft.api.structure import json_type
+
+if TYPE_CHECKING:
+    from weft.api.cel.program import Program
 
 VALIDATIONS = "x-kubernetes-validations"
 OBJECT_STEPS_MAX = 1_000_000
@@ -35,9 +36,9 @@ _RESERVED = RESERVED | {"true", "false", "null", "in"}
 class Rule(Struct, frozen=True, eq=False):
     """One rule of one place of a schema."""
 
-    program: Program
+    program: "Program"
     message: str
-    message_program: Program | None
+    message_program: "Program | None"
     kind: str
     field_path: Location
     transition: bool
@@ -110,9 +111,11 @@ def _rule(raw: Any, at: Location, errors: list[FieldError]) -> Rule | None:
     )  # fmt: skip
 
 
-def _program(raw: Raw, name: str, at: Location, errors: list[FieldError]) -> Program | None:
+def _program(raw: Raw, name: str, at: Location, errors: list[FieldError]) -> "Program | None":
     if not raw.get(name):
         return None
+    from weft.api.cel.program import compile_expression  # noqa: PLC0415 - only where rules are
+
     try:
         return compile_expression(str(raw[name]), _VARIABLES)
     except CelError as found:
@@ -246,6 +249,8 @@ def escaped(name: str) -> str:
 
 
 def _formatted(form: str, value: str) -> Any:
+    from weft.api.cel.times import duration, timestamp  # noqa: PLC0415 - only where rules are
+
     try:
         match form:
             case "date-time":
