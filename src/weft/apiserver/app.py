@@ -17,6 +17,7 @@ from weft.apiserver.access import Admission, Authorizer, MastersOnly, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.bootstrap import bootstrap
 from weft.apiserver.custom_cleanup import CustomCleanup
+from weft.apiserver.fairness import LEVELS, Fairness, Level
 from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
@@ -42,6 +43,8 @@ class Settings(Struct, frozen=True):
     tokens: Mapping[str, User] = field(default_factory=dict)
     """Bearer tokens and who they stand for."""
     ranges: Ranges = Ranges()
+    levels: Mapping[str, Level] = field(default_factory=lambda: LEVELS)
+    """How many requests are worked on and wait, by priority."""
     weft_version: str = "0.1.0"
 
 
@@ -79,6 +82,7 @@ class ApiServer:
             authorizer=authorizer or MastersOnly(),
             metrics=Metrics(),
             weft_version=settings.weft_version,
+            fairness=Fairness(settings.levels),
         )
         self._tasks = aio.Tasks()
         self._runner: web.ServerRunner | None = None

@@ -160,6 +160,16 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})
 
 
+def too_many_requests(retry_after_seconds: int) -> ApiError:
+    """429: the server has more to do than it can."""
+    return ApiError(
+        429,
+        "TooManyRequests",
+        "the server has received too many requests and has asked us to try again later",
+        {"retryAfterSeconds": retry_after_seconds},
+    )
+
+
 def terminating(kind: Kind, name: str, namespace: str) -> ApiError:
     """403: nothing new in a namespace that ends."""
     cause = {

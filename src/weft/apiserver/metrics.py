@@ -1,6 +1,7 @@
 """Counters of the API server in Prometheus' text form."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 
 class Metrics:
@@ -14,8 +15,8 @@ class Metrics:
         """One answered request."""
         self._requests[method, code] += 1
 
-    def render(self, revision: int, watches: int) -> str:
-        """The whole page."""
+    def render(self, revision: int, watches: int, rejected: Mapping[str, int]) -> str:
+        """The whole page. `rejected` counts 429 answers by priority level."""
         lines = [
             "# HELP apiserver_request_total Requests answered, by method and HTTP code.",
             "# TYPE apiserver_request_total counter",
@@ -29,6 +30,12 @@ class Metrics:
             "# HELP apiserver_longrunning_requests Watches that are open.",
             "# TYPE apiserver_longrunning_requests gauge",
             f'apiserver_longrunning_requests{{verb="WATCH"}} {watches}',
+            "# HELP apiserver_flowcontrol_rejected_requests_total Requests answered 429.",
+            "# TYPE apiserver_flowcontrol_rejected_requests_total counter",
+            *(
+                f'apiserver_flowcontrol_rejected_requests_total{{priority_level="{level}"}} {count}'
+                for level, count in sorted(rejected.items())
+            ),
             "# HELP weft_store_revision The revision of the last write.",
             "# TYPE weft_store_revision gauge",
             f"weft_store_revision {revision}",

@@ -11,6 +11,7 @@ from weft.api.errors import ApiError
 from weft.apiserver import access, discovery, failures, negotiation, openapi, request
 from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, Tokens, User
 from weft.apiserver.catalog import Catalog
+from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
 from weft.store.interface import StoreError
@@ -19,6 +20,8 @@ log = logging.getLogger("weft.apiserver")
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """As kube-apiserver's limit for resource requests."""
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+STREAMS = ("log", "exec", "attach", "portforward", "proxy")
+"""Subresources whose answers may take as long as they like."""
 KUBERNETES_VERSION = "1.33.0"
 """The release whose API is served."""
 
@@ -55,12 +58,14 @@ class Server:
         authorizer: Authorizer,
         metrics: Metrics,
         weft_version: str,
+        fairness: Fairness | None = None,
     ) -> None:
         self._handlers = handlers
         self._tokens = tokens
         self._authorizer = authorizer
         self._metrics = metrics
         self._version = orjson.dumps(version_document(weft_version))
+        self.fairness = fairness or Fairness()
         self.ready = False
         self.questions: dict[str, Question] = {}
         self.pages: dict[str, Page] = {}
@@ -119,7 +124,12 @@ class Server:
         )
         self._authorize(user, wanted, target)
         body = await read_body(http) if http.method not in ("GET", "HEAD") else b""
-        return await self._handlers.handle(http, target, verb, body, user)
+        if verb == "watch" or target.subresource in STREAMS:
+            async with self.fairness.seat(user):
+                pass  # a stream waits for its turn to begin, and then holds no seat
+            return await self._handlers.handle(http, target, verb, body, user)
+        async with self.fairness.seat(user):
+            return await self._handlers.handle(http, target, verb, body, user)
 
     def _authenticate(self, http: web.BaseRequest) -> User:
         header = http.headers.get("Authorization", "")
@@ -159,7 +169,9 @@ class Server:
             return web.Response(text="ok" if self.ready else "starting",
                                 status=200 if self.ready else 500)  # fmt: skip
         if path == "/metrics":
-            text = self._metrics.render(self._handlers.store_revision, self._handlers.watches_open)
+            text = self._metrics.render(
+                self._handlers.store_revision, self._handlers.watches_open, self.fairness.rejected
+            )
             return web.Response(text=text, content_type="text/plain", charset="utf-8")
         if path.startswith("/openapi/"):
             return self._openapi_document(http, path)
