@@ -1,0 +1,129 @@
+"""The rest of kubectl's verbs, on each version that is installed."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.apiserver.serving import Running
+from tests.apiserver.test_app_kubectl import MANIFEST, Kubectl, binaries
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not binaries(), reason="kubectl is not installed"),
+]
+
+
+@pytest.fixture(params=binaries(), ids=lambda p: Path(p).name)
+def kubectl(request: pytest.FixtureRequest, live: Running) -> Kubectl:
+    return Kubectl(request.param, live)
+
+
+async def test_set_expose_run_and_what_is_not_served(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    await kubectl("set", "resources", "deploy/web", "--limits=cpu=200m,memory=64Mi")
+    await kubectl("set", "serviceaccount", "deploy/web", "default")
+    await kubectl("set", "selector", "svc", "web", "app=other")
+    found = json.loads(await kubectl("get", "deploy", "web", "-o", "json"))
+    pod = found["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "200m", "memory": "64Mi"}
+    assert pod["serviceAccountName"] == "default"
+    selector = await kubectl("get", "svc", "web", "-o", "jsonpath={.spec.selector}")
+    assert json.loads(selector) == {"app": "other"}
+    await kubectl("run", "one", "--image=app:1", "--env=A=b", "--labels=x=y", "--port=80",
+                  "--restart=Never")  # fmt: skip
+    assert "service/one exposed" in await kubectl("expose", "pod", "one", "--port=80")
+    err = await kubectl.fails("autoscale", "deploy", "web", "--max=3")
+    assert "could not find the requested resource" in err or "no matches for kind" in err
+    err = await kubectl.fails("top", "nodes")
+    assert "Metrics API not available" in err
+
+
+async def test_nodes(kubectl: Kubectl, live: Running) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
+    await kubectl("create", "-f", "-", stdin=json.dumps(node))
+    assert "cordoned" in await kubectl("cordon", "n1")
+    assert await kubectl("get", "node", "n1", "-o", "jsonpath={.spec.unschedulable}") == "true"
+    assert "uncordoned" in await kubectl("uncordon", "n1")
+    assert "tainted" in await kubectl("taint", "node", "n1", "a=b:NoSchedule")
+    assert "untainted" in await kubectl("taint", "node", "n1", "a-")
+    assert "Name:               n1" in await kubectl("describe", "node", "n1")
+    assert "drained" in await kubectl("drain", "n1", "--timeout=5s")
+    assert "labeled" in await kubectl("label", "node", "n1", "node-role.kubernetes.io/worker=")
+    assert "worker" in await kubectl("get", "nodes")
+
+
+async def test_cluster_information(kubectl: Kubectl) -> None:
+    assert "control plane" in await kubectl("cluster-info")
+    assert "Client Version" in await kubectl("version")
+    names = (await kubectl("api-resources", "--namespaced=false", "-o", "name")).split()
+    assert {"nodes", "namespaces", "customresourcedefinitions.apiextensions.k8s.io"} <= set(names)
+    assert "apps/v1" in (await kubectl("api-versions")).split()
+    groups = json.loads(await kubectl("get", "--raw", "/apis"))
+    assert groups["kind"] == "APIGroupList"
+    assert "KIND:       Pod" in await kubectl("explain", "pod")
+    assert "__complete" in await kubectl("completion", "bash")
+    await kubectl.apply()
+    completed = await kubectl("__complete", "get", "deploy", "w")
+    assert "web" in completed.split()
+
+
+async def test_events(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    uid = await kubectl("get", "deploy", "web", "-o", "jsonpath={.metadata.uid}")
+    event = {
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1"}, "type": "Warning",
+        "reason": "Odd", "message": "something is odd", "count": 2,
+        "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z",
+        "involvedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web",
+                           "namespace": "default", "uid": uid},
+    }  # fmt: skip
+    await kubectl("create", "-f", "-", stdin=json.dumps(event))
+    assert "something is odd" in await kubectl("events")
+    assert "something is odd" in await kubectl("events", "--for=deployment/web", "--types=Warning")
+    assert "something is odd" in await kubectl("get", "events")
+    assert "something is odd" in await kubectl("describe", "deploy", "web")
+
+
+async def test_kustomize_prune_replace_and_wait(kubectl: Kubectl, tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [all.yaml]\nnamePrefix: dev-\nlabels: [{pairs: {env: dev}}]\n"
+        "configMapGenerator: [{name: settings, literals: [a=b]}]\n"
+    )
+    (tmp_path / "all.yaml").write_text(MANIFEST)
+    out = await kubectl("apply", "-k", str(tmp_path))
+    assert "deployment.apps/dev-web created" in out
+    assert "configmap/dev-settings-" in out
+    assert "deleted" in await kubectl("delete", "-k", str(tmp_path))
+
+    one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, labels: {p: q}}\n"
+    two = one.replace("one", "two")
+    prune = ("--prune", "-l", "p=q", "--prune-allowlist=core/v1/ConfigMap")
+    await kubectl("apply", "-f", "-", *prune, stdin=f"{one}---\n{two}")
+    pruned = await kubectl("apply", "-f", "-", *prune, stdin=one)
+    assert "configmap/two pruned" in pruned
+    assert "replaced" in await kubectl("replace", "--force", "-f", "-", stdin=one)
+
+    waiting = asyncio.ensure_future(kubectl("wait", "--for=delete", "cm/one", "--timeout=10s"))
+    await asyncio.sleep(0.5)
+    await kubectl("delete", "cm", "one")
+    await waiting
+    await kubectl("create", "-f", "-", stdin=one)
+    assert "deleted" in await kubectl("delete", "cm", "-l", "p=q")
+
+
+async def test_apply_view_and_set_last_applied(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    shown = await kubectl("apply", "view-last-applied", "deploy/web", "-o", "json")
+    assert json.loads(shown)["spec"]["replicas"] == 2
+    await kubectl("apply", "set-last-applied", "-f", "-", stdin=MANIFEST)
+    out = await kubectl("get", "deploy", "web", "--output-watch-events", "-w",
+                        "--request-timeout=2s")  # fmt: skip
+    assert "ADDED" in out
+    subresource = await kubectl("get", "deploy", "web", "--subresource=status", "-o", "json")
+    assert json.loads(subresource)["kind"] == "Deployment"
+    patched = await kubectl("patch", "deploy", "web", "--subresource=scale", "--type=merge", "-p",
+                            '{"spec":{"replicas":3}}')  # fmt: skip
+    assert "patched" in patched
+    assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "3"
