@@ -27,6 +27,7 @@ ROOTS = (
     "core.v1.Namespace", "core.v1.Node", "core.v1.Pod", "core.v1.Service", "core.v1.ConfigMap",
     "core.v1.Secret", "core.v1.ServiceAccount", "core.v1.Event", "discovery.v1.EndpointSlice",
     "coordination.v1.Lease", "apps.v1.Deployment", "apps.v1.ReplicaSet", "batch.v1.Job",
+    "scheduling.v1.PriorityClass",
 )  # fmt: skip
 MODULES = {
     "io.k8s.apimachinery.pkg.apis.meta.v1": "meta_v1",
@@ -35,6 +36,7 @@ MODULES = {
     "io.k8s.api.batch.v1": "batch_v1",
     "io.k8s.api.discovery.v1": "discovery_v1",
     "io.k8s.api.coordination.v1": "coordination_v1",
+    "io.k8s.api.scheduling.v1": "scheduling_v1",
 }
 # core/v1 is too long for one file. Each part holds what its roots mention and no earlier part has,
 # so imports between the parts go one way.

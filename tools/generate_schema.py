@@ -100,6 +100,9 @@ ENUMS: dict[str, dict[str, list[str]]] = {
         "completionMode": ["Indexed", "NonIndexed"],
         "podReplacementPolicy": ["Failed", "TerminatingOrFailed"],
     },
+    "io.k8s.api.scheduling.v1.PriorityClass": {
+        "preemptionPolicy": ["Never", "PreemptLowerPriority"],
+    },
     "io.k8s.api.discovery.v1.EndpointSlice": {"addressType": ["FQDN", "IPv4", "IPv6"]},
     "io.k8s.api.discovery.v1.EndpointPort": {"protocol": _PROTOCOLS},
 }  # fmt: skip

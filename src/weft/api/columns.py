@@ -416,6 +416,12 @@ def _lease(obj: Json, now: float) -> Cells:
     return [_name(obj), _spec(obj).get("holderIdentity") or "", _age(obj, now)]
 
 
+def _priority_class(obj: Json, now: float) -> Cells:
+    default = str(bool(obj.get("globalDefault"))).lower()
+    policy = obj.get("preemptionPolicy") or ""
+    return [_name(obj), obj.get("value") or 0, default, _age(obj, now), policy]
+
+
 def _plain(obj: Json, now: float) -> Cells:
     return [_name(obj), _age(obj, now)]
 
@@ -468,6 +474,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _event,
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
+    ("scheduling.k8s.io", "PriorityClass"): (
+        _columns("Name Value# Global-Default Age PreemptionPolicy"),
+        _priority_class,
+    ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (
         _columns("Name Created_At"),
         lambda obj, now: [_name(obj), (obj.get("metadata") or {}).get("creationTimestamp") or ""],

@@ -50,6 +50,10 @@ def _sub(target: Json, key: str) -> Json:
     return found
 
 
+def _priority_class(obj: Json) -> None:
+    _set(obj, {"preemptionPolicy": "PreemptLowerPriority"})
+
+
 # ------------------------------------------------------------------ pods
 
 
@@ -281,6 +285,7 @@ def _secret(obj: Json) -> None:
 
 _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.default,
+    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     ("", "Pod"): _pod,
     ("", "Service"): _service,
     ("", "Namespace"): _namespace,

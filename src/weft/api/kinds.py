@@ -5,7 +5,15 @@ from typing import Any
 from msgspec import Struct
 
 from weft.api import apiextensions_v1
-from weft.api.k8s import apps_v1, batch_v1, coordination_v1, core_v1, discovery_v1, pod_v1
+from weft.api.k8s import (
+    apps_v1,
+    batch_v1,
+    coordination_v1,
+    core_v1,
+    discovery_v1,
+    pod_v1,
+    scheduling_v1,
+)
 
 
 class Kind(Struct, frozen=True):
@@ -71,6 +79,8 @@ KUBERNETES_KINDS = (
          subresources=("status", "scale"), struct=apps_v1.ReplicaSet),
     Kind("batch", "v1", "Job", "jobs", categories=ALL, subresources=("status",),
          struct=batch_v1.Job),
+    Kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False,
+         short_names=("pc",), struct=scheduling_v1.PriorityClass),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
          namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
          subresources=("status",), struct=apiextensions_v1.CustomResourceDefinition),

@@ -12,6 +12,7 @@ from typing import Any
 from weft.api.defaults import default_status
 from weft.api.kinds import Kind
 from weft.api.qos import qos_class
+from weft.api.wellknown import SYSTEM_PRIORITIES
 
 Json = dict[str, Any]
 
@@ -24,15 +25,11 @@ _SERVER_METADATA = (
     "selfLink",
 )  # fmt: skip
 _WITHOUT_GENERATION = {"ConfigMap", "Secret", "Event", "Namespace", "Node", "ServiceAccount",
-                       "Service", "Lease"}  # fmt: skip
+                       "Service", "Lease", "PriorityClass"}  # fmt: skip
 # Their creators report a status at once: nodes register with one, namespaces are born Active.
 _STATUS_KEPT_ON_CREATE = {"Node", "Namespace"}
 # A status update of these may also change labels and annotations, as the node agent does.
 _METADATA_WITH_STATUS = {"Node", "Pod", "Namespace", "Service"}
-_PRIORITY_CLASSES = {
-    "system-cluster-critical": 2_000_000_000,
-    "system-node-critical": 2_000_001_000,
-}
 EVICTION_TOLERATION_SECONDS = 300
 
 
@@ -134,7 +131,7 @@ def _new_pod(obj: Json) -> None:
     account = spec.get("serviceAccountName") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = account
     if spec.get("priority") is None:
-        spec["priority"] = _PRIORITY_CLASSES.get(spec.get("priorityClassName") or "", 0)
+        spec["priority"] = SYSTEM_PRIORITIES.get(spec.get("priorityClassName") or "", 0)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     _tolerate_node_loss(spec)
     obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}

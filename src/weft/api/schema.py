@@ -27,6 +27,7 @@ _GROUP_PREFIX = {
     "batch": "io.k8s.api.batch",
     "discovery.k8s.io": "io.k8s.api.discovery",
     "coordination.k8s.io": "io.k8s.api.coordination",
+    "scheduling.k8s.io": "io.k8s.api.scheduling",
     "networking.istio.io": "io.istio.networking",
     "security.istio.io": "io.istio.security",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",

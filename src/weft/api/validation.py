@@ -25,6 +25,7 @@ from weft.api.validate import (
     istio_virtual_service,
     metadata,
     pods,
+    priorities,
     services,
     weft_policies,
     workloads,
@@ -41,6 +42,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("", "Node"): config.validate_node,
     ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
     ("coordination.k8s.io", "Lease"): config.validate_lease,
+    ("scheduling.k8s.io", "PriorityClass"): priorities.validate,
     ("apps", "Deployment"): workloads.validate_deployment,
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
     ("batch", "Job"): workloads.validate_job,
@@ -63,6 +65,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
+    ("scheduling.k8s.io", "PriorityClass"): priorities.validate_update,
     ("", "Pod"): pods.validate_update,
     ("", "Service"): services.validate_service_update,
     ("", "ConfigMap"): config.validate_config_map_update,

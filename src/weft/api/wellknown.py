@@ -4,6 +4,13 @@
 TRUST_DOMAIN_DEFAULT = "cluster.local"
 CLUSTER_DOMAIN = "cluster.local"
 
+# --- scheduling
+SYSTEM_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
+"""PriorityClasses that always exist."""
+
 # --- ports inside a pod's network namespace (Istio's numbers, so that users recognise them)
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006

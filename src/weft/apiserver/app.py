@@ -22,6 +22,7 @@ from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
+from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.resources import Resources
 from weft.apiserver.server import Page, Question, Server
 from weft.apiserver.streams import NodeStreams
@@ -71,7 +72,7 @@ class ApiServer:
             clock=clock,
             random=random or stdlib_random.SystemRandom().randrange,
             ranges=settings.ranges,
-            admission=admission,
+            admission=(PriorityAdmission(store), *admission),
         )
         self._watches = Watches(store)
         self._handlers = Handlers(self._resources, self._watches, clock)

@@ -7,7 +7,9 @@ from typing import Any
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
+from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.kinds import Kind
+from weft.api.wellknown import SYSTEM_PRIORITIES
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
 
@@ -22,6 +24,8 @@ async def bootstrap(
         await _create(client, known_kind("namespaces"), {"metadata": {"name": name}})
     await _create(client, known_kind("services"), kubernetes_service(service_ip))
     await _create(client, registry.kind_for(gateway_api.GatewayClass), gateway_class())
+    for name, value in SYSTEM_PRIORITIES.items():
+        await _create(client, registry.kind_for(PriorityClass), priority_class(name, value))
     if endpoint is not None:
         slices = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
         assert slices is not None
@@ -46,6 +50,11 @@ def gateway_class() -> dict[str, Any]:
             "description": "Gateways on weft's own nodes",
         },
     }
+
+
+def priority_class(name: str, value: int) -> dict[str, Any]:
+    """A class of the system's own pods."""
+    return {"metadata": {"name": name}, "value": value, "description": "Used for system pods."}
 
 
 def kubernetes_endpoints(address: str, port: int) -> dict[str, Any]:
