@@ -169,22 +169,10 @@ def _operation(operation: security.Operation) -> tuple[AccessCondition, ...]:
 
 
 def _paths(paths: Sequence[str], negated: bool) -> tuple[AccessCondition, ...]:
-    """Plain paths and templates are alternatives; one condition cannot hold both, so templates
-    become expressions."""
-    texts = tuple(template(path) if "{" in path else text_match(path) for path in paths)
-    return (AccessCondition("path", texts=texts, negated=negated),) if texts else ()
-
-
-def template(path: str) -> StringMatch:
-    """`/api/{*}/items/{**}` as an expression: `{*}` is one segment, `{**}` any number of them."""
-    parts = re.split(r"(\{\*\*?\})", path)
-    return StringMatch(
-        "regex",
-        "".join(
-            "[^/]+" if part == "{*}" else ".*" if part == "{**}" else re.escape(part)
-            for part in parts
-        ),
+    texts = tuple(
+        StringMatch("template", path) if "{" in path else text_match(path) for path in paths
     )
+    return (AccessCondition("path", texts=texts, negated=negated),) if texts else ()
 
 
 def _when(when: security.Condition, namespace: str) -> tuple[AccessCondition, ...]:

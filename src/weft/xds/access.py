@@ -23,16 +23,17 @@ from envoy.extensions.rbac.matchers.upstream_ip_port.v3 import (
 from envoy.type.matcher.v3 import (
     filter_state_pb2,
     metadata_pb2,
-    path_pb2,
     string_pb2,
     value_pb2,
 )
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
 from weft.mesh.model import Destination as ModelDestination
 from weft.xds.identity import PRINCIPAL_KEY
 from weft.xds.matches import header_matcher, regex, string_matcher
+from weft.xds.paths import any_writing, doubtful_path, path_matcher
 from weft.xds.proto import ADS, Proto, any_of, cidr, extension, resource
 from weft.xds.resource import EXTENSION, Resource
 
@@ -51,10 +52,12 @@ _AS_PERMISSION = frozenset(("header", "host", "method", "path", "port", "destina
 
 
 class Place(Struct, frozen=True):
-    """Where a filter runs."""
+    """Where a filter runs, and what its rules do."""
 
     upstream: bool
     """After an endpoint was chosen; else in front of the routes."""
+    refuses: bool = False
+    """What matches is refused: then doubtful paths match as well."""
 
 
 UPSTREAM = Place(upstream=True)
@@ -114,6 +117,7 @@ def rbac(kind: str, access: Sequence[Access], place: Place) -> Proto:
     only audit are its shadow rules: they are counted and refuse nothing."""
     result = rbac_pb2.RBAC(rules_stat_prefix=f"{kind}_", shadow_rules_stat_prefix="dry_run_")
     result.track_per_rule_stats = False
+    place = replace(place, refuses=kind == "deny")
     enforced = _policies(access, place, lambda p: p.action == kind and not p.dry_run)
     if kind == "allow" and enforced:
         enforced |= _without_allow(access, place)
@@ -224,9 +228,18 @@ def _permissions(condition: AccessCondition, place: Place) -> Iterable[Proto]:
         return (_Permission(header=header_matcher(":method", t)) for t in condition.texts)
     if kind == "sni":
         return (_Permission(requested_server_name=_string(t)) for t in condition.texts)
-    return (
-        _Permission(url_path=path_pb2.PathMatcher(path=_string(text))) for text in condition.texts
-    )
+    return _paths(condition, place)
+
+
+def _paths(condition: AccessCondition, place: Place) -> Iterable[Proto]:
+    """Matched generously where a match refuses, strictly where it lets through."""
+    if place.refuses is not condition.negated:
+        yield from (_Permission(url_path=any_writing(text)) for text in condition.texts)
+        yield _Permission(url_path=doubtful_path())
+        return
+    clear = _Permission(not_rule=_Permission(url_path=doubtful_path()))
+    for text in condition.texts:
+        yield _all_permissions([_Permission(url_path=path_matcher(text)), clear])
 
 
 def _host(text: StringMatch) -> StringMatch:

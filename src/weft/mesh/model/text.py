@@ -6,7 +6,8 @@ from msgspec import Struct
 
 
 class StringMatch(Struct, frozen=True, gc=False):
-    """`regex` is RE2 and must match the whole value; `present` ignores `value`."""
+    """`regex` is RE2 and must match the whole value; `present` ignores `value`. A
+    `template` is a path with the operators `{*}` (one segment) and `{**}` (any number)."""
 
-    kind: Literal["exact", "prefix", "suffix", "regex", "present"]
+    kind: Literal["exact", "prefix", "suffix", "regex", "template", "present"]
     value: str = ""

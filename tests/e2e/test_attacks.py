@@ -1,0 +1,247 @@
+"""Attacks that must fail, each by name, on a mesh with policies. SECURITY.md says what defends.
+
+`api` may be called by `front` only, and nobody may call its paths below /admin; `open` has no
+policy but the one on its paths.
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.conftest import fresh
+from tests.e2e.instance import Instance, ask, run_inside, wait_for
+from tests.e2e.test_authorization import account, call, policy
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+
+POLICIES = policy(
+    "api", """
+selector: {matchLabels: {app: api}}
+rules: [{from: [{source: {serviceAccounts: [front]}}], to: [{operation: {paths: ["/who", "/open*"]}}]}]
+""",
+) + policy(
+    "no-admin", """
+action: DENY
+selector: {matchLabels: {app: open}}
+rules: [{to: [{operation: {paths: ["/admin", "/admin/*"]}}]}]
+""",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weft() -> Iterator[Instance]:
+    for instance in fresh("netns"):
+        instance.up()
+        text = m.echo("api") + m.service("api") + "---" + m.echo("open") + m.service("open")
+        for name in ("front", "other"):
+            text += account(name, m.echo(name)) + m.service(name)
+        for name in ("front", "other", "open", "api"):
+            text += m.gateway(name, f"{name}.example")
+            text += m.routes(f"{name}-edge", m.to(name), f"{name}.example", name)
+        instance.weft("apply", "-f", "-", stdin=text + POLICIES)
+        for name in ("api", "open", "front", "other"):
+            instance.wait_ready(f"app={name}", 1)
+        wait_for(
+            lambda: (call(instance, "front"), call(instance, "other")) == (200, 403), "in force"
+        )
+        yield instance
+
+
+def raw(weft: Instance, request: bytes, seconds: float = 5.0) -> bytes:
+    """Bytes sent to the gateway as they are; what comes back until it closes or falls silent."""
+    url = urlsplit(weft.gateway())
+    with socket.create_connection((url.hostname, url.port), timeout=seconds) as connection:
+        connection.sendall(request)
+        received = b""
+        try:
+            while data := connection.recv(65536):
+                received += data
+        except TimeoutError:
+            pass
+    return received
+
+
+def statuses(answers: bytes) -> list[int]:
+    """Of every answer in a stream of HTTP/1.1 answers."""
+    return [
+        int(part.split(b" ", 2)[1]) for part in answers.split(b"\r\n") if part[:8] == b"HTTP/1.1"
+    ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"x-forwarded-client-cert": "URI=spiffe://cluster.local/ns/default/sa/front"},
+        {"x-forwarded-for": "10.244.1.3"},
+        {"x-envoy-original-dst-host": "127.0.0.1:9901"},
+        {"x-envoy-external-address": "10.0.0.1", "x-envoy-internal": "true"},
+        {"weft.source_namespace": "default"},
+    ],
+    ids=lambda h: next(iter(h)),
+)
+def test_spoofed_headers_make_nobody_else(weft: Instance, header: dict[str, str]) -> None:
+    assert ask(weft, "/who", "api.example", **header)[0] == 403
+    # From inside, with the header on a call of a pod that may not call.
+    status = run_inside(weft, "other.example", f"""
+        from aiohttp import ClientSession
+        async def main():
+            async with ClientSession() as session:
+                async with session.get("http://api/who", headers={header!r}) as answer:
+                    return answer.status
+    """)  # fmt: skip
+    assert status == 403
+
+
+def test_direct_pod_access_goes_through_its_policies(weft: Instance) -> None:
+    (pod,) = weft.ready_pods("app=api")
+    address = pod["status"]["podIP"]
+    for caller in ("front", "other"):
+        assert call(weft, caller, host=f"{address}:8080") == 403
+    assert (
+        call(
+            weft,
+            "other",
+            "/admin",
+            host=f"{weft.ready_pods('app=open')[0]['status']['podIP']}:8080",
+        )
+        == 403
+    )
+
+
+def test_a_stolen_address_has_no_identity(weft: Instance) -> None:
+    """A pod that may not call takes the address of one that may: its listener stays its own."""
+    (front,) = weft.ready_pods("app=front")
+    address = front["status"]["podIP"]
+    status = run_inside(weft, "other.example", f"""
+        import subprocess
+        from aiohttp import ClientSession, TCPConnector, ClientError, ClientTimeout
+        async def main():
+            added = subprocess.run(["ip", "addr", "add", "{address}/32", "dev", "lo"])
+            connector = TCPConnector(local_addr=("{address}", 0)) if not added.returncode else None
+            try:
+                timeout = ClientTimeout(total=3)
+                async with ClientSession(connector=connector, timeout=timeout) as session:
+                    async with session.get("http://api/who") as answer:
+                        return answer.status
+            except (ClientError, OSError, TimeoutError):
+                return 0
+            finally:
+                subprocess.run(["ip", "addr", "del", "{address}/32", "dev", "lo"])
+    """)  # fmt: skip
+    assert status in (0, 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/admin", "/admin/", "/admin/x", "//admin", "/%61dmin", "/ADMIN", "/x/../admin", "/./admin",
+     "/x/%2e%2e/admin", "/x/..%2fadmin", "/x/..%5cadmin", "/admin%2fx", "/admin;v=1", "/admin;/x",
+     "/x/..;/admin", "/admin?x", "/admin/../admin", "/%2561dmin%252f", "/admin#x"],
+)  # fmt: skip
+def test_path_tricks_do_not_evade_a_denial(weft: Instance, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: open.example\r\nConnection: close\r\n\r\n"
+    (status,) = statuses(raw(weft, request.encode()))
+    assert status in (400, 403, 404), status
+    assert status == 403 or path == "/admin#x"
+
+
+@pytest.mark.parametrize("path", ["/open/..%2fadmin", "/open/%2e%2e%2fenv", "/open/..;/env"])
+def test_path_tricks_do_not_widen_a_permission(weft: Instance, path: str) -> None:
+    assert call(weft, "front", "/open/x") == 200
+    program = f"""
+        import asyncio
+        async def main():
+            reader, writer = await asyncio.open_connection("api", 80)
+            writer.write(b"GET {path} HTTP/1.1\\r\\nHost: api\\r\\nConnection: close\\r\\n\\r\\n")
+            line = await asyncio.wait_for(reader.readline(), 5)
+            writer.close()
+            return int(line.split()[1])
+    """
+    assert run_inside(weft, "front.example", program) == 403
+
+
+SMUGGLING = {
+    "length and chunks": (
+        b"POST /echo HTTP/1.1\r\nHost: open.example\r\nContent-Length: 6\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: open.example\r\n\r\n"
+    ),
+    "two lengths": (
+        b"POST /echo HTTP/1.1\r\nHost: open.example\r\nContent-Length: 5\r\nContent-Length: 0\r\n"
+        b"\r\nGET /admin HTTP/1.1\r\nHost: open.example\r\n\r\n"
+    ),
+    "odd chunked": (
+        b"POST /echo HTTP/1.1\r\nHost: open.example\r\nTransfer-Encoding: xchunked\r\n\r\n"
+        b"0\r\n\r\nGET /admin HTTP/1.1\r\nHost: open.example\r\n\r\n"
+    ),
+    "space before the colon": (
+        b"GET /echo HTTP/1.1\r\nHost: open.example\r\nTransfer-Encoding : chunked\r\n\r\n"
+        b"0\r\n\r\nGET /admin HTTP/1.1\r\nHost: open.example\r\n\r\n"
+    ),
+    "line feed in a name": b"GET /echo HTTP/1.1\r\nHost: open.example\r\nX: a\rGET /admin HTTP/1.1\r\n\r\n",
+    "a null byte": b"GET /echo HTTP/1.1\r\nHost: open.example\r\nX-Test: a\x00b\r\n\r\n",
+    "two hosts": b"GET /admin HTTP/1.1\r\nHost: api.example\r\nHost: open.example\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMUGGLING)
+def test_request_smuggling(weft: Instance, name: str) -> None:
+    """What is no sound request is refused; nothing behind it is answered by a back end."""
+    answers = raw(weft, SMUGGLING[name], 2.0)
+    assert b'"path": "/admin' not in answers
+    assert not {200} & set(statuses(answers)[1:]), answers[:400]
+
+
+def test_oversized_headers(weft: Instance) -> None:
+    huge = b"GET /who HTTP/1.1\r\nHost: open.example\r\nX-Big: " + b"a" * 200_000 + b"\r\n\r\n"
+    assert statuses(raw(weft, huge)) in ([431], [])
+    many = b"".join(b"X-%d: a\r\n" % number for number in range(5000))
+    request = b"GET /who HTTP/1.1\r\nHost: open.example\r\n" + many + b"\r\n"
+    assert statuses(raw(weft, request)) in ([431], [])
+    assert ask(weft, "/who", "open.example")[0] == 200
+
+
+def test_slow_clients_hold_up_nobody(weft: Instance) -> None:
+    url = urlsplit(weft.gateway())
+    held = []
+    try:
+        for _ in range(200):
+            connection = socket.create_connection((url.hostname, url.port), timeout=5)
+            connection.sendall(b"POST /digest HTTP/1.1\r\nHost: open.example\r\nContent-Length: 9")
+            held.append(connection)
+        started = time.monotonic()
+        assert [ask(weft, "/who", "open.example")[0] for _ in range(20)] == [200] * 20
+        assert time.monotonic() - started < 10
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_connections_are_not_shared_between_identities(weft: Instance) -> None:
+    """Calls of both, interleaved: each is judged by who makes it."""
+    for _ in range(15):
+        assert (call(weft, "front"), call(weft, "other")) == (200, 403)
+
+
+def test_pods_do_not_reach_the_proxy_itself(weft: Instance) -> None:
+    found = run_inside(weft, "other.example", """
+        import asyncio
+        async def main():
+            found = []
+            for port in (15000, 15001, 15006, 9901, 19000):
+                for host in ("127.0.0.1", "10.244.0.1"):
+                    try:
+                        reader, writer = await asyncio.wait_for(
+                            asyncio.open_connection(host, port), 2)
+                        writer.write(b"GET /config_dump HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                        data = await asyncio.wait_for(reader.read(4096), 2)
+                        if b"200 OK" in data:
+                            found.append([host, port])
+                        writer.close()
+                    except (OSError, TimeoutError):
+                        pass
+            return found
+    """)  # fmt: skip
+    assert found == []
