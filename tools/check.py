@@ -23,8 +23,10 @@ STATIC = {
 WORKERS = max(2, os.cpu_count() or 2)
 PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
 FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
-SLOW = [*PYTEST, "-m", "slow and not e2e", "--durations=10"]
-E2E = [*PYTEST, "-m", "e2e", "--durations=10"]
+BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile", "--durations=10")
+"""Tests with processes of their own mostly wait; those of a file share an instance."""
+SLOW = [*PYTEST, "-m", "slow and not e2e", *BY_FILE]
+E2E = [*PYTEST, "-m", "e2e", *BY_FILE]
 ALL = "--all" in sys.argv[1:]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(
