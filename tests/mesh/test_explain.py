@@ -6,13 +6,16 @@ import pytest
 
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
+from weft.api.manifests import diagnose
 from weft.mesh.build import build
 from weft.mesh.explain import Explanation, Request, explain_from_gateway, explain_from_workload
+from weft.mesh.explain.answer import Answer, Explained, Question
 from weft.mesh.explain.callers import NoCaller, Outside, find_caller
 from weft.mesh.explain.effects import destination_effects
 from weft.mesh.explain.paths import normalised
 from weft.mesh.explain.request import RequestError, read_header, read_request
 from weft.mesh.model import Destination, MeshModel
+from weft.offline.explanations import explain_documents
 
 pytest.importorskip("re2", reason="installed with weft")
 
@@ -204,6 +207,65 @@ def test_gateways() -> None:
     assert "open ports: 80, 443, 5432" in closed.reason
     database = explain_from_gateway(found, 5432, Request("any", 5432))
     assert database.shares[0].destination.port == 5432
+
+
+def test_tls_at_a_gateway_ends_there_or_passes() -> None:
+    found = model("gateways")
+    inside = explain_from_gateway(found, 443, read_request("GET", "https://secure.example.com/"))
+    assert inside.met is not None
+    assert inside.met.server is not None
+    assert inside.met.server.tls is not None
+    plain = explain_from_gateway(found, 443, read_request("GET", "http://secure.example.com/"))
+    assert (plain.outcome, plain.reason) == ("closed", "port 443 takes TLS only")
+
+
+def guarded(text: str, url: str) -> Answer:
+    question = Question("deploy/front", "default", read_request("GET", url))
+    found = explain_documents(diagnose(text, "a.yaml").documents, question)
+    assert isinstance(found, Explained)
+    return found.answer
+
+
+def test_policies_refuse_requests_datagrams_and_connections() -> None:
+    request = guarded(GUARDED, "http://web/admin")
+    assert (request.outcome, request.status) == ("denied", 403)
+    assert "AuthorizationPolicy default/closed denies it" in request.summary
+    assert guarded(GUARDED, "http://web/other").outcome == "routed"
+    # A denial of paths is one of all that has no path, as Istio has it.
+    assert "default/closed does not let the caller in" in guarded(GUARDED, "udp://talk:53").summary
+    unguarded = GUARDED.rpartition("---")[0]
+    datagrams = guarded(unguarded, "udp://talk:53")
+    assert datagrams.summary == "goes to talk.default.svc.cluster.local port 53"
+    assert any("a listener of their own" in s.text for s in datagrams.steps)
+
+
+GUARDED = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front}
+spec:
+  selector: {matchLabels: {app: front}}
+  template:
+    metadata: {labels: {app: front}}
+    spec: {containers: [{name: a, image: x}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: talk}
+spec: {selector: {app: front}, ports: [{name: talk, port: 53, protocol: UDP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: front}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {paths: [/admin*]}}]}]
+"""
 
 
 def test_the_proxy_of_a_pod_without_a_namespace_tells_ports_apart() -> None:

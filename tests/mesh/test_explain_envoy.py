@@ -52,7 +52,7 @@ def explain(model: MeshModel, asked: Asked) -> Explanation:
 
 async def differing(rig: Rig, model: MeshModel, batch: list[Asked]) -> list[tuple[Asked, str]]:
     """The requests about which Envoy thinks otherwise, and in what."""
-    calls = [Call(a.caller, a.address, a.port, a.data) for a in batch]
+    calls = [Call(a.caller, a.address, a.port, a.data, a.request.scheme == "udp") for a in batch]
     answers = await rig.send(calls)
     said = [explain(model, asked) for asked in batch]
     logged = await rig.logged(

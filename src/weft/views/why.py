@@ -70,10 +70,12 @@ def _endpoints(endpoints: tuple[EndpointRow, ...], style: Style) -> Iterator[str
             each.envoy or each.health,
             " ".join(p for p in (each.pod, f"on {each.node}" if each.node else "") if p),
             each.locality,
+            f"takes over ({each.takes_over})" if each.takes_over else "",
+            each.access,
         )
         for each in endpoints
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)] if rows else []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         tone = style.good if row[2] == "healthy" else style.bad

@@ -6,10 +6,16 @@ JSON, each a list of calls, and prints a line of JSON with the answers. Only the
 
 import asyncio
 import json
+import socket
+import struct
 import sys
+import threading
 
+IP_PKTINFO = 8
 CALL_SECONDS_MAX = 4.0
 AT_ONE_TIME = 24
+DATAGRAM_PORT = 5353
+DATAGRAM_SECONDS_MAX = 0.7
 METHODS = (b"GET ", b"POST", b"HEAD", b"OPTI", b"PUT ", b"DELE")
 
 
@@ -40,8 +46,23 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.close()
 
 
+def datagrams() -> None:
+    """Answers each datagram with the address it came to, from which the answer goes out."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    server.bind(("0.0.0.0", DATAGRAM_PORT))
+    while True:
+        _, facts, _, caller = server.recvmsg(2048, 256)
+        info = next(data for _, kind, data in facts if kind == IP_PKTINFO)
+        here = {"address": socket.inet_ntoa(info[8:12]), "port": DATAGRAM_PORT}
+        source = struct.pack("=I4s4s", 0, info[8:12], bytes(4))
+        reply = json.dumps(here).encode()
+        server.sendmsg([reply], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, caller)
+
+
 async def serve(ports: list[int]) -> None:
     servers = [await asyncio.start_server(echo, "0.0.0.0", port, backlog=512) for port in ports]
+    threading.Thread(target=datagrams, daemon=True).start()
     print("ready", flush=True)
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
@@ -57,9 +78,23 @@ def whole(data: bytes, to_head: bool) -> bool:
     return to_head or not lengths or len(body) >= int(lengths[0].partition(b":")[2])
 
 
+def datagram(call: dict) -> str:
+    """What comes back to a datagram."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(DATAGRAM_SECONDS_MAX)
+        try:
+            client.connect((call["address"], call["port"]))
+            client.send(bytes.fromhex(call["bytes"]))
+            return client.recv(2048).hex()
+        except OSError as error:
+            return f"error {type(error).__name__}"
+
+
 async def one(call: dict, gate: asyncio.Semaphore) -> str:
     """All bytes that come back until the answer is whole or the other side closes: a proxy waits
     a second for the caller to close first."""
+    if call["datagram"]:
+        return await asyncio.to_thread(datagram, call)
     head = call["bytes"].startswith(b"HEAD ".hex())
     async with gate:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from tests.mesh.agreement.requests import Asked
+from weft.mesh.caller_limits import common_name
 from weft.mesh.explain import Explanation
 from weft.mesh.explain.rewriting import changed
 from weft.mesh.model import HeaderOperations
@@ -59,7 +60,7 @@ def disagreements(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
 
 
 def _connection(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
-    if said.outcome in ("closed", "unavailable"):
+    if said.outcome in ("closed", "unavailable", "denied"):
         if met.echo is not None:
             yield f"said {said.outcome}, but {met.echo} answered"
     elif met.echo is None:
@@ -88,7 +89,7 @@ def _http(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
         if not met.closed:
             yield f"said closed, got {met.status}"
         return
-    if said.tcp is not None and said.outcome == "unavailable":
+    if said.tcp is not None and said.outcome in ("unavailable", "denied"):
         if not met.closed:
             yield f"said no endpoint, got {met.status or met.body!r}"
         return
@@ -132,7 +133,10 @@ def _arrived(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
         if s.healthy or (inside and s.destination.discovery == "original_dst")
     ]
     idle = {s.destination.name for s in said.shares} - {s.destination.name for s in serving}
-    took = met.log.get("destination")
+    took = common_name(met.log.get("destination", ""))
+    refused = {s.destination.name for s in said.shares if any(not v.allowed for _, v in s.verdicts)}
+    if met.status == 403 and took in refused:
+        return  # an endpoint whose policies are stricter
     if met.status == 503 and took in idle:
         return  # the share that has no endpoint
     if met.status != 200:

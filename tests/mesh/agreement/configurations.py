@@ -18,6 +18,8 @@ SERVICES = {
     ("default", "sec"): ("10.96.0.15", [("tls", 443, 8443), ("tcp-sql", 3306, 3306)]),
     ("default", "peers"): ("None", [("http", 8080, 8080)]),
 }
+DATAGRAMS = ("10.96.0.16", 5353)
+"""A service of UDP."""
 CALLERS = (
     ("default", "front", {"app": "front", "version": "v1"}),
     ("shop", "till", {"app": "till"}),
@@ -54,7 +56,9 @@ REDIRECTS = (301, 302, 303, 307, 308)
 def documents(random: Random, netns: list[str], node: str) -> list[Json]:
     """One configuration. `netns` are the callers' network namespaces, on `node`."""
     made = [*_services(random), *_callers(netns, node), *_entries(random), *_gateways(random)]
+    made += _datagrams(random)
     made += _rules(random)
+    made += _policies(random)
     made += [_virtual_service(random, number) for number in range(random.randint(1, 6))]
     made += [_http_route(random, number) for number in range(random.randint(0, 2))]
     return made
@@ -97,6 +101,63 @@ def _backends(service: str, namespace: str, pods: Json) -> Json:
     meta = {"name": f"{namespace}-{service}"}
     return {"kind": "Backends", "metadata": meta, "service": service, "namespace": namespace,
             "pods": pods}  # fmt: skip
+
+
+def _datagrams(random: Random) -> list[Json]:
+    address, port = DATAGRAMS
+    listed = [{"name": "udp-talk", "port": port, "targetPort": 5353, "protocol": "UDP"}]
+    spec = {"clusterIP": address, "selector": {"app": "talk"}, "ports": listed}
+    pods = {
+        f"talk-v1-{index}": {"ip": f"10.245.30.{index + 1}", "node": "elsewhere"}
+        for index in range(random.randint(0, 2))
+    }
+    return [_named("Service", "v1", "talk", "default", spec), _backends("talk", "default", pods)]
+
+
+def _policies(random: Random) -> list[Json]:
+    """AuthorizationPolicies, in every third configuration."""
+    if random.random() > 0.33:
+        return []
+    made = []
+    for number in range(random.randint(1, 3)):
+        namespace = random.choice(("default", "shop", "istio-system"))
+        spec: Json = {"action": random.choice(("ALLOW", "DENY", "DENY"))}
+        if random.random() < 0.7:
+            labels = {"app": random.choice(("web", "api", "cart", "db", "talk", "mixed"))}
+            spec["selector"] = {"matchLabels": labels}
+        if random.random() < 0.9:
+            spec["rules"] = [_policy_rule(random) for _ in range(random.randint(1, 2))]
+        kind = _named("AuthorizationPolicy", "security.istio.io/v1", f"p{number}", namespace, spec)
+        made.append(kind)
+    return made
+
+
+def _policy_rule(random: Random) -> Json:
+    rule: Json = {}
+    if random.random() < 0.6:
+        source = random.choice(
+            (
+                {"namespaces": ["shop"]},
+                {"principals": ["cluster.local/ns/default/sa/*"]},
+                {"notNamespaces": ["default"]},
+                {"ipBlocks": ["10.244.9.10/32"]},
+            )
+        )
+        rule["from"] = [{"source": source}]
+    if random.random() < 0.7:
+        operation = random.choice(
+            (
+                {"paths": ["/api*"]},
+                {"methods": ["GET", "HEAD"]},
+                {"notPaths": ["/items/*", "/"]},
+                {"hosts": ["web*"]},
+                {"ports": ["8080"]},
+            )
+        )
+        rule["to"] = [{"operation": operation}]
+    if random.random() < 0.2:
+        rule["when"] = [{"key": "request.headers[x-user]", "values": ["jason", "a*"]}]
+    return rule
 
 
 def _callers(netns: list[str], node: str) -> list[Json]:
@@ -191,6 +252,8 @@ def _rules(random: Random) -> list[Json]:
         elif random.random() < 0.2:
             key = {"httpHeaderName": "x-user"}
             spec["trafficPolicy"] = {"loadBalancer": {"consistentHash": key}}
+        elif random.random() < 0.3:
+            spec["trafficPolicy"] = {"connectionPool": {"http": {"http2MaxRequests": 1000}}}
         made.append(_istio("DestinationRule", name, namespace, spec))
     return made
 

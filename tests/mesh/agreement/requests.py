@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tests.mesh.agreement.configurations import (
     CALLERS,
+    DATAGRAMS,
     EXTERNAL_ADDRESS,
     HEADERS,
     PATHS,
@@ -106,6 +107,10 @@ class Asking:
 
     def _bytes(self, caller: int) -> Asked:
         random = self.random
+        if random.random() < 0.15:
+            address, port = DATAGRAMS
+            request = Request(host="talk", port=port, scheme="udp", method="", address=address)
+            return Asked(caller, request, address, port, b"hello")
         names, address, port = _place(random)
         if random.random() < 0.4:
             names, address, port = random.choice(BYTE_PLACES)

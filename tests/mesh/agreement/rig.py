@@ -21,11 +21,12 @@ NETWORKS = ("10.96.0.0/16", "10.245.0.0/16", "240.240.0.0/16")
 """All addresses of services and endpoints: the node answers for every one of them."""
 ECHO_PORTS = (80, 443, 3306, 5432, 7777, 8080, 8443, 9090)
 GATEWAY_PORTS = ((80, 18080), (8081, 18081), (443, 18443), (9443, 19443), (5432, 15432))
-REDIRECT = """
+SERVICES = "10.96.0.0/16"
+REDIRECT = f"""
 import contextlib
 from weft.node.linux import netlink, nft
 with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as kernel:
-    nft.install(kernel, "mesh", nft.pod_table("10.244.9.1", 53, 15001, 15006))
+    nft.install(kernel, "mesh", nft.pod_table("10.244.9.1", 53, 15001, 15006, {SERVICES!r}))
 """
 """What every pod's network gets, by weft's own means: a program `nft` is not needed."""
 LOG_SECONDS_MAX = 3.0
@@ -39,6 +40,7 @@ class Call(Struct):
     address: str
     port: int
     data: bytes
+    datagram: bool = False
 
 
 class Rig(NetnsNode):
@@ -69,9 +71,11 @@ class Rig(NetnsNode):
         assert self.echo.stdout is not None
         assert self.echo.stdout.readline() == "ready\n"
         for number in range(pods):
-            self.pod(number, mesh=False)
+            address = self.pod(number, mesh=False)
             command = [*self.inside(number), sys.executable, "-c", REDIRECT]
             subprocess.run(command, check=True, timeout=20)
+            own = ("ip", "route", "add", "local", SERVICES, "dev", "lo", "src", address)
+            subprocess.run([*self.inside(number), *own], check=True, timeout=20)
 
     async def start(self, pods: int) -> None:
         """The callers, the control plane, Envoy."""
@@ -117,7 +121,12 @@ class Rig(NetnsNode):
             assert process.stdin is not None
             assert process.stdout is not None
             batch = [
-                {"address": c.address, "port": c.port, "bytes": c.data.hex()}
+                {
+                    "address": c.address,
+                    "port": c.port,
+                    "bytes": c.data.hex(),
+                    "datagram": c.datagram,
+                }
                 for c in (calls[i] for i in mine)
             ]
             process.stdin.write(json.dumps(batch).encode() + b"\n")

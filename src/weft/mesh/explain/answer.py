@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.mesh.caller_limits import caller_of, own_name, per_caller
 from weft.mesh.explain.callers import NoCaller, Outside, Pods, find_caller
 from weft.mesh.explain.effects import Effect, destination_effects, header_effects
 from weft.mesh.explain.places import Place, Places
@@ -16,7 +17,7 @@ from weft.mesh.explain.walk import (
     explain_from_gateway,
     explain_from_workload,
 )
-from weft.mesh.model import Endpoint, MeshModel
+from weft.mesh.model import Destination, Endpoint, GatewayServer, MeshModel
 
 Resolve = Callable[[str, str], str]
 """(host, caller's namespace) -> the address that DNS gives; "" when the mesh has none."""
@@ -48,6 +49,10 @@ class EndpointRow(Struct, frozen=True, rename="camel", omit_defaults=True):
     pod: str = ""
     node: str = ""
     locality: str = ""
+    access: str = ""
+    """What policies say about this request to it; empty when there are none."""
+    takes_over: int = 0
+    """Above 0: for those with lower numbers, when they are unhealthy."""
 
 
 class ShareRow(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -108,6 +113,24 @@ class Explained(Struct, frozen=True):
     resources: ResourceNames
 
 
+class _Facts(Struct, frozen=True):
+    """What the rows of an answer are made from besides the walk."""
+
+    request: Request
+    places: Places
+    pods: Mapping[str, str]
+    """Names by uid."""
+    health: Health
+    caller: str
+    """`namespace/workload`; empty for callers from outside."""
+
+    def cluster(self, destination: Destination) -> str:
+        """The proxy's name of a destination: one with limits is there once for each caller."""
+        if self.caller and per_caller(destination.pool):
+            return own_name(destination.name, self.caller)
+        return destination.name
+
+
 def explain(
     model: MeshModel,
     places: Places,
@@ -120,34 +143,37 @@ def explain(
     caller = find_caller(model, question.caller, question.namespace, request.port)
     if isinstance(caller, NoCaller):
         return caller
+    nodes: tuple[str, ...] = ()
+    who = ""
     if isinstance(caller, Outside):
         found = explain_from_gateway(model, caller.port, request)
         shown = _outside_text(caller)
-        nodes: tuple[str, ...] = ()
     else:
         first = caller.workloads[0]
         request = replace(request, address=resolve(request.host, first.namespace))
         found = explain_from_workload(model, first, request)
-        shown = _pods_text(caller)
+        shown, who = _pods_text(caller), caller_of(first)
         nodes = tuple(sorted({w.node for w in caller.workloads}))
     pods = {w.uid: w.name for w in model.workloads}
+    facts = _Facts(request, places, pods, health or {}, who)
+    return Explained(_answer(found, facts, shown), nodes, tuple(_resources(found, facts)))
+
+
+def _answer(found: Explanation, facts: _Facts, caller: str) -> Answer:
     ways = [found] if found.others is None else [found, found.others]
-    answer = Answer(
-        request=request.text,
-        caller=shown,
+    return Answer(
+        request=facts.request.text,
+        caller=caller,
         outcome=found.outcome,
         summary=_summary(found),
         status=found.status,
         location=found.location,
-        steps=tuple(_steps(found, request, shown)),
-        considered=tuple(_candidate(c, places) for each in ways for c in each.considered),
+        steps=tuple(_steps(found, facts.request, caller)),
+        considered=tuple(_candidate(c, facts.places) for each in ways for c in each.considered),
         effects=found.effects,
-        shares=tuple(
-            _share(s, request, places, pods, health or {}) for each in ways for s in each.shares
-        ),
-        hint=_hint(found, request),
+        shares=tuple(_share(s, facts) for each in ways for s in each.shares),
+        hint=_hint(found, facts.request),
     )
-    return Explained(answer, nodes, tuple(_resources(found)))
 
 
 def _hint(found: Explanation, request: Request) -> str:
@@ -186,7 +212,7 @@ def _summary(found: Explanation) -> str:
         return f"is answered {found.status} by the proxy: {found.reason}"
     if found.outcome == "not found":
         return f"is answered {found.status}: {found.reason}"
-    if found.outcome == "unavailable":
+    if found.outcome in ("unavailable", "denied"):
         what = f"is answered {found.status}" if found.status else "is closed"
         return f"{what}: {found.reason}"
     if found.outcome == "passed through":
@@ -207,8 +233,24 @@ def _steps(found: Explanation, request: Request, caller: str) -> Iterable[Effect
     if found.met is not None:
         listener = f"listener `{found.met.listener}`: " if found.met.listener else ""
         yield Effect("connection", f"{listener}{found.met.reason}")
+        if found.met.server is not None:
+            yield from _server(found.met.server)
+    if found.verdict.reason:
+        yield Effect("policies", found.verdict.reason)
     if found.host_reason:
         yield Effect("host", f"{found.host_reason}; virtual host `{found.virtual_host}`")
+
+
+def _server(server: GatewayServer) -> Iterable[Effect]:
+    """What a Gateway server does before any request is read."""
+    if server.tls is None:
+        return
+    certificate = server.tls.secret or server.tls.certificate_file
+    text = f"ends here, with certificate `{certificate}`"
+    if server.tls.clients is not None:
+        must = "must" if server.tls.clients.required else "may"
+        text += f"; clients {must} show one"
+    yield Effect("tls", text + ("; HTTP/3 is offered" if server.http3 else ""))
 
 
 def _candidate(considered: Considered, places: Places) -> Candidate:
@@ -220,54 +262,52 @@ def _candidate(considered: Considered, places: Places) -> Candidate:
     )
 
 
-def _share(
-    share: Share, request: Request, places: Places, pods: Mapping[str, str], health: Health
-) -> ShareRow:
+def _share(share: Share, facts: _Facts) -> ShareRow:
     destination = share.destination
     arrives = ""
     if share.sent is not None:
-        arrives = f"{request.method} {share.sent.path}, Host {share.sent.host}"
+        arrives = f"{facts.request.method} {share.sent.path}, Host {share.sent.host}"
     own = (
         *header_effects("request headers", share.part.request_headers),
         *header_effects("answer headers", share.part.response_headers),
     )
     return ShareRow(
-        cluster=destination.name,
+        cluster=facts.cluster(destination),
         host=destination.host,
         port=destination.port,
         percent=share.percent,
         protocol=destination.protocol,
         subset=destination.subset,
-        places=places.of_objects(destination.source),
+        places=facts.places.of_objects(destination.source),
         arrives_as=arrives,
         effects=(*own, *destination_effects(destination)),
-        endpoints=tuple(
-            _endpoint(e, destination.name, pods, health) for e in destination.endpoints
-        ),
+        endpoints=tuple(_endpoint(e, share, facts) for e in destination.endpoints),
     )
 
 
-def _endpoint(
-    endpoint: Endpoint, cluster: str, pods: Mapping[str, str], health: Health
-) -> EndpointRow:
+def _endpoint(endpoint: Endpoint, share: Share, facts: _Facts) -> EndpointRow:
     address = f"{endpoint.address}:{endpoint.port}"
+    verdict = dict(share.verdicts).get(endpoint.address)
     return EndpointRow(
         address=address,
         weight=endpoint.weight,
         health=endpoint.health.lower(),
-        envoy=health.get((cluster, address), ""),
-        pod=pods.get(endpoint.pod_uid, endpoint.workload),
+        envoy=facts.health.get((facts.cluster(share.destination), address), ""),
+        pod=facts.pods.get(endpoint.pod_uid, endpoint.workload),
         node=endpoint.node,
         locality=endpoint.locality,
+        access=verdict.reason if verdict is not None else "",
+        takes_over=endpoint.fallback,
     )
 
 
-def _resources(found: Explanation) -> Iterable[tuple[str, str]]:
+def _resources(found: Explanation, facts: _Facts) -> Iterable[tuple[str, str]]:
     if found.met is not None and found.met.listener:
         yield "listeners", found.met.listener
     if found.table:
         yield "routes", found.table
     for share in (*found.shares, *(found.others.shares if found.others else ())):
-        yield "clusters", share.destination.name
+        cluster = facts.cluster(share.destination)
+        yield "clusters", cluster
         if share.destination.discovery == "endpoints":
-            yield "endpoints", share.destination.name
+            yield "endpoints", cluster

@@ -17,6 +17,7 @@ from weft.mesh.model import (
     MeshModel,
     ServiceListener,
     TcpRoute,
+    UdpRoute,
     Workload,
 )
 from weft.mesh.names import covers, specificity
@@ -47,12 +48,15 @@ class Met(Struct, frozen=True):
     reason: str
     table: str = ""
     route: TcpRoute | None = None
+    datagrams: UdpRoute | None = None
     server: GatewayServer | None = None
 
 
 def from_workload(model: MeshModel, caller: Workload, request: Request) -> Met:
     """A connection that a workload opens."""
     listener = f"outbound|{caller.uid}"
+    if request.scheme == "udp":
+        return _datagrams(model, caller, request)
     if not caller.proxy_address:
         return _from_pod(caller, request, listener)
     if request.speaks_http:
@@ -84,6 +88,24 @@ def _why(chain: Chain, request: Request) -> str:
     if chain.sni:
         return f"TLS with server name `{request.host}` to {place} is passed on as bytes"
     return f"connections to {place} are passed on as bytes"
+
+
+def _datagrams(model: MeshModel, caller: Workload, request: Request) -> Met:
+    """In a pod each service address has a listener of its own; in host isolation the node has."""
+    routes = {f"udp|{caller.uid}|{a}|{r.port}": (a, r) for r in caller.udp for a in r.addresses}
+    if caller.proxy_address:
+        services = [s for s in model.service_listeners if s.udp is not None]
+        routes = {
+            f"service-udp|{s.address}|{s.port}": (s.address, s.udp) for s in services if s.udp
+        }
+    for name, (address, route) in routes.items():
+        if (address, route.port) == (request.target, request.port):
+            reason = (
+                f"datagrams to {address} port {route.port} are taken by a listener of their own"
+            )
+            return Met("bytes", name, reason, datagrams=route)
+    where = request.target or request.host
+    return Met("passed through", "", f"the mesh takes no datagrams to {where} port {request.port}")
 
 
 def _to_service_address(listeners: Iterable[ServiceListener], request: Request) -> Met:
@@ -172,6 +194,8 @@ def _by_name(chains: list[Chain], name: str) -> list[Chain]:
 def from_outside(listener: GatewayListener, request: Request) -> Met:
     """A connection from outside to a port of a Gateway."""
     name = f"gateway|{listener.port}"
+    if request.scheme == "udp":
+        return Met("closed", name, f"port {listener.port} takes no datagrams but those of HTTP/3")
     if listener.protocol in ("http", "tcp"):
         plain = next((s for s in listener.servers if s.tls is None), None)
         if plain is not None:

@@ -14,6 +14,9 @@ from weft.mesh.explain.matching import in_words, named_mismatch, value_holds
 from weft.mesh.explain.paths import without_query
 from weft.mesh.explain.request import Request
 from weft.mesh.model import (
+    Access,
+    Authentication,
+    Bandwidth,
     ConnectionPool,
     Cors,
     Destination,
@@ -163,6 +166,9 @@ def _retry(retry: RetryPolicy) -> Iterator[Effect]:
         text += f"; back-off from {_seconds(retry.backoff_base)}"
     if not retry.previous_hosts:
         text += "; another endpoint is preferred"
+    if retry.retriable_headers:
+        named = ", ".join(f"`{h.name}` {in_words(h.match)}" for h in retry.retriable_headers)
+        text += f"; answers with header {named} too"
     if retry.remote_localities:
         text += "; other localities as well"
     yield Effect("retries", text)
@@ -200,7 +206,8 @@ def _rate_limit(limit: RateLimit, request: Request, caller: Workload | None) -> 
         text += f", counted by {', '.join(k.name or k.kind.replace('_', ' ') for k in limit.keys)}"
     if reason := _uncounted(limit, request, caller):
         return f"{text}; not this request: {reason}"
-    return f"{text}; more are only counted" if limit.shadow else f"{text}; more are answered 429"
+    text += "; more are only counted" if limit.shadow else "; more are answered 429"
+    return f"{text}, all when counters cannot be reached" if limit.fail_closed else text
 
 
 def _uncounted(limit: RateLimit, request: Request, caller: Workload | None) -> str:
@@ -224,6 +231,13 @@ def _uncounted(limit: RateLimit, request: Request, caller: Workload | None) -> s
     return f"header `{missing[0]}` is absent" if missing else ""
 
 
+def _bandwidth(limit: Bandwidth) -> Iterator[Effect]:
+    pairs = ((limit.request, "of requests"), (limit.response, "of answers"))
+    parts = [f"{rate} KiB/s {what}" for rate, what in pairs if rate]
+    if parts:
+        yield Effect("bandwidth", f"at most {' and '.join(parts)}, counted by each proxy")
+
+
 _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "fault": _fault,
     "rewrite": _rewrite,
@@ -232,6 +246,7 @@ _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "mirrors": _mirrors,
     "timeout": _timeout,
     "retry": _retry,
+    "bandwidth": _bandwidth,
 }
 
 
@@ -250,6 +265,7 @@ def _balancer(balancer: LoadBalancer) -> Iterator[Effect]:
         yield Effect("locality", _text("locality", balancer.locality))
 
 
+_POOL_ELSEWHERE = ("shared", "retry_budget_min")
 _POOL = {
     "connections_max": "{} connections",
     "pending_requests_max": "{} requests waiting for a connection",
@@ -269,11 +285,14 @@ def _pool(pool: ConnectionPool) -> Iterator[Effect]:
         if (value := getattr(pool, name)) is not None
     ]
     if parts:
-        yield Effect("circuit breaker", f"at most {', '.join(parts)}; more are answered 503")
+        whose = "of all callers of a proxy" if pool.shared else "of each calling workload"
+        limits = ", ".join(parts)
+        yield Effect("circuit breaker", f"at most {limits} {whose}; more are answered 503")
     others = [
         f"{f.name.replace('_', ' ')} {_text(f.name, value)}"
         for f in fields(pool)
-        if f.name not in _POOL and (value := getattr(pool, f.name)) != getattr(default, f.name)
+        if f.name not in (*_POOL, *_POOL_ELSEWHERE)
+        and (value := getattr(pool, f.name)) != getattr(default, f.name)
     ]
     if others:
         yield Effect("connections", ", ".join(others))
@@ -285,10 +304,14 @@ def _outlier(outlier: OutlierDetection) -> Iterator[Effect]:
         (outlier.consecutive_gateway_errors, "gateway errors"),
         (outlier.consecutive_local_origin_failures, "failed connections"),
     )
-    after = " or ".join(f"{count} {word}" for count, word in counts if count)
-    if after:
-        text = f"ejected after {after} in a row, for {_seconds(outlier.base_ejection_time)} or more"
-        yield Effect("outliers", f"{text}; at most {outlier.ejection_percent_max} % of them")
+    causes = [f"{count} {word} in a row" for count, word in counts if count]
+    if outlier.success_rate is not None:
+        causes.append(f"success {outlier.success_rate.deviations:g} deviations below the others'")
+    if outlier.failure_percentage is not None:
+        causes.append(f"{outlier.failure_percentage.percent} % of failures")
+    if causes:
+        text = f"ejected after {' or '.join(causes)}, for {_seconds(outlier.base_ejection_time)}"
+        yield Effect("outliers", f"{text} or more; at most {outlier.ejection_percent_max} %")
 
 
 def _health_check(check: HealthCheck) -> Iterator[Effect]:
@@ -313,6 +336,18 @@ def _discovery(kind: str) -> Iterator[Effect]:
         yield Effect("endpoints", "the address that the caller chose")
 
 
+def _access(access: tuple[Access, ...]) -> Iterator[Effect]:
+    found = {p.name: p for group in access for p in group.policies}
+    words = [f"{p.name} ({p.action}{', tried only' if p.dry_run else ''})" for p in found.values()]
+    yield Effect("policies", ", ".join(words))
+
+
+def _authentication(authentication: Authentication) -> Iterator[Effect]:
+    issuers = ", ".join(issuer.issuer for issuer in authentication.issuers)
+    text = f"of {issuers}; a request with another one is answered 401, one without passes"
+    yield Effect("tokens", text)
+
+
 _DESTINATION: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "discovery": _discovery,
     "load_balancer": _balancer,
@@ -321,4 +356,6 @@ _DESTINATION: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "health_check": _health_check,
     "panic_percent": lambda p: [Effect("panic", f"below {p} % healthy endpoints all are used")],
     "tls": _tls,
+    "access": _access,
+    "authentication": _authentication,
 }

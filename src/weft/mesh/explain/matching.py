@@ -24,6 +24,9 @@ def _other_caller(match: HttpMatch, caller: Workload | None) -> str:
         caller is None or caller.namespace not in match.source_namespaces
     ):
         return f"it is for callers of {', '.join(match.source_namespaces)}"
+    who = "" if caller is None else f"{caller.namespace}/{caller.workload}"
+    if match.source_workload and match.source_workload != who:
+        return f"it is for calls of {match.source_workload}"
     labels = () if caller is None else caller.labels
     if missing := [f"{k}={v}" for k, v in match.source_labels if (k, v) not in labels]:
         return f"it is for callers with label {', '.join(missing)}"
@@ -104,6 +107,8 @@ def value_holds(match: StringMatch, value: str) -> bool:
         return value == match.value
     if match.kind == "prefix":
         return value.startswith(match.value)
+    if match.kind == "suffix":
+        return value.endswith(match.value)
     return match.kind == "present" or regex.holds(match.value, value)
 
 

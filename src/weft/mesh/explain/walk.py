@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.mesh.explain import connections, virtual_hosts
+from weft.mesh.explain.access import Arrival, Verdict, judge, policies_for
 from weft.mesh.explain.connections import Met
 from weft.mesh.explain.effects import Effect, preflight_answered, route_effects
 from weft.mesh.explain.matching import mismatch
@@ -14,22 +15,33 @@ from weft.mesh.explain.paths import normalised
 from weft.mesh.explain.request import Request
 from weft.mesh.explain.rewriting import Sent, location, sent
 from weft.mesh.model import (
+    GATEWAY_ACCOUNT,
+    AccessPolicy,
     Destination,
     Endpoint,
     HttpMatch,
     HttpRoute,
     MeshModel,
     TcpRoute,
+    UdpRoute,
     WeightedDestination,
     Workload,
 )
 
 Outcome = Literal[
-    "routed", "redirected", "answered", "passed through", "not found", "unavailable", "closed"
+    "routed",
+    "redirected",
+    "answered",
+    "passed through",
+    "not found",
+    "unavailable",
+    "denied",
+    "closed",
 ]
 ALL_PERCENT = 100.0
 NOT_FOUND = 404
 NO_ENDPOINT = 503
+FORBIDDEN = 403
 
 
 class Share(Struct, frozen=True):
@@ -43,6 +55,14 @@ class Share(Struct, frozen=True):
     sent: Sent | None = None
     """The request as an endpoint gets it; None for connections."""
     part: WeightedDestination = WeightedDestination("")
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    """(address, what policies say about calls to it) of the healthy endpoints."""
+
+    @property
+    def denied(self) -> str:
+        """Why no endpoint lets the request in; empty when one may."""
+        found = [verdict for _, verdict in self.verdicts]
+        return found[0].reason if found and all(v.allowed is False for v in found) else ""
 
     def serves(self, caller: Workload | None) -> bool:
         """Whether the proxy has an endpoint to try; names are resolved when the time comes, and
@@ -76,6 +96,7 @@ class Explanation(Struct, frozen=True):
     match: HttpMatch | None = None
     """The condition of the route that holds."""
     tcp: TcpRoute | None = None
+    udp: UdpRoute | None = None
     effects: tuple[Effect, ...] = ()
     """What the route does to the request."""
     shares: tuple[Share, ...] = ()
@@ -83,6 +104,8 @@ class Explanation(Struct, frozen=True):
     """Of an answer that no back end gives."""
     location: str = ""
     """Of a redirect."""
+    verdict: Verdict = Verdict(True)
+    """What the policies of a Gateway say."""
     hint: str = ""
     others: "Explanation | None" = None
     """What happens to the rest, when the route takes some of the requests by chance."""
@@ -95,6 +118,8 @@ class _Walk(Struct, frozen=True):
     request: Request
     caller: Workload | None
     """None for callers from outside."""
+    access: tuple[AccessPolicy, ...] = ()
+    """Of the route table: they hold for requests that have a route."""
 
 
 def explain_from_workload(model: MeshModel, caller: Workload, request: Request) -> Explanation:
@@ -118,17 +143,41 @@ def _met(walk: _Walk, met: Met) -> Explanation:
         outcome: Outcome = "closed" if met.outcome == "closed" else "passed through"
         return Explanation(outcome, met.reason, met)
     if met.route is not None:
-        return _connection(walk, met, met.route)
+        parts = met.route.destinations
+        return _connection(walk, Explanation("routed", "", met, tcp=met.route), parts)
+    if met.datagrams is not None:
+        target = met.datagrams.destination
+        parts = (WeightedDestination(target),) if target else ()
+        return _connection(walk, Explanation("routed", "", met, udp=met.datagrams), parts)
     path = normalised(walk.request.path)
     return _http(replace(walk, request=replace(walk.request, path=path)), met)
 
 
-def _connection(walk: _Walk, met: Met, route: TcpRoute) -> Explanation:
-    shares = tuple(_shares(walk.model, route.destinations))
-    found = Explanation("routed", f"{route.source} takes the connection", met, tcp=route)
+def _connection(
+    walk: _Walk, so_far: Explanation, parts: tuple[WeightedDestination, ...]
+) -> Explanation:
+    """Bytes, or datagrams: policies hold before the first of them."""
+    shares = tuple(
+        replace(share, verdicts=_of_bytes(walk.caller, share))
+        for share in _shares(walk.model, parts)
+    )
+    route = so_far.tcp or so_far.udp
+    what = "the connection" if so_far.tcp is not None else "the datagrams"
+    reason = f"{route.source if route is not None else ''} takes {what}"
+    so_far = replace(so_far, reason=reason, shares=shares)
+    if shares and all(share.denied for share in shares):
+        return replace(so_far, outcome="denied", reason=shares[0].denied)
     if any(share.serves(walk.caller) for share in shares):
-        return replace(found, shares=shares)
-    return replace(found, outcome="unavailable", reason=_no_endpoint(shares), shares=shares)
+        return so_far
+    return replace(so_far, outcome="unavailable", reason=_no_endpoint(shares))
+
+
+def _of_bytes(caller: Workload | None, share: Share) -> tuple[tuple[str, Verdict], ...]:
+    if caller is None or share.destination.name not in caller.denied:
+        return ()
+    names = dict.fromkeys(p.name for group in share.destination.access for p in group.policies)
+    verdict = Verdict(False, f"AuthorizationPolicy {', '.join(names)} does not let the caller in")
+    return tuple((e.address, verdict) for e in share.healthy)
 
 
 def _http(walk: _Walk, met: Met) -> Explanation:
@@ -155,6 +204,7 @@ def _http(walk: _Walk, met: Met) -> Explanation:
             status=301,
             location=f"https://{request.authority}{request.path}",
         )
+    walk = replace(walk, access=table.access)
     return _routed(walk, replace(so_far, virtual_host=found.host.name), found.host.routes)
 
 
@@ -182,16 +232,52 @@ def _taken(walk: _Walk, so_far: Explanation, route: HttpRoute, match: HttpMatch)
     effects = tuple(route_effects(route, match, request, walk.caller))
     reason = f"route `{route.name}` of {route.source} matches"
     so_far = replace(so_far, effects=effects, reason=reason)
+    if walk.access:
+        verdict = judge(walk.access, arrival(walk, None))
+        so_far = replace(so_far, verdict=verdict)
+        if verdict.allowed is False:
+            return replace(so_far, outcome="denied", reason=verdict.reason, status=FORBIDDEN)
     if (answer := _answer(route, match, request, so_far)) is not None:
         return answer
     shares = tuple(
-        replace(share, sent=sent(request, route, match, share.part))
+        _judged(walk, replace(share, sent=sent(request, route, match, share.part)))
         for share in _shares(walk.model, route.destinations)
     )
     so_far = replace(so_far, shares=shares)
+    if shares and all(share.denied for share in shares):
+        return replace(so_far, outcome="denied", reason=shares[0].denied, status=FORBIDDEN)
     if any(share.serves(walk.caller) for share in shares):
         return replace(so_far, outcome="routed")
     return replace(so_far, outcome="unavailable", reason=_no_endpoint(shares), status=NO_ENDPOINT)
+
+
+def _judged(walk: _Walk, share: Share) -> Share:
+    """With what the policies of each endpoint say."""
+    access = share.destination.access
+    if not access:
+        return share
+    verdicts = tuple(
+        (e.address, judge(policies_for(access, e.address), arrival(walk, share.sent, e)))
+        for e in share.healthy
+    )
+    return replace(share, verdicts=verdicts)
+
+
+def arrival(walk: _Walk, seen: Sent | None, endpoint: Endpoint | None = None) -> Arrival:
+    """The request as policies see it: at an endpoint, or in front of the routes."""
+    request, caller = walk.request, walk.caller
+    gateway = f"spiffe://{walk.model.trust_domain}/{GATEWAY_ACCOUNT}"
+    headers = {n.lower(): v for n, v in request.headers.items()}
+    return Arrival(
+        principal=caller.principal if caller is not None else gateway,
+        source=caller.address if caller is not None else "",
+        host=seen.host if seen is not None else request.authority,
+        method=request.method,
+        path=seen.path if seen is not None else request.path,
+        headers=seen.headers if seen is not None else headers,
+        address=endpoint.address if endpoint is not None else "",
+        port=endpoint.port if endpoint is not None else 0,
+    )
 
 
 def _answer(
@@ -227,10 +313,12 @@ def _shares(model: MeshModel, parts: tuple[WeightedDestination, ...]) -> Iterabl
     for part in parts:
         destination = known.get(part.destination)
         if destination is not None and part.weight:
+            healthy = [e for e in destination.endpoints if e.health == "HEALTHY"]
+            first = min((e.fallback for e in healthy), default=0)
             yield Share(
                 destination,
                 100 * part.weight / total,
-                tuple(e for e in destination.endpoints if e.health == "HEALTHY"),
+                tuple(e for e in healthy if e.fallback == first),
                 tuple(e for e in destination.endpoints if e.health == "DRAINING"),
                 part=part,
             )

@@ -1,0 +1,156 @@
+"""Whether policies let a request in, and which one decides.
+
+What only a token says is not known here: such conditions may hold or not.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from weft.mesh.explain.matching import value_holds
+from weft.mesh.explain.paths import without_query
+from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
+
+Maybe = bool | None
+"""None: it depends on what is not known."""
+SPIFFE = "spiffe://"
+TOKEN_HEADERS = ("authorization",)
+
+
+class Arrival(Struct, frozen=True):
+    """A request as policies see it."""
+
+    principal: str = ""
+    """The caller's SPIFFE ID; empty when it has no identity."""
+    source: str = ""
+    """The caller's address; empty when unknown."""
+    host: str = ""
+    method: str = ""
+    path: str = ""
+    headers: Mapping[str, str] = {}
+    """Names in lower case."""
+    address: str = ""
+    """Of the endpoint; empty in front of the routes."""
+    port: int = 0
+
+
+class Verdict(Struct, frozen=True):
+    """What the policies say; the reason is empty when there are none."""
+
+    allowed: Maybe
+    reason: str = ""
+
+
+def policies_for(access: Sequence[Access], address: str) -> tuple[AccessPolicy, ...]:
+    """The policies of an endpoint."""
+    return tuple(
+        policy
+        for group in access
+        if not group.addresses or address in group.addresses
+        for policy in group.policies
+    )
+
+
+def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
+    """Denials first; where there are ALLOW policies one of them must match."""
+    enforced = [p for p in policies if not p.dry_run]
+    doubtful = ""
+    for policy in (p for p in enforced if p.action == "deny"):
+        matched = _matches(policy, arrival)
+        if matched:
+            return Verdict(False, f"AuthorizationPolicy {policy.name} denies it")
+        if matched is None:
+            doubtful = f"AuthorizationPolicy {policy.name} denies some tokens"
+    allowing = [p for p in enforced if p.action == "allow"]
+    found = {p.name: _matches(p, arrival) for p in allowing}
+    names = ", ".join(found)
+    if allowing and not any(found.values()):
+        if None not in found.values():
+            return Verdict(False, f"no rule of AuthorizationPolicy {names} allows it")
+        doubtful = doubtful or f"AuthorizationPolicy {names} allows some tokens only"
+    if doubtful:
+        return Verdict(None, doubtful)
+    by = next((name for name, matched in found.items() if matched), "")
+    return Verdict(True, f"AuthorizationPolicy {by} allows it" if by else "")
+
+
+def _matches(policy: AccessPolicy, arrival: Arrival) -> Maybe:
+    return _any(_rule_holds(rule, arrival) for rule in policy.rules)
+
+
+def _rule_holds(rule: AccessRule, arrival: Arrival) -> Maybe:
+    return _all(
+        _any(_all(_holds(c, arrival) for c in alternative) for alternative in group)
+        for group in rule.groups
+    )
+
+
+def _any(parts: Iterable[Maybe]) -> Maybe:
+    found = list(parts)
+    return True if True in found else None if None in found else False
+
+
+def _all(parts: Iterable[Maybe]) -> Maybe:
+    found = list(parts)
+    return False if False in found else None if None in found else True
+
+
+def _holds(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    found = _LOOKS[condition.kind](condition, arrival)
+    return found if found is None or not condition.negated else not found
+
+
+def _text(condition: AccessCondition, value: str | None) -> bool:
+    """What is absent matches no value."""
+    return value is not None and any(value_holds(text, value) for text in condition.texts)
+
+
+def _principal(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    return _text(condition, arrival.principal.removeprefix(SPIFFE) or None)
+
+
+def _source(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    return _in_networks(condition.networks, arrival.source) if arrival.source else None
+
+
+def _in_networks(networks: Iterable[str], address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in ipaddress.ip_network(n, strict=False) for n in networks)
+
+
+def _token(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    return None if any(name in arrival.headers for name in TOKEN_HEADERS) else False
+
+
+def _host(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    """Without regard to case and port."""
+    host = arrival.host.lower().partition(":")[0]
+    return any(value_holds(StringMatch(t.kind, t.value.lower()), host) for t in condition.texts)
+
+
+def _port(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    return arrival.port in condition.ports if arrival.port else None
+
+
+def _address(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    return _in_networks(condition.networks, arrival.address) if arrival.address else None
+
+
+_LOOKS: Mapping[str, Callable[[AccessCondition, Arrival], Maybe]] = {
+    "principal": _principal,
+    "source_ip": _source,
+    "remote_ip": _source,
+    "token_principal": _token,
+    "claim": _token,
+    "header": lambda c, a: _text(c, a.headers.get(c.name.lower())),
+    "host": _host,
+    "method": lambda c, a: _text(c, a.method),
+    "path": lambda c, a: _text(c, without_query(a.path)),
+    "port": _port,
+    "destination_ip": _address,
+    "sni": lambda c, a: False,
+}
