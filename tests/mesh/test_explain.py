@@ -3,16 +3,18 @@
 import re
 
 import pytest
+import yaml
 
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
 from weft.api.manifests import diagnose
 from weft.mesh.build import build
 from weft.mesh.explain import Explanation, Request, explain_from_gateway, explain_from_workload
-from weft.mesh.explain.answer import Answer, Explained, Question
+from weft.mesh.explain.answer import Answer, Explained, Question, explain
 from weft.mesh.explain.callers import NoCaller, Outside, find_caller
 from weft.mesh.explain.effects import destination_effects
 from weft.mesh.explain.paths import normalised
+from weft.mesh.explain.places import Places
 from weft.mesh.explain.request import RequestError, read_header, read_request
 from weft.mesh.model import Destination, MeshModel
 from weft.offline.explanations import explain_documents
@@ -239,6 +241,39 @@ def test_policies_refuse_requests_datagrams_and_connections() -> None:
     assert any("a listener of their own" in s.text for s in datagrams.steps)
 
 
+def test_pods_that_are_not_ready_are_named_where_nobody_answers() -> None:
+    objects = snapshot(list(yaml.safe_load_all(UNREADY)))
+    question = Question("pod/front-a", "default", read_request("GET", "http://web/"))
+    found = explain(build(objects).model, Places(objects), question, lambda host, ns: "10.96.0.1")
+    assert isinstance(found, Explained)
+    assert (found.answer.outcome, found.answer.status) == ("unavailable", 503)
+    (share,) = found.answer.shares
+    (text,) = [e.text for e in share.effects if e.what == "not ready"]
+    assert text == "web-a, web-b; `weft describe pod/web-a` says why"
+
+
+UNREADY = """
+kind: Service
+apiVersion: v1
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+kind: Backends
+service: web
+pods:
+  web-a: {ip: 10.244.0.1, state: unready}
+  web-b: {ip: 10.244.0.2, state: unready}
+---
+kind: Service
+apiVersion: v1
+metadata: {name: front}
+spec: {clusterIP: 10.96.0.2, selector: {app: front}, ports: [{name: http, port: 80}]}
+---
+kind: Backends
+service: front
+pods:
+  front-a: {ip: 10.244.0.3}
+"""
 GUARDED = """
 apiVersion: apps/v1
 kind: Deployment

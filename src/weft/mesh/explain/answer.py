@@ -19,6 +19,7 @@ from weft.mesh.explain.walk import (
 )
 from weft.mesh.model import Destination, Endpoint, GatewayServer, MeshModel
 
+PODS_SHOWN_MAX = 5
 Resolve = Callable[[str, str], str]
 """(host, caller's namespace) -> the address that DNS gives; "" when the mesh has none."""
 Health = Mapping[tuple[str, str], str]
@@ -280,9 +281,20 @@ def _share(share: Share, facts: _Facts) -> ShareRow:
         subset=destination.subset,
         places=facts.places.of_objects(destination.source),
         arrives_as=arrives,
-        effects=(*own, *destination_effects(destination)),
+        effects=(*own, *destination_effects(destination), *_unready(destination, facts)),
         endpoints=tuple(_endpoint(e, share, facts) for e in destination.endpoints),
     )
+
+
+def _unready(destination: Destination, facts: _Facts) -> Iterable[Effect]:
+    """Who might have answered, where nobody does."""
+    if any(e.health == "HEALTHY" for e in destination.endpoints):
+        return
+    found = facts.places.unready(destination.service, destination.namespace)
+    if found:
+        shown = ", ".join(found[:PODS_SHOWN_MAX])
+        more = f" and {len(found) - PODS_SHOWN_MAX} more" if len(found) > PODS_SHOWN_MAX else ""
+        yield Effect("not ready", f"{shown}{more}; `weft describe pod/{found[0]}` says why")
 
 
 def _endpoint(endpoint: Endpoint, share: Share, facts: _Facts) -> EndpointRow:

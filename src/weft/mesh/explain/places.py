@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.snapshot import Snapshot
+from weft.api.wellknown import LABEL_SERVICE_NAME
 
 _INDEXED = re.compile(r"(?:http|rules)\[\d+\]")
 _ROUTES: dict[str, tuple[type[Struct], str]] = {
@@ -46,11 +48,23 @@ class Place(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Places:
-    """Finds the places of routes in a set of objects."""
+    """What objects say about parts of the model: where they are written, who is left out."""
 
     def __init__(self, objects: Snapshot, locate: Locate = nowhere) -> None:
         self._objects = objects
         self._locate = locate
+
+    def unready(self, service: str, namespace: str) -> tuple[str, ...]:
+        """Pods of a Service that get no requests because they are not ready."""
+        label = (LABEL_SERVICE_NAME, service)
+        return tuple(
+            endpoint.target_ref.name if endpoint.target_ref else endpoint.addresses[0]
+            for each in self._objects.list(EndpointSlice, namespace)
+            if label in each.metadata.labels.items()
+            for endpoint in each.endpoints
+            if endpoint.conditions is not None and endpoint.conditions.ready is False
+            and endpoint.addresses
+        )  # fmt: skip
 
     def of_object(self, source: str, path: str = "") -> Place:
         """An object as the model names it: `VirtualService default/web`."""
