@@ -217,7 +217,7 @@ def _summary(found: Explanation) -> str:
         what = f"is answered {found.status}" if found.status else "is closed"
         return f"{what}: {found.reason}"
     if found.outcome == "passed through":
-        return f"passes to the address that the caller chose: {found.reason}"
+        return f"passes through as it is: {found.reason}"
     return f"is closed: {found.reason}"
 
 
