@@ -155,6 +155,8 @@ def test_every_diagnostic_can_be_looked_up() -> None:
     given = {found for path in SOURCES for found in code.findall(path.read_text())}
     assert given - told == set(), "add them to the table in docs/features.md"
     assert told - given == set(), "docs/features.md tells of codes that nothing gives"
+    more = set(code.findall((ROOT / "docs/diagnostics.md").read_text()))
+    assert more - given == set(), "docs/diagnostics.md tells of codes that nothing gives"
 
 
 KEYED_BY_CODE = {

@@ -50,3 +50,11 @@ def test_api_errors_are_status_objects_and_back() -> None:
         "gone",
         {"name": "x"},
     )
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [("spec", "http", 0, "match", 12, "uri"), ("metadata", "annotations", "a.b/c"), (), ("kind",)],
+)
+def test_paths_are_read_as_they_are_written(steps: tuple[str | int, ...]) -> None:
+    assert f.path_steps(f.path_text(steps)) == steps

@@ -30,6 +30,8 @@ class Diagnostic(Struct, frozen=True):
     """Where the user wrote it; empty when it came over the API."""
     line: int = 0
     """Counted from 1; 0 when unknown."""
+    group: str = ""
+    """API group of the kind, only where the bare kind means one of another group (Gateway)."""
 
 
 def render(finding: Diagnostic) -> str:

@@ -1,5 +1,6 @@
 """Errors about fields, with Kubernetes' wording (apimachinery's field.Error), and their paths."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -43,6 +44,15 @@ def path_text(at: Sequence[str | int]) -> str:
         else:
             text += f".{step}" if text else step
     return text
+
+
+_STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
+
+
+def path_steps(text: str) -> Location:
+    """The steps of a path as `path_text` writes it."""
+    found = (index or name for index, name in _STEP.findall(text))
+    return tuple(int(step) if step.isdigit() else step for step in found)
 
 
 class FieldError(Struct, frozen=True):

@@ -117,6 +117,16 @@ def kind_for(cls: type[Struct]) -> Kind:
     return _by_struct()[cls]
 
 
+def group_told(cls: type[Struct]) -> str:
+    """The API group of a kind whose bare name means a kind of another group; "" for all others.
+
+    It stands beside the kind wherever the two could be mixed up (Gateway)."""
+    kind = _by_struct().get(cls)
+    if kind is None or _by_name()[kind.singular] is kind:
+        return ""
+    return kind.group
+
+
 def find(group: str, version: str, kind: str) -> Kind | None:
     """By group, any served version, and kind name (`apps`, `v1`, `Deployment`)."""
     return _by_kind().get((group, version, kind))

@@ -7,6 +7,7 @@ Commands that read use the standard library's HTTP client: the asynchronous one,
 import asyncio
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS_MAX = 10.0
 CHUNK_BYTES = 64 * 1024
+_MESH_WARNING = re.compile(r"\[WEFT2\d{3}\]$")
 UNREACHABLE = (OSError, http.client.HTTPException)
 
 
@@ -142,6 +144,8 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
 
 
 def _warn(text: str) -> None:
+    if _MESH_WARNING.search(text):
+        return  # said about one object, which others of the set may mend: `weft apply` says more
     colours = output.style(sys.stderr)
     output.note(f"{colours.busy}warning:{colours.reset} {text}")
 
@@ -155,15 +159,16 @@ def _refusal(code: int, body: bytes) -> ApiError:
 
 
 @contextlib.asynccontextmanager
-async def connect(data_dir: str | None) -> AsyncIterator[Connection]:
-    """A connection to the instance of this data directory; ends the command if there is none."""
+async def connect(data_dir: str | None, code: int = 1) -> AsyncIterator[Connection]:
+    """A connection to the instance of this data directory; ends the command, with this exit code,
+    if there is none."""
     directory = data_dir_of(data_dir)
     settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
     target = None
     with contextlib.suppress(KubeconfigError, OSError):
         target = read_kubeconfig(settings.kubeconfig)
     if target is None or read_running(directory) is None:
-        output.fail(f"weft does not run on {directory}", "start it with `weft up`")
+        output.fail(f"weft does not run on {directory}", "start it with `weft up`", code)
     connection = Connection(target)
     try:
         yield connection

@@ -17,6 +17,7 @@ COMMANDS = {
     "diff": ("weft.cli.diff", "Say what applying files would change"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
+    "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),
     "get": ("weft.cli.resources", "List objects"),
     "describe": ("weft.cli.resources", "Show an object and what happened to it"),
     "logs": ("weft.cli.resources", "Print the logs of a pod"),

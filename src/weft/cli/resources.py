@@ -105,14 +105,16 @@ def apply(
     if not files:
         output.fail("no files given", "weft apply -f DIR_OR_FILE")
     documents = _documents(files)
-    from weft.cli.apply import apply_files  # noqa: PLC0415 - as in _documents
-    from weft.cli.wait import wait_for  # noqa: PLC0415 - as in _documents
+    from weft.cli.analyze import report_set  # noqa: PLC0415 - as in _documents
+    from weft.cli.apply import apply_files  # noqa: PLC0415
+    from weft.cli.wait import wait_for  # noqa: PLC0415
 
     async def work() -> None:
         async with connect(data_dir) as connection:
             failed = await apply_files(
                 connection.client, documents, namespace, print, dry_run=dry_run
             )
+            await report_set(connection, documents, namespace)
             missing: list[str] = []
             if wait and not dry_run:
                 client = connection.client

@@ -148,7 +148,7 @@ class Instance:
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
-        self.api.add_admission(MeshAdmission(self.informers.cache, build_settings))
+        self.api.add_admission(MeshAdmission(self.informers, build_settings))
         why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.envoy.admin)
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams

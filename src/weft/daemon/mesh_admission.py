@@ -1,65 +1,66 @@
 """What the mesh thinks of a write, said to whoever writes: warnings of kubectl and `weft apply`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from weft.api.diagnostics import Diagnostic
+from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.apps_v1 import Deployment
+from weft.api.k8s.batch_v1 import Job
+from weft.api.k8s.core_v1 import Namespace, Secret, Service
+from weft.api.k8s.pod_v1 import Pod
 from weft.api.kinds import Kind
-from weft.api.objects import decode, key_of
-from weft.api.snapshot import Snapshot, meta
+from weft.api.objects import decode
+from weft.api.validation import rule_errors
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.apiserver.access import User, Verdict
 from weft.mesh.analysis import analyze
+from weft.mesh.analysis.at_admission import said, sentences
+from weft.mesh.analysis.neighbours import Neighbours
 from weft.mesh.build import BuildSettings
+from weft.runtime.informer import Informers
 
-T = TypeVar("T", bound=Struct)
 REVIEWED: tuple[type[Struct], ...] = (
     istio.VirtualService,
     istio.DestinationRule,
     istio.Gateway,
     istio.ServiceEntry,
+    istio.WorkloadEntry,
+    gw.Gateway,
+    gw.HTTPRoute,
+    gw.GRPCRoute,
+    gw.TLSRoute,
+    gw.TCPRoute,
     RateLimitPolicy,
     BackendPolicy,
+    Service,
+    Deployment,
+    Job,
+)
+FILED: frozenset[type[Struct]] = frozenset(
+    {*REVIEWED, gw.GatewayClass, gw.ReferenceGrant, Namespace, Secret, Pod}
 )
 NO_VERDICT = Verdict()
 
 
-class With:
-    """A snapshot as it will be once `obj` is written."""
-
-    def __init__(self, snapshot: Snapshot, obj: Struct) -> None:
-        self._snapshot = snapshot
-        self._obj = obj
-
-    def get(self, cls: type[T], name: str, namespace: str = "") -> T | None:
-        if isinstance(self._obj, cls) and key_of(self._obj) == (namespace, name):
-            return self._obj
-        return self._snapshot.get(cls, name, namespace)
-
-    def list(self, cls: type[T], namespace: str | None = None) -> Sequence[T]:
-        found = list(self._snapshot.list(cls, namespace))
-        if not isinstance(self._obj, cls):
-            return found
-        if namespace is not None and meta(self._obj).namespace != namespace:
-            return found
-        kept = [o for o in found if key_of(o) != key_of(self._obj)]
-        return sorted([*kept, self._obj], key=key_of)
-
-    def owned(self, cls: type[T], uid: str) -> Sequence[T]:
-        return self._snapshot.owned(cls, uid)
-
-
 class MeshAdmission:
-    """Warns about what a mesh object names and the mesh does not have; refuses nothing, because
-    what is missing may be created next."""
+    """Refuses objects that mean nothing whatever else there is, and warns about what an object
+    names and the mesh does not have. Looks at the objects around the one that is written only."""
 
-    def __init__(self, snapshot: Snapshot, settings: BuildSettings) -> None:
-        self._snapshot = snapshot
+    def __init__(self, informers: Informers, settings: BuildSettings) -> None:
+        self._neighbours = Neighbours()
         self._settings = settings
+        for cls in FILED:
+            informers.add(cls)
+        informers.subscribe(self._on_change)
+
+    def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
+        if cls in FILED:
+            self._neighbours.put(before, after)
 
     async def review(
         self,
@@ -69,22 +70,30 @@ class MeshAdmission:
         old: Mapping[str, Any] | None,
         user: User,
     ) -> Verdict:
-        if new is None or kind.struct not in REVIEWED:
+        if new is None or kind.struct not in REVIEWED or _unchanged(new, old):
             return NO_VERDICT
         try:
             obj = decode(kind.struct, new)
         except msgspec.ValidationError:
             return NO_VERDICT  # validation has the better words for it
-        findings = analyze(With(self._snapshot, obj), self._settings)
-        found = [d for d in findings if d.severity != "info" and _about(d, kind, obj)]
-        return Verdict(warnings=tuple(_sentence(d) for d in found))
+        found = said(analyze(self._neighbours.around(obj), self._settings), obj, old is None)
+        if found.refused and rule_errors(kind, new):
+            return NO_VERDICT  # as above
+        return Verdict(warnings=sentences(found.warned), errors=tuple(map(_cause, found.refused)))
 
 
-def _about(found: Diagnostic, kind: Kind, obj: Struct) -> bool:
-    return (found.kind, found.namespace, found.name) == (kind.kind, *key_of(obj))
+def _unchanged(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
+    """Whether a write is about other things: status, finalizers, owners, replicas."""
+    if old is None:
+        return False
+    before, after = old.get("metadata") or {}, new.get("metadata") or {}
+    return new.get("spec") == old.get("spec") and all(
+        before.get(key) == after.get(key) for key in ("labels", "annotations")
+    )
 
 
-def _sentence(found: Diagnostic) -> str:
-    place = f"{found.path}: " if found.path else ""
+def _cause(found: Diagnostic) -> Mapping[str, Any]:
+    """As validation says it: a cause of the refusal."""
     hint = f" ({found.hint})" if found.hint else ""
-    return f"{place}{found.message}{hint} [{found.code}]"
+    text = f"{found.message}{hint} [{found.code}]"
+    return {"reason": "FieldValueInvalid", "message": text, "field": found.path}

@@ -18,7 +18,7 @@ from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
-from weft.mesh.build import BuildSettings, build
+from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
@@ -90,6 +90,7 @@ class MeshLoop:
         self._ads = ads
         self._settings = settings
         self._memo = Memo()
+        self._built: Built | None = None
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
         self.book = ObjectBook((*STATUS_CLASSES, *ROUTE_CLASSES))
@@ -151,7 +152,7 @@ class MeshLoop:
 
     def findings(self) -> tuple[Diagnostic, ...]:
         """What is wrong or doubtful in the objects of now, for people."""
-        return (*analyze(self._informers.cache, self._settings), *self.book.findings())
+        return (*analyze(self._informers.cache, self._settings, self._built), *self.book.findings())
 
     def refused(self, report: NackReport) -> None:
         """A proxy refused a resource: whatever object caused it must not hold back the others."""
@@ -184,7 +185,7 @@ class MeshLoop:
         cache = Quarantined(self._informers.cache, self.book.held)
         self._files = referenced_files(cache)
         self._settings = structs.replace(self._settings, missing_files=self._missing())
-        built = build(cache, self._settings, self._memo)
+        built = self._built = build(cache, self._settings, self._memo)
         self.model = built.model
         self.statuses = built.statuses
         self.on_model(built.model)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from weft.api.diagnostics import Diagnostic, Severity
+from weft.api.registry import group_told
 from weft.api.snapshot import meta
 from weft.mesh.names import nearest, nearest_host
 
@@ -326,6 +327,7 @@ class Findings:
                 name=where.name,
                 path=path,
                 hint=hint or finding.hint.format(**values),
+                group=group_told(type(obj)),
             )
         ] = None
 

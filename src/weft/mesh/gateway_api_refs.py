@@ -52,16 +52,8 @@ class References:
 
     def permitted(self, source: tuple[str, str, str], target: tuple[str, str, str, str]) -> bool:
         """Whether (group, kind, namespace) may refer to (group, kind, namespace, name)."""
-        group, kind, namespace, name = target
-        if namespace == source[2]:
-            return True
-        return any(
-            any((f.group, f.kind, f.namespace) == source for f in grant.spec.from_)
-            and any(
-                (t.group, t.kind) == (group, kind) and t.name in ("", name) for t in grant.spec.to
-            )
-            for grant in self._grants.get(namespace, ())
-        )
+        own = self._grants.get(target[2], ())
+        return target[2] == source[2] or permitted(own, source, target)
 
     def backend(self, ref: BackendReference, kind: str, namespace: str) -> Backend:
         """The back end that a route of `kind` in `namespace` names."""
@@ -88,3 +80,18 @@ def _port(host: Host, name: str, number: int, transport: str) -> Backend:
         return Backend(reason="BackendNotFound", message=text)
     target = named_udp(host.host, number, "") if udp else named(host.host, number, "", "")
     return Backend(target, service=host.host, port_name=port.name)
+
+
+def permitted(
+    grants: Iterable[gw.ReferenceGrant],
+    source: tuple[str, str, str],
+    target: tuple[str, str, str, str],
+) -> bool:
+    """Whether grants of the target's namespace permit it."""
+    group, kind, namespace, name = target
+    return any(
+        grant.metadata.namespace == namespace
+        and any((f.group, f.kind, f.namespace) == source for f in grant.spec.from_)
+        and any((t.group, t.kind) == (group, kind) and t.name in ("", name) for t in grant.spec.to)
+        for grant in grants
+    )

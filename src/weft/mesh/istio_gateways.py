@@ -76,8 +76,6 @@ class _Edge(Struct, frozen=True):
     bound: Mapping[str, list[istio.VirtualService]]
     """VirtualServices by the gateway that they name."""
     directory: Directory
-    used: set[tuple[str, str]]
-    """(gateway, VirtualService) pairs that share a host."""
 
 
 def referenced_files(snapshot: Snapshot) -> frozenset[str]:
@@ -109,7 +107,7 @@ def gateway_parts(
         by_port.setdefault(server.port, []).append(server)
     listeners: list[GatewayListener] = []
     tables: list[RouteTable] = []
-    edge = _Edge(bound, directory, set())
+    edge = _Edge(bound, directory)
     for port, group in sorted(by_port.items()):
         listener, made = _listener(port, group, edge)
         listeners.append(listener)
@@ -456,7 +454,6 @@ def _domains(
                 domain = intersection(pattern, host.lower())
                 if domain is not None and domain not in seen:
                     seen.add(domain)
-                    edge.used.add((server.gateway_name, source(obj)))
                     yield domain, obj
 
 
@@ -496,11 +493,14 @@ def _report_unmatched(
     servers: list[_Server],
 ) -> None:
     served: dict[str, list[str]] = {}
+    used: set[tuple[str, str]] = set()
+    """(gateway, VirtualService) pairs that share a host, be the server in force or not."""
     for server in servers:
+        used.update((server.gateway_name, source(obj)) for _, obj in _domains(server, edge))
         served.setdefault(server.gateway_name, []).extend(h for _, h in server.hosts)
     for gateway, objects in edge.bound.items():
         for obj in objects:
-            if gateway in served and (gateway, source(obj)) not in edge.used:
+            if gateway in served and (gateway, source(obj)) not in used:
                 edge.directory.report.add(
                     f.GATEWAY_HOST_UNMATCHED,
                     obj,

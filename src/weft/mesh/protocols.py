@@ -22,6 +22,8 @@ _BY_APP_PROTOCOL: dict[str, AppProtocol] = {
     "ws": "http",
     "wss": "tls",
 }
+WORDS = (*_BY_WORD, *_BY_APP_PROTOCOL)
+"""What a port may declare."""
 TCP_PORTS = frozenset(
     {21, 22, 25, 53, 110, 143, 587, 2181, 3306, 5432, 5672, 6379, 9092, 11211, 27017}
 )

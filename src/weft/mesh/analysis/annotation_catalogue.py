@@ -1,0 +1,162 @@
+"""Annotations of Istio and of weft: whom they belong to, and what weft makes of them.
+
+Names and kinds after Istio's published list of annotations.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from weft.api import wellknown
+from weft.lib.durations import parse_duration
+from weft.mesh.values import is_network
+
+Status = Literal["honoured", "idle", "deprecated"]
+POD, SERVICE, ENTRY, ANY = ("Pod",), ("Service",), ("WorkloadEntry",), ("*",)
+SUPPRESS = "weft.dev/analyze-suppress"
+"""Codes, separated by commas, that are not to be reported about the object; `*` is all."""
+SUPPRESS_ISTIO = "galley.istio.io/analyze-suppress"
+"""The same with Istio's codes."""
+_NO_SIDECAR = "there are no sidecars: the node's proxy serves all pods"
+
+
+class Annotation(Struct, frozen=True):
+    """What is known about an annotation."""
+
+    kinds: tuple[str, ...]
+    """Kinds that it belongs to; `*` is any. On a pod template it counts as a pod's."""
+    status: Status = "idle"
+    reason: str = _NO_SIDECAR
+    """Why it has no effect."""
+    problem: Callable[[str], str] = lambda _: ""
+    """What is wrong with a value, or ""."""
+
+
+def _boolean(value: str) -> str:
+    return "" if value.lower() in ("true", "false") else "must be `true` or `false`"
+
+
+def _number(value: str) -> str:
+    return "" if value.isascii() and value.isdigit() else "must be a number"
+
+
+def _ports(value: str) -> str:
+    parts = [part.strip() for part in value.split(",") if part.strip() not in ("", "*")]
+    wrong = [p for p in parts if not (p.isascii() and p.isdigit() and 0 < int(p) < 65536)]
+    return f"`{wrong[0]}` is no port" if wrong else ""
+
+
+def _ranges(value: str) -> str:
+    parts = [part.strip() for part in value.split(",") if part.strip() not in ("", "*")]
+    wrong = [part for part in parts if not is_network(part)]
+    return f"`{wrong[0]}` is no address range" if wrong else ""
+
+
+def _duration(value: str) -> str:
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _export_to(value: str) -> str:
+    parts = [part.strip() for part in value.split(",")]
+    wrong = [p for p in parts if p not in ("*", ".", "~") and not p.replace("-", "").isalnum()]
+    return f"`{wrong[0]}` is neither `*`, `.`, `~` nor a namespace" if wrong else ""
+
+
+def _interception(value: str) -> str:
+    return "" if value in ("REDIRECT", "TPROXY", "NONE") else "must be REDIRECT, TPROXY or NONE"
+
+
+_IDLE_ON_PODS = (
+    "inject.istio.io/templates", "prometheus.istio.io/merge-metrics", "proxy.istio.io/config",
+    "proxy.istio.io/overrides", "sidecar.istio.io/agentLogLevel",
+    "sidecar.istio.io/bootstrapOverride", "sidecar.istio.io/componentLogLevel",
+    "sidecar.istio.io/extraStatTags", "sidecar.istio.io/logLevel", "sidecar.istio.io/nativeSidecar",
+    "sidecar.istio.io/proxyCPU", "sidecar.istio.io/proxyCPULimit", "sidecar.istio.io/proxyImage",
+    "sidecar.istio.io/proxyImageType", "sidecar.istio.io/proxyMemory",
+    "sidecar.istio.io/proxyMemoryLimit", "sidecar.istio.io/statsCompression",
+    "sidecar.istio.io/statsEvictionInterval", "sidecar.istio.io/statsHistogramBuckets",
+    "sidecar.istio.io/status", "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount",
+    "traffic.sidecar.istio.io/kubevirtInterfaces", "istio.io/rev",
+    "istio.io/reroute-virtual-interfaces", "ambient.istio.io/redirection",
+    "ambient.istio.io/bypass-inbound-capture", "ambient.istio.io/dns-capture",
+)  # fmt: skip
+_DEPRECATED_ON_PODS = (
+    "alpha.istio.io/identity", "sidecar.istio.io/controlPlaneAuthPolicy",
+    "sidecar.istio.io/discoveryAddress", "sidecar.istio.io/statsInclusionPrefixes",
+    "sidecar.istio.io/statsInclusionRegexps", "sidecar.istio.io/statsInclusionSuffixes",
+    "sidecar.istio.io/enableCoreDump",
+)  # fmt: skip
+_DEPRECATED_ON_SERVICES = (
+    "alpha.istio.io/canonical-serviceaccounts", "alpha.istio.io/kubernetes-serviceaccounts",
+)  # fmt: skip
+_OF_ENTRIES = (
+    "istio.io/autoRegistrationGroup", "istio.io/workloadController", "istio.io/connectedAt",
+    "istio.io/disconnectedAt",
+)  # fmt: skip
+_OF_WEFT_PODS = (
+    wellknown.ANNOTATION_POD_NETNS, wellknown.ANNOTATION_POD_HOST_PORTS,
+    wellknown.ANNOTATION_POD_PROXY,
+)  # fmt: skip
+_OF_WEFT_NODES = (
+    wellknown.ANNOTATION_NODE_ISOLATION, wellknown.ANNOTATION_NODE_ADDRESS,
+    wellknown.ANNOTATION_NODE_PASSTHROUGH_ADDRESS, wellknown.ANNOTATION_NODE_GATEWAY_ADDRESS,
+    wellknown.ANNOTATION_NODE_GATEWAY_PORTS, wellknown.ANNOTATION_NODE_FIRST_PORT,
+)  # fmt: skip
+
+KNOWN: dict[str, Annotation] = {
+    **{name: Annotation(POD) for name in _IDLE_ON_PODS},
+    **{name: Annotation(POD, "deprecated") for name in _DEPRECATED_ON_PODS},
+    **{name: Annotation(SERVICE, "deprecated") for name in _DEPRECATED_ON_SERVICES},
+    **{name: Annotation(ENTRY, reason="it is Istio's own note") for name in _OF_ENTRIES},
+    **{name: Annotation(POD, "honoured") for name in _OF_WEFT_PODS},
+    **{name: Annotation(("Node",), "honoured") for name in _OF_WEFT_NODES},
+    wellknown.ANNOTATION_POD_WEIGHT: Annotation(POD, "honoured"),
+    wellknown.ANNOTATION_GATEWAY_HTTP3: Annotation(("Gateway",), "honoured"),
+    wellknown.ANNOTATION_EXPORT_TO: Annotation(SERVICE, "honoured", problem=_export_to),
+    SUPPRESS: Annotation(ANY, "honoured"),
+    SUPPRESS_ISTIO: Annotation(ANY, "honoured"),
+    "sidecar.istio.io/inject": Annotation(POD, problem=_boolean),
+    "sidecar.istio.io/rewriteAppHTTPProbers": Annotation(POD, problem=_boolean),
+    "sidecar.istio.io/interceptionMode": Annotation(POD, problem=_interception),
+    "status.sidecar.istio.io/port": Annotation(POD, problem=_number),
+    "readiness.status.sidecar.istio.io/applicationPorts": Annotation(POD, problem=_ports),
+    "readiness.status.sidecar.istio.io/failureThreshold": Annotation(POD, problem=_number),
+    "readiness.status.sidecar.istio.io/initialDelaySeconds": Annotation(POD, problem=_number),
+    "readiness.status.sidecar.istio.io/periodSeconds": Annotation(POD, problem=_number),
+    **{
+        f"traffic.sidecar.istio.io/{name}": Annotation(
+            POD, reason="all TCP of a pod goes through the proxy", problem=check
+        )
+        for name, check in (
+            ("excludeInboundPorts", _ports),
+            ("excludeInterfaces", lambda _: ""),
+            ("excludeOutboundIPRanges", _ranges),
+            ("excludeOutboundPorts", _ports),
+            ("includeInboundPorts", _ports),
+            ("includeOutboundIPRanges", _ranges),
+            ("includeOutboundPorts", _ports),
+        )
+    },
+    "proxy.istio.io/drainDuration": Annotation(POD, problem=_duration),
+    "istio.io/dry-run": Annotation(
+        ("AuthorizationPolicy",), reason="rules are enforced or left out", problem=_boolean
+    ),
+    "networking.istio.io/address-type": Annotation(
+        ("Gateway",), reason="a Gateway has the addresses of its nodes"
+    ),
+    "networking.istio.io/service-type": Annotation(
+        ("Gateway",), reason="weft opens the ports of Gateways itself, without a Service"
+    ),
+    "networking.istio.io/traffic-distribution": Annotation(
+        ("Service", "ServiceEntry"), reason="say it in a DestinationRule's `localityLbSetting`"
+    ),
+    "gateway.istio.io/controller-version": Annotation(ANY, reason="it is Istio's own note"),
+    "install.operator.istio.io/chart-owner": Annotation(ANY, reason="it is Istio's own note"),
+    "install.operator.istio.io/owner-generation": Annotation(ANY, reason="it is Istio's own note"),
+    "install.operator.istio.io/version": Annotation(ANY, reason="it is Istio's own note"),
+}

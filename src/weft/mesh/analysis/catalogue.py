@@ -1,0 +1,239 @@
+"""The findings of the analysis. Those of building the model stand in `weft.mesh.findings`."""
+
+from weft.mesh.findings import Finding
+
+# --- references
+GATEWAY_HOST_MISSED = Finding(
+    "WEFT2150",
+    "warning",
+    "none of the object's gateways serves `{host}`: no request for it comes in",
+    "the gateways serve {served}",
+)
+WORKLOADS_UNMATCHED = Finding(
+    "WEFT2151",
+    "warning",
+    "the selector {labels} matches no workload of namespace `{namespace}`",
+)
+POLICY_PORT_UNKNOWN = Finding(
+    "WEFT2152",
+    "warning",
+    "`{host}` has no port {port}; these settings have no effect",
+    "its ports are {ports}",
+)
+MATCH_PORT_UNKNOWN = Finding(
+    "WEFT2153",
+    "warning",
+    "no request gets here: {hosts} have no port {port}",
+    "ports are {ports}",
+)
+TARGET_PORT_UNDECLARED = Finding(
+    "WEFT2154",
+    "info",
+    "no container of the selected pods declares port {port}",
+    "they declare {ports}",
+)
+RULES_WITHOUT_PORTS = Finding(
+    "WEFT2155",
+    "warning",
+    "no request gets here: `{host}` has no port that carries {what}",
+    "its ports are {ports}; a port's protocol is in its `appProtocol`, its name or its `protocol`",
+)
+ENTRY_UNUSED = Finding(
+    "WEFT2156",
+    "warning",
+    "no ServiceEntry or Service of namespace `{namespace}` selects the labels {labels}; "
+    "nobody is sent here",
+    "give a ServiceEntry there a `workloadSelector` with these labels",
+)
+POD_REFERENCE_UNKNOWN = Finding(
+    "WEFT2157",
+    "warning",
+    "no {kind} `{name}` in namespace `{namespace}`; the pods do not start before it is there",
+)
+NAMESPACE_UNKNOWN = Finding(
+    "WEFT2158",
+    "warning",
+    "there is no namespace `{namespace}`; the object is refused before it is there",
+    "add `{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}`",
+)
+PARENT_UNKNOWN = Finding(
+    "WEFT2159", "error", "no {kind} is named `{name}`; the route is not attached there"
+)
+PARENT_REFUSES = Finding(
+    "WEFT2160", "error", "`{name}` does not take this route ({reason}): {message}"
+)
+BACKEND_UNKNOWN = Finding(
+    "WEFT2161", "error", "no Service is named `{name}`; its requests are answered 500"
+)
+BACKEND_PORT_UNKNOWN = Finding(
+    "WEFT2162",
+    "error",
+    "Service `{name}` has no TCP port {port}; its requests are answered 500",
+    "its ports are {ports}",
+)
+GRANT_MISSING = Finding(
+    "WEFT2163",
+    "error",
+    "no ReferenceGrant in namespace `{namespace}` permits {kind} `{name}`; {consequence}",
+    "add a ReferenceGrant there, from {source} in `{own}`, to {kind}",
+)
+CLASS_UNKNOWN = Finding(
+    "WEFT2164", "warning", "no GatewayClass is named `{name}`; nobody opens this Gateway"
+)
+BACKEND_KIND = Finding(
+    "WEFT2165", "error", "back ends are Services, not {kind}; its requests are answered 500"
+)
+CERTIFICATE_UNRESOLVED = Finding("WEFT2166", "error", "{message}; this listener is closed")
+RULES_LEFT_OUT = Finding("WEFT2167", "error", "{message}; the rule is left out")
+
+# --- conflicts
+CERTIFICATE_SHARED = Finding(
+    "WEFT2250",
+    "warning",
+    "Secret `{secret}` is presented by {others} on port {port} too: browsers send requests for one "
+    "host over a connection to the other, where they are answered 404",
+    "put the hosts into one server, or give each its own certificate",
+)
+ENTRY_PROTOCOL_CONFLICT = Finding(
+    "WEFT2251",
+    "warning",
+    "port {port} of `{host}` is {second} here and {first} in {other}; {first} is taken",
+)
+HOST_OVERLAP = Finding(
+    "WEFT2252",
+    "info",
+    "requests for `{host}` do not come here: {other} names it more exactly",
+)
+SHADOWED_BY_OTHER = Finding(
+    "WEFT2253",
+    "warning",
+    "no request for `{host}` gets here from gateway `{gateway}`: {other}, which is older, matches "
+    "everything before",
+    "put the rules into one object, the most specific first",
+)
+STANDS_TWICE = Finding(
+    "WEFT2254", "error", "the object stands in {other} too; whichever is applied last wins"
+)
+RULE_TAKEN = Finding(
+    "WEFT2255",
+    "warning",
+    "no request gets here: {other}, which comes first, has the same match for `{host}`",
+)
+LISTENER_CONFLICT = Finding("WEFT2256", "error", "{message} ({reason}); this listener is closed")
+MESH_RULES_BYPASSED = Finding(
+    "WEFT2257",
+    "info",
+    "requests from gateways go to `{host}` without the rules of {other}, which holds inside the "
+    "mesh only",
+    "name the gateway and the subset here, or bind {other} to the gateway",
+)
+
+# --- values
+ANNOTATION_INVALID = Finding(
+    "WEFT2350", "warning", "annotation `{name}` has an invalid value: {problem}"
+)
+ADDRESSES_NEEDED = Finding(
+    "WEFT2351",
+    "warning",
+    "port {port} carries {protocol} and the entry has no addresses: its connections cannot be told "
+    "from others, and nothing here applies to them",
+    "set `addresses`, or a `resolution` other than NONE",
+)
+IMAGE_AUTO = Finding(
+    "WEFT2352",
+    "warning",
+    "image `auto` stands for a proxy that Istio injects; weft has none to put there",
+    "remove the workload: weft opens the ports of Gateways itself",
+)
+CLAIM_WITHOUT_AUTHENTICATION = Finding(
+    "WEFT2353",
+    "error",
+    "`{header}` is a claim of a token, and no RequestAuthentication reads tokens: never matched",
+)
+CERTIFICATE_UNUSABLE = Finding(
+    "WEFT2354", "error", "Secret `{secret}`: {problem}; proxies refuse it"
+)
+RETRIES_EXCEED_TIMEOUT = Finding(
+    "WEFT2355",
+    "warning",
+    "after {tries} tries of {each} the {timeout} of the whole request are over: the last try is "
+    "never made",
+    "raise `timeout`, or lower `attempts` or `perTryTimeout`",
+)
+STAR_LITERAL = Finding(
+    "WEFT2356",
+    "warning",
+    "`*` in `{kind}: {value}` is taken literally",
+    "write `{instead}`",
+)
+SLASH_DOUBLED = Finding(
+    "WEFT2357",
+    "warning",
+    "prefix `{prefix}` becomes `{rewrite}`: `{example}` turns into `{result}`",
+    "match `{closed}` and, in a match of its own, `exact: {prefix}`",
+)
+APP_PROTOCOL_UNKNOWN = Finding(
+    "WEFT2358",
+    "warning",
+    "appProtocol `{value}` is not known to weft: the port counts as {taken}",
+)
+EXTERNAL_NAME_PORT = Finding(
+    "WEFT2359",
+    "warning",
+    "port {port} of an ExternalName Service says nothing about its protocol",
+    "start its name with `tcp-`, `tls-` or `http-`",
+)
+SUBSET_WITHOUT_LABELS = Finding(
+    "WEFT2360",
+    "info",
+    "subset `{subset}` has no labels: it is all endpoints of the host",
+)
+SERVER_UNVERIFIED = Finding(
+    "WEFT2361",
+    "warning",
+    "the server's certificate is not checked: anybody in between can answer",
+    "remove `insecureSkipVerify` and set `caCertificates` or `credentialName`",
+)
+SERVER_NAME_UNVERIFIED = Finding(
+    "WEFT2362",
+    "warning",
+    "the server's certificate may be of any name that the machine's authorities vouch for",
+    "set `sni` or `subjectAltNames`, or `caCertificates` of your own",
+)
+
+# --- style
+ANNOTATION_UNKNOWN = Finding("WEFT2450", "warning", "there is no annotation `{name}`")
+ANNOTATION_MISPLACED = Finding(
+    "WEFT2451",
+    "warning",
+    "annotation `{name}` has no effect here: it belongs to {kinds}",
+)
+ANNOTATION_DEPRECATED = Finding("WEFT2452", "info", "annotation `{name}` is deprecated")
+ANNOTATION_IDLE = Finding("WEFT2453", "info", "annotation `{name}` has no effect in weft: {reason}")
+MATCH_COVERED = Finding(
+    "WEFT2454",
+    "warning",
+    "no request gets here: {earlier} matches all of it before",
+    "put the more specific match first",
+)
+WEIGHTS_SUM = Finding(
+    "WEFT2455", "info", "the weights add up to {total}, not to 100: the shares are {shares}"
+)
+WEIGHT_ALONE = Finding(
+    "WEFT2456", "info", "weight {weight} has no effect: the only destination gets everything"
+)
+DESTINATION_TWICE = Finding(
+    "WEFT2457", "warning", "the same destination stands at {earlier}; the shares add up"
+)
+READINESS_MISSING = Finding(
+    "WEFT2458",
+    "info",
+    "container `{container}` has neither a readiness probe nor a port: it gets requests as soon "
+    "as it is started",
+    "add a `readinessProbe`, or declare its `ports`",
+)
+HOST_NETWORK = Finding(
+    "WEFT2459",
+    "info",
+    "pods in the node's network are called like any server; their own calls are not routed",
+)

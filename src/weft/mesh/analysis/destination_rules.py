@@ -1,0 +1,90 @@
+"""DestinationRules beside the hosts, ports and pods that they are about."""
+
+from collections.abc import Iterator
+
+from weft.api.istio import networking_v1 as istio
+from weft.mesh import findings as f
+from weft.mesh.analysis import catalogue as c
+from weft.mesh.analysis.services import nearest_labels, shown
+from weft.mesh.analysis.world import World, selected
+from weft.mesh.findings import Findings
+from weft.mesh.protocols import HTTP
+
+
+def subset_labels(world: World, report: Findings) -> None:
+    """Subsets whose labels no pod of the service has, or that have none."""
+    for rule in world.list(istio.DestinationRule):
+        host = world.full(rule.spec.host, rule.metadata.namespace)
+        service = world.services.get(host)
+        chosen = world.pods_of(service) if service is not None else ()
+        for index, subset in enumerate(rule.spec.subsets):
+            path = f"spec.subsets[{index}]"
+            if not subset.labels:
+                report.add(c.SUBSET_WITHOUT_LABELS, rule, path, subset=subset.name)
+            elif chosen and not selected(chosen, subset.labels):
+                report.add(
+                    f.SUBSET_EMPTY,
+                    rule,
+                    f"{path}.labels",
+                    nearest_labels(chosen, subset.labels),
+                    subset=subset.name,
+                    host=host,
+                    labels=shown(subset.labels),
+                )
+
+
+def policy_ports(world: World, report: Findings) -> None:
+    """Settings for ports that the host does not have."""
+    for rule in world.list(istio.DestinationRule):
+        known = world.find(rule.spec.host, rule.metadata.namespace)
+        if known is None or not known.ports:
+            continue
+        numbers = [number for number, _ in known.ports]
+        for path, policy in _policies(rule):
+            for index, each in enumerate(policy.port_level_settings):
+                number = each.port.number if each.port else None
+                if number is not None and number not in numbers:
+                    report.add(
+                        c.POLICY_PORT_UNKNOWN,
+                        rule,
+                        f"{path}.portLevelSettings[{index}].port.number",
+                        host=rule.spec.host,
+                        port=number,
+                        ports=f.quoted(numbers),
+                    )
+
+
+def unverified_servers(world: World, report: Findings) -> None:
+    """TLS without a look at who answers."""
+    for rule in world.list(istio.DestinationRule):
+        known = world.find(rule.spec.host, rule.metadata.namespace)
+        # Requests carry the host's name, which is checked; connections carry none.
+        named = known is None or any(protocol in HTTP for _, protocol in known.ports)
+        for path, tls in _tls_settings(rule):
+            if tls.mode not in ("SIMPLE", "MUTUAL"):
+                continue
+            own = tls.ca_certificates or tls.credential_name
+            if tls.insecure_skip_verify:
+                report.add(c.SERVER_UNVERIFIED, rule, f"{path}.insecureSkipVerify")
+            elif not (named or own or tls.sni or tls.subject_alt_names):
+                report.add(c.SERVER_NAME_UNVERIFIED, rule, path)
+
+
+def _policies(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.TrafficPolicy]]:
+    if rule.spec.traffic_policy is not None:
+        yield "spec.trafficPolicy", rule.spec.traffic_policy
+    for index, subset in enumerate(rule.spec.subsets):
+        if subset.traffic_policy is not None:
+            yield f"spec.subsets[{index}].trafficPolicy", subset.traffic_policy
+
+
+def _tls_settings(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.ClientTLSSettings]]:
+    for path, policy in _policies(rule):
+        if policy.tls is not None:
+            yield f"{path}.tls", policy.tls
+        for index, port in enumerate(policy.port_level_settings):
+            if port.tls is not None:
+                yield f"{path}.portLevelSettings[{index}].tls", port.tls
+
+
+CHECKS = (subset_labels, policy_ports, unverified_servers)

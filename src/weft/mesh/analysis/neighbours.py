@@ -1,0 +1,369 @@
+"""Which objects matter for one: so that a write is judged without looking at everything.
+
+Objects are filed under what they provide (a host, a gateway, a pod with labels) and under what
+they claim together with others (a host inside the mesh, a port of a gateway). What an object
+asks for are keys of things that others provide.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import Struct
+
+from weft.api.gateway import v1 as gw
+from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Namespace, Secret, Service
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.objects import key_of
+from weft.api.snapshot import ObjectSnapshot, controller_of, meta
+from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.mesh.analysis.world import TEMPLATED
+from weft.mesh.istio_matches import MESH, full_gateway
+from weft.mesh.istio_policies import ROOT_NAMESPACE
+from weft.mesh.names import SERVICE_SUFFIX, covers, nearest, service_host
+from weft.mesh.secrets import AUTHORITY_SUFFIX, plain_name
+
+Key = tuple[str, ...]
+_Id = tuple[type[Struct], str, str]
+_OWNERS = frozenset(cls.__name__ for cls in TEMPLATED)
+RIVALS_MAX = 64
+"""So many objects that claim the same thing are looked at; a finding names one of them."""
+PODS_MAX = 64
+"""So many pods and templates behind a selector are looked at."""
+NAMES_COMPARED_MAX = 256
+"""So many names of a namespace are compared with one that nobody has."""
+DEPTH_MAX = 3
+"""A route names a service, which selects pods; a policy a service, which routes lead to."""
+
+
+class Neighbours:
+    """All objects that the analysis reads, by key. `put` keeps it current."""
+
+    def __init__(self) -> None:
+        self._filed: dict[Key, dict[_Id, Struct]] = {}
+        self._wild: dict[_Id, Struct] = {}
+        self._hosts: dict[str, dict[str, int]] = {}
+
+    def put(self, before: Struct | None, after: Struct | None) -> None:
+        """A change as informers report it; None is absent."""
+        if before is not None:
+            self._file(before, added=False)
+        if after is not None:
+            self._file(after, added=True)
+
+    def around(self, obj: Struct) -> ObjectSnapshot:
+        """The object as it is given, what it depends on, and what competes with it."""
+        found: dict[_Id, Struct] = {_id(obj): obj}
+        for rival in self._rivals(obj):
+            found.setdefault(_id(rival), rival)
+        edge: list[Struct] = [obj]
+        for _ in range(DEPTH_MAX):
+            edge = [each for near in edge for each in self._needed(near, found)]
+        return ObjectSnapshot(found.values())
+
+    def _needed(self, obj: Struct, found: dict[_Id, Struct]) -> Iterator[Struct]:
+        given = [
+            self._filed.get(key) or self._covering(key) or self._similar(key)
+            for key in set(wants(obj))
+        ]
+        for namespace, labels in selectors(obj):
+            given += self._selected(namespace, labels)
+        for name, each in (item for group in given for item in group.items()):
+            if name not in found:
+                found[name] = each
+                yield each
+
+    def _selected(self, namespace: str, labels: Mapping[str, str]) -> list[dict[_Id, Struct]]:
+        """Pods and templates with all the labels; else some with other values, for the hint."""
+        keys = [("label", namespace, k, v) for k, v in labels.items()]
+        groups = [self._filed.get(key, {}) for key in keys]
+        rarest = min(groups, key=len, default={})
+        chosen = ((i, o) for i, o in rarest.items() if all(i in group for group in groups))
+        if found := dict(islice(chosen, PODS_MAX)):
+            return [found]
+        return [self._similar(key) for key in keys]
+
+    def _rivals(self, obj: Struct) -> Iterator[Struct]:
+        for key in sorted(set(claims(obj))):
+            yield from islice(self._filed.get(key, {}).values(), RIVALS_MAX)
+            if key[0] == "vs-host":
+                yield from self._overlapping(key[1])
+
+    def _overlapping(self, host: str) -> Iterator[Struct]:
+        """VirtualServices for hosts that a wildcard covers, or the other way round."""
+        if host.startswith("*."):
+            names = (k[1] for k in self._filed if k[0] == "vs-host" and covers(host, k[1]))
+            for name in islice(names, RIVALS_MAX):
+                yield from self._filed["vs-host", name].values()
+
+    def _covering(self, key: Key) -> dict[_Id, Struct]:
+        """Hosts and rules with wildcards that stand for a host, and hosts that a wildcard means."""
+        kind, name = key[0], key[-1]
+        if kind not in ("host", "rule"):
+            return {}
+        if name.startswith("*") and kind == "host":
+            found = (k for k in self._filed if k[0] == kind and covers(name, k[1]))
+            return dict(next((self._filed[k] for k in found), {}))
+        return {
+            each: obj
+            for each, obj in self._wild.items()
+            if any(covers(k[-1], name) for k in provides(obj) if k[0] == kind)
+        }
+
+    def _similar(self, key: Key) -> dict[_Id, Struct]:
+        """For a name that nobody has: the nearest one, for the hint."""
+        kind, *space, name = key
+        if kind == "host":
+            first, _, rest = name.partition(".")
+            namespace = rest.removesuffix(SERVICE_SUFFIX)
+            names = self._hosts.get(f"host {namespace}", {})
+            near = nearest(first, islice(names, NAMES_COMPARED_MAX))
+            return self._filed.get(("host", service_host(near, namespace)), {}) if near else {}
+        names = self._hosts.get(" ".join((kind, *space)), {})
+        near = nearest(name, islice(names, NAMES_COMPARED_MAX))
+        return self._filed.get((kind, *space, near), {}) if near else {}
+
+    # --- filing
+
+    def _file(self, obj: Struct, added: bool) -> None:
+        name = _id(obj)
+        keys = {*provides(obj), *claims(obj)}
+        for key in keys:
+            group = self._filed.setdefault(key, {})
+            if added:
+                group[name] = obj
+            else:
+                group.pop(name, None)
+            if not group:
+                del self._filed[key]
+            self._list_name(key)
+        if any(key[-1].startswith("*") for key in keys if key[0] in ("host", "rule")):
+            if added:
+                self._wild[name] = obj
+            else:
+                self._wild.pop(name, None)
+
+    def _list_name(self, key: Key) -> None:
+        """Keep the names of a namespace in one place, for hints."""
+        kind, *space, name = key
+        if kind == "host" and name.endswith(SERVICE_SUFFIX):
+            name, _, namespace = name.removesuffix(SERVICE_SUFFIX).partition(".")
+            space = [namespace]
+        elif kind not in ("gateway", "vs", "secret", "gtw", "label"):
+            return
+        names = self._hosts.setdefault(" ".join((kind, *space)), {})
+        if key in self._filed:
+            names[name] = 1
+        else:
+            names.pop(name, None)
+
+
+def _id(obj: Struct) -> _Id:
+    return (type(obj), *key_of(obj))
+
+
+# --- what objects provide, want and claim
+
+
+def provides(obj: Struct) -> Iterator[Key]:
+    """What others may name."""
+    own = meta(obj)
+    namespace, name = own.namespace, own.name
+    if isinstance(obj, TEMPLATED):
+        yield from _labels(obj, obj.spec.template.metadata.labels)
+    elif isinstance(obj, Pod):
+        yield from _labels(obj, own.labels)
+    elif isinstance(obj, Service):
+        yield "host", service_host(name, namespace)
+    elif isinstance(obj, istio.ServiceEntry):
+        yield from (("host", host.lower()) for host in obj.spec.hosts)
+    elif isinstance(obj, istio.WorkloadEntry):
+        yield from (("label", namespace, k, v) for k, v in obj.spec.labels.items())
+    elif isinstance(obj, istio.DestinationRule):
+        yield from (("rule", host) for host in _spellings(obj.spec.host, namespace))
+    elif (kind := _NAMED.get(type(obj))) is not None:
+        yield kind, namespace, name
+
+
+_NAMED: dict[type[Struct], str] = {
+    istio.VirtualService: "vs",
+    istio.Gateway: "gateway",
+    Secret: "secret",
+    gw.GatewayClass: "class",
+    gw.Gateway: "gtw",
+    Namespace: "namespace",
+}
+
+
+def claims(obj: Struct) -> Iterator[Key]:
+    """What several objects may want for themselves."""
+    own = meta(obj)
+    for namespace, labels in selectors(obj):
+        yield from (("selects", namespace, k, v) for k, v in labels.items())
+    if isinstance(obj, istio.VirtualService):
+        for host in obj.spec.hosts:
+            yield from (("vs-host", name) for name in _spellings(host, own.namespace))
+        for gateway in obj.spec.gateways:
+            if gateway != MESH:
+                yield "at-gateway", full_gateway(gateway, own.namespace)
+        for wanted in (route.delegate for route in obj.spec.http):
+            if wanted is not None:
+                yield "delegates", wanted.namespace or own.namespace, wanted.name
+    elif isinstance(obj, istio.DestinationRule):
+        yield from (("rule", host) for host in _spellings(obj.spec.host, own.namespace))
+    elif isinstance(obj, istio.Gateway):
+        yield from (("port", str(s.port.number)) for s in obj.spec.servers if s.port is not None)
+    elif isinstance(obj, gw.Gateway):
+        yield from (("port", str(listener.port)) for listener in obj.spec.listeners)
+    elif isinstance(obj, istio.ServiceEntry):
+        yield from (("host", host.lower()) for host in obj.spec.hosts)
+        yield from (("address", address) for address in obj.spec.addresses)
+    elif isinstance(obj, RateLimitPolicy | BackendPolicy):
+        yield "policy", own.namespace, _target(obj)
+    elif isinstance(obj, gw.HTTPRoute | gw.GRPCRoute):
+        for parent in obj.spec.parent_refs:
+            yield "at-gtw", parent.namespace or own.namespace, parent.name
+    elif isinstance(obj, gw.ReferenceGrant):
+        yield "grant", own.namespace
+
+
+def wants(obj: Struct) -> Iterator[Key]:
+    """What an object names."""
+    for cls, names in _WANTS:
+        if isinstance(obj, cls):
+            yield from names(obj)
+
+
+def selectors(obj: Struct) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Namespace and labels of the pods that an object chooses."""
+    if isinstance(obj, Service) and obj.spec.selector:
+        yield obj.metadata.namespace, obj.spec.selector
+    elif isinstance(obj, istio.ServiceEntry) and (chosen := obj.spec.workload_selector):
+        yield obj.metadata.namespace, chosen.labels
+
+
+def _of_virtual_service(obj: istio.VirtualService) -> Iterator[Key]:
+    own = obj.metadata.namespace
+    if not obj.spec.hosts:
+        yield "delegates", own, obj.metadata.name
+    hosts = dict.fromkeys(obj.spec.hosts)
+    for http in obj.spec.http:
+        hosts |= dict.fromkeys(s.destination.host for s in http.route if s.destination)
+        hosts |= dict.fromkeys(m.destination.host for m in http.mirrors if m.destination)
+        if http.mirror is not None:
+            hosts[http.mirror.host] = None
+        if http.delegate is not None:
+            yield "vs", http.delegate.namespace or own, http.delegate.name
+    connections: Sequence[istio.TLSRoute | istio.TCPRoute] = (*obj.spec.tls, *obj.spec.tcp)
+    for l4 in connections:
+        hosts |= dict.fromkeys(s.destination.host for s in l4.route if s.destination)
+    for host in hosts:
+        for name in _spellings(host, own):
+            yield "host", name
+            yield "rule", name
+    for gateway in obj.spec.gateways:
+        if gateway != MESH:
+            yield "gateway", *full_gateway(gateway, own).split("/", 1)
+
+
+def _of_rule(obj: istio.DestinationRule) -> Iterator[Key]:
+    own = obj.metadata.namespace
+    yield from (("host", host) for host in _spellings(obj.spec.host, own))
+    policies = (obj.spec.traffic_policy, *(s.traffic_policy for s in obj.spec.subsets))
+    for policy in policies:
+        if policy is None:
+            continue
+        for tls in (policy.tls, *(port.tls for port in policy.port_level_settings)):
+            if tls is not None and tls.credential_name:
+                yield from _secret(tls.credential_name, own)
+
+
+def _of_gateway(obj: istio.Gateway) -> Iterator[Key]:
+    for server in obj.spec.servers:
+        if server.tls is not None:
+            tls = server.tls
+            names = (tls.credential_name, *tls.credential_names, tls.ca_cert_credential_name)
+            for name in names:
+                yield from _secret(name, obj.metadata.namespace) if name else ()
+
+
+def _of_gateway_api(obj: gw.Gateway) -> Iterator[Key]:
+    own = obj.metadata.namespace
+    yield "class", "", obj.spec.gateway_class_name
+    for listener in obj.spec.listeners:
+        for ref in listener.tls.certificate_refs if listener.tls else ():
+            yield "secret", ref.namespace or own, ref.name
+            yield "grant", ref.namespace or own
+
+
+def _of_route(obj: gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute) -> Iterator[Key]:
+    own = obj.metadata.namespace
+    yield "namespace", "", own
+    for parent in obj.spec.parent_refs:
+        namespace = parent.namespace or own
+        if parent.kind == "Service":
+            yield "host", service_host(parent.name, namespace)
+        else:
+            yield "gtw", namespace, parent.name
+    rules: Sequence[Any] = obj.spec.rules
+    for rule in rules:
+        for ref in rule.backend_refs:
+            yield "host", service_host(ref.name, ref.namespace or own)
+            yield "grant", ref.namespace or own
+
+
+def _of_policy(obj: RateLimitPolicy | BackendPolicy) -> Iterator[Key]:
+    own, name = obj.metadata.namespace, _target(obj)
+    yield "host", service_host(name, own)
+    yield "gateway", own, name
+    yield "at-gateway", f"{own}/{name}"
+    yield "vs-host", service_host(name, own)
+
+
+def _target(obj: RateLimitPolicy | BackendPolicy) -> str:
+    return obj.spec.target_ref.name if obj.spec.target_ref else ""
+
+
+def _of_machine(obj: istio.WorkloadEntry) -> Iterator[Key]:
+    for key, value in obj.spec.labels.items():
+        yield "selects", obj.metadata.namespace, key, value
+
+
+_WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
+    (istio.VirtualService, _of_virtual_service),
+    (istio.DestinationRule, _of_rule),
+    (istio.Gateway, _of_gateway),
+    (istio.WorkloadEntry, _of_machine),
+    (gw.Gateway, _of_gateway_api),
+    (gw.HTTPRoute, _of_route),
+    (gw.GRPCRoute, _of_route),
+    (gw.TLSRoute, _of_route),
+    (gw.TCPRoute, _of_route),
+    (RateLimitPolicy, _of_policy),
+    (BackendPolicy, _of_policy),
+)
+
+
+def _spellings(host: str, namespace: str) -> tuple[str, ...]:
+    """All full names that a written host may mean."""
+    host = host.lower().rstrip(".")
+    if "." not in host and host != "*":
+        return (service_host(host, namespace),)
+    if host.startswith("*") or host.endswith(SERVICE_SUFFIX):
+        return (host,)
+    return host, f"{host}{SERVICE_SUFFIX}", f"{host}.{SERVICE_SUFFIX.rpartition('.svc.')[2]}"
+
+
+def _secret(written: str, namespace: str) -> Iterator[Key]:
+    name = plain_name(written)
+    for place in (namespace, ROOT_NAMESPACE):
+        yield "secret", place, name
+        yield "secret", place, name + AUTHORITY_SUFFIX
+
+
+def _labels(obj: Struct, labels: Mapping[str, str]) -> Iterator[Key]:
+    """Labels of pods; what a controller made repeats those of its template."""
+    owner = controller_of(obj)
+    if owner is None or owner.kind not in _OWNERS:
+        yield from (("label", meta(obj).namespace, k, v) for k, v in labels.items())

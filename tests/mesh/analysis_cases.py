@@ -1,0 +1,454 @@
+"""The manifests of test_analysis_codes: `@` stands for the wrong value, then for the sound one."""
+
+from msgspec import Struct
+
+
+class Case(Struct, frozen=True):
+    code: str
+    name: str
+    text: str
+    wrong: str
+    sound: str
+    kind: str
+    object: str
+    path: str
+    says: str = ""
+
+
+WEB = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: tcp-db, port: 5432}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web, version: v1}}
+    spec:
+      containers: [{name: app, image: web:1, ports: [{containerPort: 8080}, {containerPort: 5432}]}]
+---
+"""
+EDGE = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]
+---
+"""
+ISTIO = "apiVersion: networking.istio.io/v1\nkind: "
+TO_WEB = "[{destination: {host: web, port: {number: 80}}}]"
+
+
+def rules(http: str, more: str = "", name: str = "web", hosts: str = "web") -> str:
+    return f"""{ISTIO}VirtualService
+metadata: {{name: {name}}}
+spec: {{hosts: [{hosts}], {more} http: [{http}]}}
+---
+"""
+
+
+def rule(text: str) -> str:
+    return f"{ISTIO}DestinationRule\nmetadata: {{name: web}}\nspec: {{host: web, {text}}}\n---\n"
+
+
+def entry(text: str, name: str = "db", created: str = "") -> str:
+    stamp = f", creationTimestamp: '{created}'" if created else ""
+    return f"{ISTIO}ServiceEntry\nmetadata: {{name: {name}{stamp}}}\nspec: {{{text}}}\n---\n"
+
+
+def pod(spec: str, where: str = "") -> str:
+    return f"""apiVersion: v1
+kind: Pod
+metadata: {{name: p, labels: {{app: p}}{where}}}
+spec: {{{spec}}}
+---
+"""
+
+
+def gateway_api(listener: str = "", more: str = "") -> str:
+    listener = listener or "{name: http, port: 8000, protocol: HTTP}"
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: weft}}
+spec: {{controllerName: weft.dev/gateway-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: gate}}
+spec: {{gatewayClassName: weft, listeners: [{listener}]}}
+---
+{more}"""
+
+
+def http_route(spec: str, name: str = "r", created: str = "2026-01-01T00:00:00Z") -> str:
+    return f"""apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, creationTimestamp: "{created}"}}
+spec: {{{spec}}}
+---
+"""
+
+
+GATE = "parentRefs: [{name: gate}]"
+BACK = "rules: [{backendRefs: [{name: web, port: 80}]}]"
+MACHINE = f"{ISTIO}WorkloadEntry\nmetadata: {{name: vm}}\nspec: {{address: 192.0.2.1, labels: "
+OTHER_NAMESPACE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+"""
+GRANT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: g, namespace: @}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}]
+  to: [{group: "", kind: Service}]
+---
+"""
+
+
+def tls_gateway(name: str, port: int, host: str, secret: str) -> str:
+    return f"""{ISTIO}Gateway
+metadata: {{name: {name}}}
+spec:
+  servers:
+  - port: {{number: {port}, name: https, protocol: HTTPS}}
+    hosts: [{host}]
+    tls: {{mode: SIMPLE, credentialName: {secret}}}
+---
+"""
+
+
+CASES = (
+    # --- references
+    Case(
+        "WEFT2150", "host", EDGE + WEB + rules(
+            f"{{route: {TO_WEB}}}", "gateways: [edge],", hosts='shop.example.com, "@"'
+        ),
+        "pay.example.com", "SHOP.example.com", "VirtualService", "web", "spec.hosts[1]",
+        "`shop.example.com`",
+    ),
+    Case(
+        "WEFT2151", "selector",
+        WEB + entry("hosts: [db.corp], resolution: STATIC, ports: [{number: 5432, name: tcp, "
+                    "protocol: TCP}], workloadSelector: {labels: {app: @}}"),
+        "wep", "web", "ServiceEntry", "db", "spec.workloadSelector.labels", "did you mean `web`?",
+    ),
+    Case(
+        "WEFT2152", "port", WEB + rule(
+            "trafficPolicy: {portLevelSettings: [{port: {number: @}, loadBalancer: "
+            "{simple: RANDOM}}]}"
+        ),
+        "8080", "80", "DestinationRule", "web",
+        "spec.trafficPolicy.portLevelSettings[0].port.number", "`80`, `5432`",
+    ),
+    Case(
+        "WEFT2153", "port", WEB + rules(f"{{match: [{{port: @}}], route: {TO_WEB}}}"),
+        "8080", "80", "VirtualService", "web", "spec.http[0].match[0].port", "`80`, `5432`",
+    ),
+    Case(
+        "WEFT2154", "target port", WEB.replace("targetPort: 8080", "targetPort: @"),
+        "8081", "8080", "Service", "web", "spec.ports[0].targetPort", "`5432`, `8080`",
+    ),
+    Case(
+        "WEFT2155", "http rules", f"""apiVersion: v1
+kind: Service
+metadata: {{name: db}}
+spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
+---
+{rules("{route: [{destination: {host: db}}]}", name="db", hosts="db")}""",
+        "tcp", "http", "VirtualService", "db", "spec.http", "carries HTTP",
+    ),
+    Case(
+        "WEFT2156", "labels", entry(
+            "hosts: [db.corp], resolution: STATIC, ports: [{number: 5432, name: tcp, protocol: "
+            "TCP}], workloadSelector: {labels: {app: db}}"
+        ) + MACHINE + "{app: @}}\n",
+        "bd", "db", "WorkloadEntry", "vm", "spec.labels", "`app=bd`",
+    ),
+    Case(
+        "WEFT2157", "secret", "apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\n---\n" + pod(
+            "containers: [{name: a, image: a:1, envFrom: [{secretRef: {name: @}}]}]"
+        ),
+        "kyes", "keys", "Pod", "p", "spec.containers[0].envFrom[0].secretRef.name",
+        "did you mean `keys`?",
+    ),
+    Case(
+        "WEFT2157", "config map", pod(
+            "containers: [{name: a, image: a:1}], volumes: [{name: v, configMap: {name: c@}}]"
+        ),
+        "", ", optional: true", "Pod", "p", "spec.volumes[0].configMap.name", "ConfigMap `c`",
+    ),
+    Case(
+        "WEFT2158", "namespace",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: @}\n",
+        "shopp", "shop", "ConfigMap", "c", "metadata.namespace", "did you mean `shop`?",
+    ),
+    Case(
+        "WEFT2159", "gateway", WEB + gateway_api() + http_route(
+            f"parentRefs: [{{name: @}}], {BACK}"
+        ),
+        "gat", "gate", "HTTPRoute", "r", "spec.parentRefs[0].name",
+        "did you mean `default/gate`?",
+    ),
+    Case(
+        "WEFT2160", "listener", WEB + gateway_api() + http_route(
+            f"parentRefs: [{{name: gate, sectionName: @}}], {BACK}"
+        ),
+        "https", "http", "HTTPRoute", "r", "spec.parentRefs[0]", "NoMatchingParent",
+    ),
+    Case(
+        "WEFT2161", "service", WEB + gateway_api() + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{name: @, port: 80}}]}}]"
+        ),
+        "wep", "web", "HTTPRoute", "r", "spec.rules[0].backendRefs[0].name",
+        "did you mean `web`?",
+    ),
+    Case(
+        "WEFT2162", "port", WEB + gateway_api() + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{name: web, port: @}}]}}]"
+        ),
+        "8080", "80", "HTTPRoute", "r", "spec.rules[0].backendRefs[0].port", "`80`",
+    ),
+    Case(
+        "WEFT2163", "grant", OTHER_NAMESPACE + GRANT + gateway_api() + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{name: web, namespace: shop, port: 80}}]}}]"
+        ),
+        "other", "shop", "HTTPRoute", "r", "spec.rules[0].backendRefs[0].namespace",
+        "ReferenceGrant",
+    ),
+    Case(
+        "WEFT2164", "class", gateway_api().replace("gatewayClassName: weft", "gatewayClassName: @"),
+        "wefd", "weft", "Gateway", "gate", "spec.gatewayClassName", "did you mean `weft`?",
+    ),
+    Case(
+        "WEFT2165", "kind", WEB + gateway_api() + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{@name: web, port: 80}}]}}]"
+        ),
+        "group: example.com, kind: Bucket, ", "", "HTTPRoute", "r",
+        "spec.rules[0].backendRefs[0].kind", "`Bucket`",
+    ),
+    Case(
+        "WEFT2166", "certificate", gateway_api(
+            "{name: s, port: 8443, protocol: @, tls: {certificateRefs: [{name: none}]}}"
+        ),
+        "HTTPS", "HTTP", "Gateway", "gate", "spec.listeners[0].tls.certificateRefs",
+        "`default/none` does not exist",
+    ),
+    Case(
+        "WEFT2167", "filter", WEB + gateway_api() + http_route(
+            f"{GATE}, rules: [{{filters: [@], backendRefs: [{{name: web, port: 80}}]}}]"
+        ),
+        "{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}", "",
+        "HTTPRoute", "r", "spec.rules[0].filters", "left out",
+    ),
+    # --- conflicts
+    Case(
+        "WEFT2250", "secret", tls_gateway("a", 443, "a.example.com", "wild")
+        + tls_gateway("b", 443, "b.example.com", "@"),
+        "wild", "own", "Gateway", "b", "spec.servers[0].tls.credentialName", "Gateway default/a",
+    ),
+    Case(
+        "WEFT2251", "protocol",
+        entry("hosts: [api.corp], resolution: DNS, ports: [{number: 80, name: p, protocol: HTTP}]",
+              "first", "2026-01-01T00:00:00Z")
+        + entry("hosts: [api.corp], resolution: DNS, ports: [{number: 80, name: p, protocol: @}]",
+                "second", "2026-01-02T00:00:00Z"),
+        "TCP", "HTTP", "ServiceEntry", "second", "spec.ports[0].protocol",
+        "ServiceEntry default/first",
+    ),
+    Case(
+        "WEFT2252", "wildcard", WEB + rules(f"{{route: {TO_WEB}}}", name="all",
+                                            hosts='"*.example.com"')
+        + rules(f"{{route: {TO_WEB}}}", name="one", hosts="@"),
+        "a.example.com", "example.org", "VirtualService", "all", "spec.hosts[0]",
+        "VirtualService default/one",
+    ),
+    Case(
+        "WEFT2253", "gateway", WEB + EDGE
+        + rules(f"{{@route: {TO_WEB}}}", "gateways: [edge],", "a", "shop.example.com")
+        + rules(f"{{match: [{{uri: {{prefix: /b}}}}], route: {TO_WEB}}}", "gateways: [edge],",
+                "b", "shop.example.com"),
+        "", "match: [{uri: {prefix: /a}}], ", "VirtualService", "b", "spec.hosts[0]",
+        "VirtualService default/a",
+    ),
+    Case(
+        "WEFT2255", "match", WEB + gateway_api()
+        + http_route(f"{GATE}, rules: [{{matches: [{{path: {{value: /a}}}}], backendRefs: "
+                     "[{name: web, port: 80}]}]", "first")
+        + http_route(f"{GATE}, rules: [{{matches: [{{path: {{value: @}}}}], backendRefs: "
+                     "[{name: web, port: 80}]}]", "second", "2026-01-02T00:00:00Z"),
+        "/a", "/b", "HTTPRoute", "second", "spec.rules[0].matches[0]", "default/first",
+    ),
+    Case(
+        "WEFT2256", "listeners", gateway_api(
+            "{name: one, port: 8000, protocol: HTTP}, {name: two, port: 9000, protocol: @}"
+        ),
+        "UDP", "TCP", "Gateway", "gate", "spec.listeners[1]", "UnsupportedProtocol",
+    ),
+    Case(
+        "WEFT2257", "subset", WEB + EDGE + rule("subsets: [{name: v1, labels: {version: v1}}]")
+        + rules(f"{{route: {TO_WEB}}}", "gateways: [edge],", "edge", "shop.example.com")
+        + rules("{route: [{destination: {host: web, port: {number: 80}@}}]}"),
+        ", subset: v1", "", "VirtualService", "edge", "spec.http[0].route[0].destination",
+        "VirtualService default/web",
+    ),
+    # --- values
+    Case(
+        "WEFT2350", "ports", pod(
+            "containers: [{name: a, image: a:1}]",
+            ', annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "@"}',
+        ),
+        "80,http", "80,443", "Pod", "p",
+        "metadata.annotations[traffic.sidecar.istio.io/excludeOutboundPorts]", "`http` is no port",
+    ),
+    Case(
+        "WEFT2351", "addresses", entry(
+            "hosts: [db.corp], @ports: [{number: 5432, name: tcp, protocol: TCP}]"
+        ),
+        "", "addresses: [192.0.2.7], ", "ServiceEntry", "db", "spec.ports[0]", "carries tcp",
+    ),
+    Case(
+        "WEFT2352", "auto", pod("containers: [{name: istio-proxy, image: @}]"),
+        "auto", "web:1", "Pod", "p", "spec.containers[0].image", "weft opens the ports",
+    ),
+    Case(
+        "WEFT2353", "claim", WEB + rules(
+            f'{{match: [{{headers: {{"@": {{exact: admin}}}}}}], route: {TO_WEB}}}'
+        ).replace('"@"', '"~request.auth.claims.role"').replace("~request.auth.claims.role", "@"),
+        "@request.auth.claims.role", "x-role", "VirtualService", "web",
+        "spec.http[0].match[0].headers[@request.auth.claims.role]", "no RequestAuthentication",
+    ),
+    Case(
+        "WEFT2355", "retries", WEB + rules(
+            f"{{timeout: @, retries: {{attempts: 3, perTryTimeout: 2s}}, route: {TO_WEB}}}"
+        ),
+        "5s", "6s", "VirtualService", "web", "spec.http[0].retries.perTryTimeout", "the 5s of",
+    ),
+    Case(
+        "WEFT2356", "exact", WEB + rules(
+            f"{{match: [{{uri: {{@}}}}], route: {TO_WEB}}}"
+        ),
+        'exact: "/api/*"', "prefix: /api/", "VirtualService", "web",
+        "spec.http[0].match[0].uri.exact", "prefix: /api/",
+    ),
+    Case(
+        "WEFT2357", "rewrite", WEB + rules(
+            f"{{match: [{{uri: {{prefix: @}}}}], rewrite: {{uri: /}}, route: {TO_WEB}}}"
+        ),
+        "/api", "/api/", "VirtualService", "web", "spec.http[0].match[0].uri.prefix",
+        "`/api/x` turns into `//x`",
+    ),
+    Case(
+        "WEFT2358", "appProtocol", WEB.replace("port: 80,", "port: 80, appProtocol: @,"),
+        "htp", "http", "Service", "web", "spec.ports[0].appProtocol", "did you mean `http`?",
+    ),
+    Case(
+        "WEFT2359", "port", "apiVersion: v1\nkind: Service\nmetadata: {name: ext}\nspec: {type: "
+        "ExternalName, externalName: example.com, ports: [{name: @, port: 443}]}\n",
+        "web", "tls-web", "Service", "ext", "spec.ports[0].name", "`tls-`",
+    ),
+    Case(
+        "WEFT2360", "subset", WEB + rule("subsets: [{name: all@}]"),
+        "", ", labels: {version: v1}", "DestinationRule", "web", "spec.subsets[0]", "`all`",
+    ),
+    Case(
+        "WEFT2361", "skip", WEB + rule(
+            "trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: @}}"
+        ),
+        "true", "false", "DestinationRule", "web", "spec.trafficPolicy.tls.insecureSkipVerify",
+        "not checked",
+    ),
+    Case(
+        "WEFT2362", "name", entry(
+            "hosts: [db.corp], resolution: DNS, ports: [{number: 5432, name: tcp, protocol: TCP}]"
+        ) + f"{ISTIO}DestinationRule\nmetadata: {{name: db}}\nspec: {{host: db.corp, "
+        "trafficPolicy: {tls: {mode: SIMPLE@}}}\n",
+        "", ", sni: db.corp", "DestinationRule", "db", "spec.trafficPolicy.tls", "`sni`",
+    ),
+    # --- style
+    Case(
+        "WEFT2450", "annotation", pod(
+            "containers: [{name: a, image: a:1}]", ', annotations: {sidecar.istio.io/@: "true"}'
+        ),
+        "injekt", "inject", "Pod", "p", "metadata.annotations[sidecar.istio.io/injekt]",
+        "did you mean `sidecar.istio.io/inject`?",
+    ),
+    Case(
+        "WEFT2451", "annotation", WEB.replace(
+            "kind: Deployment\nmetadata: {name: web}",
+            'kind: Deployment\nmetadata: {name: web, annotations: {@: "false"}}',
+        ),
+        "sidecar.istio.io/inject", "example.com/inject", "Deployment", "web",
+        "metadata.annotations[sidecar.istio.io/inject]",
+        "move it to `spec.template.metadata.annotations`",
+    ),
+    Case(
+        "WEFT2452", "annotation", pod(
+            "containers: [{name: a, image: a:1}]", ", annotations: {@: x}"
+        ),
+        "alpha.istio.io/identity", "example.com/identity", "Pod", "p",
+        "metadata.annotations[alpha.istio.io/identity]", "remove it",
+    ),
+    Case(
+        "WEFT2453", "annotation", pod(
+            "containers: [{name: a, image: a:1}]", ", annotations: {@: 100m}"
+        ),
+        "sidecar.istio.io/proxyCPU", "example.com/cpu", "Pod", "p",
+        "metadata.annotations[sidecar.istio.io/proxyCPU]", "no sidecars",
+    ),
+    Case(
+        "WEFT2454", "prefix", WEB + rules(
+            f"{{match: [{{uri: {{prefix: /a}}}}], route: {TO_WEB}}}, "
+            f"{{match: [{{uri: {{prefix: @}}, method: {{exact: GET}}}}], route: {TO_WEB}}}"
+        ),
+        "/api", "/b", "VirtualService", "web", "spec.http[1].match[0]", "`spec.http[0].match[0]`",
+    ),
+    Case(
+        "WEFT2455", "weights", WEB + rule(
+            "subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {app: web}}]"
+        ) + rules(
+            "{route: [{destination: {host: web, subset: v1, port: {number: 80}}, weight: 30}, "
+            "{destination: {host: web, subset: v2, port: {number: 80}}, weight: @}]}"
+        ),
+        "30", "70", "VirtualService", "web", "spec.http[0].route", "`50%`, `50%`",
+    ),
+    Case(
+        "WEFT2456", "weight", WEB + rules(
+            "{route: [{destination: {host: web, port: {number: 80}}, weight: @}]}"
+        ),
+        "10", "100", "VirtualService", "web", "spec.http[0].route[0].weight", "weight 10",
+    ),
+    Case(
+        "WEFT2457", "destination", WEB + rules(
+            "{route: [{destination: {host: web, port: {number: 80}}, weight: 50}, "
+            "{destination: {host: web, port: {number: @}}, weight: 50}]}"
+        ),
+        "80", "5432", "VirtualService", "web", "spec.http[0].route[1].destination",
+        "`spec.http[0].route[0]`",
+    ),
+    Case(
+        "WEFT2458", "readiness", "apiVersion: v1\nkind: Service\nmetadata: {name: p}\nspec: "
+        "{selector: {app: p}, ports: [{name: http, port: 80}]}\n---\n"
+        + pod("containers: [{name: a, image: a:1@}]"),
+        "", ", readinessProbe: {httpGet: {port: 80}}", "Pod", "p", "spec.containers[0]",
+        "`readinessProbe`",
+    ),
+    Case(
+        "WEFT2459", "host network", pod("hostNetwork: @, containers: [{name: a, image: a:1}]"),
+        "true", "false", "Pod", "p", "spec.hostNetwork", "not routed",
+    ),
+)  # fmt: skip
