@@ -102,7 +102,7 @@ def test_kubectl_prints_slips_as_warnings_and_refuses_mistakes(
     assert bad.returncode == 1
     assert "spec.http[0].retries.retryOn" in bad.stderr
     assert "WEFT2301" in bad.stderr
-    kubectl(isolated, minor, "delete", "virtualservice", name)
+    kubectl(isolated, minor, "delete", f"virtualservice/{name}", "service/reviews")
 
 
 @pytest.mark.tools("kubectl")

@@ -52,7 +52,9 @@ def compare(objects: list[Any]) -> int:
         if type(obj).__name__ in ("Pod", "EndpointSlice", "Namespace", "Secret"):
             continue
         wanted, got = said(whole, obj), said(near, obj)
-        assert [w[:3] for w in got] == [w[:3] for w in wanted], object_key(obj)
+        assert [w[:3] for w in got] == [w[:3] for w in wanted], (
+            f"{object_key(obj)}: say in neighbours.py what else a finding about it looks up"
+        )
         compared += len(wanted)
     return compared
 

@@ -15,7 +15,7 @@ from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.objects import about
 from weft.mesh.findings import Finding
 
-LIKELY = "did you mean"
+LIKELY = ("did you mean", "is it `")
 """How the hint begins when a similar name is known."""
 
 
@@ -26,7 +26,7 @@ def _codes(*found: Finding) -> frozenset[str]:
 REFUSED = _codes(
     f.REGEX_INVALID, f.WEIGHTS_ZERO, f.ACTION_MISSING, f.DESTINATION_MISSING, f.HOSTS_MISSING,
     f.TLS_MISSING, f.CERTIFICATE_MISSING, f.PORT_MISSING, f.PORT_DEFINED_TWICE,
-    f.AUTHORITIES_MISSING,
+    f.AUTHORITIES_MISSING, f.RETRY_CONDITION_UNKNOWN, f.JWKS_INVALID,
 )  # fmt: skip
 """Errors of the object itself, whatever else there is. Validation finds most of them before."""
 REFUSED_VALUES = ("VirtualService", "DestinationRule", "ServiceEntry")
@@ -35,7 +35,8 @@ DANGLING = _codes(
     f.HOST_UNKNOWN, f.SUBSET_UNKNOWN, f.PORT_UNKNOWN, f.GATEWAY_UNKNOWN, f.SECRET_UNKNOWN,
     f.SECRET_INCOMPLETE, f.RULE_HOST_UNKNOWN, f.SUBSET_EMPTY, f.SELECTOR_EMPTY,
     f.GATEWAY_HOST_UNMATCHED, f.TARGET_PORT_UNKNOWN, f.DELEGATE_UNKNOWN, f.POLICY_TARGET_UNKNOWN,
-    f.LIMIT_WITHOUT_ROUTES, f.CREDENTIAL_UNKNOWN, f.CREDENTIAL_INCOMPLETE,
+    f.LIMIT_WITHOUT_ROUTES, f.CREDENTIAL_UNKNOWN, f.CREDENTIAL_INCOMPLETE, f.JWKS_UNREACHABLE,
+    f.FAILOVER_UNKNOWN,
     c.GATEWAY_HOST_MISSED, c.WORKLOADS_UNMATCHED, c.POLICY_PORT_UNKNOWN, c.MATCH_PORT_UNKNOWN,
     c.ENTRY_UNUSED, c.POD_REFERENCE_UNKNOWN, c.NAMESPACE_UNKNOWN, c.PARENT_UNKNOWN,
     c.PARENT_REFUSES, c.BACKEND_UNKNOWN, c.BACKEND_PORT_UNKNOWN, c.GRANT_MISSING, c.CLASS_UNKNOWN,

@@ -8,11 +8,13 @@ asks for are keys of things that others provide.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
+from weft.api.istio import security
 from weft.api.k8s.core_v1 import Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
@@ -192,6 +194,8 @@ _NAMED: dict[type[Struct], str] = {
     Secret: "secret",
     gw.GatewayClass: "class",
     gw.Gateway: "gtw",
+    gw.HTTPRoute: "route",
+    gw.GRPCRoute: "route",
     Namespace: "namespace",
 }
 
@@ -317,8 +321,23 @@ def _of_policy(obj: RateLimitPolicy | BackendPolicy) -> Iterator[Key]:
     own, name = obj.metadata.namespace, _target(obj)
     yield "host", service_host(name, own)
     yield "gateway", own, name
+    yield "gtw", own, name
     yield "at-gateway", f"{own}/{name}"
+    yield "at-gtw", own, name
+    yield "route", own, name
     yield "vs-host", service_host(name, own)
+    for spare in obj.spec.failover if isinstance(obj, BackendPolicy) else ():
+        host = service_host(spare.service or name, spare.namespace or own)
+        yield "host", host
+        yield "rule", host
+
+
+def _of_tokens(obj: security.RequestAuthentication) -> Iterator[Key]:
+    """Where keys are fetched."""
+    for rule in obj.spec.jwt_rules:
+        host = urlsplit(rule.jwks_uri).hostname if rule.jwks_uri else None
+        for name in _spellings(host, obj.metadata.namespace) if host else ():
+            yield "host", name
 
 
 def _target(obj: RateLimitPolicy | BackendPolicy) -> str:
@@ -342,6 +361,7 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (gw.TCPRoute, _of_route),
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
+    (security.RequestAuthentication, _of_tokens),
 )
 
 
