@@ -297,7 +297,7 @@ spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
         "WEFT2256", "listeners", gateway_api(
             "{name: one, port: 8000, protocol: HTTP}, {name: two, port: 9000, protocol: @}"
         ),
-        "UDP", "TCP", "Gateway", "gate", "spec.listeners[1]", "UnsupportedProtocol",
+        "DTLS", "TCP", "Gateway", "gate", "spec.listeners[1]", "UnsupportedProtocol",
     ),
     Case(
         "WEFT2257", "subset", WEB + EDGE + rule("subsets: [{name: v1, labels: {version: v1}}]")

@@ -1,7 +1,8 @@
 """Fields of objects are found in the files they were read from."""
 
+from weft.api.field_errors import path_steps
 from weft.api.manifests import diagnose
-from weft.offline.lines import Lines, steps
+from weft.offline.lines import Lines
 
 TEXT = """apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -27,6 +28,6 @@ def test_a_path_leads_to_its_line() -> None:
 
 
 def test_paths_are_taken_apart() -> None:
-    assert steps("spec.http[0].match[1].headers[x-a.b]") == (
+    assert path_steps("spec.http[0].match[1].headers[x-a.b]") == (
         "spec", "http", 0, "match", 1, "headers", "x-a.b",
     )  # fmt: skip

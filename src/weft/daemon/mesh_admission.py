@@ -36,6 +36,8 @@ REVIEWED: tuple[type[Struct], ...] = (
     gw.GRPCRoute,
     gw.TLSRoute,
     gw.TCPRoute,
+    gw.UDPRoute,
+    gw.ListenerSet,
     RateLimitPolicy,
     BackendPolicy,
     security.AuthorizationPolicy,

@@ -1,12 +1,9 @@
 """Where in the files a field of an object stands."""
 
-import re
 from collections.abc import Iterable
 
+from weft.api.field_errors import path_steps
 from weft.api.manifests import Document
-from weft.api.yaml_reader import Path
-
-_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]+)\]")
 
 
 class Lines:
@@ -29,12 +26,4 @@ class Lines:
         document = self._documents.get((kind, namespace, name))
         if document is None:
             return "", 0
-        return document.file, document.line_of(steps(path))
-
-
-def steps(path: str) -> Path:
-    """`spec.http[0].route` as `("spec", "http", 0, "route")`."""
-    found = ((word, index) for word, index in _STEP.findall(path))
-    return tuple(
-        word if word else int(index) if index.isdigit() else index for word, index in found
-    )
+        return document.file, document.line_of(path_steps(path))

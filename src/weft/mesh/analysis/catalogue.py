@@ -68,7 +68,7 @@ BACKEND_UNKNOWN = Finding(
 BACKEND_PORT_UNKNOWN = Finding(
     "WEFT2162",
     "error",
-    "Service `{name}` has no TCP port {port}; its requests are answered 500",
+    "Service `{name}` has no {transport} port {port}; its requests are answered 500",
     "its ports are {ports}",
 )
 GRANT_MISSING = Finding(

@@ -14,7 +14,9 @@ from weft.mesh.findings import Findings
 from weft.mesh.gateway_api_objects import Route
 from weft.mesh.gateway_api_refs import BackendReference, permitted
 
-ROUTES: tuple[type[Route], ...] = (gw.HTTPRoute, gw.GRPCRoute, gw.TLSRoute, gw.TCPRoute)
+ROUTES: tuple[type[Route], ...] = (
+    gw.HTTPRoute, gw.GRPCRoute, gw.TLSRoute, gw.TCPRoute, gw.UDPRoute,
+)  # fmt: skip
 _HttpLike = gw.HTTPRoute | gw.GRPCRoute
 _LISTENER_CLOSED = frozenset(
     {"PortUnavailable", "ProtocolConflict", "HostnameConflict", "UnsupportedProtocol"}
@@ -42,12 +44,15 @@ def classes(world: World, report: Findings) -> None:
 
 def parents(world: World, report: Findings) -> None:
     """Parents that are not there."""
-    gateways = {_name(g) for g in world.list(gw.Gateway)}
-    services = {_name(s) for s in world.list(Service)}
+    there = {
+        "Gateway": {_name(g) for g in world.list(gw.Gateway)},
+        "ListenerSet": {_name(each) for each in world.list(gw.ListenerSet)},
+        "Service": {_name(s) for s in world.list(Service)},
+    }
     for route in _routes(world):
         own = route.metadata.namespace
         for index, parent in enumerate(route.spec.parent_refs):
-            known = {"Gateway": gateways, "Service": services}.get(parent.kind)
+            known = there.get(parent.kind)
             name = f"{parent.namespace or own}/{parent.name}"
             if known is None or name in known:
                 continue
@@ -117,13 +122,15 @@ def _backend(
         hint = f.suggest(ref.name, known, "Services there")
         report.add(c.BACKEND_UNKNOWN, route, f"{path}.name", hint, name=name)
         return
-    numbers = [p.port for p in service.spec.ports if p.protocol != "UDP"]
+    transport = "UDP" if kind == "UDPRoute" else "TCP"
+    numbers = [p.port for p in service.spec.ports if (p.protocol or "TCP") == transport]
     if ref.port not in numbers:
         report.add(
             c.BACKEND_PORT_UNKNOWN,
             route,
             f"{path}.port",
             name=name,
+            transport=transport,
             port="" if ref.port is None else ref.port,
             ports=f.quoted(numbers) or "none",
         )
@@ -136,14 +143,17 @@ def statuses(world: World, report: Findings) -> None:
     """Conditions that say that something is not in force."""
     for wanted in world.built.statuses:
         obj: Any = world.snapshot.get(wanted.cls, wanted.name, wanted.namespace)
-        if isinstance(obj, gw.Gateway):
+        if isinstance(obj, gw.Gateway | gw.ListenerSet):
             _listeners(obj, wanted.status, report)
         elif obj is not None and isinstance(obj, ROUTES):
             _parents(world, obj, wanted.status, report)
 
 
-def _listeners(gateway: gw.Gateway, status: Mapping[str, Any], report: Findings) -> None:
-    place = {each.name: index for index, each in enumerate(gateway.spec.listeners)}
+def _listeners(
+    gateway: gw.Gateway | gw.ListenerSet, status: Mapping[str, Any], report: Findings
+) -> None:
+    listeners: Sequence[Any] = gateway.spec.listeners
+    place = {each.name: index for index, each in enumerate(listeners)}
     for each in status.get("listeners", ()):
         path = f"spec.listeners[{place.get(each['name'], 0)}]"
         for found in each["conditions"]:

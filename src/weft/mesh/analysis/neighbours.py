@@ -21,6 +21,7 @@ from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis.world import TEMPLATED
+from weft.mesh.gateway_api_objects import Route
 from weft.mesh.istio_matches import MESH, full_gateway
 from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.names import SERVICE_SUFFIX, covers, nearest, service_host
@@ -194,6 +195,7 @@ _NAMED: dict[type[Struct], str] = {
     Secret: "secret",
     gw.GatewayClass: "class",
     gw.Gateway: "gtw",
+    gw.ListenerSet: "gtw-set",
     gw.HTTPRoute: "route",
     gw.GRPCRoute: "route",
     Namespace: "namespace",
@@ -301,7 +303,13 @@ def _of_gateway_api(obj: gw.Gateway) -> Iterator[Key]:
             yield "grant", ref.namespace or own
 
 
-def _of_route(obj: gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute) -> Iterator[Key]:
+def _of_listeners(obj: gw.ListenerSet) -> Iterator[Key]:
+    own, parent = obj.metadata.namespace, obj.spec.parent_ref
+    yield "gtw", parent.namespace or own, parent.name
+    yield "namespace", "", own
+
+
+def _of_route(obj: Route) -> Iterator[Key]:
     own = obj.metadata.namespace
     yield "namespace", "", own
     for parent in obj.spec.parent_refs:
@@ -309,7 +317,8 @@ def _of_route(obj: gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute) -> I
         if parent.kind == "Service":
             yield "host", service_host(parent.name, namespace)
         else:
-            yield "gtw", namespace, parent.name
+            kind = "gtw-set" if parent.kind == "ListenerSet" else "gtw"
+            yield kind, namespace, parent.name
     rules: Sequence[Any] = obj.spec.rules
     for rule in rules:
         for ref in rule.backend_refs:
@@ -359,6 +368,8 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (gw.GRPCRoute, _of_route),
     (gw.TLSRoute, _of_route),
     (gw.TCPRoute, _of_route),
+    (gw.UDPRoute, _of_route),
+    (gw.ListenerSet, _of_listeners),
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
     (security.RequestAuthentication, _of_tokens),
