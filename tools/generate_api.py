@@ -27,7 +27,8 @@ ROOTS = (
     "core.v1.Namespace", "core.v1.Node", "core.v1.Pod", "core.v1.Service", "core.v1.ConfigMap",
     "core.v1.Secret", "core.v1.ServiceAccount", "core.v1.Event", "discovery.v1.EndpointSlice",
     "coordination.v1.Lease", "apps.v1.Deployment", "apps.v1.ReplicaSet", "batch.v1.Job",
-    "scheduling.v1.PriorityClass",
+    "core.v1.LimitRange", "scheduling.v1.PriorityClass",
+    "rbac.v1.Role", "rbac.v1.RoleBinding", "rbac.v1.ClusterRole", "rbac.v1.ClusterRoleBinding",
 )  # fmt: skip
 MODULES = {
     "io.k8s.apimachinery.pkg.apis.meta.v1": "meta_v1",
@@ -36,6 +37,7 @@ MODULES = {
     "io.k8s.api.batch.v1": "batch_v1",
     "io.k8s.api.discovery.v1": "discovery_v1",
     "io.k8s.api.coordination.v1": "coordination_v1",
+    "io.k8s.api.rbac.v1": "rbac_v1",
     "io.k8s.api.scheduling.v1": "scheduling_v1",
 }
 # core/v1 is too long for one file. Each part holds what its roots mention and no earlier part has,

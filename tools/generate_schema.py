@@ -33,9 +33,21 @@ SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
 EXTRA = (
-    f"{META}.DeleteOptions", f"{META}.Status", f"{META}.WatchEvent", f"{META}.LabelSelector",
-    "io.k8s.api.autoscaling.v1.Scale", "io.k8s.api.core.v1.Binding",
-    f"{CRD}.CustomResourceDefinition", f"{CRD}.CustomResourceDefinitionList",
+    f"{META}.DeleteOptions",
+    f"{META}.Status",
+    f"{META}.WatchEvent",
+    f"{META}.LabelSelector",
+    "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.core.v1.Binding",
+    f"{CRD}.CustomResourceDefinition",
+    f"{CRD}.CustomResourceDefinitionList",
+)
+# Kinds that are served, but that no code of ours reads as typed values.
+SERVED = (
+    "authorization.v1.SelfSubjectAccessReview", "authorization.v1.SelfSubjectRulesReview",
+    "authorization.v1.SubjectAccessReview", "authorization.v1.LocalSubjectAccessReview",
+    "authentication.v1.SelfSubjectReview", "authentication.v1.TokenReview",
+    "authentication.v1.TokenRequest",
 )  # fmt: skip
 FIXED: dict[str, dict[str, Any]] = {
     f"{CRD}.JSONSchemaProps": {  # mentions itself: checked by weft.api.crd.structural instead
@@ -219,7 +231,7 @@ def with_additions(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def kubernetes() -> dict[str, Any]:
     definitions = generate_api.definitions()
-    roots = [f"io.k8s.api.{root}" for root in generate_api.ROOTS]
+    roots = [f"io.k8s.api.{root}" for root in (*generate_api.ROOTS, *SERVED)]
     lists = [f"{root}List" for root in roots if f"{root}List" in definitions]
     generate_api.SCALARS.clear()  # the data holds scalars like any other definition
     for name, fixed in FIXED.items():

@@ -6,7 +6,6 @@ from weft.apiserver.access import (
     AUTHENTICATED,
     MASTERS,
     Attributes,
-    MastersOnly,
     User,
     forbidden_text,
     parse_tokens,
@@ -31,18 +30,15 @@ def test_certificates_name_user_and_groups() -> None:
     assert user_of_certificate({"subject": ()}) is None
 
 
-def test_only_masters() -> None:
+def test_a_token_that_is_no_utf_8_is_nobody_s() -> None:
+    assert user_of_token(parse_tokens("secret,alice,1"), "\udcff\udcfe") is None
+
+
+def test_refusals_are_worded_as_kubernetes_words_them() -> None:
     wanted = Attributes("get", resource="pods", group="", namespace="d", subresource="log")
-    assert not MastersOnly().refuses(User("a", (MASTERS,)), wanted)
-    reason = MastersOnly().refuses(User("b"), wanted)
-    assert reason
-    assert forbidden_text(User("b"), wanted, reason) == (
+    assert forbidden_text(User("b"), wanted, "") == (
         'User "b" cannot get resource "pods/log" in API group "" in the namespace "d"'
     )
     assert forbidden_text(User("b"), Attributes("get", path="/metrics"), "no") == (
         'User "b" cannot get path "/metrics": no'
     )
-
-
-def test_a_token_that_is_no_utf_8_is_nobody_s() -> None:
-    assert user_of_token(parse_tokens("secret,alice,1"), "\udcff\udcfe") is None

@@ -8,7 +8,7 @@ import pytest
 
 from tests.apiserver.support import USER, Api, config_map, deployment, pod, service
 from weft.api.errors import ApiError
-from weft.apiserver.access import User, Verdict
+from weft.apiserver.access import Review, Verdict
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.request import DeleteOptions, ListOptions, WriteOptions
 
@@ -471,13 +471,13 @@ async def test_many_writers_never_share_an_address_and_a_full_range_says_so() ->
 class Hook:
     """Warns, changes or refuses, by name."""
 
-    async def review(self, operation: str, kind: Any, new: Any, old: Any, user: User) -> Verdict:
-        name = ((new or old)["metadata"]).get("name")
+    async def review(self, asked: Review) -> Verdict:
+        operation, new, name = asked.operation, asked.new, asked.name
         if name == "bad":
             cause = {"reason": "FieldValueInvalid", "message": "no", "field": "metadata.name"}
             return Verdict(errors=(cause,))
-        if operation == "CREATE" and name == "change":
-            return Verdict({**new, "data": {"by": user.name}})
+        if new is not None and operation == "CREATE" and name == "change":
+            return Verdict({**new, "data": {"by": asked.user.name}})
         return Verdict(warnings=(f"{operation} seen",))
 
 

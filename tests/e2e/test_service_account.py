@@ -1,4 +1,4 @@
-"""Pods reach the API server by what Kubernetes promises: environment, CA, namespace."""
+"""Pods reach the API server by what Kubernetes promises: environment, CA, namespace, token."""
 
 import json
 import sys
@@ -52,6 +52,99 @@ def test_the_api_server_is_reached_and_trusted(weft: Instance) -> None:
         pod("does-not", listing, automountServiceAccountToken=False),
     ]  # fmt: skip
     weft.weft("apply", "-f", "-", stdin="\n---\n".join(pods))
-    assert output(weft, "asks") == ["True", "default", "['ca.crt', 'namespace']", "False"]
+    assert output(weft, "asks") == ["True", "default", "['ca.crt', 'namespace', 'token']", "False"]
     assert output(weft, "does-not") == ["[]"]
     assert list(Path(DIRECTORY).iterdir()) == []
+
+
+IN_CLUSTER = """
+import json
+from kubernetes import client, config
+config.load_incluster_config()
+core = client.CoreV1Api()
+me = client.AuthenticationV1Api().create_self_subject_review(
+    client.V1SelfSubjectReview()).status.user_info
+print(me.username)
+print("system:serviceaccounts:default" in me.groups)
+print(me.extra["authentication.kubernetes.io/pod-name"])
+print([c.metadata.name for c in core.list_namespaced_config_map("default").items
+       if c.metadata.name == "seen"])
+try:
+    core.list_namespaced_secret("default")
+except client.ApiException as error:
+    print(error.status, json.loads(error.body)["message"])
+"""
+
+GRANT = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: robot}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: seen}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reads-maps}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [get, list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: robot}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reads-maps}
+subjects: [{kind: ServiceAccount, name: robot}]
+"""
+
+
+def test_the_official_client_runs_inside_a_pod(weft: Instance) -> None:
+    weft.image("python:1", Path("/tmp"), sys.executable)
+    weft.weft("apply", "-f", "-", stdin=GRANT)
+    weft.weft("apply", "-f", "-", stdin=pod("inside", IN_CLUSTER, serviceAccountName="robot"))
+    assert output(weft, "inside") == [
+        "system:serviceaccount:default:robot",
+        "True",
+        "['inside']",
+        "['seen']",
+        '403 secrets is forbidden: User "system:serviceaccount:default:robot" cannot list '
+        'resource "secrets" in API group "" in the namespace "default"',
+    ]
+
+
+PROJECTED = {
+    "name": "vault",
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"audience": "vault", "expirationSeconds": 600, "path": "t"}}
+        ]
+    },
+}
+
+
+def test_a_projected_token_is_for_its_audience_and_ends_with_its_pod(weft: Instance) -> None:
+    weft.image("python:1", Path("/tmp"), sys.executable)
+    main = {
+        "name": "main", "image": "python:1",
+        "args": ["-uc", "print(open('/vault/t').read()); import time; time.sleep(600)"],
+        "volumeMounts": [{"name": "vault", "mountPath": "/vault"}],
+    }  # fmt: skip
+    spec = {"containers": [main], "volumes": [PROJECTED], "terminationGracePeriodSeconds": 0}
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder"}, "spec": spec}
+    weft.weft("apply", "-f", "-", stdin=json.dumps(made))
+    log = "/api/v1/namespaces/default/pods/holder/log"
+    token = wait_for(
+        lambda: weft.api(log)[1].decode().strip() if weft.api(log)[0] == 200 else "", "a token"
+    )
+
+    def review(*audiences: str) -> Any:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": token, "audiences": list(audiences)},
+        }  # fmt: skip
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        return json.loads(weft.api(path, "POST", body)[1])["status"]
+
+    assert review("vault", "other")["audiences"] == ["vault"]
+    assert review()["user"] == {}
+    weft.weft("delete", "pod", "holder")
+    wait_for(lambda: not review("vault").get("authenticated"), "the token is void")

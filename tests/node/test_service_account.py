@@ -31,12 +31,12 @@ def test_who_gets_them(spec: dict[str, object], expected: bool) -> None:
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_account, "DIRECTORY", str(tmp_path / "point"))
-    nothing = service_account.offer(pod(), ObjectSnapshot([]), "PEM", tmp_path / "pod")
+    nothing = service_account.offer(pod(), ObjectSnapshot([]), "PEM", "T", tmp_path / "pod")
     assert nothing is None, "no mount point"
     service_account.make_mount_point()
-    mount = service_account.offer(pod(), ObjectSnapshot([]), "PEM", tmp_path / "pod")
+    mount = service_account.offer(pod(), ObjectSnapshot([]), "PEM", "T", tmp_path / "pod")
     assert mount is not None
     assert mount.read_only
     assert (Path(mount.source) / "ca.crt").read_text() == "PEM"
     assert (Path(mount.source) / "namespace").read_text() == "default"
-    assert service_account.offer(pod(), ObjectSnapshot([]), "", tmp_path / "pod") is None
+    assert service_account.offer(pod(), ObjectSnapshot([]), "", "T", tmp_path / "pod") is None

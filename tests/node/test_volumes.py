@@ -12,13 +12,13 @@ from tests.node.pods import pod
 from weft.api.k8s.core_v1 import ConfigMap, Secret
 from weft.api.objects import decode
 from weft.api.snapshot import ObjectSnapshot
-from weft.node.downward import PodFacts
+from weft.node.downward import PodFacts, TokenKey
 from weft.node.environment import Refusal
 from weft.node.runtime import Mount
 from weft.node.volume_files import prepare, write_atomically
 from weft.node.volumes import File, VolumePlan, mounts, plan_volumes
 
-FACTS = PodFacts(address="10.244.0.5", memory_bytes=2**30)
+FACTS = PodFacts(address="10.244.0.5", memory_bytes=2**30, tokens={TokenKey("vault"): "T"})
 CONFIG = decode(
     ConfigMap,
     {"metadata": {"name": "cfg", "namespace": "default"}, "data": {"a": "1", "b": "2"},
@@ -58,10 +58,11 @@ def test_downward_api_and_projection() -> None:
         {"configMap": {"name": "cfg", "items": [{"key": "a", "path": "a"}]}},
         {"secret": {"name": "key"}},
         {"downwardAPI": {"items": [labels]}},
-        {"serviceAccountToken": {"path": "token"}},
+        {"serviceAccountToken": {"path": "token", "audience": "vault"}},
     ]
     plan = planned(projected={"sources": sources})
-    assert [f.path for f in plan.files] == ["a", "k", "labels"]
+    assert [f.path for f in plan.files] == ["a", "k", "labels", "token"]
+    assert plan.files[-1].data == b"T"
     assert plan.in_memory, "a part of it is secret"
 
 
@@ -74,6 +75,8 @@ def test_downward_api_and_projection() -> None:
          'volume "v": configmap references non-existent key: z'),
         ({"configMap": {"name": "cfg", "items": [{"key": "a", "path": "../x"}]}},
          'volume "v": path "../x" must stay inside the volume'),
+        ({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+         'volume "v": its service account token is not there yet'),
         ({"nfs": {"server": "s", "path": "/"}},
          'volume "v": its type is not supported (supported: emptyDir, configMap, secret, '
          "downwardAPI, projected, hostPath)"),

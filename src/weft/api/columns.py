@@ -431,6 +431,30 @@ _MESH_GROUPS = ("networking.istio.io", "policy.weft.dev")
 _MESH_STATE = _columns("Accepted Programmed +Nodes")
 _PLAIN: _Table = (_columns("Name Age"), _plain)
 _GATEWAY_API = "gateway.networking.k8s.io"
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def _created(obj: Json) -> str:
+    return str(obj["metadata"].get("creationTimestamp") or UNKNOWN)
+
+
+def _role_binding(obj: Json, now: float) -> Cells:
+    reference = obj.get("roleRef") or {}
+    subjects = obj.get("subjects") or ()
+
+    def listed(kind: str) -> str:
+        chosen = [s for s in subjects if s.get("kind") == kind]
+        spaced = kind == "ServiceAccount"
+        return ", ".join(
+            f"{s.get('namespace') or ''}/{s['name']}" if spaced else s["name"] for s in chosen
+        )
+
+    role = f"{reference.get('kind')}/{reference.get('name')}"
+    return [
+        _name(obj), role, _age(obj, now), listed("User"), listed("Group"), listed("ServiceAccount")
+    ]  # fmt: skip
+
+
 _TABLES: dict[tuple[str, str], _Table] = {
     ("", "Pod"): (
         _columns("Name Ready Status Restarts Age +IP +Node +Nominated_Node +Readiness_Gates"),
@@ -472,6 +496,14 @@ _TABLES: dict[tuple[str, str], _Table] = {
             "Last_Seen Type Reason Object +Subobject +Source Message +First_Seen +Count# +Name"
         ),
         _event,
+    ),
+    **dict.fromkeys(
+        (("", "LimitRange"), (_RBAC, "Role"), (_RBAC, "ClusterRole")),
+        (_columns("Name Created_At"), lambda obj, now: [_name(obj), _created(obj)]),
+    ),
+    **dict.fromkeys(
+        ((_RBAC, "RoleBinding"), (_RBAC, "ClusterRoleBinding")),
+        (_columns("Name Role Age +Users +Groups +ServiceAccounts"), _role_binding),
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
     ("scheduling.k8s.io", "PriorityClass"): (

@@ -283,9 +283,30 @@ def _secret(obj: Json) -> None:
     _set(obj, {"type": "Opaque"})
 
 
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def _limit_range(obj: Json) -> None:
+    """A container's limit is by default its maximum, its request its limit or its minimum."""
+    for item in _items(_sub(obj, "spec"), "limits"):
+        if item.get("type") == "Container":
+            _set(_sub(item, "default"), item.get("max") or {})
+            _set(_sub(item, "defaultRequest"), item["default"])
+            _set(item["defaultRequest"], item.get("min") or {})
+            for side in ("default", "defaultRequest"):
+                if not item[side]:
+                    del item[side]
+
+
+def _binding(obj: Json) -> None:
+    _set(_sub(obj, "roleRef"), {"apiGroup": _RBAC})
+    for subject in _items(obj, "subjects"):
+        if subject.get("kind") in ("User", "Group"):
+            _set(subject, {"apiGroup": _RBAC})
+
+
 _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.default,
-    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     ("", "Pod"): _pod,
     ("", "Service"): _service,
     ("", "Namespace"): _namespace,
@@ -295,6 +316,10 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apps", "ReplicaSet"): _replica_set,
     ("batch", "Job"): _job,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
+    ("", "LimitRange"): _limit_range,
+    ("scheduling.k8s.io", "PriorityClass"): _priority_class,
+    (_RBAC, "RoleBinding"): _binding,
+    (_RBAC, "ClusterRoleBinding"): _binding,
     (gateway_defaults.GROUP, "GatewayClass"): gateway_defaults.gateway_class,
     (gateway_defaults.GROUP, "Gateway"): gateway_defaults.gateway,
     (gateway_defaults.GROUP, "HTTPRoute"): gateway_defaults.http_route,

@@ -12,6 +12,7 @@ from weft.api.k8s import (
     core_v1,
     discovery_v1,
     pod_v1,
+    rbac_v1,
     scheduling_v1,
 )
 
@@ -31,6 +32,9 @@ class Kind(Struct, frozen=True):
     """e.g. `status`, `scale`, `log`."""
     served_versions: tuple[str, ...] = ()
     """Every version clients may use, preferred first; empty means only `version`."""
+    verbs: tuple[str, ...] = ()
+    """What can be done with it; empty means everything. Kinds with `create` alone are questions:
+    they are answered and never stored."""
     struct: type[Struct] | None = None
     """The value type that our own code decodes objects of this kind into."""
     definition: Any = None
@@ -54,6 +58,7 @@ class Kind(Struct, frozen=True):
 
 
 ALL = ("all",)
+QUESTION = ("create",)
 KUBERNETES_KINDS = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
          subresources=("status", "finalize"), struct=core_v1.Namespace),
@@ -62,13 +67,17 @@ KUBERNETES_KINDS = (
     Kind("", "v1", "Pod", "pods", short_names=("po",), categories=ALL,
          subresources=(
              "status", "log", "binding", "exec", "attach", "portforward", "ephemeralcontainers",
+             "eviction",
          ), struct=pod_v1.Pod),
     Kind("", "v1", "Service", "services", short_names=("svc",), categories=ALL,
          subresources=("status",), struct=core_v1.Service),
     Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",), struct=core_v1.ConfigMap),
     Kind("", "v1", "Secret", "secrets", struct=core_v1.Secret),
     Kind("", "v1", "ServiceAccount", "serviceaccounts", short_names=("sa",),
+         subresources=("token",),
          struct=core_v1.ServiceAccount),
+    Kind("", "v1", "LimitRange", "limitranges", short_names=("limits",),
+         struct=core_v1.LimitRange),
     Kind("", "v1", "Event", "events", short_names=("ev",), struct=core_v1.Event),
     Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices",
          struct=discovery_v1.EndpointSlice),
@@ -84,5 +93,16 @@ KUBERNETES_KINDS = (
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
          namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
          subresources=("status",), struct=apiextensions_v1.CustomResourceDefinition),
+    *(Kind("rbac.authorization.k8s.io", "v1", kind, kind.lower() + "s",
+           namespaced=not kind.startswith("Cluster"),
+           struct=getattr(rbac_v1, kind))
+      for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")),
+    *(Kind("authorization.k8s.io", "v1", kind, kind.lower() + "s",
+           namespaced=kind.startswith("Local"), verbs=QUESTION)
+      for kind in ("SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview",
+                   "LocalSubjectAccessReview")),
+    *(Kind("authentication.k8s.io", "v1", kind, kind.lower() + "s", namespaced=False,
+           verbs=QUESTION)
+      for kind in ("SelfSubjectReview", "TokenReview")),
 )  # fmt: skip
 ISTIO_VERSIONS = ("v1", "v1beta1", "v1alpha3")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
-from weft.api.kinds import Kind
+from weft.api.kinds import QUESTION, Kind
 from weft.api.packaged import definitions
 
 Type = Literal[
@@ -26,6 +26,9 @@ _GROUP_PREFIX = {
     "apps": "io.k8s.api.apps",
     "batch": "io.k8s.api.batch",
     "discovery.k8s.io": "io.k8s.api.discovery",
+    "rbac.authorization.k8s.io": "io.k8s.api.rbac",
+    "authorization.k8s.io": "io.k8s.api.authorization",
+    "authentication.k8s.io": "io.k8s.api.authentication",
     "coordination.k8s.io": "io.k8s.api.coordination",
     "scheduling.k8s.io": "io.k8s.api.scheduling",
     "networking.istio.io": "io.istio.networking",
@@ -174,7 +177,7 @@ def components(kind: Kind, version: str = "") -> dict[str, Any]:
     if kind.definition is not None:
         return _custom_components(kind, version or kind.versions[0])
     name = definition_name(kind)
-    found = _closure((name, f"{name}List"))
+    found = _closure((name,) if kind.verbs == QUESTION else (name, f"{name}List"))
     if not version or version == kind.version:
         return found
     prefix = f"{_GROUP_PREFIX[kind.group]}.{kind.version}."

@@ -3,7 +3,7 @@
 import csv
 import hmac
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -20,6 +20,8 @@ class User(Struct, frozen=True):
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = {}
+    """What else the authenticator knows, such as the pod that a token is bound to."""
 
 
 ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
@@ -43,17 +45,32 @@ class Attributes(Struct, frozen=True):
     name: str = ""
 
 
+class Decision(Struct, frozen=True):
+    """Whether, and why (may be empty)."""
+
+    allowed: bool
+    reason: str = ""
+
+
 class Authorizer(Protocol):
-    """Decides; "" allows, anything else is the reason of the refusal (may be a blank)."""
+    """Decides."""
 
-    def refuses(self, user: User, wanted: Attributes) -> str: ...
+    def decide(self, user: User, wanted: Attributes) -> Decision: ...
 
 
-class MastersOnly:
-    """Members of system:masters may do everything, others nothing."""
+class Review(Struct, frozen=True):
+    """A write that admission is asked about. `new` is None for a deletion, `old` for a creation;
+    both are the kind's JSON and must not be changed in place."""
 
-    def refuses(self, user: User, wanted: Attributes) -> str:
-        return "" if MASTERS in user.groups else " "
+    operation: Literal["CREATE", "UPDATE", "DELETE"]
+    kind: Kind
+    namespace: str
+    name: str
+    new: dict[str, Any] | None
+    old: dict[str, Any] | None
+    user: User
+    subresource: str = ""
+    dry_run: bool = False
 
 
 class Verdict(Struct, frozen=True):
@@ -66,28 +83,39 @@ class Verdict(Struct, frozen=True):
 
 
 class Admission(Protocol):
-    """Called for every create, update and delete, before validation, in order.
+    """Called for every create, update and delete, before validation, in order. ApiError refuses
+    in the hook's own words."""
 
-    `new` is None for a deletion, `old` for a creation. Both are the kind's JSON and must not be
-    changed in place.
-    """
+    async def review(self, asked: Review) -> Verdict: ...
 
-    async def review(
-        self,
-        operation: str,
-        kind: Kind,
-        new: Mapping[str, Any] | None,
-        old: Mapping[str, Any] | None,
-        user: User,
-    ) -> Verdict: ...
+
+SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+
+
+def service_account_name(namespace: str, name: str) -> str:
+    """The user that a service account is."""
+    return f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"
+
+
+def service_account_of(user: str) -> tuple[str, str] | None:
+    """(namespace, name) of a service account's user name."""
+    namespace, colon, name = user.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
+    valid = user.startswith(SERVICE_ACCOUNT_PREFIX) and colon and namespace and name
+    return (namespace, name) if valid else None
+
+
+def service_account_groups(namespace: str) -> tuple[str, ...]:
+    """The groups of every service account of a namespace."""
+    return (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}")
 
 
 def forbidden_text(user: User, wanted: Attributes, reason: str) -> str:
     """Kubernetes' words for a refusal."""
+    resource = "/".join(p for p in (wanted.resource, wanted.subresource) if p)
     if wanted.path:
         text = f'User "{user.name}" cannot {wanted.verb} path "{wanted.path}"'
     else:
-        resource = "/".join(p for p in (wanted.resource, wanted.subresource) if p)
         where = (
             f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
         )

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random as stdlib_random
 import ssl
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,23 +13,34 @@ from aiohttp import web
 from msgspec import Struct, field
 
 from weft.api import registry
-from weft.apiserver import codec, definitions, keys
-from weft.apiserver.access import Admission, Authorizer, MastersOnly, User
+from weft.apiserver import codec, definitions, keys, token_claims
+from weft.apiserver.access import Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
+from weft.apiserver.audit_log import AuditLog, AuditSettings
+from weft.apiserver.authentication import AnyOf, StaticTokens
 from weft.apiserver.bootstrap import bootstrap
 from weft.apiserver.custom_cleanup import CustomCleanup
+from weft.apiserver.escalation import Escalation
 from weft.apiserver.fairness import LEVELS, Fairness, Level
 from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
+from weft.apiserver.pod_policies import PodPolicies
 from weft.apiserver.priorities import PriorityAdmission
+from weft.apiserver.rbac import Rbac
+from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.resources import Resources
+from weft.apiserver.reviews import Reviews
 from weft.apiserver.server import Page, Question, Server
+from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.watching import Watches
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
+from weft.pki import jws
+from weft.pki.jws import KeyRing
+from weft.pki.signing_keys import new_ring
 from weft.store.interface import Conflict, Delete, Expect, Store, StoreError, Txn
 
 log = logging.getLogger("weft.apiserver")
@@ -47,6 +59,10 @@ class Settings(Struct, frozen=True):
     levels: Mapping[str, Level] = field(default_factory=lambda: LEVELS)
     """How many requests are worked on and wait, by priority."""
     weft_version: str = "0.1.0"
+    audit: AuditSettings | None = None
+    """None: no audit log."""
+    signing_keys: KeyRing | None = None
+    """Of service account tokens; None makes keys that end with this process."""
 
 
 class ApiServer:
@@ -75,16 +91,27 @@ class ApiServer:
             admission=(PriorityAdmission(store), *admission),
         )
         self._watches = Watches(store)
-        self._handlers = Handlers(self._resources, self._watches, clock)
+        self._rbac = Rbac()
+        self._follower = RbacFollower(store, self._rbac)
+        self._resources.admission += [Escalation(self._rbac), PodPolicies(store)]
+        ring = settings.signing_keys or new_ring()
+        self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
+        tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens))
+        reviews = Reviews(self._rbac, tokens.identify)
+        self._handlers = Handlers(
+            self._resources, self._watches, clock, reviews, self.service_tokens
+        )
         self._handlers.log_source = log_source
         self._server = Server(
             self._handlers,
-            tokens=settings.tokens,
-            authorizer=authorizer or MastersOnly(),
+            tokens=tokens,
+            authorizer=authorizer or self._rbac,
             metrics=Metrics(),
             weft_version=settings.weft_version,
             fairness=Fairness(settings.levels),
         )
+        if settings.audit is not None:
+            self._server.audit = AuditLog(settings.audit, clock)
         self._tasks = aio.Tasks()
         self._runner: web.ServerRunner | None = None
         self.port = 0
@@ -127,7 +154,7 @@ class ApiServer:
 
     def local_client(self) -> LocalClient:
         """A client in process, as user system:weft."""
-        return LocalClient(self._resources, self._watches)
+        return LocalClient(self._resources, self._watches, tokens=self.service_tokens)
 
     async def start(
         self,
@@ -139,6 +166,8 @@ class ApiServer:
     ) -> None:
         """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`);
         `advertise` is where pods reach this server. Raises OSError when the address is taken."""
+        if self._server.audit is not None:
+            self._server.audit.start()
         await self._load_definitions()
         runner = web.ServerRunner(
             web.Server(self._server.handle, access_log=None, handler_cancellation=True),
@@ -150,7 +179,9 @@ class ApiServer:
         await site.start()
         self.port = int(runner.addresses[0][1])
         endpoint = advertise or (host, self.port)
+        self._publish_keys(f"https://{endpoint[0]}:{endpoint[1]}")
         await bootstrap(self.local_client(), self._settings.ranges.kubernetes_ip, endpoint)
+        await self._follower.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
         self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
         self._server.ready = True
@@ -161,14 +192,30 @@ class ApiServer:
         stored = (await self._store.range(keys.prefix(kind))).entries
         self._resources.definitions.load(codec.to_object(e.value) for e in stored)
 
+    def _publish_keys(self, base_url: str) -> None:
+        """For whoever verifies service account tokens without asking (OpenID Connect)."""
+        document = token_claims.openid_configuration(base_url, (jws.ALGORITHM,))
+
+        async def configuration() -> tuple[str, bytes]:
+            return "application/json", codec.dumps(document)
+
+        async def key_set() -> tuple[str, bytes]:
+            return "application/jwk-set+json", self.service_tokens.ring.jwks()
+
+        self.add_page(token_claims.CONFIG_URL, configuration)
+        self.add_page(token_claims.JWKS_URL, key_set)
+
     async def close(self) -> None:
         """Stop listening, end watches; the store stays open. Idempotent."""
         self._server.ready = False
         await self._tasks.close()
+        await self._follower.close()
         self._watches.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._server.audit is not None:
+            await self._server.audit.close()
 
     async def _sweep_events(self) -> None:
         while True:

@@ -1,8 +1,11 @@
 """What exists from the first moment on: system namespaces, the `kubernetes` Service, a class of
 Gateways."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from weft.api import registry
 from weft.api.errors import ApiError
@@ -10,6 +13,7 @@ from weft.api.gateway import v1 as gateway_api
 from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.kinds import Kind
 from weft.api.wellknown import SYSTEM_PRIORITIES
+from weft.apiserver import default_roles, rbac
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
 
@@ -26,10 +30,50 @@ async def bootstrap(
     await _create(client, registry.kind_for(gateway_api.GatewayClass), gateway_class())
     for name, value in SYSTEM_PRIORITIES.items():
         await _create(client, registry.kind_for(PriorityClass), priority_class(name, value))
+    await _default_roles(client)
     if endpoint is not None:
         slices = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
         assert slices is not None
         await _put(client, slices, kubernetes_endpoints(*endpoint))
+
+
+async def _default_roles(client: LocalClient) -> None:
+    """Make what is missing, together; give back to kept-up-to-date roles what they have lost."""
+    roles, bindings = rbac_kind("clusterroles"), rbac_kind("clusterrolebindings")
+    present = {o["metadata"]["name"]: o for o in await _all(client, roles)}
+    bound = {o["metadata"]["name"] for o in await _all(client, bindings)}
+    work: list[Coroutine[Any, Any, object]] = []
+    for role in default_roles.cluster_roles():
+        name = role["metadata"]["name"]
+        found = present.get(name)
+        if found is None:
+            work.append(_create(client, roles, role))
+        elif kept_up_to_date(found) and "aggregationRule" not in role:
+            had = found.get("rules") or []
+            if lost := default_roles.missing_rules(role["rules"], had):
+                work.append(client.patch(roles, name, {"rules": [*had, *lost]}))
+    work += [
+        _create(client, bindings, binding)
+        for binding in default_roles.cluster_role_bindings()
+        if binding["metadata"]["name"] not in bound
+    ]
+    await asyncio.gather(*work)
+
+
+def rbac_kind(plural: str) -> Kind:
+    kind = registry.by_resource(rbac.GROUP, "v1", plural)
+    assert kind is not None
+    return kind
+
+
+def kept_up_to_date(obj: Mapping[str, Any]) -> bool:
+    """Unless its annotation says otherwise."""
+    annotations = obj["metadata"].get("annotations") or {}
+    return bool(annotations.get(default_roles.AUTOUPDATE) == "true")
+
+
+async def _all(client: LocalClient, kind: Kind) -> list[dict[str, Any]]:
+    return [orjson.loads(item) for item in (await client.list(kind)).items]
 
 
 def kubernetes_service(service_ip: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ _SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "log": ("", "", "", ("get",)),
     "exec": ("", "v1", "PodExecOptions", ("create", "get")),
     "attach": ("", "v1", "PodAttachOptions", ("create", "get")),
+    "eviction": ("policy", "v1", "Eviction", ("create",)),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
     "ephemeralcontainers": ("", "", "", ("get", "patch", "update")),
     "portforward": ("", "v1", "PodPortForwardOptions", ("create", "get")),
     "binding": ("", "v1", "Binding", ("create",)),
@@ -92,7 +94,7 @@ def resource_list(catalog: Catalog, group: str, version: str) -> bytes | None:
             "singularName": kind.singular,
             "namespaced": kind.namespaced,
             "kind": kind.kind,
-            "verbs": list(OBJECT_VERBS),
+            "verbs": list(kind.verbs or OBJECT_VERBS),
         }
         if kind.short_names:
             plain["shortNames"] = list(kind.short_names)
@@ -150,7 +152,7 @@ def _aggregated_version(catalog: Catalog, group: str, version: str) -> dict[str,
             "responseKind": {"group": group, "version": version, "kind": kind.kind},
             "scope": "Namespaced" if kind.namespaced else "Cluster",
             "singularResource": kind.singular,
-            "verbs": list(OBJECT_VERBS),
+            "verbs": list(kind.verbs or OBJECT_VERBS),
         }
         if kind.short_names:
             found["shortNames"] = list(kind.short_names)

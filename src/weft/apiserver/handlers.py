@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from msgspec import structs
 from msgspec.structs import replace
 
 from weft.api.errors import ApiError
+from weft.api.kinds import QUESTION
 from weft.apiserver import (
     codec,
     custom,
@@ -18,8 +20,11 @@ from weft.apiserver import (
     negotiation,
     patches,
     request,
+    rules,
     streams,
+    subresources,
     tables,
+    verbs,
 )
 from weft.apiserver.access import User
 from weft.apiserver.catalog import Catalog
@@ -29,6 +34,8 @@ from weft.apiserver.negotiation import Wanted
 from weft.apiserver.reading import Page
 from weft.apiserver.request import Target, Verb, WriteOptions
 from weft.apiserver.resources import Resources, Written
+from weft.apiserver.reviews import Reviews
+from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streaming import Streaming
 from weft.apiserver.watching import Change, Watches
 from weft.lib.aio import Tasks
@@ -47,7 +54,16 @@ LIST_PIECE_ITEMS = 500
 class Handlers:
     """One verb, one method. `log_source` may be set later; without one logs are 503."""
 
-    def __init__(self, resources: Resources, watches: Watches, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        watches: Watches,
+        clock: Callable[[], float],
+        reviews: Reviews,
+        tokens: ServiceTokens,
+    ) -> None:
+        self.reviews = reviews
+        self.tokens = tokens
         self.resources = resources
         self.watches = watches
         self.log_source: LogSource | None = None
@@ -76,7 +92,7 @@ class Handlers:
             return await self._log(http, target)
         if target.subresource in streams.SUBRESOURCES and verb in ("get", "create"):
             return await self.streaming.answer(http, target)
-        if verb == "get" and target.subresource in ("binding", "finalize"):
+        if verb == "get" and target.subresource in ("binding", "eviction", "finalize", "token"):
             raise failures.method_not_allowed()
         wanted = negotiation.accept(http.headers.get("Accept", ""))
         match verb:
@@ -116,12 +132,43 @@ class Handlers:
             writing = _with_manager(http, writing)
             return await self.resources.patch(target, kind, patch, writing, user)
         obj = negotiation.parse_body(body, content_type)
+        if target.kind.verbs == QUESTION:
+            return await self._question(target, obj, writing, user)
         writing = _with_manager(http, writing)
+        if target.subresource == "eviction":
+            return await self._evict(target, obj, writing, user)
+        if target.subresource == "token":
+            made = await self.tokens.request(target, obj, dry_run=writing.dry_run)
+            return Written(codec.dumps(made), 201)
         if target.subresource == "binding":
             return await self.resources.bind(target, obj, writing, user)
         if verb == "create":
             return await self.resources.create(target, obj, writing, user)
         return await self.resources.update(target, obj, writing, user)
+
+    async def _evict(
+        self, target: Target, obj: Any, writing: request.WriteOptions, user: User
+    ) -> Written:
+        """Delete the pod as the Eviction's deleteOptions say. Raises ApiError 400, 404, 409."""
+        if not isinstance(obj, dict) or (obj.get("kind") or "Eviction") != "Eviction":
+            raise failures.bad_request("expected an Eviction of policy/v1")
+        name = (obj.get("metadata") or {}).get("name") or target.name
+        if name != target.name:
+            raise failures.bad_request("name in URL does not match name in Eviction object")
+        options = request.delete_options({}, obj.get("deleteOptions") or {})
+        options = structs.replace(options, dry_run=options.dry_run or writing.dry_run)
+        pod = structs.replace(target, subresource="")
+        await self.resources.delete(pod, options, user)
+        return Written(codec.dumps(subresources.CREATED), 201)
+
+    async def _question(
+        self, target: Target, body: Any, options: request.WriteOptions, user: User
+    ) -> Written:
+        """Answered, and never stored."""
+        obj = verbs.identify(target, body)
+        obj, said = rules.decode(target.kind, target.version, obj, options.field_validation)
+        answer = await self.reviews.create(target, obj, user, self._clock())
+        return Written(codec.dumps(answer), 201, said)
 
     def _object(
         self, query: Mapping[str, str], target: Target, done: Written, wanted: Wanted

@@ -12,6 +12,7 @@ from weft.apiserver import codec, failures, verbs
 from weft.apiserver.access import WEFT, User
 from weft.apiserver.request import DeleteOptions, ListOptions, Target, WriteOptions
 from weft.apiserver.resources import Resources
+from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.watching import Watches
 from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
 from weft.store.interface import StoreError
@@ -21,7 +22,14 @@ class LocalClient:
     """As runtime.client.Client, acting as `user` (system:weft). Field validation is strict: what
     weft itself writes has no unknown fields."""
 
-    def __init__(self, resources: Resources, watches: Watches, user: User = WEFT) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        watches: Watches,
+        user: User = WEFT,
+        tokens: ServiceTokens | None = None,
+    ) -> None:
+        self._tokens = tokens
         self._resources = resources
         self._watches = watches
         self._user = user
@@ -149,6 +157,17 @@ class LocalClient:
         body = {"target": {"kind": "Node", "name": node}}
         with _refusals():
             await self._resources.bind(target, body, _options(False), self._user)
+
+    async def request_token(
+        self, account: str, namespace: str, request: Mapping[str, Any]
+    ) -> bytes:
+        """As Client.request_token."""
+        if self._tokens is None:
+            raise failures.unavailable("this client issues no tokens")
+        accounts = verbs.known_kind("serviceaccounts")
+        target = Target(accounts, accounts.version, namespace, account, "token")
+        with _refusals():
+            return codec.dumps(await self._tokens.request(target, dict(request)))
 
     async def close(self) -> None:
         """Nothing to release: the server owns everything."""

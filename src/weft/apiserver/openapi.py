@@ -8,7 +8,7 @@ import orjson
 from msgspec import Struct
 
 from weft.api import schema
-from weft.api.kinds import Kind
+from weft.api.kinds import QUESTION, Kind
 from weft.apiserver import discovery, openapi_v2, patches
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.request import subresources_of
@@ -157,6 +157,10 @@ class _Operations:
             "delete": self.make("deletecollection", f"{_META}.Status", _LIST + _DELETE),
         }
 
+    def question(self) -> dict[str, Any]:
+        """Of a kind that is answered, never stored."""
+        return {"post": self.collection()["post"]}
+
     def item(self, model: str = "", *, deletable: bool = True) -> dict[str, Any]:
         model = model or self._model
         body = {JSON_TYPE: {"schema": _ref(model)}}
@@ -180,6 +184,8 @@ def _paths(kind: Kind, version: str, root: str) -> dict[str, Any]:
     base = f"{root}{scope}/{kind.plural}"
     name = [_path_parameter("name")]
     where = [_path_parameter("namespace")] if kind.namespaced else []
+    if kind.verbs == QUESTION:
+        return {base: operations.question() | {"parameters": where}}
     found: dict[str, Any] = {
         base: operations.collection() | {"parameters": where},
         f"{base}/{{name}}": operations.item() | {"parameters": name + where},

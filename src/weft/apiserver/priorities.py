@@ -7,7 +7,7 @@ from weft.api import registry
 from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.kinds import Kind
 from weft.apiserver import codec, failures, keys
-from weft.apiserver.access import User, Verdict
+from weft.apiserver.access import Review, Verdict
 from weft.store.interface import Store
 
 _DEFAULT_MARK = b'"globalDefault":true'
@@ -21,15 +21,9 @@ class PriorityAdmission:
         self._store = store
         self._kind = registry.kind_for(PriorityClass)
 
-    async def review(
-        self,
-        operation: str,
-        kind: Kind,
-        new: Mapping[str, Any] | None,
-        old: Mapping[str, Any] | None,
-        user: User,
-    ) -> Verdict:
+    async def review(self, asked: Review) -> Verdict:
         """As Admission.review. Raises ApiError 403 for a class that does not exist."""
+        operation, kind, new = asked.operation, asked.kind, asked.new
         if new is None:
             return _NOTHING
         if kind is self._kind:

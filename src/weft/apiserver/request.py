@@ -8,14 +8,15 @@ from typing import Any, Literal
 import orjson
 from msgspec import Struct
 
-from weft.api.kinds import Kind
+from weft.api.kinds import QUESTION, Kind
 from weft.apiserver import failures
+from weft.apiserver.access import Attributes
 from weft.apiserver.catalog import BUILT_IN, Catalog
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-POSTED_SUBRESOURCES = frozenset({"attach", "binding", "exec", "portforward"})
+POSTED_SUBRESOURCES = frozenset({"attach", "binding", "eviction", "exec", "portforward", "token"})
 """A POST to one of these is the verb create."""
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -112,6 +113,8 @@ def subresources_of(kind: Kind, version: str) -> tuple[str, ...]:
 def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:
     """What a method means on a target. Raises ApiError 405."""
     named = bool(target.name)
+    if target.kind.verbs == QUESTION and (method != "POST" or named):
+        raise failures.method_not_allowed()
     if method in ("GET", "HEAD"):
         if named:
             return "get"
@@ -128,6 +131,21 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:
     if (method, named) not in verbs or (target.subresource and method == "DELETE"):
         raise failures.method_not_allowed()
     return verbs[method, named]
+
+
+def attributes(target: Target, verb: Verb, query: Mapping[str, str]) -> Attributes:
+    """What authorization is asked. A list or watch of one object by its name is about that one;
+    a namespace is in itself."""
+    name, namespace = target.name, target.namespace
+    if verb in ("list", "watch", "deletecollection"):
+        terms = (t.strip().replace("==", "=") for t in query.get("fieldSelector", "").split(","))
+        name = next((t[14:] for t in terms if t.startswith("metadata.name=")), "")
+    if target.kind.plural == "namespaces" and not target.kind.group:
+        namespace = name
+    return Attributes(
+        verb, group=target.kind.group, version=target.version, resource=target.kind.plural,
+        subresource=target.subresource, namespace=namespace, name=name,
+    )  # fmt: skip
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

@@ -6,7 +6,7 @@ meanwhile, the decision is made anew. So a request that fails writes nothing at 
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -25,7 +25,7 @@ from weft.apiserver import (
     subresources,
     verbs,
 )
-from weft.apiserver.access import Admission, User
+from weft.apiserver.access import Admission, Review, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.definitions import Definitions
 from weft.apiserver.reading import Reading
@@ -116,7 +116,9 @@ class Resources(Reading):
             obj = codec.copy(base)
             verbs.initialise(kind, obj, self._context(generated))
             obj = rules.default(kind, target.version, obj)
-            obj, said = await self._admit("CREATE", kind, obj, None, user)
+            obj, said = await self._admit(
+                "CREATE", target, obj, None, user, dry_run=options.dry_run
+            )
             obj = rules.prepare_create(kind, target.version, obj)
             rules.refuse_invalid(
                 kind, obj["metadata"]["name"], rules.validate_create(kind, target.version, obj)
@@ -319,7 +321,7 @@ class Resources(Reading):
             new = change(codec.to_object(entry.value, entry.mod_revision))
             verbs.check_replacement(target, old, new)
             new, warnings = rules.decode(kind, target.version, new, options.field_validation)
-            new, said = await self._decide_update(target, old, new, user)
+            new, said = await self._decide_update(target, old, new, user, options.dry_run)
             claims = await self._claims(kind, old, new)
             if not target.subresource or kind.definition is not None:
                 errors = rules.validate_update(kind, target.version, new, old)
@@ -346,7 +348,12 @@ class Resources(Reading):
         raise failures.conflict(kind, target.name)
 
     async def _decide_update(
-        self, target: Target, old: dict[str, Any], new: dict[str, Any], user: User
+        self,
+        target: Target,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        user: User,
+        dry_run: bool,
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Each subresource changes its own part only, and the main resource all others."""
         kind = target.kind
@@ -357,7 +364,7 @@ class Resources(Reading):
         elif target.subresource == "ephemeralcontainers":
             asked = rules.default(kind, target.version, new)
             new = subresources.with_ephemeral(old, asked)
-            new, said = await self._admit("UPDATE", kind, new, old, user)
+            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
             before = subresources.with_ephemeral(
                 old | {"spec": dict(old["spec"], ephemeralContainers=[])}, new
             )
@@ -369,7 +376,7 @@ class Resources(Reading):
             new = verbs.finalized(old, new)
         elif not target.subresource:
             new = rules.default(kind, target.version, new)
-            new, said = await self._admit("UPDATE", kind, new, old, user)
+            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
             new = rules.prepare_update(kind, target.version, new, old)
         verbs.check_finalizers(kind, old, new)
         return new, said
@@ -388,7 +395,7 @@ class Resources(Reading):
         for _ in range(WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
-            await self._admit("DELETE", kind, None, old, user)
+            await self._admit("DELETE", target, None, old, user, dry_run=options.dry_run)
             decided = verbs.delete(kind, self.definitions.guarded(kind, old), options, self.clock())
             decided = self.definitions.ending(kind, decided, self.clock())
             value = codec.to_stored(kind, decided.obj)
@@ -430,17 +437,23 @@ class Resources(Reading):
 
     async def _admit(
         self,
-        operation: str,
-        kind: Kind,
+        operation: Literal["CREATE", "UPDATE", "DELETE"],
+        target: Target,
         new: dict[str, Any] | None,
         old: dict[str, Any] | None,
         user: User,
+        *,
+        dry_run: bool,
     ) -> tuple[Any, tuple[str, ...]]:
         warnings: tuple[str, ...] = ()
+        kind, namespace = target.kind, target.namespace
+        name = str(((new or old or {}).get("metadata") or {}).get("name") or "")
         for hook in self.admission:
-            verdict = await hook.review(operation, kind, new, old, user)
+            asked = Review(
+                operation, kind, namespace, name, new, old, user, target.subresource, dry_run
+            )
+            verdict = await hook.review(asked)
             if verdict.errors:
-                name = ((new or old or {}).get("metadata") or {}).get("name", "")
                 raise failures.invalid(kind, name, verdict.errors)
             new = new if verdict.obj is None else verdict.obj
             warnings += verdict.warnings

@@ -8,8 +8,19 @@ import orjson
 from aiohttp import web
 
 from weft.api.errors import ApiError
-from weft.apiserver import access, discovery, failures, negotiation, openapi, request
-from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, Tokens, User
+from weft.apiserver import (
+    access,
+    discovery,
+    failures,
+    impersonation,
+    negotiation,
+    openapi,
+    request,
+)
+from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, User
+from weft.apiserver.audit import Stage, Trail
+from weft.apiserver.audit_log import AUDIT_ID, AuditLog
+from weft.apiserver.authentication import Authenticator
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
@@ -54,7 +65,7 @@ class Server:
         self,
         handlers: Handlers,
         *,
-        tokens: Tokens,
+        tokens: Authenticator,
         authorizer: Authorizer,
         metrics: Metrics,
         weft_version: str,
@@ -68,6 +79,7 @@ class Server:
         self.fairness = fairness or Fairness()
         self.ready = False
         self.questions: dict[str, Question] = {}
+        self.audit: AuditLog | None = None
         self.pages: dict[str, Page] = {}
         self.actions: dict[str, Page] = {}
         """Documents of other parts of the program, by path; for masters like every such path."""
@@ -76,33 +88,74 @@ class Server:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
         self._metrics.inflight += 1
         code = 500
+        trail = self.audit.begin(http) if self.audit is not None else None
         try:
-            response = await self._answer(http)
+            response = await self._answered(http, trail)
             code = response.status
             return response
-        except ApiError as error:
-            code = error.code
-            return _failed(http, error)
-        except StoreError as error:
-            log.error("store failed path=%s error=%s", http.path, error)
-            code = 503
-            return _failed(http, failures.store_failed(error))
-        except ConnectionError:
-            raise
-        except Exception as error:
-            log.exception("request failed method=%s path=%s", http.method, http.path)
-            return _failed(http, failures.internal(repr(error)))
         finally:
             self._metrics.inflight -= 1
             self._metrics.count(http.method, code)
 
-    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
-        user = self._authenticate(http)
+    async def _answered(self, http: web.BaseRequest, trail: Trail | None) -> web.StreamResponse:
+        """Also failures are answers, and are audited as such."""
+        stage: Stage = "ResponseComplete"
+        code, answer = 499, None  # the client went away
+        try:
+            try:
+                response = await self._answer(http, trail)
+            except ApiError as error:
+                response = _failed(http, error)
+            except StoreError as error:
+                log.error("store failed path=%s error=%s", http.path, error)
+                response = _failed(http, failures.store_failed(error))
+            except ConnectionError:
+                raise
+            except Exception as error:
+                stage = "Panic"
+                log.exception("request failed method=%s path=%s", http.method, http.path)
+                response = _failed(http, failures.internal(repr(error)))
+            code = response.status
+            if trail is not None and isinstance(response, web.Response):
+                answer = response.body if isinstance(response.body, bytes) else None
+                response.headers[AUDIT_ID] = trail.audit_id
+            return response
+        finally:
+            if trail is not None and self.audit is not None:
+                self.audit.tell(trail, stage, code, answer)
+
+    def _known(
+        self, trail: Trail | None, user: User | None, acting_as: User | None, wanted: Attributes
+    ) -> None:
+        """Who asks for what: the audit log begins here."""
+        if trail is not None and self.audit is not None and trail.wanted is None:
+            trail.user, trail.wanted = user, wanted
+            trail.acting_as = acting_as if acting_as is not user else None
+            self.audit.judge(trail)
+
+    async def _answer(self, http: web.BaseRequest, trail: Trail | None) -> web.StreamResponse:
         path = http.path.rstrip("/") or "/"
         target = request.parse_target(path, self._handlers.catalog)
+        wanted = Attributes(http.method.lower(), path=path)
+        no_verb: ApiError | None = None
+        if target is not None:
+            try:
+                verb = request.verb_of(http.method, target, http.query)
+                wanted = request.attributes(target, verb, http.query)
+            except ApiError as error:
+                no_verb = error
+        try:
+            real = await self._authenticate(http)
+        except ApiError:
+            self._known(trail, None, None, wanted)
+            raise
+        user = self._acting_as(http, real, wanted, trail)
+        self._known(trail, real, user, wanted)
+        if no_verb is not None:
+            raise no_verb
         if target is None:
             if path not in PUBLIC_PATHS and not path.startswith(("/livez/", "/readyz/")):
-                self._authorize(user, Attributes(http.method.lower(), path=path), None)
+                self._authorize(user, wanted, None, trail)
             served = {"GET": self.pages, "POST": self.actions}.get(http.method, {})
             if path in served:
                 media, body = await served[path]()
@@ -111,19 +164,12 @@ class Server:
                 media, body = await self.questions[path](http.query)
                 return json_response(body, media)
             return self._document(http, path)
-        verb = request.verb_of(http.method, target, http.query)
-        kind = target.kind
-        wanted = Attributes(
-            verb,
-            group=kind.group,
-            version=target.version,
-            resource=kind.plural,
-            subresource=target.subresource,
-            namespace=target.namespace,
-            name=target.name,
-        )
-        self._authorize(user, wanted, target)
+        self._authorize(user, wanted, target, trail)
         body = await read_body(http) if http.method not in ("GET", "HEAD") else b""
+        if trail is not None and self.audit is not None:
+            trail.body = body
+            if verb == "watch" or target.subresource in STREAMS:
+                self.audit.tell(trail, "ResponseStarted", 200)
         if verb == "watch" or target.subresource in STREAMS:
             async with self.fairness.seat(user):
                 pass  # a stream waits for its turn to begin, and then holds no seat
@@ -131,14 +177,16 @@ class Server:
         async with self.fairness.seat(user):
             return await self._handlers.handle(http, target, verb, body, user)
 
-    def _authenticate(self, http: web.BaseRequest) -> User:
+    async def _authenticate(self, http: web.BaseRequest) -> User:
         header = http.headers.get("Authorization", "")
         if header:
             scheme, _, token = header.partition(" ")
-            user = access.user_of_token(self._tokens, token.strip())
-            if scheme.lower() != "bearer" or user is None:
+            identity = None
+            if scheme.lower() == "bearer":
+                identity = await self._tokens.identify(token.strip(), ())
+            if identity is None:
                 raise failures.unauthorized()
-            return user
+            return identity.user
         connection = http.transport.get_extra_info("ssl_object") if http.transport else None
         certificate = connection.getpeercert() if connection is not None else None
         found = access.user_of_certificate(certificate) if certificate else None
@@ -146,11 +194,29 @@ class Server:
             raise failures.unauthorized()
         return found or ANONYMOUS
 
-    def _authorize(self, user: User, wanted: Attributes, target: request.Target | None) -> None:
-        reason = self._authorizer.refuses(user, wanted)
-        if not reason:
+    def _acting_as(
+        self, http: web.BaseRequest, user: User, wanted: Attributes, trail: Trail | None
+    ) -> User:
+        """Somebody else, when the headers say so and `user` may. Raises ApiError."""
+
+        def may(other: Attributes) -> None:
+            decision = self._authorizer.decide(user, other)
+            if not decision.allowed:
+                self._known(trail, user, None, wanted)
+                text = access.forbidden_text(user, other, decision.reason)
+                raise impersonation.refusal(user, other, text)
+
+        return impersonation.impersonated(http.headers.items(), may) or user
+
+    def _authorize(
+        self, user: User, wanted: Attributes, target: request.Target | None, trail: Trail | None
+    ) -> None:
+        decision = self._authorizer.decide(user, wanted)
+        if trail is not None:
+            trail.decision = decision
+        if decision.allowed:
             return
-        text = access.forbidden_text(user, wanted, reason)
+        text = access.forbidden_text(user, wanted, decision.reason)
         if target is None:
             raise ApiError(403, "Forbidden", f"forbidden: {text}")
         raise failures.forbidden(target.kind, target.name, text)

@@ -63,6 +63,29 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     default="warning",
     show_default=True,
 )
+@click.option(
+    "--audit-policy",
+    default="",
+    metavar="FILE",
+    callback=lambda _context, _option, value: value and os.path.abspath(value),
+    help="Log requests as this audit.k8s.io/v1 Policy says, to DATA_DIR/log/audit.log.",
+)
+@click.option(
+    "--audit-log-maxsize",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    metavar="MEGABYTES",
+    help="Size at which the audit log is rotated.",
+)
+@click.option(
+    "--audit-log-maxbackup",
+    type=click.IntRange(0, 1000),
+    default=10,
+    show_default=True,
+    metavar="FILES",
+    help="Rotated audit logs that are kept.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""

@@ -1,6 +1,7 @@
 """All controllers, for the composition root."""
 
 from weft.controllers import (
+    clusterroles,
     deployments,
     endpointslices,
     gateway_accounts,
@@ -21,6 +22,7 @@ def controllers() -> tuple[Controller, ...]:
         namespaces.CONTROLLER,
         serviceaccounts.CONTROLLER,
         gateway_accounts.CONTROLLER,
+        clusterroles.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,
         jobs.CONTROLLER,

@@ -9,8 +9,11 @@ import ssl
 from pathlib import Path
 
 import msgspec
+import yaml
 
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
+from weft.apiserver.audit import PolicyError, parse_policy
+from weft.apiserver.audit_log import AuditSettings
 from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
@@ -22,12 +25,17 @@ from weft.runtime.kubeconfig import Connection
 
 ADMIN_USER = "weft-admin"
 TOKEN_BYTES = 32
+MEGABYTE = 1 << 20
 DATA_DIR_BYTES_MAX = 400
 """SQLite takes paths of up to 512 bytes."""
 
 
 class InstanceTaken(Exception):
     """Another process holds the data directory."""
+
+
+class BadAuditPolicy(Exception):
+    """The audit policy cannot be used: says which file and why."""
 
 
 class BadTokens(Exception):
@@ -73,6 +81,25 @@ def admin_token(settings: Settings) -> tuple[str, Tokens]:
         if user.name == ADMIN_USER:
             return token, tokens
     raise BadTokens(f"{path} has no token of {ADMIN_USER}; remove it to have a new one made")
+
+
+def audit_settings(settings: Settings) -> AuditSettings | None:
+    """Of the audit log, when one is wanted. Raises BadAuditPolicy."""
+    if not settings.audit_policy:
+        return None
+    path = Path(settings.audit_policy)
+    try:
+        policy = parse_policy(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadAuditPolicy(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, PolicyError) as error:
+        raise BadAuditPolicy(f"audit policy {path}: {error}") from error
+    return AuditSettings(
+        policy,
+        settings.audit_log,
+        settings.audit_log_maxsize * MEGABYTE,
+        settings.audit_log_maxbackup,
+    )
 
 
 def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLContext, Authority]:

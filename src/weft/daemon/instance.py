@@ -38,6 +38,7 @@ from weft.mesh.object_status import Rejection
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
+from weft.pki import signing_keys
 from weft.pki.ca import CaError
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
@@ -61,7 +62,8 @@ GATEWAYS_SECONDS_MAX = 2.0
 GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
-    files.InstanceTaken, files.BadTokens, BadManifests, StoreError, CaError, PodhostError,
+    files.InstanceTaken, files.BadTokens, files.BadAuditPolicy, BadManifests, StoreError,
+    CaError, PodhostError,
     NetworkError, EnvoyError, rate_limits.NoCounters, OSError,
 )  # fmt: skip
 """What a person can mend; each says how."""
@@ -126,7 +128,13 @@ class Instance:
         token, tokens = files.admin_token(self.settings)
         cidr = SERVICES if self.machine.isolated else _host_cidr(self.settings)
         ranges = Ranges(service_cidr=cidr)
-        api_settings = ApiSettings(tokens=tokens, ranges=ranges, weft_version=__version__)
+        api_settings = ApiSettings(
+            tokens=tokens,
+            ranges=ranges,
+            weft_version=__version__,
+            audit=files.audit_settings(self.settings),
+            signing_keys=signing_keys.load_or_create(Path(self.settings.data_dir) / "pki"),
+        )
         self.api = ApiServer(self.store, api_settings)
         self.client = self.api.local_client()
         self.informers = Informers(self.client)

@@ -14,11 +14,10 @@ from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.core_v1 import Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.kinds import Kind
 from weft.api.objects import decode
 from weft.api.validation import rule_errors
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
-from weft.apiserver.access import User, Verdict
+from weft.apiserver.access import Review, Verdict
 from weft.mesh.analysis import analyze
 from weft.mesh.analysis.at_admission import said, sentences
 from weft.mesh.analysis.neighbours import Neighbours
@@ -68,21 +67,15 @@ class MeshAdmission:
         if cls in FILED:
             self._neighbours.put(before, after)
 
-    async def review(
-        self,
-        operation: str,
-        kind: Kind,
-        new: Mapping[str, Any] | None,
-        old: Mapping[str, Any] | None,
-        user: User,
-    ) -> Verdict:
-        if new is None or kind.struct not in REVIEWED or _unchanged(new, old):
+    async def review(self, asked: Review) -> Verdict:
+        kind, new = asked.kind, asked.new
+        if new is None or kind.struct not in REVIEWED or _unchanged(new, asked.old):
             return NO_VERDICT
         try:
             obj = decode(kind.struct, new)
         except msgspec.ValidationError:
             return NO_VERDICT  # validation has the better words for it
-        found = said(analyze(self._neighbours.around(obj), self._settings), obj, old is None)
+        found = said(analyze(self._neighbours.around(obj), self._settings), obj, asked.old is None)
         if found.refused and rule_errors(kind, new):
             return NO_VERDICT  # as above
         return Verdict(warnings=sentences(found.warned), errors=tuple(map(_cause, found.refused)))

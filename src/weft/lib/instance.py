@@ -35,6 +35,11 @@ class Settings(Struct, frozen=True):
     node_name: str = ""
     trust_domain: str = "cluster.local"
     log_level: str = "warning"
+    audit_policy: str = ""
+    """File with the policy of the audit log; "" for none."""
+    audit_log_maxsize: int = 100
+    """Megabytes at which the audit log is rotated."""
+    audit_log_maxbackup: int = 10
 
     @property
     def kubeconfig(self) -> Path:
@@ -47,6 +52,10 @@ class Settings(Struct, frozen=True):
     @property
     def log_file(self) -> Path:
         return Path(self.data_dir) / "log" / "weft.log"
+
+    @property
+    def audit_log(self) -> Path:
+        return Path(self.data_dir) / "log" / "audit.log"
 
     @property
     def ads_socket(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import ConfigMap, Secret, ServiceAccount
@@ -23,7 +24,7 @@ from weft.lib.aio import Tasks
 from weft.node import dns, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
-from weft.node.container_start import write_volumes
+from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
 from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
@@ -53,6 +54,8 @@ EVENT_COMPONENT = "kubelet"
 """The source of pods' events that people filter by; weft's agent has kubelet's role."""
 IMAGES_LOOK_SECONDS = 1.0
 """While a pod waits for an image: between two looks whether it is there."""
+TOKENS_LOOK_SECONDS = 10.0
+"""Between two looks whether a service account token is due."""
 STOP_SECONDS_MAX = 30.0
 """For all pods to end when the node stops; those left are killed with the runtime."""
 RUNTIME_RETRY_SECONDS = 0.5
@@ -121,6 +124,7 @@ class NodeAgent:
         self._tasks.spawn(self._follow_runtime(), "node-runtime-events")
         self._tasks.spawn(self._registration.run(), "node-registration")
         self._tasks.spawn(self._look_for_images(), "node-images")
+        self._tasks.spawn(self._renew_tokens(), "node-tokens")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
         self._gateways_changed()
 
@@ -306,6 +310,23 @@ class NodeAgent:
             for runner in tuple(self._pods.values()):
                 if any(self._parts.images.resolve(name) for name in runner.waits_for):
                     runner.feed(ps.DependenciesChanged())
+
+    async def _renew_tokens(self) -> None:
+        """Service account tokens are replaced long before they end."""
+        while True:
+            for runner in tuple(self._pods.values()):
+                if any(c.stage == "running" for c in runner.state.containers):
+                    await self._renew_tokens_of(runner)
+            await asyncio.sleep(TOKENS_LOOK_SECONDS)
+
+    async def _renew_tokens_of(self, runner: PodRunner) -> None:
+        pod = runner.state.pod
+        try:
+            if await self._parts.tokens.ensure(pod, tokens_wanted(runner)):
+                offer_service_account(runner)
+                self._rewrite_volumes(runner)
+        except (ApiError, OSError) as error:
+            log.warning("token not renewed pod=%s error=%s", pod.metadata.name, error)
 
     async def _clean_orphans(self) -> None:
         """Remove what belongs to pods that are not in the API, after the first full list."""

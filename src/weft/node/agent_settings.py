@@ -9,6 +9,7 @@ from weft.api.snapshot import Snapshot
 from weft.node.gate import ProxyGate
 from weft.node.probes import Prober
 from weft.node.runtime import ContainerRuntime, Images, Network
+from weft.node.tokens import Tokens
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 
@@ -111,6 +112,7 @@ class Parts:
         self.machine = machine
         self.recorder = recorder
         self.prober = Prober(runtime)
+        self.tokens = Tokens(client)
         self.host_resolv_conf = ""
         """The machine's /etc/resolv.conf, for pods that want it."""
         self.host_hosts = ""

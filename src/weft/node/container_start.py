@@ -14,12 +14,12 @@ from weft.api.suggest import nearest
 from weft.lib.quantity import parse_quantity
 from weft.node import last_words, service_account, volume_files
 from weft.node.agent_settings import Parts
-from weft.node.downward import PodFacts
+from weft.node.downward import PodFacts, TokenKey
 from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
 from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
 from weft.node.runtime import ContainerSpec, Limits, Mount
-from weft.node.volumes import mounts, plan_volumes
+from weft.node.volumes import mounts, plan_volumes, tokens_read
 
 log = logging.getLogger("weft.node")
 
@@ -78,17 +78,32 @@ def prepare(
 
 def own_mounts(runner: Runner, container: Container, container_id: str) -> tuple[Mount, ...]:
     """What every container gets where no volume is in its place."""
-    pod, parts = runner.state.pod, runner.parts
-    ca = parts.settings.service_account_ca
     try:
         offered = (
             last_words.offer(container, runner.directory, container_id),
-            service_account.offer(pod, parts.objects, ca, runner.directory),
+            offer_service_account(runner),
         )
     except OSError as error:
         log.warning("files left out container=%s error=%s", container_id, error)
         return ()
     return tuple(mount for mount in offered if mount is not None)
+
+
+def offer_service_account(runner: Runner) -> Mount | None:
+    """Bring its files up to date; where to show them. OSError."""
+    pod, parts = runner.state.pod, runner.parts
+    token = parts.tokens.of(pod.metadata.uid).get(TokenKey(), "")
+    directory = runner.memory_directory()
+    return service_account.offer(
+        pod, parts.objects, parts.settings.service_account_ca, token, directory
+    )
+
+
+def tokens_wanted(runner: Runner) -> frozenset[TokenKey]:
+    """Every token that the pod's files need."""
+    pod, parts = runner.state.pod, runner.parts
+    mounted = service_account.mounts(pod, parts.objects, parts.settings.service_account_ca)
+    return tokens_read(pod) | (frozenset({TokenKey()}) if mounted else frozenset())
 
 
 def _make_sub_paths(mounted: tuple[Mount, ...], volumes: Collection[str]) -> Refusal | None:

@@ -15,7 +15,15 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.k8s.volume_v1 import ResourceFieldSelector
 from weft.lib.quantity import parse_quantity
 
+TOKEN_SECONDS_DEFAULT = 3600
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['([^']+)'\]$")
+
+
+class TokenKey(Struct, frozen=True):
+    """A service account token as a pod asks for it. `audience` "" is the API server's."""
+
+    audience: str = ""
+    seconds: int = TOKEN_SECONDS_DEFAULT
 
 
 class PodFacts(Struct, frozen=True):
@@ -35,6 +43,8 @@ class PodFacts(Struct, frozen=True):
     """The node's allocatable CPU, what `limits.cpu` is without a limit."""
     memory_bytes: int = 0
     """The node's allocatable memory."""
+    tokens: Mapping[TokenKey, str] = {}
+    """What the pod has of those that it asks for."""
     base_env: Mapping[str, str] = {}
     """The lowest layer of every environment, e.g. PATH."""
 

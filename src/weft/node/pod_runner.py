@@ -28,9 +28,9 @@ from weft.lib.aio import Tasks, now
 from weft.node import last_words, pod_machine, pod_probes, ports, volume_files
 from weft.node import pod_state as ps
 from weft.node.agent_settings import HostPorts, Parts
-from weft.node.container_start import IMAGE_REASONS, prepare
+from weft.node.container_start import IMAGE_REASONS, prepare, tokens_wanted
 from weft.node.downward import PodFacts
-from weft.node.environment import Refusal
+from weft.node.environment import CONFIG_ERROR, Refusal
 from weft.node.etc_files import etc_files
 from weft.node.logs import container_log, pod_log_dir
 from weft.node.probes import Address
@@ -141,6 +141,7 @@ class PodRunner:
             first_port=parts.settings.first_port,
             cpu_cores=parts.machine.cpu_count,
             memory_bytes=parts.machine.memory_bytes,
+            tokens=parts.tokens.of(self.uid),
             base_env=parts.settings.base_env,
         )
 
@@ -208,6 +209,13 @@ class PodRunner:
         spec = ps.spec_of(self.state.pod, action.container)
         if spec is None:
             return ps.ContainerRefused(action.id, "CreateContainerError", "it has no spec")
+        try:
+            await self.parts.tokens.ensure(self.state.pod, tokens_wanted(self))
+        except ApiError as error:
+            if error.code >= 500:
+                raise  # tried again soon
+            text = f"no service account token: {error.message}"
+            return ps.ContainerRefused(action.id, CONFIG_ERROR, text)
         wanted = prepare(self, spec, action.id, self._log_path(action))
         if isinstance(wanted, Refusal):
             return ps.ContainerRefused(action.id, wanted.reason, wanted.message)
@@ -328,6 +336,7 @@ class PodRunner:
 
     def remove_files(self) -> None:
         """Volumes, /etc and logs; the pod never comes back."""
+        self.parts.tokens.forget(self.uid)
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(self.log_directory, ignore_errors=True)
         if self.parts.settings.memory_dir:

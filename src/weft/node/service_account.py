@@ -1,9 +1,9 @@
-"""What a pod finds of its service account: the API server's CA and its own namespace, where
-in-cluster clients look. Blocking; small files only.
+"""What a pod finds of its service account: a token, the API server's CA and its own namespace,
+where in-cluster clients look. Blocking; small files only.
 
 The directory is a mount point on the host, empty there, made once in /run by an agent that may
 (root): programs look in this very place, and making it for each container would need a copy of
-all of /run. It stays, because others' pods may be mounted on it. Tokens are not issued.
+all of /run. It stays, because others' pods may be mounted on it.
 """
 
 from pathlib import Path
@@ -32,17 +32,23 @@ def wanted(pod: Pod, objects: Snapshot) -> bool:
     return account is None or account.automount_service_account_token is not False
 
 
-def files(pod: Pod, ca: str) -> tuple[File, ...]:
-    """As Kubernetes projects them, but for the token."""
-    return (File("ca.crt", ca.encode()), File("namespace", pod.metadata.namespace.encode()))
+def mounts(pod: Pod, objects: Snapshot, ca: str) -> bool:
+    """Whether the pod gets the directory here."""
+    return bool(ca) and wanted(pod, objects) and Path(DIRECTORY).is_dir()
 
 
-def offer(pod: Pod, objects: Snapshot, ca: str, pod_directory: Path) -> Mount | None:
+def files(pod: Pod, ca: str, token: str) -> tuple[File, ...]:
+    """As Kubernetes projects them."""
+    found = (File("ca.crt", ca.encode()), File("namespace", pod.metadata.namespace.encode()))
+    return (*found, File("token", token.encode())) if token else found
+
+
+def offer(pod: Pod, objects: Snapshot, ca: str, token: str, pod_directory: Path) -> Mount | None:
     """Write the files; where to show them. OSError."""
-    if not ca or not wanted(pod, objects) or not Path(DIRECTORY).is_dir():
+    if not mounts(pod, objects, ca):
         return None
     directory = pod_directory / "serviceaccount"
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(volume_files.DIRECTORY_MODE)
-    volume_files.write_atomically(directory, files(pod, ca))
+    volume_files.write_atomically(directory, files(pod, ca, token))
     return Mount(str(directory), DIRECTORY, read_only=True, optional=True)

@@ -13,9 +13,21 @@ from msgspec import Struct
 from weft.api.k8s.container_v1 import Container, VolumeMount
 from weft.api.k8s.core_v1 import ConfigMap, Secret
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.k8s.volume_v1 import DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection
+from weft.api.k8s.volume_v1 import (
+    DownwardAPIVolumeFile,
+    KeyToPath,
+    ServiceAccountTokenProjection,
+    Volume,
+    VolumeProjection,
+)
 from weft.api.snapshot import Snapshot
-from weft.node.downward import PodFacts, field_value, resource_value
+from weft.node.downward import (
+    TOKEN_SECONDS_DEFAULT,
+    PodFacts,
+    TokenKey,
+    field_value,
+    resource_value,
+)
 from weft.node.environment import CONFIG_ERROR, Refusal, expand, secret_bytes
 from weft.node.runtime import Mount
 
@@ -149,7 +161,9 @@ def _files_of(
         return _downward(pod, d.items, d.default_mode, facts), False
     if (p := volume.projected) is not None:
         parts = [_projection(pod, s, p.default_mode, objects, facts) for s in p.sources]
-        return tuple(f for part in parts for f in part), any(s.secret for s in p.sources)
+        return tuple(f for part in parts for f in part), any(
+            s.secret or s.service_account_token for s in p.sources
+        )
     raise _Missing(f"its type is not supported (supported: {SUPPORTED})")
 
 
@@ -165,8 +179,30 @@ def _projection(
         return _select("secret", data, s.items, mode, bool(s.optional))
     if source.downward_api is not None:
         return _downward(pod, source.downward_api.items, mode, facts)
-    # Service account tokens and trust bundles are not issued: an absent file, not an error.
+    if (token := source.service_account_token) is not None:
+        text = facts.tokens.get(token_key(token))
+        if text is None:
+            raise _Missing("its service account token is not there yet")
+        chosen = MODE_DEFAULT if mode is None else mode
+        return (File(token.path, text.encode(), chosen),)
+    # Trust bundles are not published: an absent file, not an error.
     return ()
+
+
+def token_key(source: ServiceAccountTokenProjection) -> TokenKey:
+    """Which token a projection means."""
+    return TokenKey(source.audience, source.expiration_seconds or TOKEN_SECONDS_DEFAULT)
+
+
+def tokens_read(pod: Pod) -> frozenset[TokenKey]:
+    """The tokens that the pod's volumes show."""
+    return frozenset(
+        token_key(source.service_account_token)
+        for volume in pod.spec.volumes
+        if volume.projected is not None
+        for source in volume.projected.sources
+        if source.service_account_token is not None
+    )
 
 
 def _config_map(

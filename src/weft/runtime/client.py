@@ -89,4 +89,9 @@ class Client(Protocol):
     async def bind(self, name: str, namespace: str, node: str) -> None:
         """Create the pod's Binding (POST pods/NAME/binding)."""
 
+    async def request_token(
+        self, account: str, namespace: str, request: Mapping[str, Any]
+    ) -> bytes:
+        """POST serviceaccounts/ACCOUNT/token: the TokenRequest with its token."""
+
     async def close(self) -> None: ...

@@ -211,6 +211,15 @@ class HttpClient:
         }
         await self._request("POST", _path(pods, namespace, name, "binding"), _write(False), body)
 
+    async def request_token(
+        self, account: str, namespace: str, request: Mapping[str, Any]
+    ) -> bytes:
+        """As Client.request_token."""
+        accounts = by_name("serviceaccounts")
+        assert accounts is not None
+        path = _path(accounts, namespace, account, "token")
+        return await self._request("POST", path, {}, request)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()

@@ -105,6 +105,36 @@ class Event(Struct, frozen=True, omit_defaults=True):
     type: str = field(default="", name="type")
 
 
+class LimitRangeItem(Struct, frozen=True, omit_defaults=True):
+    """LimitRangeItem defines a min/max usage limit for any resource that matches on kind."""
+
+    default: Mapping[str, str | int | float] = field(default_factory=dict, name="default")
+    default_request: Mapping[str, str | int | float] = field(
+        default_factory=dict, name="defaultRequest"
+    )
+    max: Mapping[str, str | int | float] = field(default_factory=dict, name="max")
+    max_limit_request_ratio: Mapping[str, str | int | float] = field(
+        default_factory=dict, name="maxLimitRequestRatio"
+    )
+    min: Mapping[str, str | int | float] = field(default_factory=dict, name="min")
+    type: str = field(default="", name="type")
+
+
+class LimitRangeSpec(Struct, frozen=True, omit_defaults=True):
+    """LimitRangeSpec defines a min/max usage limit for resources that match on kind."""
+
+    limits: tuple[LimitRangeItem, ...] = field(default=(), name="limits")
+
+
+class LimitRange(Struct, frozen=True, omit_defaults=True):
+    """LimitRange sets resource usage limits for each kind of resource in a Namespace."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    spec: LimitRangeSpec = field(default=LimitRangeSpec(), name="spec")
+
+
 class PortStatus(Struct, frozen=True, omit_defaults=True):
     """PortStatus represents the error condition of a service port."""
 

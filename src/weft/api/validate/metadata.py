@@ -14,7 +14,7 @@ _NAME_RULES: dict[str, Callable[[str], str]] = {
     "Namespace": names.label_problem,
 }
 # Made of others' names, so almost any path segment will do.
-_ANY_SEGMENT = {"Event"}
+_ANY_SEGMENT = {"Event", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 IMMUTABLE = "field is immutable"
 
 

@@ -1,0 +1,58 @@
+"""What a namespace and the cluster have to say about every new pod: its service account, its
+resources. Pure but for reading the store."""
+
+from typing import Any
+
+from weft.api.kinds import Kind
+from weft.apiserver import codec, failures, keys, limit_ranges, verbs
+from weft.apiserver.access import Review, Verdict
+from weft.store.interface import Store
+
+_NOTHING = Verdict()
+
+
+class PodPolicies:
+    """access.Admission."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def review(self, asked: Review) -> Verdict:
+        new, kind = asked.new, asked.kind
+        if new is None or asked.operation == "DELETE" or asked.subresource:
+            return _NOTHING
+        if kind.group or kind.plural != "pods" or asked.operation != "CREATE":
+            return _NOTHING
+        await self._account(asked, new)
+        obj = new
+        ranges = await self._objects(verbs.known_kind("limitranges"), asked.namespace)
+        if ranges:
+            obj = limit_ranges.with_defaults(obj, ranges)
+            _refuse(asked, obj, ranges)
+        return Verdict(obj) if obj is not new else _NOTHING
+
+    async def _objects(self, kind: Kind, namespace: str = "") -> list[dict[str, Any]]:
+        found = await self._store.range(keys.prefix(kind, namespace))
+        return [codec.to_object(entry.value) for entry in found.entries]
+
+    async def _account(self, asked: Review, pod: dict[str, Any]) -> None:
+        """Raises ApiError 403 when the pod would run as nobody."""
+        name = (pod.get("spec") or {}).get("serviceAccountName") or "default"
+        accounts = verbs.known_kind("serviceaccounts")
+        if await self._store.get(keys.key(accounts, name, asked.namespace)) is None:
+            why = (
+                f"error looking up service account {asked.namespace}/{name}: "
+                f'serviceaccount "{name}" not found'
+            )
+            raise failures.forbidden(asked.kind, asked.name, why)
+
+
+def _refuse(asked: Review, pod: dict[str, Any], ranges: list[dict[str, Any]]) -> None:
+    """Raises ApiError 403."""
+    try:
+        found = limit_ranges.problems(pod, ranges)
+    except ValueError:
+        return  # validation says which quantity is none
+    if found:
+        text = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
+        raise failures.forbidden(asked.kind, asked.name, text)
