@@ -15,6 +15,9 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
+from h2.connection import H2Connection
+from h2.events import DataReceived as DataReceivedOverHttp2
+from h2.events import RemoteSettingsChanged, ResponseReceived, StreamReset
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS
@@ -258,3 +261,46 @@ def test_websocket_through_the_gateway(edge: Instance) -> None:
             return [answer.partition(":")[2][:4] for answer in answers]
 
     assert asyncio.run(talk()) == ["0:", "1:xx", "2:xx", "3:xx", "4:xx", "late"]
+
+
+async def over_http2(place: urllib.parse.SplitResult) -> tuple[str, bytes]:
+    """A WebSocket as a stream of HTTP/2 (RFC 8441): the status, and the bytes that come back for a
+    text frame."""
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    http = H2Connection()
+    http.initiate_connection()
+    stream = http.get_next_available_stream_id()
+    status, body, asked = "", b"", False
+    try:
+        while len(body) < 4:
+            writer.write(http.data_to_send())
+            events = http.receive_data(await asyncio.wait_for(reader.read(65536), 5))
+            for event in events:
+                if isinstance(event, RemoteSettingsChanged) and not asked:
+                    asked = True
+                    head = {
+                        ":method": "CONNECT", ":protocol": "websocket", ":scheme": "http",
+                        ":path": "/ws", ":authority": "web.example", "sec-websocket-version": "13",
+                    }  # fmt: skip
+                    http.send_headers(stream, list(head.items()))
+                elif isinstance(event, ResponseReceived):
+                    status = dict(event.headers)[b":status"].decode()
+                    if status != "200":
+                        return status, b""
+                    # A masked frame with the text `hi`; the mask is zero.
+                    http.send_data(stream, b"\x81\x82\0\0\0\0hi")
+                elif isinstance(event, DataReceivedOverHttp2):
+                    body += event.data
+                elif isinstance(event, StreamReset):
+                    return f"reset {event.error_code}", body
+    finally:
+        writer.close()
+    return status, body
+
+
+def test_websocket_over_http2(edge: Instance) -> None:
+    place = urllib.parse.urlsplit(edge.gateway())
+    status, frame = asyncio.run(over_http2(place))
+    assert status == "200"
+    assert frame[0] == 0x81
+    assert frame.endswith(b":hi")

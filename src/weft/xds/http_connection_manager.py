@@ -5,7 +5,7 @@ its own nor believes those that a caller may have made up (X-Forwarded-For as th
 x-forwarded-client-cert as an identity).
 """
 
-from envoy.config.core.v3 import protocol_pb2
+from envoy.config.core.v3 import base_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
@@ -28,6 +28,8 @@ HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 CORS_FILTER = "envoy.filters.http.cors"
 GRPC_WEB_FILTER = "envoy.filters.http.grpc_web"
 FAULT_FILTER = "envoy.filters.http.fault"
+WEBSOCKET_KEY = "d2VmdC13cy1vdmVyLWgyIQ=="
+"""Sixteen bytes, as RFC 6455 wants them; it protects clients that a proxy has in front of it."""
 _Hcm = hcm_pb2.HttpConnectionManager
 
 
@@ -64,6 +66,8 @@ def http_connection_manager(
         # A stream may be silent for as long as the application likes; routes have time-outs.
         stream_idle_timeout=duration(0),
     )
+    if edge:
+        _allow_websockets_over_streams(hcm)
     if http3:
         hcm.codec_type = _Hcm.HTTP3
         hcm.http3_protocol_options.SetInParent()
@@ -73,6 +77,20 @@ def http_connection_manager(
     else:
         hcm.route_config.CopyFrom(routes)
     return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
+
+
+def _allow_websockets_over_streams(hcm: Proto) -> None:
+    """Browsers open WebSockets as streams of HTTP/2 and 3 (RFC 8441, 9220) when they may. They then
+    send no key, which servers of HTTP/1.1 insist on: the proxy adds one, for it is their client."""
+    hcm.http2_protocol_options.allow_connect = True
+    hcm.http3_protocol_options.allow_extended_connect = True
+    mutations = header_mutation_pb2.HeaderMutation()
+    key = mutations.mutations.request_mutations.add().append
+    key.header.key, key.header.value = "sec-websocket-key", WEBSOCKET_KEY
+    key.append_action = base_pb2.HeaderValueOption.ADD_IF_ABSENT
+    add_key = hcm_pb2.HttpFilter(name="websocket-key", typed_config=any_of(mutations))
+    (upgrade,) = hcm.upgrade_configs
+    upgrade.filters.extend([add_key, *hcm.http_filters])
 
 
 def _http_filters(
