@@ -1,10 +1,13 @@
 """Limits of a destination in a proxy that callers share: each caller has its own."""
 
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e import manifests as m
+from tests.e2e.conftest import APPS
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -32,6 +35,29 @@ spec:
   host: web
   trafficPolicy:
     connectionPool: {http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}}
+"""
+
+PLAIN = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: plain, labels: {app: plain}}
+spec:
+  containers: [{name: plain, image: "plain:1", ports: [{name: greet, containerPort: 2525}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: plain}
+spec:
+  selector: {app: plain}
+  ports: [{name: tcp, port: 2500, targetPort: greet}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: plain}
+spec:
+  host: plain
+  trafficPolicy: {connectionPool: {tcp: {maxConnections: 2}}}
 """
 
 POLICY = """
@@ -107,3 +133,30 @@ def test_requests_in_flight_by_caller_or_together(net: Instance, field: str, exp
     assert modest == [expected] * 2
     net.weft("delete", "backendpolicy", "web")
     wait_for(lambda: not limited(net), "no limits", 15)
+
+
+def test_connections_of_bytes_are_counted_by_caller(net: Instance) -> None:
+    if net.running.isolation == "host":
+        return  # who calls a service address there is not known: they share
+    net.image("plain:1", APPS / "plain", sys.executable, "app.py")
+    net.weft("apply", "-f", "-", stdin=PLAIN)
+    net.wait_ready("app=plain", 1)
+    program = """
+import asyncio
+async def main():
+    lines, kept = [], []
+    for _ in range({count}):
+        reader, writer = await asyncio.open_connection("plain", 2500)
+        lines.append((await asyncio.wait_for(reader.readline(), 5)).decode()[:3])
+        kept.append(writer)
+    await asyncio.sleep({seconds})
+    return lines
+"""
+    greedy_program = program.format(count=4, seconds=2)
+    modest_program = program.format(count=2, seconds=0)
+    wait_for(lambda: run_inside(net, MODEST, modest_program) == ["220"] * 2, "plain answers", 15)
+    with ThreadPoolExecutor(1) as pool:
+        greedy = pool.submit(run_inside, net, GREEDY, greedy_program)
+        time.sleep(1)
+        assert run_inside(net, MODEST, modest_program) == ["220"] * 2
+        assert greedy.result() == ["220", "220", "", ""]

@@ -193,6 +193,21 @@ def test_failures_are_returned_at_once_or_retried(net: Instance) -> None:
     net.weft("delete", "backendpolicy", "flaky")
 
 
+def test_timeouts_of_a_service(net: Instance) -> None:
+    """A request that takes too long, and an answer that pauses too long."""
+    text = "  retry: {attempts: 0}\n  timeouts: {request: 500ms}"
+    net.weft("apply", "-f", "-", stdin=policy(text, "flaky"))
+    slow = "/slow?seconds=2"
+    wait_for(lambda: calls(net, "flaky", 1, slow)[0][0] == 504, "504 after half a second", 15)
+    assert calls(net, "flaky", 1, "/slow?seconds=0")[0][0] == 200
+    text = "  retry: {attempts: 0}\n  timeouts: {idle: 700ms}"
+    net.weft("apply", "-f", "-", stdin=policy(text, "flaky"))
+    drip = "/drip"  # a byte every tenth of a second, for longer than that
+    wait_for(lambda: calls(net, "flaky", 1, drip)[0][0] == 200, "a slow answer that goes on", 15)
+    assert calls(net, "flaky", 1, slow)[0][0] == 504
+    net.weft("delete", "backendpolicy", "flaky")
+
+
 def test_weights_of_pods(net: Instance) -> None:
     """The annotation `weft.dev/weight`: nine to one."""
     found = names(net, "weighed", 200)

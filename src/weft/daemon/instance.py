@@ -261,6 +261,7 @@ class Instance:
             await self.machine.destroy()
         await self.api.close()
         await self.ads.close()
+        await self.rate_limits.close()
         await self.store.close()
         if not keep_pods:
             files.remove_run_directory(self.settings)

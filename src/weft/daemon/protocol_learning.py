@@ -32,8 +32,9 @@ LISTENED_AT_ONCE_MAX = 8
 FIRST_BYTES_MAX = 64
 PAUSE_SECONDS = 0.1
 """Changes gather this long: pods become ready one after the other."""
-RETRY_SECONDS = 1.0
-"""After an endpoint that did not accept a connection, or an API that did not take the answer."""
+RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 30.0
+"""After an endpoint that did not accept a connection, or an API that did not take the answer; twice
+as long each time."""
 
 
 class ProtocolLearner:
@@ -54,8 +55,11 @@ class ProtocolLearner:
 
     async def run(self) -> None:
         """Until cancelled."""
+        wait: float | None = None
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             self._changed.clear()
             await asyncio.sleep(PAUSE_SECONDS)
             try:
@@ -63,9 +67,8 @@ class ProtocolLearner:
             except (ApiError, OSError) as error:
                 log.warning("what was learned about ports is not written error=%s", error)
                 complete = False
-            if not complete:
-                await asyncio.sleep(RETRY_SECONDS)
-                self._changed.set()
+            longer = min(2 * wait, RETRY_SECONDS_MAX) if wait else RETRY_SECONDS
+            wait = None if complete else longer
 
     async def _look(self) -> bool:
         """Listen to servers that are new; write what is new. False when some are still unknown."""

@@ -27,7 +27,7 @@ from weft.api.wellknown import (
 )
 from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
-from weft.mesh.backend_retries import with_backend_retries
+from weft.mesh.backend_routes import with_backend_routes
 from weft.mesh.destinations import host_destinations
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
@@ -107,12 +107,12 @@ def build(
     gateways = with_http3((*routing.gateways, *api.listeners), named, report)
     tables = (*routing.tables, *api.tables)
     backend_policies = tuple(snapshot.list(BackendPolicy))
-    retried = memo("retries", with_backend_retries, tables, backend_policies)
-    limited = memo("limits", with_rate_limits, retried.tables, gateways, policies)
+    governed = memo("governed", with_backend_routes, tables, backend_policies)
+    limited = memo("limits", with_rate_limits, governed.tables, gateways, policies)
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
-    for findings in (routing.findings, retried.findings, limited.findings, backends.findings):
+    for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
         report.extend(findings)
     workloads = _workloads(facts, served, routing, memo)
     destinations = (*backends.destinations, *derived)

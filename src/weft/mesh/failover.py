@@ -49,10 +49,10 @@ def _find(
     name = udp_destination_name(port, host) if udp else destination_name(port, host, target.subset)
     found = known.get(name)
     if found is None:
-        near = nearest(host, {d.host for d in known.values()})
+        near = nearest(host, {d.host for d in known.values()} - {destination.host})
         what = f"subset `{target.subset}` of `{host}`" if target.subset else f"`{host}`"
         report.add(
-            f.FAILOVER_UNKNOWN, policy, path, f"is it `{near}`?" if near else "",
+            f.FAILOVER_UNKNOWN, policy, path, f"did you mean `{near}`?" if near else "",
             what=what, port=port,
         )  # fmt: skip
         return None

@@ -16,6 +16,9 @@ class Counters(Protocol):
         """The verdict for `hits` requests of a key at time `now` (seconds since the epoch).
         Raises OSError when the counters cannot be reached."""
 
+    async def close(self) -> None:
+        """Let go of what they are kept in."""
+
 
 class MemoryCounters:
     """Counters of this process. They start full when it starts."""
@@ -32,6 +35,9 @@ class MemoryCounters:
         while len(self._full_at) > self._keys_max:
             self._full_at.popitem(last=False)
         return verdict
+
+    async def close(self) -> None:
+        """As the protocol says."""
 
     def __len__(self) -> int:
         return len(self._full_at)

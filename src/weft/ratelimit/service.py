@@ -55,6 +55,10 @@ class RateLimitService:
         """The limits from now on, in full. What was counted for those that stay is kept."""
         self._rules = {rule.name: rule for rule in rules}
 
+    async def close(self) -> None:
+        """Let go of the counters."""
+        await self._counters.close()
+
     def handler(self) -> Any:
         """The gRPC handler, for any grpc.aio server."""
         method = grpc.unary_unary_rpc_method_handler(

@@ -130,6 +130,11 @@ def _redirect(redirect: Redirect) -> Proto:
 def _forward(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
     # Envoy's own default is 15 seconds; a mesh must not cut what the application lets run.
     action = route_pb2.RouteAction(timeout=duration(route.timeout or 0))
+    if route.idle_timeout:
+        action.idle_timeout.CopyFrom(duration(route.idle_timeout))
+    if route.stream_duration_max:
+        longest = duration(route.stream_duration_max)
+        action.max_stream_duration.max_stream_duration.CopyFrom(longest)
     _destinations(action, [part for part in route.destinations if part.weight > 0])
     retry = retry_policy(route.retry, safe)
     if retry is not None:

@@ -50,6 +50,8 @@ def validate_backend(obj: Json) -> list[FieldError]:
             here: Location = ("spec", "failover", index, "service")
             errors.append(required(here, "name a Service, or a `subset` of the same one"))
     errors += _retry(spec.get("retry") or {}, ("spec", "retry"))
+    for field in ("request", "idle", "maxStream"):
+        errors += common.at_least(spec.get("timeouts") or {}, ("spec", "timeouts"), field, 0.001)
     check = spec.get("healthCheck")
     if check is None:
         return errors

@@ -227,6 +227,17 @@ class BackendRetry(Message, frozen=True):
     """How many retries there may be at one time; no limit when absent."""
 
 
+class BackendTimeouts(Message, frozen=True):
+    """How long requests may take, where their route says nothing on that. No limit when absent."""
+
+    request: Duration = ""
+    """From the request's end to the answer's end, retries included; then 504."""
+    idle: Duration = ""
+    """A stream without a byte in either direction; then 504, or the stream is reset."""
+    max_stream: Duration = ""
+    """From a stream's begin to its end, WebSockets and gRPC streams included."""
+
+
 class SuccessRateEjection(Message, frozen=True):
     """Endpoints that succeed far less often than the others are ejected."""
 
@@ -284,6 +295,8 @@ class BackendPolicySpec(Message, frozen=True):
     """Who takes over, one after the other, in so far as endpoints are missing or unhealthy."""
     retry: BackendRetry | None = None
     """When failed requests are sent again."""
+    timeouts: BackendTimeouts | None = None
+    """How long requests may take."""
     outlier_ejection: OutlierEjection | None = None
     """Which endpoints are ejected for failing more than others."""
 

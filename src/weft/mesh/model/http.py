@@ -211,6 +211,10 @@ class HttpRoute(Struct, frozen=True, gc=False):
     rewrite: Rewrite | None = None
     timeout: float | None = None
     """Whole request including retries; None or 0 is none."""
+    idle_timeout: float | None = None
+    """A stream may be silent for so long; None or 0 is for ever."""
+    stream_duration_max: float | None = None
+    """From a stream's begin to its end; None or 0 is for ever."""
     retry: RetryPolicy | None = None
     fault: Fault | None = None
     mirrors: tuple[Mirror, ...] = ()

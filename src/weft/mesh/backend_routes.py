@@ -1,4 +1,4 @@
-"""BackendPolicies: when failed requests to a service are sent again."""
+"""BackendPolicies: how long requests to a service may take, and when they are sent again."""
 
 from collections.abc import Sequence
 
@@ -16,31 +16,51 @@ from weft.mesh.names import service_host
 from weft.mesh.rate_limits import host_of, text_match
 from weft.mesh.values import regex_problem, seconds
 
-_Policies = dict[str, RetryPolicy]
+
+class _Change(Struct, frozen=True):
+    """What a policy says of the routes to its service; None is nothing."""
+
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    stream_duration_max: float | None = None
+
+    def to(self, route: HttpRoute) -> HttpRoute:
+        """The route with it, where the route itself says nothing."""
+        unset = route.retry == DEFAULT_RETRY and self.retry is not None
+        return replace(
+            route,
+            retry=self.retry if unset else route.retry,
+            timeout=self.timeout if route.timeout is None else route.timeout,
+            idle_timeout=self.idle_timeout,
+            stream_duration_max=self.stream_duration_max,
+        )
+
+
+_Policies = dict[str, _Change]
 """By host."""
 
 
-class Retried(Struct, frozen=True):
-    """Route tables with the retries of their destinations."""
+class Changed(Struct, frozen=True):
+    """Route tables with what the policies of their destinations say."""
 
     tables: tuple[RouteTable, ...]
     findings: tuple[Diagnostic, ...] = ()
 
 
-def with_backend_retries(
+def with_backend_routes(
     tables: tuple[RouteTable, ...], policies: Sequence[weft.BackendPolicy]
-) -> Retried:
-    """Routes that say nothing about retries, and all of whose destinations are of one service,
-    retry as the service's policy says."""
+) -> Changed:
+    """Routes all of whose destinations are of one service, as the service's policy says."""
     report = Findings()
     found = {
-        service_host(name, namespace): _read(policy, policy.spec.retry, report)
+        service_host(name, namespace): _change(policy, report)
         for (namespace, name), policy in targets_of(policies, Findings()).items()
-        if policy.spec.retry is not None
+        if policy.spec.retry is not None or policy.spec.timeouts is not None
     }
     if not found:
-        return Retried(tables)
-    return Retried(tuple(_table(table, found) for table in tables), report.all())
+        return Changed(tables)
+    return Changed(tuple(_table(table, found) for table in tables), report.all())
 
 
 def _table(table: RouteTable, policies: _Policies) -> RouteTable:
@@ -56,14 +76,30 @@ def _virtual_host(host: VirtualHost, policies: _Policies) -> VirtualHost:
 
 
 def _route(route: HttpRoute, policies: _Policies) -> HttpRoute:
-    if route.retry != DEFAULT_RETRY:
-        return route
     hosts = {host_of(part.destination) for part in route.destinations}
-    policy = policies.get(hosts.pop()) if len(hosts) == 1 else None
-    return route if policy is None else replace(route, retry=policy)
+    change = policies.get(hosts.pop()) if len(hosts) == 1 else None
+    return route if change is None else change.to(route)
 
 
-def _read(policy: weft.BackendPolicy, wanted: weft.BackendRetry, report: Findings) -> RetryPolicy:
+def _change(policy: weft.BackendPolicy, report: Findings) -> _Change:
+    retry, times = policy.spec.retry, policy.spec.timeouts or weft.BackendTimeouts()
+
+    def duration(text: str, field: str) -> float | None:
+        def invalid(problem: str) -> None:
+            path = f"spec.timeouts.{field}"
+            report.add(f.VALUE_INVALID, policy, path, problem=problem, part="value")
+
+        return seconds(text, None, invalid)
+
+    return _Change(
+        retry=None if retry is None else _retry(policy, retry, report),
+        timeout=duration(times.request, "request"),
+        idle_timeout=duration(times.idle, "idle"),
+        stream_duration_max=duration(times.max_stream, "maxStream"),
+    )
+
+
+def _retry(policy: weft.BackendPolicy, wanted: weft.BackendRetry, report: Findings) -> RetryPolicy:
     def duration(text: str, field: str) -> float | None:
         def invalid(problem: str) -> None:
             path = f"spec.retry.{field}"
