@@ -3,7 +3,7 @@
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
 from weft.mesh.build import build
-from weft.mesh.model import MeshModel, NodeSettings
+from weft.mesh.model import MeshModel, NodeSettings, RouteTable, ServiceListener
 from weft.mesh.scope import scope
 
 
@@ -53,3 +53,16 @@ def test_service_ports_that_the_proxy_may_not_bind_move() -> None:
     assert (80, 8080) in moved
     assert all(now == then if then >= 1024 else now == then + 8000 for then, now in moved)
     assert user.route_tables == root.route_tables
+
+
+def test_host_isolation_listens_on_loopback_addresses_only() -> None:
+    """Addresses of ServiceEntries and external ones are not the machine's: a listener there would
+    be refused, and the object with it."""
+    listeners = tuple(
+        ServiceListener(address, 80, route_table="80", host="web")
+        for address in ("127.64.0.1", "240.240.1.1", "192.0.2.1")
+    )
+    whole = MeshModel(service_listeners=listeners, route_tables=(RouteTable("80", ()),))
+    found = scope(whole, NodeSettings("n", isolation="host"))
+    assert [each.address for each in found.service_listeners] == ["127.64.0.1"]
+    assert not scope(whole, NodeSettings("n")).service_listeners

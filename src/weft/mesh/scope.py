@@ -19,6 +19,8 @@ from weft.mesh.model import (
     Workload,
 )
 
+LOOPBACK = "127."
+
 
 def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     """The node's workloads, and what they and the gateways can reach.
@@ -59,7 +61,9 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
 def _bindable(
     listeners: tuple[ServiceListener, ...], first_port: int
 ) -> tuple[ServiceListener, ...]:
-    """Listeners on ports below the first one that the proxy may bind move."""
+    """The listeners that the proxy can have: on this machine's loopback addresses (it has no other
+    service addresses), and above the ports that it may not bind."""
+    listeners = tuple(each for each in listeners if each.address.startswith(LOOPBACK))
     if not first_port:
         return listeners
     ports: dict[str, list[int]] = {}
