@@ -49,7 +49,8 @@ def _find(
     name = udp_destination_name(port, host) if udp else destination_name(port, host, target.subset)
     found = known.get(name)
     if found is None:
-        near = nearest(host, {d.host for d in known.values()} - {destination.host})
+        hosts = {d.host for d in known.values()}
+        near = "" if host in hosts else nearest(host, hosts - {destination.host})
         what = f"subset `{target.subset}` of `{host}`" if target.subset else f"`{host}`"
         report.add(
             f.FAILOVER_UNKNOWN, policy, path, f"did you mean `{near}`?" if near else "",
