@@ -16,7 +16,7 @@ from weft.mesh.explain.effects import destination_effects
 from weft.mesh.explain.paths import normalised
 from weft.mesh.explain.places import Places
 from weft.mesh.explain.request import RequestError, read_header, read_request
-from weft.mesh.model import Destination, MeshModel
+from weft.mesh.model import Destination, GatewayListener, MeshModel
 from weft.offline.explanations import explain_documents
 
 pytest.importorskip("re2", reason="installed with weft")
@@ -24,6 +24,10 @@ pytest.importorskip("re2", reason="installed with weft")
 
 def model(case: str) -> MeshModel:
     return build(snapshot(documents("mesh", case))).model
+
+
+def port_of(found: MeshModel, port: int) -> GatewayListener:
+    return next(g for g in found.gateways if g.port == port)
 
 
 def call(case: str, caller: str, request: Request) -> Explanation:
@@ -153,16 +157,21 @@ def test_urls_and_headers_as_people_type_them() -> None:
     ],
 )
 def test_callers_that_are_not_there(caller: str, said: str) -> None:
-    found = find_caller(model("services"), caller, "default", 80)
+    found = find_caller(model("services"), caller, "default", Request("a"))
     assert isinstance(found, NoCaller)
     assert said in found.hint
 
 
 def test_gateways_as_callers() -> None:
     found = model("gateways")
-    assert find_caller(found, "gateway:443", "default", 80) == Outside(443)
+    request = Request("a")
+    assert find_caller(found, "gateway:443", "default", request) == Outside(port_of(found, 443))
     name = next(s.name for g in found.gateways for s in g.servers).rpartition("/")[0]
-    assert find_caller(found, f"gateway/{name}", "other", 80) == Outside(80, name)
+    by_name = find_caller(found, f"gateway/{name}", "other", request)
+    assert by_name == Outside(port_of(found, 80), name)
+    nobody = find_caller(found, "gateway:8443", "default", request)
+    assert isinstance(nobody, NoCaller)
+    assert nobody.hint == "ports of Gateways: 80, 443, 5432"
 
 
 def test_fields_that_the_tables_do_not_know_are_shown_as_they_are() -> None:
@@ -199,25 +208,29 @@ def test_missing_back_ends_are_said_to_be_missing() -> None:
 
 def test_gateways() -> None:
     found = model("gateways")
-    site = explain_from_gateway(found, 80, Request("www.example.com", path="/app"))
+    site = explain_from_gateway(found, port_of(found, 80), Request("www.example.com", path="/app"))
     assert site.route is not None
     assert site.route.name == "default/site/http[0]"
-    redirect = explain_from_gateway(found, 80, Request("secure.example.com"))
+    redirect = explain_from_gateway(found, port_of(found, 80), Request("secure.example.com"))
     assert (redirect.outcome, redirect.status) == ("redirected", 301)
-    assert explain_from_gateway(found, 80, Request("other.org")).outcome == "not found"
-    closed = explain_from_gateway(found, 8443, Request("www.example.com"))
-    assert "open ports: 80, 443, 5432" in closed.reason
-    database = explain_from_gateway(found, 5432, Request("any", 5432))
+    assert (
+        explain_from_gateway(found, port_of(found, 80), Request("other.org")).outcome == "not found"
+    )
+    database = explain_from_gateway(found, port_of(found, 5432), Request("any", 5432))
     assert database.shares[0].destination.port == 5432
 
 
 def test_tls_at_a_gateway_ends_there_or_passes() -> None:
     found = model("gateways")
-    inside = explain_from_gateway(found, 443, read_request("GET", "https://secure.example.com/"))
+    inside = explain_from_gateway(
+        found, port_of(found, 443), read_request("GET", "https://secure.example.com/")
+    )
     assert inside.met is not None
     assert inside.met.server is not None
     assert inside.met.server.tls is not None
-    plain = explain_from_gateway(found, 443, read_request("GET", "http://secure.example.com/"))
+    plain = explain_from_gateway(
+        found, port_of(found, 443), read_request("GET", "http://secure.example.com/")
+    )
     assert (plain.outcome, plain.reason) == ("closed", "port 443 takes TLS only")
 
 

@@ -44,7 +44,15 @@ async def rig() -> AsyncIterator[Rig]:
 
 def explain(model: MeshModel, asked: Asked) -> Explanation:
     if asked.caller == OUTSIDE:
-        return explain_from_gateway(model, asked.request.port, asked.request)
+        udp = asked.request.scheme == "udp"
+        listener = next(
+            (g for g in model.gateways
+             if g.port == asked.request.port and (g.protocol == "udp") == udp),
+            None,
+        )  # fmt: skip
+        if listener is None:
+            return Explanation("closed", "no Gateway has the port")
+        return explain_from_gateway(model, listener, asked.request)
     name = f"{CALLERS[asked.caller][1]}-0"
     caller = next(w for w in model.workloads if w.name == name)
     return explain_from_workload(model, caller, asked.request)

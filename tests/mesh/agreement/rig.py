@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from tests.xds.support import NetnsNode
 from weft.lib.envoy_binary import envoy_path
-from weft.mesh.model import MeshModel
+from weft.mesh.model import GatewayBinding, MeshModel
 from weft.mesh.scope import scope
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
 
@@ -55,6 +55,7 @@ class Rig(NetnsNode):
             self.node,
             gateway_address="10.244.9.1",
             gateway_ports=GATEWAY_PORTS,
+            gateway_bindings=(GatewayBinding("default/gtw", ("10.244.9.1",), GATEWAY_PORTS),),
             access_log=log,
         )
         self._log_read = 0

@@ -141,13 +141,13 @@ def explain(
 ) -> Explained | NoCaller:
     """The answer, or who is not there."""
     request = question.request
-    caller = find_caller(model, question.caller, question.namespace, request.port)
+    caller = find_caller(model, question.caller, question.namespace, request)
     if isinstance(caller, NoCaller):
         return caller
     nodes: tuple[str, ...] = ()
     who = ""
     if isinstance(caller, Outside):
-        found = explain_from_gateway(model, caller.port, request)
+        found = explain_from_gateway(model, caller.listener, request)
         shown = _outside_text(caller)
     else:
         first = caller.workloads[0]
@@ -194,7 +194,7 @@ def _pods_text(caller: Pods) -> str:
 
 def _outside_text(caller: Outside) -> str:
     gateway = f"Gateway {caller.gateway}" if caller.gateway else "Gateways"
-    return f"outside of the mesh, at port {caller.port} of {gateway}"
+    return f"outside of the mesh, at port {caller.listener.port} of {gateway}"
 
 
 def _summary(found: Explanation) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from weft.mesh.explain.request import Request
 from weft.mesh.model import GatewayListener, MeshModel, Workload
 from weft.mesh.names import nearest
 
@@ -33,19 +34,20 @@ class Pods(Struct, frozen=True):
 class Outside(Struct, frozen=True):
     """A port of a Gateway."""
 
-    port: int
-    """As the Gateway names it."""
+    listener: GatewayListener
     gateway: str = ""
-    """`namespace/name`, when one was named."""
+    """`namespace/name`, when one was named, or the port belongs to one alone."""
 
 
 def find_caller(
-    model: MeshModel, text: str, namespace: str, wanted_port: int
+    model: MeshModel, text: str, namespace: str, request: Request
 ) -> Pods | Outside | NoCaller:
     """Reads `deploy/NAME`, `pod/NAME`, `gateway/NAME` or `gateway:PORT`."""
     kind, slash, name = text.partition("/")
+    udp = request.scheme == "udp"
+    gateways = tuple(g for g in model.gateways if (g.protocol == "udp") == udp)
     if text.startswith("gateway:"):
-        return _outside(model.gateways, "", text.partition(":")[2], wanted_port)
+        return _outside(gateways, "", text.partition(":")[2], request.port)
     if not slash or not name:
         return NoCaller(
             f"`{text}` names no caller",
@@ -53,7 +55,7 @@ def find_caller(
             "`--gateway PORT`",
         )
     if kind.lower() in GATEWAY_KINDS:
-        return _at_gateway(model.gateways, name, namespace, wanted_port)
+        return _at_gateway(gateways, name, namespace, request.port)
     known = WORKLOAD_KINDS.get(kind.lower())
     if known is None:
         near = nearest(kind.lower(), (*WORKLOAD_KINDS, *GATEWAY_KINDS))
@@ -107,13 +109,22 @@ def _at_gateway(
 def _outside(
     gateways: Iterable[GatewayListener], name: str, text: str, wanted_port: int
 ) -> Outside | NoCaller:
-    ports = sorted({g.port for g in gateways})
-    shown = ", ".join(map(str, ports)) or "none"
+    known = sorted(gateways, key=lambda g: (g.port, g.gateway))
+    shown = ", ".join(dict.fromkeys(str(g.port) for g in known)) or "none"
     if text and not text.isdigit():
         return NoCaller(f"`{text}` is no port", f"ports of Gateways: {shown}")
     port = int(text) if text else wanted_port
-    if port in ports:
-        return Outside(port, name)
-    if not text and len(ports) == 1:
-        return Outside(ports[0], name)
-    return NoCaller(f"no Gateway in force has port {port}", f"ports of Gateways: {shown}")
+    found = [g for g in known if g.port == port]
+    if not found and not text and len(known) == 1:
+        found = known
+    if not found:
+        return NoCaller(f"no Gateway in force has port {port}", f"ports of Gateways: {shown}")
+    if len(found) > 1:
+        names = " or ".join(f"`--from gateway/{owner(g)}`" for g in found)
+        return NoCaller(f"several Gateways have port {port}", f"say which: {names}")
+    return Outside(found[0], name or found[0].gateway)
+
+
+def owner(listener: GatewayListener) -> str:
+    """A Gateway that has the port; of those that share it the first."""
+    return listener.gateway or listener.servers[0].name.rpartition("/")[0]

@@ -193,9 +193,10 @@ def _by_name(chains: list[Chain], name: str) -> list[Chain]:
 
 def from_outside(listener: GatewayListener, request: Request) -> Met:
     """A connection from outside to a port of a Gateway."""
-    name = f"gateway|{listener.port}"
-    if request.scheme == "udp":
-        return Met("closed", name, f"port {listener.port} takes no datagrams but those of HTTP/3")
+    name = _name(listener)
+    if listener.protocol == "udp":
+        server = listener.servers[0]
+        return _of_server(server, name, f"port {listener.port} takes datagrams")
     if listener.protocol in ("http", "tcp"):
         plain = next((s for s in listener.servers if s.tls is None), None)
         if plain is not None:
@@ -218,6 +219,13 @@ def from_outside(listener: GatewayListener, request: Request) -> Met:
     server = names[best]
     reason = f"server name `{request.host}` belongs to Gateway server {server.name}"
     return _of_server(server, name, reason)
+
+
+def _name(listener: GatewayListener) -> str:
+    """As the proxy names it."""
+    owner = f"|{listener.gateway}" if listener.gateway else ""
+    transport = "|udp" if listener.protocol == "udp" else ""
+    return f"gateway|{listener.port}{owner}{transport}"
 
 
 def _plain(listener: GatewayListener, server: GatewayServer, request: Request, name: str) -> Met:

@@ -16,9 +16,11 @@ from weft.mesh.explain.request import Request
 from weft.mesh.explain.rewriting import Sent, location, sent
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
+    NOWHERE,
     AccessPolicy,
     Destination,
     Endpoint,
+    GatewayListener,
     HttpMatch,
     HttpRoute,
     MeshModel,
@@ -128,13 +130,10 @@ def explain_from_workload(model: MeshModel, caller: Workload, request: Request) 
     return _met(_Walk(model, request, caller), met)
 
 
-def explain_from_gateway(model: MeshModel, gateway_port: int, request: Request) -> Explanation:
+def explain_from_gateway(
+    model: MeshModel, listener: GatewayListener, request: Request
+) -> Explanation:
     """A request from outside, to a port of a Gateway."""
-    listener = next((g for g in model.gateways if g.port == gateway_port), None)
-    if listener is None:
-        ports = ", ".join(str(g.port) for g in model.gateways) or "none"
-        reason = f"no Gateway in force has port {gateway_port} (open ports: {ports})"
-        return Explanation("closed", reason)
     return _met(_Walk(model, request, None), connections.from_outside(listener, request))
 
 
@@ -147,7 +146,7 @@ def _met(walk: _Walk, met: Met) -> Explanation:
         return _connection(walk, Explanation("routed", "", met, tcp=met.route), parts)
     if met.datagrams is not None:
         target = met.datagrams.destination
-        parts = (WeightedDestination(target),) if target else ()
+        parts = (WeightedDestination(target),)
         return _connection(walk, Explanation("routed", "", met, udp=met.datagrams), parts)
     path = normalised(walk.request.path)
     return _http(replace(walk, request=replace(walk.request, path=path)), met)
@@ -167,6 +166,11 @@ def _connection(
     so_far = replace(so_far, reason=reason, shares=shares)
     if shares and all(share.denied for share in shares):
         return replace(so_far, outcome="denied", reason=shares[0].denied)
+    total = sum(part.weight for part in parts)
+    lost = sum(part.weight for part in parts if part.destination == NOWHERE)
+    if lost:
+        text = f"{100 * lost / total:.3g} %, whose back end does not exist"
+        so_far = replace(so_far, effects=(Effect("closed", text),))
     if any(share.serves(walk.caller) for share in shares):
         return so_far
     return replace(so_far, outcome="unavailable", reason=_no_endpoint(shares))
