@@ -21,9 +21,9 @@ from weft.mesh.build import build
 from weft.mesh.explain import Explanation, explain_from_gateway, explain_from_workload
 from weft.mesh.model import MeshModel
 
-CONFIGURATIONS = int(os.environ.get("WEFT_SOAK_CONFIGURATIONS", "60"))
+CONFIGURATIONS = int(os.environ.get("WEFT_SOAK_CONFIGURATIONS", "30"))
 FIRST_SEED = int(os.environ.get("WEFT_SOAK_SEED", "1"))
-REQUESTS = 40
+REQUESTS = 60
 TRIES = 3
 """A worker thread of Envoy may see a configuration some milliseconds after it was acknowledged."""
 FAILURES_SHOWN_MAX = 12

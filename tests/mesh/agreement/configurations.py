@@ -296,7 +296,7 @@ def _http(random: Random, index: int) -> Json:
     if random.random() < 0.3:
         rule["name"] = f"rule-{index}"
     action = random.random()
-    if action < 0.12:
+    if action < 0.15:
         rule["redirect"] = _redirect(random)
     elif action < 0.25:
         rule["directResponse"] = {
@@ -331,7 +331,7 @@ def _match(random: Random) -> Json:
         match["scheme"] = {"exact": random.choice(("http", "https"))}
     if random.random() < 0.35:
         match["headers"] = {n: _value(random) for n in random.sample(HEADERS, random.randint(1, 2))}
-    if random.random() < 0.2:
+    if random.random() < 0.35:
         match["withoutHeaders"] = {random.choice(HEADERS): _value(random)}
     if random.random() < 0.25:
         match["queryParams"] = {random.choice(QUERIES): _value(random)}
@@ -407,7 +407,7 @@ def _shares(random: Random) -> list[Json]:
 
 def _changes(random: Random) -> Json:
     made: Json = {}
-    if random.random() < 0.25:
+    if random.random() < 0.4:
         made["rewrite"] = random.choice(
             (
                 {"uri": "/rewritten"},
