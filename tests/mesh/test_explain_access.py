@@ -1,9 +1,12 @@
 """Policies are judged as the proxy does; what only a token says stays open."""
 
 import pytest
+from msgspec.structs import replace
 
 from weft.mesh.explain.access import Arrival, Verdict, judge, policies_for
 from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
+
+pytest.importorskip("re2", reason="installed with weft")
 
 FRONT = Arrival(
     principal="spiffe://cluster.local/ns/default/sa/front",
@@ -54,6 +57,17 @@ def policy(action: str, *conditions: AccessCondition, dry_run: bool = False) -> 
 def test_conditions(one: AccessCondition, held: bool) -> None:
     assert judge((policy("deny", one),), FRONT).allowed is not held
     assert judge((policy("allow", one),), FRONT).allowed is held
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin", "/%61dmin", "/ADMIN/", "//admin", "/admin;x", "/x%2f..%2fadmin"]
+)
+def test_no_way_of_writing_a_path_evades_a_denial(path: str) -> None:
+    denial = policy("deny", condition("path", "/admin"))
+    assert judge((denial,), replace(FRONT, path=path)).allowed is False
+    permission = policy("allow", condition("path", "/admin"))
+    allowed = judge((permission,), replace(FRONT, path=path)).allowed
+    assert allowed is (path == "/admin"), "what is in doubt is not let through"
 
 
 def test_a_token_may_say_anything() -> None:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from weft.mesh.model import StringMatch
-from weft.xds.paths import DOUBTFUL, any_writing
+from weft.mesh.path_patterns import DOUBTFUL
+from weft.xds.paths import any_writing
 
 
 def refused(pattern: StringMatch, path: str) -> bool:

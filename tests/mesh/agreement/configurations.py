@@ -148,6 +148,8 @@ def _policy_rule(random: Random) -> Json:
         operation = random.choice(
             (
                 {"paths": ["/api*"]},
+                {"paths": ["/items/{*}"]},
+                {"paths": ["/api", "*/path"]},
                 {"methods": ["GET", "HEAD"]},
                 {"notPaths": ["/items/*", "/"]},
                 {"hosts": ["web*"]},

@@ -23,6 +23,7 @@ GATEWAY_ADDRESS = "10.244.9.1"
 ODD_PATHS = (
     "/a/../api", "/api/./v1", "/%61pi", "/api%2Fv1", "//api", "/api//v1", "/items/12?", "/..",
     "/api/..", "/items/%31%32", "/%7Ex", "/api/.", "/%2e%2e/api", "/api;v=1", "/x+y",
+    "/items%2f..%2fapi", "/API/", "/items/12;a",
 )  # fmt: skip
 STRANGERS = ("nowhere", "example.org", "a.wild.example.com", "b.a.wild.example.com",
              "www.example.com", "a.example.com", "wild.example.com", "10.96.0.10")  # fmt: skip

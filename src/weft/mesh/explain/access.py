@@ -7,7 +7,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from weft.mesh import path_patterns
+from weft.mesh.explain import regex
 from weft.mesh.explain.matching import value_holds
 from weft.mesh.explain.paths import without_query
 from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
@@ -33,6 +36,8 @@ class Arrival(Struct, frozen=True):
     address: str = ""
     """Of the endpoint; empty in front of the routes."""
     port: int = 0
+    refuses: bool = False
+    """What matches is refused: then doubtful paths match as well."""
 
 
 class Verdict(Struct, frozen=True):
@@ -57,7 +62,7 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
     enforced = [p for p in policies if not p.dry_run]
     doubtful = ""
     for policy in (p for p in enforced if p.action == "deny"):
-        matched = _matches(policy, arrival)
+        matched = _matches(policy, replace(arrival, refuses=True))
         if matched:
             return Verdict(False, f"AuthorizationPolicy {policy.name} denies it")
         if matched is None:
@@ -140,6 +145,17 @@ def _address(condition: AccessCondition, arrival: Arrival) -> Maybe:
     return _in_networks(condition.networks, arrival.address) if arrival.address else None
 
 
+def _path(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    """Generously where a match refuses, strictly where it lets through."""
+    path = without_query(arrival.path)
+    doubtful = regex.holds(path_patterns.DOUBTFUL, path)
+    if arrival.refuses is not condition.negated:
+        wide = (path_patterns.any_writing(text) for text in condition.texts)
+        return doubtful or any(value_holds(text, path) for text in wide)
+    exact = (path_patterns.as_written(text) for text in condition.texts)
+    return not doubtful and any(value_holds(text, path) for text in exact)
+
+
 _LOOKS: Mapping[str, Callable[[AccessCondition, Arrival], Maybe]] = {
     "principal": _principal,
     "source_ip": _source,
@@ -149,7 +165,7 @@ _LOOKS: Mapping[str, Callable[[AccessCondition, Arrival], Maybe]] = {
     "header": lambda c, a: _text(c, a.headers.get(c.name.lower())),
     "host": _host,
     "method": lambda c, a: _text(c, a.method),
-    "path": lambda c, a: _text(c, without_query(a.path)),
+    "path": _path,
     "port": _port,
     "destination_ip": _address,
     "sni": lambda c, a: False,
