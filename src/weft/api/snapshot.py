@@ -39,6 +39,7 @@ class ObjectSnapshot:
 
     def __init__(self, objects: Iterable[Struct] = ()) -> None:
         self._objects: dict[type[Struct], dict[tuple[str, str], Struct]] = {}
+        self._lists: dict[tuple[type[Struct], str | None], Sequence[Any]] = {}
         for obj in objects:
             key = (meta(obj).namespace, meta(obj).name)
             self._objects.setdefault(type(obj), {})[key] = obj
@@ -48,7 +49,12 @@ class ObjectSnapshot:
         return found  # type: ignore[no-any-return]
 
     def list(self, cls: type[T], namespace: str | None = None) -> Sequence[T]:
-        return self._select(cls, lambda o: namespace is None or meta(o).namespace == namespace)
+        key = (cls, namespace)
+        if key not in self._lists:
+            self._lists[key] = self._select(
+                cls, lambda o: namespace is None or meta(o).namespace == namespace
+            )
+        return self._lists[key]
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return self._select(cls, lambda o: (r := controller_of(o)) is not None and r.uid == uid)

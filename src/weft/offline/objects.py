@@ -89,10 +89,15 @@ def _give_addresses(services: list[Json]) -> None:
     for service in services:
         addresses.settle(service)
     used = frozenset(key for service in services for key in addresses.held(service))
-    for service in services:
+    for number, service in enumerate(services):
         if addresses.lacking(service):
-            addresses.assign(service, ranges, used, lambda _: 0)
+            addresses.assign(service, ranges, used, _first_tried(number))
             used |= addresses.held(service)
+
+
+def _first_tried(number: int) -> addresses.Random:
+    """Where the search for a free address begins: at the first that may be."""
+    return lambda size: number % size
 
 
 def _namespaces(found: Iterable[Struct]) -> Iterator[Namespace]:
