@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
 
@@ -16,6 +17,7 @@ MODULES = (
     "slow_replica",
     "pods",
     "api",
+    "api_scale",
     "commands",
     "mesh_build",
     "xds_translate",
@@ -33,7 +35,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="of the API server that api_scale asks, instead of weft",
+    )
     options = parser.parse_args()
+    if options.kubeconfig:
+        os.environ["WEFT_BENCH_KUBECONFIG"] = options.kubeconfig
     if options.list:
         for name in MODULES:
             print(f"{name:<14} {load(name).measures}")

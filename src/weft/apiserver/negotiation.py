@@ -130,7 +130,12 @@ def _parse_yaml(body: bytes) -> Any:
         )
     if len(documents) > 1:
         raise failures.bad_request("the body must hold one object, not several YAML documents")
-    return documents[0].value if documents else None
+    value = documents[0].value if documents else None
+    try:
+        orjson.dumps(value)
+    except TypeError as error:  # an integer of more than 64 bits
+        raise failures.bad_request(f"the body is not valid YAML: {error}") from error
+    return value
 
 
 def to_yaml(body: bytes) -> bytes:

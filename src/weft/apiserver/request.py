@@ -214,22 +214,51 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
         send_initial_events=initial,
         timeout_seconds=number(query, "timeoutSeconds"),
     )
-    match = options.resource_version_match
-    if initial is not None and not options.watch:
-        raise failures.bad_request(
-            "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"
-        )
-    if match not in ("", "Exact", "NotOlderThan"):
-        raise failures.bad_request(
-            f'resourceVersionMatch: Unsupported value: "{match}": '
-            'supported values: "Exact", "NotOlderThan"'
-        )
-    if initial is not None and match != "NotOlderThan":
-        raise failures.bad_request(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting "
-            "resourceVersionMatch to NotOlderThan"
-        )
+    _check_revision_match(options)
     return options
+
+
+_LIST_OPTIONS = Kind("meta.k8s.io", "v1", "ListOptions", "listoptions")
+_MATCHES = ("Exact", "NotOlderThan")
+
+
+def _check_revision_match(options: ListOptions) -> None:
+    """Which of resourceVersion, resourceVersionMatch, continue and sendInitialEvents go together
+    (the documentation of API concepts). Raises ApiError 422."""
+    match, initial = options.resource_version_match, options.send_initial_events
+    field = "resourceVersionMatch"
+    if match and match not in _MATCHES:
+        listed = ", ".join(f'"{name}"' for name in _MATCHES)
+        _refuse_option(field, f'Unsupported value: "{match}": supported values: {listed}')
+    if initial is not None:
+        if not options.watch:
+            _forbid_option("sendInitialEvents", "sendInitialEvents is forbidden for list")
+        if match != "NotOlderThan":
+            _forbid_option(
+                field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        return
+    if not match:
+        return
+    if options.watch:
+        _forbid_option(
+            field, f"{field} is forbidden for watch unless sendInitialEvents is provided"
+        )
+    if options.continue_token:
+        _forbid_option(field, f"{field} is forbidden when continue is provided")
+    if not options.resource_version:
+        _forbid_option(field, f"{field} is forbidden unless resourceVersion is provided")
+    if match == "Exact" and options.resource_version == "0":
+        _forbid_option(field, f'{field} "exact" is forbidden for resourceVersion "0"')
+
+
+def _forbid_option(field: str, why: str) -> None:
+    _refuse_option(field, f"Forbidden: {why}", "FieldValueForbidden")
+
+
+def _refuse_option(field: str, message: str, reason: str = "FieldValueNotSupported") -> None:
+    cause = {"reason": reason, "message": message, "field": field}
+    raise failures.invalid(_LIST_OPTIONS, "", [cause])
 
 
 def parse_revision(text: str) -> int:

@@ -11,7 +11,9 @@ from weft.api.cel.strings import compiled
 from weft.api.cel.syntax import CelError
 from weft.api.crd import values
 from weft.api.crd.objects import EMBEDDED, INT_OR_STRING, PRESERVE, Raw, defaulted, pruned
+from weft.api.crd.rules import VALIDATIONS
 from weft.api.field_errors import FieldError, Location, error, forbidden, required
+from weft.api.structure import json_type
 
 NESTING_MAX = 64
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -25,6 +27,8 @@ def errors_of(schema: Any, at: Location) -> list[FieldError]:
     """What makes a schema not structural; `at` is where it stands in its definition."""
     if not isinstance(schema, Mapping):
         return [required(at, "schemas are required")]
+    if wrong := list(_keywords(schema, at, 0)):
+        return wrong
     errors: list[FieldError] = []
     if schema.get("type") != "object":
         text = 'must be "object" at the root'
@@ -32,6 +36,80 @@ def errors_of(schema: Any, at: Location) -> list[FieldError]:
     if schema.get("nullable"):
         errors.append(forbidden((*at, "nullable"), "nullable cannot be true at the root"))
     return errors + list(_node(schema, at, ()))
+
+
+# What each keyword holds; the definition's own schema leaves it open, as it mentions itself.
+_TEXT, _FLAG, _COUNT, _NUMBER = (str,), (bool,), (int,), (int, float)
+_HOLDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("type", "format", "title", "description", "pattern", "$ref",
+                     "x-kubernetes-list-type", "x-kubernetes-map-type"), _TEXT),
+    **dict.fromkeys(("nullable", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum",
+                     PRESERVE, INT_OR_STRING, EMBEDDED), _FLAG),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties",
+                     "maxProperties"), _COUNT),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), _NUMBER),
+    **dict.fromkeys(("required", "enum", "allOf", "anyOf", "oneOf", "x-kubernetes-list-map-keys",
+                     VALIDATIONS), (list,)),
+    **dict.fromkeys(("properties", "not"), (dict,)),
+    "items": (dict, list),
+    "additionalProperties": (dict, bool),
+}  # fmt: skip
+_TEXTS_IN = ("required", "x-kubernetes-list-map-keys")
+_RULE_FLAG = "optionalOldSelf"
+
+
+def _keywords(schema: Raw, at: Location, depth: int) -> Iterator[FieldError]:
+    """Keywords that hold something of a wrong type."""
+    if depth > 2 * NESTING_MAX:
+        yield forbidden(at, f"schemas are nested at most {NESTING_MAX} deep")
+        return
+    for name, held in schema.items():
+        wanted = _HOLDS.get(name)
+        if wanted and (
+            not isinstance(held, wanted) or (isinstance(held, bool) and bool not in wanted)
+        ):
+            names = " or ".join(_JSON_NAMES[kind] for kind in wanted)
+            detail = f'must be of type {names}: "{json_type(held)}"'
+            yield error((*at, name), "TypeInvalid", json_type(held), detail)
+            return
+        if name in _TEXTS_IN and not all(isinstance(text, str) for text in held):
+            yield error((*at, name), "TypeInvalid", "array", "must be a list of strings")
+            return
+    for rule in schema.get(VALIDATIONS) or ():
+        flag = rule.get(_RULE_FLAG, False) if isinstance(rule, Mapping) else None
+        texts = [v for k, v in rule.items() if k != _RULE_FLAG] if flag is not None else [None]
+        if not isinstance(flag, bool) or not all(isinstance(v, str) for v in texts):
+            text = "each must be an object of strings (optionalOldSelf: a boolean)"
+            yield error((*at, VALIDATIONS), "TypeInvalid", json_type(rule), text)
+            return
+    for where, part in _below(schema):
+        if not isinstance(part, Mapping):
+            text = f'must be a schema: "{json_type(part)}"'
+            yield error((*at, *where), "TypeInvalid", json_type(part), text)
+            return
+        yield from _keywords(part, (*at, *where), depth + 1)
+
+
+_JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array",
+               dict: "object"}  # fmt: skip
+
+
+def _below(schema: Raw) -> Iterator[tuple[Location, Any]]:
+    for name, part in (schema.get("properties") or {}).items():
+        yield ("properties", name), part
+    for junctor in _JUNCTORS:
+        for index, part in enumerate(schema.get(junctor) or ()):
+            yield (junctor, index), part
+    items, extra = schema.get("items"), schema.get("additionalProperties")
+    if isinstance(items, list):
+        for index, part in enumerate(items):
+            yield ("items", index), part
+    elif items is not None:
+        yield ("items",), items
+    if extra is not None and not isinstance(extra, bool):
+        yield ("additionalProperties",), extra
+    if schema.get("not") is not None:
+        yield ("not",), schema["not"]
 
 
 def _node(schema: Raw, at: Location, inside: Location) -> Iterator[FieldError]:
