@@ -394,3 +394,117 @@ async def test_rules_that_would_run_for_ever_end(live: Running) -> None:
         code, body = await live.json("POST", TABS, json=obj)
     assert code == 422
     assert "cost limit exceeded" in body["message"]
+
+
+def _install(group: str, plural: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """As generators of other projects write it, an empty status included."""
+    made = crd(version(schema={"openAPIV3Schema": schema}, subresources={}), plural=plural,
+               kind=kind, shortNames=[])  # fmt: skip
+    made["metadata"] = {
+        "name": f"{plural}.{group}",
+        "creationTimestamp": None,
+        "annotations": {"api-approved.kubernetes.io": "https://example.com"},
+    }
+    made["spec"]["group"] = group
+    made["status"] = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": [],
+                      "storedVersions": []}  # fmt: skip
+    return made
+
+
+def _spec_of(**properties: Any) -> dict[str, Any]:
+    head = {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
+            "metadata": {"type": "object"}}  # fmt: skip
+    spec = {"type": "object", **properties}
+    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {"type": "object", "properties": {**head, "spec": spec, "status": status}}
+
+
+LISTENERS = {
+    "type": "array", "maxItems": 64,
+    "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+    "items": {"type": "object", "required": ["name", "port"], "properties": {
+        "name": {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},
+        "namespace": {"type": "string"},
+        "port": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535},
+        "protocol": {"type": "string", "default": "HTTP"},
+        "hostname": {"type": "string"},
+        "tls": {"type": "object", "properties": {"mode": {"type": "string"}}}}},
+    "x-kubernetes-validations": [
+        {"rule": "self.all(l, l.protocol.matches('(?i)^(http|tcp)$') ? !has(l.tls) : true)",
+         "message": "no tls"},
+        {"rule": "self.all(a, self.exists_one(b, a.port == b.port && (has(a.hostname) && "
+                 "has(b.hostname) ? a.hostname == b.hostname : !has(a.hostname) && "
+                 "!has(b.hostname))))", "message": "unique"},
+        {"rule": "self.all(a, !has(a.__namespace__) || a.__namespace__ != '')"},
+    ],
+}  # fmt: skip
+DURATION = {
+    "type": "string",
+    "x-kubernetes-validations": [
+        {"rule": "duration(self) >= duration('1ms')", "message": "must be at least 1ms"}
+    ],
+}
+EITHER = [
+    {"not": {"anyOf": [{"required": ["simple"]}, {"required": ["consistent"]}]}},
+    {"required": ["simple"]},
+    {"required": ["consistent"]},
+]
+
+
+async def test_definitions_of_other_projects_next_to_our_kinds(live: Running) -> None:
+    """One in the group of our Gateways, one as Istio writes them, one as Argo does."""
+    schemas = {
+        ("gateway.networking.k8s.io", "listenerkits", "ListenerKit"): _spec_of(
+            properties={"listeners": LISTENERS}
+        ),
+        ("extensions.istio.io", "sketchplugins", "SketchPlugin"): _spec_of(
+            properties={
+                "interval": DURATION,
+                "lb": {"type": "object", "oneOf": EITHER, "properties": {
+                    "simple": {"type": "string", "enum": ["ROUND_ROBIN"]},
+                    "consistent": {"type": "object", "properties": {
+                        "size": {"type": "integer", "minimum": 0}}}}},
+            }
+        ),
+        ("argoproj.io", "rollouts", "Rollout"): _spec_of(
+            properties={
+                "template": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "maxSurge": {"anyOf": [{"type": "integer"}, {"type": "string"}],
+                             "x-kubernetes-int-or-string": True},
+            }
+        ),
+    }  # fmt: skip
+    for (group, plural, kind), schema in schemas.items():
+        code, body = await live.json("POST", CRDS, json=_install(group, plural, kind, schema))
+        assert code == 201, body
+
+    async def post(group: str, plural: str, spec: dict[str, Any]) -> tuple[int, str]:
+        path = f"/apis/{group}/v1/namespaces/default/{plural}"
+        obj = {"metadata": {"generateName": "x-"}, "spec": spec}
+        code, body = await live.json("POST", path, json=obj)
+        return code, body.get("message", "")
+
+    gateway = ("gateway.networking.k8s.io", "listenerkits")
+    one = {"name": "a", "port": 80}
+    good = {"listeners": [one, {"name": "b", "port": 81}]}
+    assert await post(*gateway, good) == (201, "")
+    assert (await post(*gateway, {"listeners": [one | {"namespace": "n"}]}))[0] == 201
+    assert "unique" in (await post(*gateway, {"listeners": [one, one | {"name": "b"}]}))[1]
+    assert "no tls" in (await post(*gateway, {"listeners": [one | {"tls": {}}]}))[1]
+    many = [{"name": f"l{n}", "port": n + 1, "hostname": f"h{n}"} for n in range(64)]
+    assert (await post(*gateway, {"listeners": many}))[0] == 201
+    istio = ("extensions.istio.io", "sketchplugins")
+    assert (await post(*istio, {"interval": "5s", "lb": {"simple": "ROUND_ROBIN"}}))[0] == 201
+    assert (await post(*istio, {"lb": {}}))[0] == 201
+    code, text = await post(*istio, {"lb": {"simple": "ROUND_ROBIN", "consistent": {}}})
+    assert code == 422
+    assert "must validate one and only one schema (oneOf)" in text
+    assert "must be at least 1ms" in (await post(*istio, {"interval": "1us"}))[1]
+    argo = ("argoproj.io", "rollouts")
+    for surge in (1, "25%"):
+        assert (await post(*argo, {"template": {"any": 1}, "maxSurge": surge}))[0] == 201
+    _, found = await live.json("GET", "/apis/gateway.networking.k8s.io/v1")
+    assert {"gateways", "httproutes", "listenerkits"} <= {r["name"] for r in found["resources"]}
+    code, document = await live.json("GET", "/openapi/v3/apis/gateway.networking.k8s.io/v1")
+    assert code == 200
+    assert "io.k8s.networking.gateway.v1.ListenerKit" in document["components"]["schemas"]
