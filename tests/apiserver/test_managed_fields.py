@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.apiserver.support import Api, deployment, service
+from tests.apiserver.support import Api, deployment, kind, pod, service
 from weft.api.errors import ApiError
+from weft.api.schema import schema_for
 from weft.apiserver.field_paths import places, present, show, tree_of
 from weft.apiserver.request import WriteOptions
+from weft.apiserver.structured_merge import compare, tree_of_all
 
 
 def by(manager: str, *, force: bool = False, **more: Any) -> WriteOptions:
@@ -279,6 +281,22 @@ async def test_many_managers_become_one(api: Api) -> None:
     assert len(found) == 10
     assert ".data.k0" in found["ancient-changes/Update"]
     assert found["m13/Update"] == {".data.k13"}
+
+
+@pytest.mark.parametrize(
+    ("plural", "obj"),
+    [
+        ("deployments", deployment()),
+        ("services", service(selector={"a": "b"}, externalIPs=["1.2.3.4"])),
+        ("pods", pod(volumes=[{"name": "v", "emptyDir": {}}], nodeSelector={"a": "b"},
+                     tolerations=[], affinity={}, hostAliases=[{"ip": "1.2.3.4"}])),
+    ],
+)  # fmt: skip
+def test_the_walk_of_a_new_object_finds_what_a_comparison_finds(
+    plural: str, obj: dict[str, Any]
+) -> None:
+    schema = schema_for(kind(plural))
+    assert places(tree_of_all(schema, obj)) == compare(schema, {}, obj).added
 
 
 STEPS = st.sampled_from(["f:a", "f:b", 'k:{"n":1}', 'v:"x"', "i:0"])

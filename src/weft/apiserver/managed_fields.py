@@ -15,7 +15,7 @@ from weft.api.kinds import Kind
 from weft.api.schema import Schema
 from weft.apiserver import structured_merge
 from weft.apiserver.field_paths import Place, places, present, show, tree_of
-from weft.apiserver.structured_merge import compare, field_set, with_named_fields
+from weft.apiserver.structured_merge import compare, field_set, tree_of_all, with_named_fields
 from weft.lib.timefmt import rfc3339
 
 FIELDS_TYPE = "FieldsV1"
@@ -205,13 +205,11 @@ def track(
     """The new state with the fields that `writer` changed made its own. `old` is None for a
     creation. Without `begin` an object that has no managedFields gets none."""
     if old is None:
-        entries: Entries = {}
-        difference = compare(schema, {}, new)
-    else:
-        entries = _of_request(old, new, writer.subresource)
-        if not entries and not begin:
-            return _put(new, {})
-        difference = compare(schema, _bare(old), _bare(new))
+        return _created(schema, new, writer)
+    entries = _of_request(old, new, writer.subresource)
+    if not entries and not begin:
+        return _put(new, {})
+    difference = compare(schema, _bare(old), _bare(new))
     gained = _ownable(difference.added | difference.modified, writer.part)
     if not gained and not difference.removed:
         return _put(new, entries)
@@ -226,11 +224,17 @@ def track(
     return _put(new, changed)
 
 
+def _created(schema: Schema, new: dict[str, Any], writer: Writer) -> dict[str, Any]:
+    tree = tree_of_all(schema, _settable(_bare(new), writer.part))
+    entry = Entry(writer.manager, UPDATE, writer.api_version, tree, rfc3339(writer.now))
+    return _put(new, {entry.key: entry})
+
+
 def _bare(obj: Mapping[str, Any]) -> dict[str, Any]:
     """Without the metadata that nobody owns, so that it is not compared either."""
     metadata = {k: v for k, v in obj["metadata"].items() if k not in _META_NEVER}
-    rest = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind")}
-    return rest | {"metadata": metadata}
+    rest = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata")}
+    return rest | ({"metadata": metadata} if metadata else {})
 
 
 def _ownable(found: Iterable[Place], part: Part) -> set[Place]:

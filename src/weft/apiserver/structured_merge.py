@@ -120,6 +120,30 @@ def _compare(schema: Schema | None, old: Any, new: Any, at: Place, found: Compar
             found.removed.add(at)
 
 
+def tree_of_all(schema: Schema | None, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a new object: the FieldsV1 value of everything that `compare` with nothing calls added,
+    made in one walk."""
+    return _tree(schema, value)
+
+
+def _tree(schema: Schema | None, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping) and is_granular_map(schema):
+        found = {}
+        for name, item in value.items():
+            if item is not None:
+                step = field_step(name)
+                found[step] = _marked(step, _tree(schema.child(name) if schema else None, item))
+        return found
+    if isinstance(value, Sequence) and schema is not None and is_keyed_list(schema):
+        steps = ((element_step(schema, item), item) for item in value)
+        return {step: _marked(step, _tree(schema.items, item)) for step, item in steps}
+    return {}
+
+
+def _marked(step: str, below: dict[str, Any]) -> dict[str, Any]:
+    return {".": {}, **below} if below and step not in _ALWAYS_THERE else below
+
+
 def _both(old: Any, new: Any, kind: type) -> bool:
     """Whether each is of the kind or absent."""
     return all(
