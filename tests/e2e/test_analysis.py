@@ -145,3 +145,14 @@ def test_analyze_live_and_files_on_top(isolated: Instance, tmp_path: Path) -> No
     stored = json.loads(isolated.run("analyze", "--live", "-n", "default", "-o", "json").stdout)
     assert ("WEFT2109", "ratings") in {(f["code"], f["name"]) for f in stored["findings"]}
     isolated.weft("delete", "-f", "-", stdin=RATINGS + WORKLOAD + textwrap.dedent(RULE))
+
+
+def test_weft_up_says_what_is_wrong_with_its_files(stopped: Instance, tmp_path: Path) -> None:
+    file = tmp_path / "set.yaml"
+    file.write_text(RATINGS + WORKLOAD + ROUTE % ("ratings", "ratings", "", "ratings"))
+    isolation = ("--isolation", stopped.isolation)
+    done = stopped.run("up", "--detach", "--port", "0", *isolation, "-f", str(file))
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    assert f"error[WEFT2102] {file}:" in told
+    assert "add a DestinationRule for `ratings.default.svc.cluster.local`" in told

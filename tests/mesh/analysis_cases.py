@@ -255,6 +255,51 @@ spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
         "{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}", "",
         "HTTPRoute", "r", "spec.rules[0].filters", "left out",
     ),
+    Case(
+        "WEFT2151", "policy", WEB + """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only}
+spec: {selector: {matchLabels: {app: @}}, rules: [{}]}
+""",
+        "wep", "web", "AuthorizationPolicy", "only", "spec.selector.matchLabels",
+        "did you mean `web`?",
+    ),
+    Case(
+        "WEFT2168", "target", WEB + """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only}
+spec: {targetRefs: [{kind: Service, name: @}], rules: [{}]}
+""",
+        "wep", "web", "AuthorizationPolicy", "only", "spec.targetRefs[0].name",
+        "did you mean `web`?",
+    ),
+    Case(
+        "WEFT2169", "namespace", """apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only, namespace: shop}
+spec: {rules: [{from: [{source: {namespaces: [@]}}]}]}
+""",
+        "shopp", "shop", "AuthorizationPolicy", "only",
+        "spec.rules[0].from[0].source.namespaces[0]", "did you mean `shop`?",
+    ),
+    Case(
+        "WEFT2460", "tokens", """apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens}
+spec: {jwtRules: [{issuer: a, jwks: "{}"}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only}
+spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
+""",
+        "principals", "requestPrincipals", "RequestAuthentication", "tokens", "spec.jwtRules",
+        "requestPrincipals",
+    ),
     # --- conflicts
     Case(
         "WEFT2250", "secret", tls_gateway("a", 443, "a.example.com", "wild")

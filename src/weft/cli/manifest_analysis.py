@@ -16,12 +16,13 @@ from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.kinds import Kind
 from weft.api.manifests import Document
 from weft.api.objects import decode, without_nulls
-from weft.api.snapshot import ObjectSnapshot, meta
+from weft.api.snapshot import ObjectSnapshot, Snapshot, meta
 from weft.mesh.analysis import analyze
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.objects import ObjectKey, diagnostic_key, object_key
 from weft.mesh.build import DEFAULTS, BuildSettings
 from weft.mesh.findings import Findings
+from weft.views.findings import at_least, finding_lines
 
 ALWAYS_THERE = ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system")
 """Namespaces of every instance."""
@@ -118,6 +119,14 @@ def _located(found: Diagnostic, manifests: Manifests) -> Diagnostic | None:
 def annotations(objects: Iterable[Struct]) -> Mapping[ObjectKey, Mapping[str, str]]:
     """Annotations of those objects that have any."""
     return {object_key(obj): own for obj in objects if (own := meta(obj).annotations)}
+
+
+def lines(documents: Iterable[Document], namespace: str, stored: Snapshot) -> list[str]:
+    """Errors and warnings about documents on top of what is stored, for people."""
+    manifests = read(documents, namespace)
+    held = [obj for kind in kinds() if kind.struct for obj in stored.list(kind.struct)]
+    found = [d for d in findings(overlaid(held, manifests), manifests) if d.file]
+    return finding_lines(at_least(found, "warning"))
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -18,6 +18,7 @@ from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
+from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
@@ -121,6 +122,8 @@ class Instance:
         self._announce()
         if documents:
             await apply_files(self.client, documents, "default", self.say)
+            for line in manifest_analysis.lines(documents, "default", self.informers.cache):
+                self.say(line)
             await self._announce_gateways()
         files.publish_running(self.settings, self._running())
 

@@ -15,6 +15,7 @@ from weft.mesh.analysis import (
     gateways,
     http_rules,
     namespaces,
+    security_policies,
     service_entries,
     services,
     virtual_services,
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     *gateways.CHECKS,
     *service_entries.CHECKS,
     *gateway_api.CHECKS,
+    *security_policies.CHECKS,
 )
 
 

@@ -98,25 +98,25 @@ _OF_ENTRIES = (
     "istio.io/autoRegistrationGroup", "istio.io/workloadController", "istio.io/connectedAt",
     "istio.io/disconnectedAt",
 )  # fmt: skip
-_OF_WEFT_PODS = (
-    wellknown.ANNOTATION_POD_NETNS, wellknown.ANNOTATION_POD_HOST_PORTS,
-    wellknown.ANNOTATION_POD_PROXY,
-)  # fmt: skip
-_OF_WEFT_NODES = (
-    wellknown.ANNOTATION_NODE_ISOLATION, wellknown.ANNOTATION_NODE_ADDRESS,
-    wellknown.ANNOTATION_NODE_PASSTHROUGH_ADDRESS, wellknown.ANNOTATION_NODE_GATEWAY_ADDRESS,
-    wellknown.ANNOTATION_NODE_GATEWAY_PORTS, wellknown.ANNOTATION_NODE_FIRST_PORT,
-)  # fmt: skip
+
+
+def _of_weft() -> dict[str, Annotation]:
+    """Weft's own: whom they belong to is in the names of the constants."""
+    own = {k: v for k, v in vars(wellknown).items() if k.startswith("ANNOTATION_")}
+    kinds = {"POD": POD, "NODE": ("Node",), "GATEWAY": ("Gateway",)}
+    return {
+        name: Annotation(kinds.get(constant.split("_")[1], ANY), "honoured")
+        for constant, name in own.items()
+        if name.startswith("weft.dev/")
+    }
+
 
 KNOWN: dict[str, Annotation] = {
     **{name: Annotation(POD) for name in _IDLE_ON_PODS},
     **{name: Annotation(POD, "deprecated") for name in _DEPRECATED_ON_PODS},
     **{name: Annotation(SERVICE, "deprecated") for name in _DEPRECATED_ON_SERVICES},
     **{name: Annotation(ENTRY, reason="it is Istio's own note") for name in _OF_ENTRIES},
-    **{name: Annotation(POD, "honoured") for name in _OF_WEFT_PODS},
-    **{name: Annotation(("Node",), "honoured") for name in _OF_WEFT_NODES},
-    wellknown.ANNOTATION_POD_WEIGHT: Annotation(POD, "honoured"),
-    wellknown.ANNOTATION_GATEWAY_HTTP3: Annotation(("Gateway",), "honoured"),
+    **_of_weft(),
     wellknown.ANNOTATION_EXPORT_TO: Annotation(SERVICE, "honoured", problem=_export_to),
     SUPPRESS: Annotation(ANY, "honoured"),
     SUPPRESS_ISTIO: Annotation(ANY, "honoured"),

@@ -85,6 +85,12 @@ BACKEND_KIND = Finding(
 )
 CERTIFICATE_UNRESOLVED = Finding("WEFT2166", "error", "{message}; this listener is closed")
 RULES_LEFT_OUT = Finding("WEFT2167", "error", "{message}; the rule is left out")
+TARGET_UNKNOWN = Finding(
+    "WEFT2168", "warning", "no {kind} is named `{name}`; the policy does not hold there"
+)
+SOURCE_NAMESPACE_UNKNOWN = Finding(
+    "WEFT2169", "warning", "there is no namespace `{namespace}`: nobody calls from there"
+)
 
 # --- conflicts
 CERTIFICATE_SHARED = Finding(
@@ -236,4 +242,10 @@ HOST_NETWORK = Finding(
     "WEFT2459",
     "info",
     "pods in the node's network are called like any server; their own calls are not routed",
+)
+TOKEN_OPTIONAL = Finding(
+    "WEFT2460",
+    "info",
+    "requests without a token pass: no AuthorizationPolicy of namespace `{namespace}` asks for one",
+    'add one that allows `requestPrincipals: ["*"]` only',
 )

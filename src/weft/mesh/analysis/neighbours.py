@@ -20,6 +20,7 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.mesh.analysis.security_policies import POLICIES, Policy
 from weft.mesh.analysis.world import TEMPLATED
 from weft.mesh.gateway_api_objects import Route
 from weft.mesh.istio_matches import MESH, full_gateway
@@ -220,11 +221,13 @@ def claims(obj: Struct) -> Iterator[Key]:
         yield from (("rule", host) for host in _spellings(obj.spec.host, own.namespace))
     elif isinstance(obj, istio.Gateway):
         yield from (("port", str(s.port.number)) for s in obj.spec.servers if s.port is not None)
+        yield from (("gateway-label", k, v) for k, v in obj.spec.selector.items())
     elif isinstance(obj, gw.Gateway):
         yield from (("port", str(listener.port)) for listener in obj.spec.listeners)
     elif isinstance(obj, istio.ServiceEntry):
         yield from (("host", host.lower()) for host in obj.spec.hosts)
         yield from (("address", address) for address in obj.spec.addresses)
+        yield "entry", own.namespace, own.name
     elif isinstance(obj, RateLimitPolicy | BackendPolicy):
         yield "policy", own.namespace, _target(obj)
     elif isinstance(obj, gw.HTTPRoute | gw.GRPCRoute):
@@ -247,6 +250,8 @@ def selectors(obj: Struct) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield obj.metadata.namespace, obj.spec.selector
     elif isinstance(obj, istio.ServiceEntry) and (chosen := obj.spec.workload_selector):
         yield obj.metadata.namespace, chosen.labels
+    elif isinstance(obj, POLICIES) and obj.spec.selector:
+        yield obj.metadata.namespace, obj.spec.selector.match_labels
 
 
 def _of_virtual_service(obj: istio.VirtualService) -> Iterator[Key]:
@@ -341,6 +346,23 @@ def _of_policy(obj: RateLimitPolicy | BackendPolicy) -> Iterator[Key]:
         yield "rule", host
 
 
+def _of_security(obj: Policy) -> Iterator[Key]:
+    """What a policy is for: objects, or gateways with the labels."""
+    own = obj.metadata.namespace
+    if obj.spec.selector:
+        yield from (("gateway-label", k, v) for k, v in obj.spec.selector.match_labels.items())
+        if own == ROOT_NAMESPACE:
+            yield from (("any-label", k, v) for k, v in obj.spec.selector.match_labels.items())
+    if isinstance(obj, security.PeerAuthentication):
+        return
+    for ref in (*obj.spec.target_refs, *((obj.spec.target_ref,) if obj.spec.target_ref else ())):
+        namespace = ref.namespace or own
+        yield "host", service_host(ref.name, namespace)
+        yield "gateway", namespace, ref.name
+        yield "gtw", namespace, ref.name
+        yield "entry", namespace, ref.name
+
+
 def _of_tokens(obj: security.RequestAuthentication) -> Iterator[Key]:
     """Where keys are fetched."""
     for rule in obj.spec.jwt_rules:
@@ -373,6 +395,7 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
     (security.RequestAuthentication, _of_tokens),
+    *((cls, _of_security) for cls in POLICIES),
 )
 
 
@@ -398,3 +421,4 @@ def _labels(obj: Struct, labels: Mapping[str, str]) -> Iterator[Key]:
     owner = controller_of(obj)
     if owner is None or owner.kind not in _OWNERS:
         yield from (("label", meta(obj).namespace, k, v) for k, v in labels.items())
+        yield from (("any-label", k, v) for k, v in labels.items())
