@@ -8,6 +8,7 @@ from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
 from weft.api.k8s.core_v1 import Service
+from weft.api.snapshot import meta
 from weft.mesh import findings as f
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.services import nearest_labels, shown
