@@ -185,6 +185,17 @@ def kind_of(obj: Mapping[str, Any]) -> Any:
 
 
 @contextlib.asynccontextmanager
+async def unstarted(isolation: str = "auto") -> AsyncIterator[Weft]:
+    """An instance to be started by whoever asks, gone afterwards."""
+    instance = Weft(isolation)
+    try:
+        yield instance
+    finally:
+        await instance.stop()
+        instance.remove()
+
+
+@contextlib.asynccontextmanager
 async def weft(*files: Path, isolation: str = "auto") -> AsyncIterator[Weft]:
     """A running instance that is gone afterwards."""
     instance = Weft(isolation)

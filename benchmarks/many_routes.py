@@ -1,6 +1,7 @@
 """One route changed among thousands: when does traffic follow, and what does it cost?"""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import random
@@ -11,8 +12,13 @@ from typing import Any
 import aiohttp
 
 from benchmarks.harness import Benchmark, Process, Row
-from benchmarks.instance import Weft, first_answer, istio, kind_of, pod, service, weft
+from benchmarks.instance import Weft, first_answer, istio, kind_of, pod, service, unstarted
 from benchmarks.propagation import GATEWAY_SERVER, PROGRAM, Traffic
+from weft.api.errors import ApiError
+from weft.apiserver.addresses import Ranges
+from weft.apiserver.app import ApiServer
+from weft.apiserver.app import Settings as ApiSettings
+from weft.store.sqlite import SqliteStore
 
 ROUTES = 3000
 ROUNDS = 40
@@ -20,7 +26,8 @@ LOAD_CHANGES = 20
 LOAD_CLIENTS = 4
 LOAD_PAUSE_SECONDS = 0.005
 PROBE_PAUSE_SECONDS = 0.001
-WRITERS = 8
+STATUSES_SECONDS = 30.0
+"""After the start all objects get their first status."""
 GATEWAY_PORT = 80
 Json = Mapping[str, Any]
 Maker = Callable[[int, str], Json]
@@ -74,23 +81,32 @@ EDGES: Mapping[str, Json] = {
 }
 
 
+async def store(instance: Weft, objects: Iterable[Json]) -> None:
+    """Create objects in the data directory before weft starts: thousands of them in seconds."""
+    opened = await SqliteStore.open(instance.directory / "store.db")
+    api = ApiServer(opened, ApiSettings(ranges=Ranges(), weft_version="benchmark"))
+    client = api.local_client()
+    default = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    with contextlib.suppress(ApiError):
+        await client.create(kind_of(default), default)
+    for obj in objects:
+        await client.create(kind_of(obj), obj, "default")
+    await opened.close()
+
+
 async def prepare(instance: Weft, kind: str, make: Maker) -> str:
     """Services `one` and `two`, and all routes to `one`; the gateway's URL."""
     folder = instance.directory / "names"
     folder.mkdir()
     (folder / "app.py").write_text(PROGRAM)
     instance.image("names:1", folder, "python", "app.py")
-    await instance.apply(EDGES[kind])
-    for name in ("one", "two"):
-        await instance.apply(service(name), pod(f"{name}-0", "names:1", {"app": name}, port=8080))
-    numbers = iter(range(ROUTES))
-
-    async def write() -> None:
-        for number in numbers:
-            await instance.apply(make(number, "one"))
-
-    await asyncio.gather(*(write() for _ in range(WRITERS)))
-    await instance.ready("", 2)
+    names = ("one", "two")
+    pods = [pod(f"{name}-0", "names:1", {"app": name}, port=8080) for name in names]
+    routes = (make(number, "one") for number in range(ROUTES))
+    await store(instance, (EDGES[kind], *map(service, names), *routes))
+    await instance.start()
+    await instance.apply(*pods)
+    await instance.ready("", len(names))
     url = f"{await instance.gateway(GATEWAY_PORT)}/"
     for number in (0, ROUTES - 1):
         await first_answer(url, host_of(number))
@@ -100,9 +116,8 @@ async def prepare(instance: Weft, kind: str, make: Maker) -> str:
 class Load:
     """Clients that ask for routes that nobody changes; every answer other than 200 counts."""
 
-    def __init__(self, url: str, changed: int) -> None:
+    def __init__(self, url: str) -> None:
         self._url = url
-        self._changed = changed
         self._tasks: list[asyncio.Future[None]] = []
         self.requests = 0
         self.failed = 0
@@ -151,9 +166,9 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 async def measure(kind: str, make: Maker) -> list[Row]:
-    async with weft() as instance:
+    async with unstarted() as instance:
         url = await prepare(instance, kind, make)
-        await asyncio.sleep(3)
+        await asyncio.sleep(STATUSES_SECONDS)
         daemon, envoy = itertools.islice((await instance.processes()).values(), 2)
         before = daemon.cpu_seconds(), envoy.cpu_seconds()
         taken = await change(instance, make, url, ROUNDS)
@@ -161,7 +176,7 @@ async def measure(kind: str, make: Maker) -> list[Row]:
             (after.cpu_seconds() - then) * 1000 / ROUNDS
             for after, then in zip((daemon, envoy), before, strict=True)
         ]
-        async with Load(url, 0) as load:
+        async with Load(url) as load:
             await change(instance, make, url, LOAD_CHANGES)
         return rows(kind, taken, cpu, load, daemon, envoy)
 
@@ -183,7 +198,7 @@ def rows(
         Row(f"{what}, p99", "ms", (percentile(new, 0.99),), goal=100.0),
         Row(f"{kind}: until the last request that took the old one", "ms", old, base),
         Row(f"{kind}: CPU of the daemon per change", "ms", (cpu[0],)),
-        Row(f"{kind}: CPU of Envoy per change, {LOAD_PAUSE_SECONDS}", "ms", (cpu[1],)),
+        Row(f"{kind}: CPU of Envoy per change, probing requests included", "ms", (cpu[1],)),
         Row(
             f"{kind}: requests under load that failed, of {load.requests:,}",
             "number",

@@ -80,9 +80,10 @@ class Directory:
             known = Remembered(obj, make(own), own.report.all(), own.missing)
             if all(rule.delegate is None for rule in obj.spec.http):
                 self._memo.keep(place, known)
-        self.report.extend(known.findings)
-        for name, destination in known.missing.items():
-            self.missing.setdefault(name, destination)
+        if known.findings or known.missing:
+            self.report.extend(known.findings)
+            for name, destination in known.missing.items():
+                self.missing.setdefault(name, destination)
         result: T = known.result
         return result
 

@@ -4,6 +4,7 @@ Endpoints change all the time, routes seldom, so this part is one function of fe
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
-from weft.api.snapshot import ObjectSnapshot
+from weft.api.objects import key_of
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
@@ -41,6 +42,7 @@ from weft.mesh.tables import (
 from weft.mesh.tcp_routes import tcp_routes
 from weft.mesh.udp_routes import udp_listeners, udp_routes
 
+T = TypeVar("T", bound=Struct)
 ClientRules = tuple[tuple[str, HostRule | None], ...]
 """The DestinationRule for callers of each namespace that has one of its own; "" is all others."""
 NO_RULES: ClientRules = (("", None),)
@@ -109,7 +111,13 @@ def route(
     )
     directory = Directory(hosts, rules, report, objects.virtual_services, memo)
     index = MeshIndex(objects.virtual_services, directory)
-    edge = ObjectSnapshot((*objects.virtual_services, *objects.gateways, *objects.secrets))
+    edge = _Listed(
+        {
+            istio.VirtualService: objects.virtual_services,
+            istio.Gateway: objects.gateways,
+            Secret: objects.secrets,
+        }
+    )
     gateways, gateway_tables = gateway_parts(edge, directory, objects.missing_files)
     tables = _tables(directory, index, objects.service_routes)
     exported = {namespace for host in shapes for namespace in host.visible_in}
@@ -133,6 +141,25 @@ def route(
         missing=tuple(directory.missing.values()),
         findings=report.all(),
     )
+
+
+class _Listed:
+    """A snapshot of a few classes, listed by whoever had them all in order already."""
+
+    def __init__(self, listed: Mapping[type[Struct], Sequence[Any]]) -> None:
+        self._listed = listed
+
+    def get(self, cls: type[T], name: str, namespace: str = "") -> T | None:
+        return next((o for o in self.list(cls, namespace) if key_of(o)[1] == name), None)
+
+    def list(self, cls: type[T], namespace: str | None = None) -> Sequence[T]:
+        found = self._listed.get(cls, ())
+        if namespace is None:
+            return found
+        return [obj for obj in found if key_of(obj)[0] == namespace]
+
+    def owned(self, cls: type[T], uid: str) -> Sequence[T]:
+        return ()
 
 
 def _rules(host: Host, directory: Directory) -> ClientRules:
