@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 
 from benchmarks.harness import Benchmark, Process, Row
-from benchmarks.instance import Weft, first_answer, istio, kind_of, pod, service, unstarted
+from benchmarks.instance import Weft, first_answer, istio, pod, service, unstarted
 from benchmarks.propagation import GATEWAY_SERVER, PROGRAM, Traffic
+from weft.api import registry
 from weft.api.errors import ApiError
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
@@ -81,6 +82,12 @@ EDGES: Mapping[str, Json] = {
 }
 
 
+def _kind(obj: Json) -> Any:
+    kind = registry.kind_of(dict(obj))
+    assert kind is not None
+    return kind
+
+
 async def store(instance: Weft, objects: Iterable[Json]) -> None:
     """Create objects in the data directory before weft starts: thousands of them in seconds."""
     opened = await SqliteStore.open(instance.directory / "store.db")
@@ -88,9 +95,9 @@ async def store(instance: Weft, objects: Iterable[Json]) -> None:
     client = api.local_client()
     default = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
     with contextlib.suppress(ApiError):
-        await client.create(kind_of(default), default)
+        await client.create(_kind(default), default)
     for obj in objects:
-        await client.create(kind_of(obj), obj, "default")
+        await client.create(_kind(obj), obj, "default")
     await opened.close()
 
 
@@ -153,7 +160,7 @@ async def change(instance: Weft, make: Maker, url: str, rounds: int) -> list[tup
     client = instance.connection.client
     for number in random.sample(range(ROUTES), rounds):
         body = {"spec": make(number, "two")["spec"]}
-        kind = kind_of(make(number, "two"))
+        kind = _kind(make(number, "two"))
         patch = functools.partial(client.patch, kind, f"r{number}", body, "default")
         async with Traffic(url, host_of(number), PROBE_PAUSE_SECONDS) as traffic:
             taken.append(await traffic.change(patch, re.compile("two").match))
