@@ -57,6 +57,9 @@ class GatewayStatusWriter:
         self._cache = cache
         self._mesh = mesh
         self._ads = ads
+        self._statuses: tuple[ObjectStatus, ...] = ()
+        self._number = 0
+        """Of the build that they came with."""
         self._seen: tuple[object, ...] = ()
         self._written: dict[_Key, _Written] = {}
 
@@ -73,7 +76,9 @@ class GatewayStatusWriter:
     async def _look(self) -> None:
         nodes = tuple(node_settings(node) for node in self._cache.list(Node))
         statuses = self._mesh.statuses
-        in_sync = bool(nodes) and all(self._ads.in_sync(n.name) for n in nodes)
+        if statuses is not self._statuses:
+            self._statuses, self._number = statuses, self._mesh.number
+        in_sync = bool(nodes) and all(self._has(node.name) for node in nodes)
         seen = (id(statuses), nodes, in_sync)
         if self._seen == seen:
             return
@@ -84,6 +89,10 @@ class GatewayStatusWriter:
                 status, self._written.get(key), nodes, in_sync
             )
         self._written, self._seen = known, seen
+
+    def _has(self, node: str) -> bool:
+        """Whether the node's proxy has all that these statuses speak of, whatever came later."""
+        return self._ads.answered(node) >= self._number and not self._ads.nacks(node)
 
     async def _brought_up_to_date(
         self,

@@ -28,6 +28,8 @@ class GatewayFacts(Struct, frozen=True):
     """Every node has all of its ports."""
     moved: tuple[tuple[int, int], ...] = ()
     """(port, the port that is bound instead) where some node could not bind the port itself."""
+    nodes: int = 0
+    """How many there are."""
 
 
 def gateway_facts(status: ObjectStatus, nodes: Iterable[NodeSettings]) -> GatewayFacts:
@@ -45,7 +47,7 @@ def gateway_facts(status: ObjectStatus, nodes: Iterable[NodeSettings]) -> Gatewa
             if there is not None and there != port:
                 moved[port] = there
     unusable = tuple(a for a in missing if a not in addresses)
-    return GatewayFacts(addresses, unusable, bound, tuple(sorted(moved.items())))
+    return GatewayFacts(addresses, unusable, bound, tuple(sorted(moved.items())), len(found))
 
 
 def _binding(gateway: str, node: NodeSettings) -> GatewayBinding:
@@ -65,6 +67,8 @@ def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) ->
         listeners = [
             {**each, "conditions": [_pending(c) for c in each["conditions"]]} for each in listeners
         ]
+    elif facts.nodes:
+        conditions = [_acknowledged(c, facts.nodes) for c in conditions]
     if "attachedListenerSets" in body:
         body["addresses"] = [{"type": "IPAddress", "value": a} for a in facts.addresses]
         conditions = [_addressed(c, facts) for c in conditions]
@@ -76,6 +80,13 @@ def _pending(condition: Json) -> Json:
         return condition
     text = "node proxies have not acknowledged it yet"
     return {**condition, "status": "False", "reason": "Pending", "message": text}
+
+
+def _acknowledged(condition: Json, nodes: int) -> Json:
+    if condition["type"] != "Programmed" or condition["status"] != "True":
+        return condition
+    everyone = "the node's proxy" if nodes == 1 else f"the proxies of all {nodes} nodes"
+    return {**condition, "message": f"bound, and acknowledged by {everyone}"}
 
 
 def _addressed(condition: Json, facts: GatewayFacts) -> Json:
