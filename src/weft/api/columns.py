@@ -427,7 +427,7 @@ def _plain(obj: Json, now: float) -> Cells:
 
 
 _Table = tuple[tuple[Column, ...], Callable[[Json, float], Cells]]
-_MESH_GROUPS = ("networking.istio.io", "policy.weft.dev")
+_MESH_GROUPS = ("networking.istio.io", "security.istio.io", "policy.weft.dev")
 _MESH_STATE = _columns("Accepted Programmed +Nodes")
 _PLAIN: _Table = (_columns("Name Age"), _plain)
 _GATEWAY_API = "gateway.networking.k8s.io"

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 Json = Mapping[str, Any]
-MESH_GROUPS = ("networking.istio.io", "policy.weft.dev")
+MESH_GROUPS = ("networking.istio.io", "security.istio.io", "policy.weft.dev")
 GATEWAY_API = "gateway.networking.k8s.io"
 
 
