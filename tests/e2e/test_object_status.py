@@ -141,6 +141,7 @@ def test_findings_are_in_the_status_until_they_are_mended(front: Instance) -> No
 
 
 def test_pods_that_come_and_go_write_no_status(front: Instance) -> None:
+    assert apply(front, route("direct", answer(212))).returncode == 0
     version = get(front, "direct")["metadata"]["resourceVersion"]
     front.weft("apply", "-f", "-", "--wait", stdin=m.echo("slow", replicas=3))
     front.weft("apply", "-f", "-", "--wait", stdin=m.echo("slow", replicas=1))
@@ -176,6 +177,7 @@ def test_changes_of_others_reach_traffic_while_one_is_refused(front: Instance) -
 
 
 def test_a_refused_object_stays_apart_when_weft_starts_again(front: Instance) -> None:
+    apply(front, route("worse", answer(220)))
     apply(front, route("worse", BAD))
     front.weft("down", "--keep-pods")
     front.up()
