@@ -12,7 +12,7 @@ from msgspec import Struct
 from weft.api.gateway import v1 as gw
 from weft.api.k8s.core_v1 import Namespace
 from weft.mesh.gateway_api_attach import Labels, ParentResult, Parents, attach
-from weft.mesh.gateway_api_backend_tls import BackendTls, Via, backend_certificate
+from weft.mesh.gateway_api_backend_tls import BackendTls, Target, Via, backend_certificate
 from weft.mesh.gateway_api_certificates import Certificates, Found
 from weft.mesh.gateway_api_edge import connections, edge
 from weft.mesh.gateway_api_listeners import judged
@@ -29,7 +29,7 @@ from weft.mesh.gateway_api_objects import (
 from weft.mesh.gateway_api_policy_status import policy_status
 from weft.mesh.gateway_api_refs import References
 from weft.mesh.gateway_api_resolve import (
-    IN_MESH,
+    AS_IT_IS,
     Lookups,
     PlacedRules,
     placed_rules,
@@ -117,7 +117,7 @@ def _assembled(
             *(class_status(c) for c in objects.classes if _is_ours(c)),
             *_gateway_statuses(ours, rows),
             *memo.mapped("statuses", route_status, rows),
-            *(policy_status(p, _ancestors(p.hosts, rows)) for p in tls.judged),
+            *(policy_status(p, _ancestors(p.targets, rows)) for p in tls.judged),
         ),
     )
 
@@ -185,7 +185,7 @@ def _in_mesh(
     route: Route, here: InMesh, rules: PlacedRules
 ) -> tuple[tuple[ServicePlace, ...], tuple[tuple[Ranked, ...], ...]]:
     ports = (port_of(route, place.port) for place in here.places)
-    return here.places, tuple(rules.at((IN_MESH, port)).ranked for port in ports)
+    return here.places, tuple(rules.at((AS_IT_IS, port)).ranked for port in ports)
 
 
 def _derived(rows: Iterable[_Row]) -> tuple[Derived, ...]:
@@ -222,13 +222,14 @@ def _gateway_statuses(ours: _Gateways, rows: Iterable[_Row]) -> Iterable[ObjectS
         yield from (status for status, _ in (*sets, *refused))
 
 
-def _ancestors(hosts: Sequence[str], rows: Iterable[_Row]) -> tuple[str, ...]:
-    """The Gateways with routes to these Services."""
-    wanted = frozenset(hosts)
+def _ancestors(targets: Sequence[Target], rows: Iterable[_Row]) -> tuple[str, ...]:
+    """The Gateways with routes to these Services, or ports of theirs."""
+    ports = frozenset(targets)
+    hosts = {host for host, port in targets if not port}
     found = {
         each.listener.gateway_name
         for _, results, _, rules in rows
-        if not wanted.isdisjoint(rules.general.services)
+        if any(s in ports or s[0] in hosts for s in rules.general.services)
         for each in distinct(results)
     }
     return tuple(sorted(found))

@@ -31,8 +31,8 @@ class JudgedPolicy(Struct, frozen=True):
     """A policy, and how it fares; reasons are words of the specification."""
 
     policy: gw.BackendTLSPolicy
-    hosts: tuple[str, ...] = ()
-    """Services that it names."""
+    targets: tuple[Target, ...] = ()
+    """Services, or ports of theirs, that it names."""
     tls: UpstreamTls | None = None
     """None: connections must fail."""
     refused: str = ""
@@ -54,9 +54,8 @@ class BackendTls:
         self._by_target: dict[Target, JudgedPolicy] = {}
         for policy in sorted(policies, key=age_key):
             judged = _judged(policy, certificates)
-            targets = _targets(policy)
-            lost = [t for t in targets if t in self._by_target]
-            for target in targets:
+            lost = [t for t in judged.targets if t in self._by_target]
+            for target in judged.targets:
                 self._by_target.setdefault(target, judged)
             if lost:
                 winner = self._by_target[lost[0]].source
@@ -108,8 +107,7 @@ def _targets(policy: gw.BackendTLSPolicy) -> list[Target]:
 
 def _judged(policy: gw.BackendTLSPolicy, certificates: Certificates) -> JudgedPolicy:
     wanted = policy.spec.validation
-    hosts = tuple(dict.fromkeys(host for host, _ in _targets(policy)))
-    made = JudgedPolicy(policy, hosts)
+    made = JudgedPolicy(policy, tuple(dict.fromkeys(_targets(policy))))
     names = tuple(
         name.hostname if name.type == "Hostname" else name.uri for name in wanted.subject_alt_names
     )

@@ -38,7 +38,7 @@ def connections(
     found: Connections = {}
     for _, results, rules in rows:
         for each in distinct(results):
-            shares = rules.at((way_of(each.listener.gateway_name, vias), 0)).shares
+            shares = rules.at((way_of(each.listener, vias), 0)).shares
             if shares and each.listener.serves:
                 found.setdefault(each.listener.name, []).append(Connection(each, shares))
     return found

@@ -95,6 +95,13 @@ class Listener(Struct, frozen=True):
         return "udp" if self.spec.protocol == "UDP" else "tcp"
 
     @property
+    def passes(self) -> bool:
+        """Whether what arrives is passed on as it is: datagrams, and TLS that ends elsewhere."""
+        tls = self.spec.tls
+        passed = self.spec.protocol == "TLS" and tls is not None and tls.mode == "Passthrough"
+        return passed or self.spec.protocol == "UDP"
+
+    @property
     def host(self) -> str:
         return self.spec.hostname.lower() or "*"
 

@@ -8,12 +8,12 @@ from weft.api.gateway import v1 as gw
 from weft.mesh.gateway_api_attach import ParentResult
 from weft.mesh.gateway_api_backend_tls import NOTHING_SHOWN, BackendTls, Via
 from weft.mesh.gateway_api_mesh import ServicePlace
-from weft.mesh.gateway_api_objects import Route
+from weft.mesh.gateway_api_objects import Listener, Route
 from weft.mesh.gateway_api_refs import Backend, BackendReference, References
 from weft.mesh.gateway_api_rules import Rules, connection_rules, http_rules
 
-IN_MESH = "mesh"
-"""Way of calls that no Gateway is part of."""
+AS_IT_IS = "as it is"
+"""Way of calls that no Gateway is part of, or that it passes on as it gets them."""
 Vias = Mapping[str, Via]
 """Gateway -> what it shows to back ends, for those that show something."""
 Key = tuple[str, str, str, str, int]
@@ -57,7 +57,7 @@ def resolve(
     made: list[tuple[str, tuple[tuple[Key, Backend], ...]]] = []
     streams = not isinstance(route, gw.HTTPRoute | gw.GRPCRoute)
     for way in ways(results, mesh, vias):
-        if way == IN_MESH:
+        if way == AS_IT_IS:
             made.append((way, tuple(found.items())))
             continue
         via = vias.get(way, NOTHING_SHOWN)
@@ -99,8 +99,8 @@ def ways(
     results: Iterable[ParentResult], mesh: Sequence[ServicePlace], vias: Vias
 ) -> tuple[str, ...]:
     """On which ways a route's requests come; one at least, so that references are judged."""
-    found = [way_of(a.listener.gateway_name, vias) for r in results for a in r.attached]
-    return tuple(dict.fromkeys([*found, *([IN_MESH] if mesh else [])])) or ("",)
+    found = [way_of(a.listener, vias) for r in results for a in r.attached]
+    return tuple(dict.fromkeys([*found, *([AS_IT_IS] if mesh else [])])) or ("",)
 
 
 def places(
@@ -109,15 +109,17 @@ def places(
     """Where the rules of a route apply."""
     for result in results:
         for each in result.attached:
-            way = way_of(each.listener.gateway_name, vias)
+            way = way_of(each.listener, vias)
             yield way, port_of(route, each.listener.port)
     for place in mesh:
-        yield IN_MESH, port_of(route, place.port)
+        yield AS_IT_IS, port_of(route, place.port)
 
 
-def way_of(gateway: str, vias: Vias) -> str:
+def way_of(listener: Listener, vias: Vias) -> str:
     """Gateways that show nothing to back ends are one way."""
-    return gateway if gateway in vias else ""
+    if listener.passes:
+        return AS_IT_IS
+    return listener.gateway_name if listener.gateway_name in vias else ""
 
 
 def port_of(route: Route, port: int) -> int:

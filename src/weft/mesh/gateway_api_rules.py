@@ -62,8 +62,8 @@ class Rules(Struct, frozen=True):
     """(reason, message) of references."""
     unsupported: tuple[str, ...] = ()
     """Messages about rules that are left out."""
-    services: frozenset[str] = frozenset()
-    """Hosts of the Services that it leads to."""
+    services: frozenset[tuple[str, str]] = frozenset()
+    """(host, port's name) of the Services that it leads to."""
     derived: tuple[Derived, ...] = ()
     """Destinations of its own."""
 
@@ -119,7 +119,7 @@ class _Seen:
         derived = {b.derived.name: b.derived for b in self._found if b.derived is not None}
         return Rules(
             unresolved=tuple((b.reason, b.message) for b in self._found if b.reason),
-            services=frozenset(b.service for b in self._found if b.service),
+            services=frozenset((b.service, b.port_name) for b in self._found if b.service),
             derived=tuple(derived.values()),
             **more,
         )

@@ -55,7 +55,7 @@ def entries(
         Entry(table_name(each.listener), each.listener.name, host, ranked)
         for each in distinct(results)
         if each.listener.serves
-        and (ranked := rules.at((way_of(each.listener.gateway_name, vias),
+        and (ranked := rules.at((way_of(each.listener, vias),
                                  port_of(route, each.listener.port))).ranked)
         for host in each.hosts
     )  # fmt: skip
