@@ -17,7 +17,7 @@ def paths(kind_name: str, spec: dict[str, Any]) -> list[str]:
     obj = {
         "apiVersion": f"{GROUP}/v1",
         "kind": kind_name,
-        "metadata": {"name": "x", "namespace": "default"},
+        "metadata": {"name": "x", **({"namespace": "default"} if kind.namespaced else {})},
         "spec": spec,
     }
     return [error.path for error in check_manifest(kind, obj)]
@@ -136,3 +136,210 @@ def test_defaults_of_a_route() -> None:
             }
         ],
     }
+
+
+CA = {"group": "", "kind": "ConfigMap", "name": "ca"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ({"addresses": [{"value": "10.0.0.1"}, {"value": "10.0.0.1"}]}, ["addresses[1].value"]),
+        ({"addresses": [{"value": "10.0.0.1"}, {"type": "IPAddress"}]}, []),
+        ({"addresses": [{"value": "web.test"}]}, ["addresses[0].value"]),
+        ({"addresses": [{"type": "Hostname", "value": "web.test"}]}, []),
+        ({"addresses": [{"type": "Hostname", "value": "Web_"}]}, ["addresses[0].value"]),
+        ({"addresses": [{"type": "example.com/x", "value": "any thing"}]}, []),
+        ({"infrastructure": {"labels": {"a.test/b": "c"}}}, []),
+        ({"infrastructure": {"labels": {"-b": "c"}}}, ["infrastructure.labels"]),
+        (
+            {"infrastructure": {"labels": {f"k{i}": "" for i in range(9)}}},
+            ["infrastructure.labels"],
+        ),
+        (
+            {"tls": {"frontend": {"default": {"validation": {"caCertificateRefs": []}}}}},
+            ["tls.frontend.default.validation.caCertificateRefs"],
+        ),
+        (
+            {"tls": {"frontend": {"default": {"validation": {"caCertificateRefs": [CA]}}}}},
+            [],
+        ),
+        (
+            {
+                "tls": {
+                    "frontend": {
+                        "default": {},
+                        "perPort": [{"port": 443, "tls": {}}, {"port": 443, "tls": {}}],
+                    }
+                }
+            },
+            ["tls.frontend.perPort[1].port"],
+        ),
+        (
+            {"allowedListeners": {"namespaces": {"from": "Some"}}},
+            ["allowedListeners.namespaces.from"],
+        ),
+    ],
+)
+def test_gateways_as_a_whole(spec: dict[str, Any], wrong: list[str]) -> None:
+    found = paths("Gateway", {"gatewayClassName": "weft", "listeners": [listener()], **spec})
+    assert found == [f"spec.{path}" for path in wrong]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "wrong"),
+    [
+        ("ListenerSet", {"parentRef": {"name": "g"}, "listeners": [listener()]}, []),
+        ("ListenerSet", {"parentRef": {"name": "g"}, "listeners": []}, ["listeners"]),
+        (
+            "ListenerSet",
+            {"parentRef": {"name": "g"}, "listeners": [listener(), listener(name="b")]},
+            ["listeners[1]"],
+        ),
+        (
+            "ListenerSet",
+            {"parentRef": {"name": "g"}, "listeners": [listener(protocol="tcp", hostname="a.b")]},
+            ["listeners[0].hostname"],
+        ),
+        ("GatewayClass", {"controllerName": "example.com/x"}, []),
+        ("GatewayClass", {"controllerName": "example.com"}, ["controllerName"]),
+        ("GatewayClass", {"controllerName": "example.com/"}, ["controllerName"]),
+        (
+            "GatewayClass",
+            {"controllerName": "example.com/x", "description": "x" * 65},
+            ["description"],
+        ),
+        ("UDPRoute", {"rules": [{"backendRefs": BACKEND}]}, []),
+        ("UDPRoute", {"rules": []}, ["rules"]),
+        ("TCPRoute", {"rules": [{"backendRefs": BACKEND}, {"backendRefs": BACKEND}]}, ["rules"]),
+        (
+            "TCPRoute",
+            {"rules": [{"backendRefs": [{"name": "web"}]}]},
+            ["rules[0].backendRefs[0].port"],
+        ),
+        ("TLSRoute", {"hostnames": [], "rules": [{"backendRefs": BACKEND}]}, ["hostnames"]),
+        (
+            "TLSRoute",
+            {"hostnames": ["10.0.0.1"], "rules": [{"backendRefs": BACKEND}]},
+            ["hostnames[0]"],
+        ),
+        (
+            "ReferenceGrant",
+            {"from": [{"group": "", "kind": "X", "namespace": "a"}], "to": []},
+            ["to"],
+        ),
+    ],
+)
+def test_other_kinds(kind: str, spec: dict[str, Any], wrong: list[str]) -> None:
+    assert paths(kind, spec) == [f"spec.{path}" for path in wrong]
+
+
+def policy(*targets: dict[str, Any], **validation: Any) -> dict[str, Any]:
+    made = [{"group": "", "kind": "Service", "name": "web", **target} for target in targets]
+    return {"targetRefs": made, "validation": {"hostname": "web.test", **validation}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        (policy({}, caCertificateRefs=[CA]), []),
+        (policy({}, wellKnownCACertificates="System"), []),
+        (policy({}, wellKnownCACertificates="Mine"), ["validation.wellKnownCACertificates"]),
+        (policy(wellKnownCACertificates="System"), ["targetRefs"]),
+        (policy({}, {"name": "api"}, wellKnownCACertificates="System"), []),
+        (policy({}, {}, wellKnownCACertificates="System"), ["targetRefs[1]"]),
+        (policy({}, {"sectionName": "a"}, wellKnownCACertificates="System"), ["targetRefs[1]"]),
+        (
+            policy({"sectionName": "a"}, {"sectionName": "b"}, wellKnownCACertificates="System"),
+            [],
+        ),
+        (
+            policy({"sectionName": "a"}, {"sectionName": "a"}, wellKnownCACertificates="System"),
+            ["targetRefs[1]"],
+        ),
+        (policy({}), ["validation.caCertificateRefs"]),
+        (policy({}, caCertificateRefs=[CA], wellKnownCACertificates="System"), ["validation"]),
+        (
+            policy({}, wellKnownCACertificates="System", hostname="*.test"),
+            ["validation.hostname"],
+        ),
+        (
+            policy({}, caCertificateRefs=[CA], subjectAltNames=[{"type": "Hostname"}]),
+            ["validation.subjectAltNames[0].hostname"],
+        ),
+        (
+            policy({}, caCertificateRefs=[CA], subjectAltNames=[{"type": "URI", "uri": "a://b"}]),
+            [],
+        ),
+        (
+            policy(
+                {},
+                caCertificateRefs=[CA],
+                subjectAltNames=[{"type": "URI", "uri": "a://b", "hostname": "a.b"}],
+            ),
+            ["validation.subjectAltNames[0].hostname"],
+        ),
+        (
+            policy({}, caCertificateRefs=[CA], subjectAltNames=[{"type": "URI", "uri": "b"}]),
+            ["validation.subjectAltNames[0].uri"],
+        ),
+    ],
+)
+def test_backend_tls_policies(spec: dict[str, Any], wrong: list[str]) -> None:
+    assert paths("BackendTLSPolicy", spec) == [f"spec.{path}" for path in wrong]
+
+
+def cors(**fields: Any) -> dict[str, Any]:
+    return {"filters": [step("CORS", "cors", fields)], "backendRefs": BACKEND}
+
+
+CORS_AT = "filters[0].cors"
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong"),
+    [
+        (cors(allowOrigins=["*"]), []),
+        (cors(allowOrigins=["https://*.a.test:8443"]), []),
+        (cors(allowOrigins=["a.test"]), [f"{CORS_AT}.allowOrigins[0]"]),
+        (cors(allowOrigins=["*", "https://a.test"]), [f"{CORS_AT}.allowOrigins"]),
+        (cors(allowMethods=["*", "GET"]), [f"{CORS_AT}.allowMethods"]),
+        (cors(allowHeaders=["*", "x-a"]), [f"{CORS_AT}.allowHeaders"]),
+        ({"matches": [{"path": {"value": "/a b"}}]}, ["matches[0].path.value"]),
+        ({"matches": [{"path": {"value": "/%zz"}}]}, ["matches[0].path.value"]),
+        ({"matches": [{"path": {"value": "/%20"}}]}, []),
+        ({"matches": [{"path": {"value": "/" + "a" * 1024}}]}, ["matches[0].path.value"]),
+        (
+            {"matches": [{"headers": [{"name": "a", "value": ""}]}]},
+            ["matches[0].headers[0].value"],
+        ),
+        (
+            {"matches": [{"headers": [{"name": "a", "value": "b"}, {"name": "A", "value": "c"}]}]},
+            ["matches[0].headers[1].name"],
+        ),
+        (
+            {"matches": [{"queryParams": [{"name": "a b", "value": "c"}]}]},
+            ["matches[0].queryParams[0].name"],
+        ),
+        ({"matches": [{}] * 65}, ["matches"]),
+        ({"backendRefs": BACKEND * 17}, ["backendRefs"]),
+    ],
+)
+def test_more_rules_of_http_routes(rule: dict[str, Any], wrong: list[str]) -> None:
+    found = paths("HTTPRoute", {"parentRefs": [{"name": "g"}], "rules": [rule]})
+    assert found == [f"spec.rules[0].{path}" for path in wrong]
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [
+        ({"service": "shop.v1.Cart", "method": "Get_1"}, []),
+        ({"service": "shop/Cart"}, ["service"]),
+        ({"method": "Get Cart"}, ["method"]),
+        ({"type": "RegularExpression", "service": "shop.*", "method": "Get(A|B)"}, []),
+    ],
+)
+def test_methods_of_grpc_routes(method: dict[str, Any], wrong: list[str]) -> None:
+    rule = {"matches": [{"method": method}], "backendRefs": BACKEND}
+    found = paths("GRPCRoute", {"parentRefs": [{"name": "g"}], "rules": [rule]})
+    assert found == [f"spec.rules[0].matches[0].method.{path}" for path in wrong]

@@ -653,6 +653,91 @@ def test_filters_of_back_ends(world: Instance) -> None:
     assert statuses[302] > 12
 
 
+def test_mirrors_and_names(world: Instance) -> None:
+    def mirror(**more: Any) -> Json:
+        ref = {"name": "two", "port": 80}
+        return {"type": "RequestMirror", "requestMirror": {"backendRef": ref, **more}}
+
+    rules = [
+        under("/seen/twice", filters=[mirror(), mirror()], name="twice", **to("one")),
+        under("/seen/half", filters=[mirror(percent=50)], **to("one")),
+        under("/seen/none", filters=[mirror(fraction={"numerator": 0})], **to("one")),
+        under("/count", **to("two")),
+    ]
+    apply(world, gateway("mirrors", http()), route("mirrors", "mirrors", rules))
+    place = world.bound(80, "default/mirrors")
+    eventually(lambda: answers(place, "m.test", "/count/x") == 200, "routes")
+
+    def count(name: str) -> int:
+        return int(ask(place, "m.test", f"/count/seen/{name}").json["count"])
+
+    for name in ("twice", "half", "none"):
+        for _ in range(40):
+            assert ask(place, "m.test", f"/seen/{name}").version == "one"
+    eventually(lambda: count("twice") == 80, "both copies of each request")
+    assert 6 <= count("half") <= 34
+    assert count("none") == 0
+
+
+def test_time_outs_and_retries(world: Instance) -> None:
+    retry = {"attempts": 2, "codes": [500]}
+    rules = [
+        under("/slow/request", timeouts={"request": "300ms"}, **to("one")),
+        under("/slow/once", timeouts={"backendRequest": "300ms"}, retry={"attempts": 0},
+              **to("one")),
+        under("/slow/first", timeouts={"request": "5s", "backendRequest": "400ms"},
+              retry={"attempts": 3, "codes": [504]}, **to("one")),
+        under("/reset", retry={"attempts": 2}, **to("one")),
+        under("/plain", retry=retry, **to("one")),
+    ]  # fmt: skip
+    apply(world, gateway("limits", http()), route("limits", "limits", rules))
+    place = world.bound(80, "default/limits")
+    eventually(lambda: answers(place, "l.test", "/plain") == 200, "routes")
+    for path in ("/slow/request/9", "/slow/once/9"):
+        started = time.monotonic()
+        assert answers(place, "l.test", path) == 504
+        assert time.monotonic() - started < 4
+    assert answers(place, "l.test", "/slow/first/1") == 200
+    assert answers(place, "l.test", "/reset/connection/1") == 200
+    assert answers(place, "l.test", "/reset/always/9") == 503
+
+
+def test_routes_in_the_mesh(world: Instance) -> None:
+    service = {"group": "", "kind": "Service", "name": "one", "port": 80}
+    prefix = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}
+    added = {"set": [{"name": "x-who", "value": "mesh"}]}
+    header = {"type": "RequestHeaderModifier", "requestHeaderModifier": added}
+    parameter = {"queryParams": [{"name": "to", "value": "two"}]}
+    filters = [{"type": "URLRewrite", "urlRewrite": {"path": prefix}}]
+    rules = [
+        under("/old", filters=filters, name="rewritten", **to("one")),
+        under("/moved", filters=[redirect(path=prefix, port=8443, scheme="https", statusCode=301)]),
+        under("/who", backendRefs=[{"name": "one", "port": 80, "filters": [header]}]),
+        {"matches": [parameter], **to("two")},
+        under("/", **to("one")),
+    ]
+    apply(world, route("mesh", service, rules), gateway("calls", http()),
+          route("calls", "calls", to("two")))  # fmt: skip
+    place = world.bound(80, "default/calls")
+    eventually(lambda: answers(place, "calls.test", "/call/one/old/x") == 200, "a caller")
+
+    def inside(path: str) -> Json:
+        return dict(ask(place, "calls.test", f"/call/one{path}").json)
+
+    def rewritten() -> bool:
+        return bool(inside("/old/x").get("path") == "/new/x")
+
+    eventually(rewritten, "routes in the mesh")
+    assert inside("/who")["headers"]["x-who"] == "mesh"
+    assert inside("/any?to=two")["version"] == "two"
+    assert inside("/any")["version"] == "one"
+    moved = inside("/moved/x")
+    assert (moved["status"], moved["location"]) == (301, "https://one:8443/new/x")
+    address = world.read("/api/v1/namespaces/default/services/one")["spec"]["clusterIP"]
+    assert ask(place, "calls.test", f"/call/{address}/old/x").json["path"] == "/new/x"
+    await_words(world, "httproutes", "mesh", Accepted=("True", "Accepted"))
+
+
 def test_retries_and_cors(world: Instance) -> None:
     retry = {"attempts": 3, "codes": [503], "backoff": "10ms"}
     cors = {

@@ -32,6 +32,8 @@ from weft.api.validate import (
     weft_policies,
     workloads,
 )
+from weft.api.validate import gateway_api_gateways as gateways
+from weft.api.validate import gateway_api_policies as gateway_policies
 
 Json = Mapping[str, Any]
 
@@ -53,12 +55,16 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     (rbac.GROUP, "ClusterRole"): rbac.validate_cluster_role,
     (rbac.GROUP, "RoleBinding"): rbac.validate_role_binding,
     (rbac.GROUP, "ClusterRoleBinding"): rbac.validate_cluster_role_binding,
-    ("gateway.networking.k8s.io", "Gateway"): gateway_api.validate_gateway,
+    ("gateway.networking.k8s.io", "GatewayClass"): gateways.validate_gateway_class,
+    ("gateway.networking.k8s.io", "Gateway"): gateways.validate_gateway,
+    ("gateway.networking.k8s.io", "ListenerSet"): gateways.validate_listener_set,
     ("gateway.networking.k8s.io", "HTTPRoute"): gateway_api.validate_route,
     ("gateway.networking.k8s.io", "GRPCRoute"): gateway_api.validate_route,
     ("gateway.networking.k8s.io", "TLSRoute"): gateway_api.validate_route,
     ("gateway.networking.k8s.io", "TCPRoute"): gateway_api.validate_route,
-    ("gateway.networking.k8s.io", "ReferenceGrant"): gateway_api.validate_reference_grant,
+    ("gateway.networking.k8s.io", "UDPRoute"): gateway_api.validate_route,
+    ("gateway.networking.k8s.io", "BackendTLSPolicy"): gateway_policies.validate_backend_tls_policy,
+    ("gateway.networking.k8s.io", "ReferenceGrant"): gateway_policies.validate_reference_grant,
     ("networking.istio.io", "VirtualService"): istio_virtual_service.validate,
     ("networking.istio.io", "DestinationRule"): istio_policies.validate,
     ("networking.istio.io", "Gateway"): istio_edge.validate_gateway,
@@ -84,7 +90,7 @@ _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] =
     ("batch", "Job"): workloads.validate_job_update,
     (rbac.GROUP, "RoleBinding"): rbac.validate_binding_update,
     (rbac.GROUP, "ClusterRoleBinding"): rbac.validate_binding_update,
-    ("gateway.networking.k8s.io", "GatewayClass"): gateway_api.validate_gateway_class_update,
+    ("gateway.networking.k8s.io", "GatewayClass"): gateways.validate_gateway_class_update,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.changes,
 }
 

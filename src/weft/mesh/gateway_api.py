@@ -6,6 +6,7 @@ function of that route and of few other values, and is taken over while these ar
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 
@@ -112,10 +113,10 @@ def _assembled(
         listeners=memo.keep("listeners", opened.listeners),
         tables=tables(listeners, found, memo),
         service_routes=memo.keep("service routes", service_routes(meshed)),
-        derived=memo.keep("derived", (*_derived(rows), *opened.derived)),
+        derived=memo.keep("derived", (*_derived(rows, memo), *opened.derived)),
         statuses=(
             *(class_status(c) for c in objects.classes if _is_ours(c)),
-            *_gateway_statuses(ours, rows),
+            *_gateway_statuses(ours, _attachments(rows, memo)),
             *memo.mapped("statuses", route_status, rows),
             *(policy_status(p, _ancestors(p.targets, rows)) for p in tls.judged),
         ),
@@ -188,24 +189,32 @@ def _in_mesh(
     return here.places, tuple(rules.at((AS_IT_IS, port)).ranked for port in ports)
 
 
-def _derived(rows: Iterable[_Row]) -> tuple[Derived, ...]:
+def _derived(rows: Iterable[_Row], memo: Memo) -> tuple[Derived, ...]:
     """Destinations of routes, each once."""
-    found = {
-        each.name: each
-        for _, _, _, rules in rows
-        for _, placed in rules.by_place
-        for each in placed.derived
-    }
+    each_route = memo.mapped("derived by route", _derived_of, zip(row[3] for row in rows))
+    found = {each.name: each for each in chain.from_iterable(each_route)}
     return tuple(found[name] for name in sorted(found))
 
 
-def _gateway_statuses(ours: _Gateways, rows: Iterable[_Row]) -> Iterable[ObjectStatus]:
-    count = Counter(
-        each.listener.name
-        for _, results, _, rules in rows
-        if rules.general.accepted
-        for each in distinct(results)
-    )
+def _derived_of(rules: PlacedRules) -> tuple[Derived, ...]:
+    return tuple(each for _, placed in rules.by_place for each in placed.derived)
+
+
+def _attachments(rows: Iterable[_Row], memo: Memo) -> Counter[str]:
+    """Listener -> how many routes it has that are accepted."""
+    short = ((route, results, rules) for route, results, _, rules in rows)
+    return Counter(chain.from_iterable(memo.mapped("attachments", _attached_to, short)))
+
+
+def _attached_to(
+    _route: Route, results: tuple[ParentResult, ...], rules: PlacedRules
+) -> tuple[str, ...]:
+    if not rules.general.accepted:
+        return ()
+    return tuple(each.listener.name for each in distinct(results))
+
+
+def _gateway_statuses(ours: _Gateways, count: Counter[str]) -> Iterable[ObjectStatus]:
     for gateway in ours.gateways:
         name = f"{gateway.metadata.namespace}/{gateway.metadata.name}"
         found = ours.listeners[name]

@@ -38,6 +38,8 @@ NO_GRPC_BACK_END = 503
 """The same where the answer has to mean `unavailable` to gRPC."""
 NOTHING_ATTACHED = HttpRoute(name="no-route", direct_response=DirectResponse(404))
 """What a listener without a route for a host answers: its requests are not another listener's."""
+CONNECTION_ERRORS = ("connect-failure", "refused-stream", "reset")
+"""What is retried wherever a rule has `retry`: also tries that broke or took too long."""
 PERCENT = 100.0
 _ANY_SEGMENT = "[^/]+"
 _PATH_RANK = {"exact": 0, "regex": 1, "prefix": 2, "present": 3}
@@ -239,7 +241,7 @@ def _retry(rule: gw.HTTPRouteRule | gw.GRPCRouteRule) -> RetryPolicy | None:
         return None
     return RetryPolicy(
         attempts=wanted.attempts or 1,
-        conditions=("connect-failure", "refused-stream", "reset-before-request"),
+        conditions=CONNECTION_ERRORS,
         status_codes=wanted.codes,
         backoff_base=_seconds(wanted.backoff),
     )

@@ -107,8 +107,12 @@ def _hosts(
     share a host, the narrowest of them has its requests."""
     for listener in group:
         by_host.setdefault(listener.host, [])
-    wild = [host for host in by_host if host.startswith("*")]
     several = len(group) > 1 or bool(others)
+    wild = [host for host, own in by_host.items() if host.startswith("*") and own]
+    port = group[0].port
+    if not (several or wild):
+        rows = [(domain, tuple(own)) for domain, own in by_host.items()]
+        return memo.mapped(("virtual hosts", table), _virtual_host, rows, port)
     rows = []
     for domain, own in by_host.items():
         owner = _narrowest([*group, *others], domain) if several else group[0]
@@ -119,7 +123,6 @@ def _hosts(
             if host != domain and covers(host, domain):
                 found += by_host[host]
         rows.append((domain, tuple(e for e in found if not several or e.listener == owner.name)))
-    port = group[0].port
     hosts = memo.mapped(("virtual hosts", table), _virtual_host, rows, port)
     foreign = tuple(
         VirtualHost(f"{each.host}:{port}", (each.host,), (ANOTHERS,)) for each in others

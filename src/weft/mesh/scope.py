@@ -88,6 +88,8 @@ def _udp_destinations(
 
 
 def _for_callers(table: RouteTable, callers: set[str]) -> RouteTable:
+    if table.ignore_port:
+        return table  # a Gateway's: its callers are no workloads
     kept = tuple(found for v in table.virtual_hosts if (found := _virtual_host(v, callers)))
     return table if kept == table.virtual_hosts else replace(table, virtual_hosts=kept)
 

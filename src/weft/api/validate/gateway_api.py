@@ -1,4 +1,4 @@
-"""Rules of Gateway API kinds: what the CRDs of the API say in patterns and CEL expressions."""
+"""Rules of routes of the Gateway API: what their CRDs say in patterns and CEL expressions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,32 @@ from weft.api.field_errors import (
     required,
 )
 from weft.api.validate import names
+from weft.api.validate.gateway_api_gateways import hostname, too_many
 
 Json = Mapping[str, Any]
 
-LISTENERS_MAX = 64
 RULES_MAX = 16
 MATCHES_MAX = 128
 """Of all rules of a route together."""
+RULE_MATCHES_MAX = 64
+PARENTS_MAX = 32
+HOSTNAMES_MAX = 16
+BACKENDS_MAX = 16
+FILTERS_MAX = 16
+CONDITIONS_MAX = 16
+HEADERS_MAX = 16
+ORIGINS_MAX = 64
+NAME_LENGTH_MAX = 256
+HEADER_VALUE_LENGTH_MAX = 4096
+QUERY_VALUE_LENGTH_MAX = 1024
+PATH_LENGTH_MAX = 1024
+ONE_RULE = ("TLSRoute", "TCPRoute", "UDPRoute")
 REDIRECT_CODES = (301, 302, 303, 307, 308)
 _DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+")
+_GRPC_SERVICE = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
+_GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _BAD_PATH = ("//", "/./", "/../", "%2f", "%2F", "#")
 _FILTER_FIELDS = {
     "RequestHeaderModifier": "requestHeaderModifier",
@@ -37,76 +53,19 @@ _FILTER_FIELDS = {
 _REPEATABLE = ("RequestMirror", "ExtensionRef")
 
 
-def validate_gateway_class_update(new: Json, old: Json) -> list[FieldError]:
-    name = (new.get("spec") or {}).get("controllerName")
-    if name == (old.get("spec") or {}).get("controllerName"):
-        return []
-    return [invalid(("spec", "controllerName"), name, "Value is immutable")]
-
-
-def validate_gateway(obj: Json) -> list[FieldError]:
-    listeners = (obj.get("spec") or {}).get("listeners") or ()
-    at: Location = ("spec", "listeners")
-    if not listeners:
-        return [required(at, "a Gateway has at least one listener")]
-    errors: list[FieldError] = []
-    if len(listeners) > LISTENERS_MAX:
-        errors.append(invalid(at, len(listeners), f"must have at most {LISTENERS_MAX} items"))
-    for index, listener in enumerate(listeners):
-        errors += _listener(listener, (*at, index))
-    errors += names.unique(((*at, i, "name"), each.get("name")) for i, each in enumerate(listeners))
-    seen: set[tuple[Any, ...]] = set()
-    for index, each in enumerate(listeners):
-        key = (each.get("port"), each.get("protocol"), each.get("hostname") or "")
-        if key in seen:
-            text = "port, protocol and hostname together must be unique among the listeners"
-            errors.append(invalid((*at, index), each.get("name"), text))
-        seen.add(key)
-    return errors
-
-
-def _listener(listener: Json, at: Location) -> list[FieldError]:
-    errors: list[FieldError] = []
-    name, protocol = listener.get("name") or "", listener.get("protocol") or ""
-    errors += names.named(name, (*at, "name"), names.subdomain_problem(name))
-    host, tls = listener.get("hostname") or "", listener.get("tls")
-    errors += _hostname(host, (*at, "hostname"))
-    if host and protocol in ("TCP", "UDP"):
-        errors.append(forbidden((*at, "hostname"), f"is not possible for protocol {protocol}"))
-    if tls is not None and protocol in ("HTTP", "TCP", "UDP"):
-        errors.append(forbidden((*at, "tls"), f"is not possible for protocol {protocol}"))
-    mode = (tls or {}).get("mode") or "Terminate"
-    if protocol == "HTTPS" and mode != "Terminate":
-        errors.append(invalid((*at, "tls", "mode"), mode, "must be Terminate for HTTPS"))
-    if protocol == "TLS" and tls is None:
-        errors.append(required((*at, "tls"), "protocol TLS needs `tls.mode`"))
-    certificate = tls is None or tls.get("certificateRefs") or tls.get("options")
-    if mode == "Terminate" and not certificate:
-        hint = "name a Secret: `certificateRefs: [{name: my-certificate}]`"
-        text = "a certificate is needed when `mode` is Terminate"
-        errors.append(required((*at, "tls", "certificateRefs"), text, hint))
-    spaces = (listener.get("allowedRoutes") or {}).get("namespaces") or {}
-    if spaces.get("from") == "Selector" and spaces.get("selector") is None:
-        where = (*at, "allowedRoutes", "namespaces", "selector")
-        errors.append(required(where, "is needed when `from` is Selector"))
-    return errors
-
-
-def validate_reference_grant(obj: Json) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    return [required(("spec", key)) for key in ("from", "to") if key in spec and not spec[key]]
-
-
 def validate_route(obj: Json) -> list[FieldError]:
-    """HTTPRoute, GRPCRoute, TLSRoute, TCPRoute."""
-    spec = obj.get("spec") or {}
+    """HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, UDPRoute."""
+    spec, kind = obj.get("spec") or {}, obj.get("kind") or ""
     errors = _parents(spec.get("parentRefs") or ())
-    for index, host in enumerate(spec.get("hostnames") or ()):
-        errors += _hostname(host or "", ("spec", "hostnames", index))
-    rules = spec.get("rules") or ()
-    if len(rules) > RULES_MAX:
-        text = f"must have at most {RULES_MAX} items"
-        errors.append(invalid(("spec", "rules"), len(rules), text))
+    hosts, rules = spec.get("hostnames") or (), spec.get("rules") or ()
+    errors += too_many(hosts, HOSTNAMES_MAX, ("spec", "hostnames"))
+    for index, host in enumerate(hosts):
+        errors += hostname(host or "", ("spec", "hostnames", index))
+    errors += too_many(rules, 1 if kind in ONE_RULE else RULES_MAX, ("spec", "rules"))
+    if kind in ONE_RULE and "rules" in spec and not rules:
+        errors.append(required(("spec", "rules"), f"a {kind} has one rule"))
+    if kind == "TLSRoute" and "hostnames" in spec and not hosts:
+        errors.append(required(("spec", "hostnames"), "server names, such as `www.example.com`"))
     if sum(len(r.get("matches") or ()) for r in rules) > MATCHES_MAX:
         text = f"must have at most {MATCHES_MAX} matches in all rules together"
         errors.append(invalid(("spec", "rules"), len(rules), text))
@@ -120,7 +79,7 @@ def validate_route(obj: Json) -> list[FieldError]:
 
 
 def _parents(parents: Sequence[Json]) -> list[FieldError]:
-    errors: list[FieldError] = []
+    errors = too_many(parents, PARENTS_MAX, ("spec", "parentRefs"))
     seen: dict[tuple[Any, ...], list[tuple[str, int]]] = {}
     for index, parent in enumerate(parents):
         keys = ("group", "kind", "namespace", "name")
@@ -137,7 +96,8 @@ def _parents(parents: Sequence[Json]) -> list[FieldError]:
 
 
 def _rule(rule: Json, at: Location) -> list[FieldError]:
-    errors: list[FieldError] = []
+    errors = too_many(rule.get("matches") or (), RULE_MATCHES_MAX, (*at, "matches"))
+    errors += too_many(rule.get("backendRefs") or (), BACKENDS_MAX, (*at, "backendRefs"))
     prefixes = True
     for index, match in enumerate(rule.get("matches") or ()):
         errors += _match(match, (*at, "matches", index))
@@ -188,20 +148,50 @@ def _match(match: Json, at: Location) -> list[FieldError]:
     value = path.get("value")
     if value is not None and path.get("type", "PathPrefix") in ("Exact", "PathPrefix"):
         errors += _path(value, (*at, "path", "value"))
-    for key in ("headers", "queryParams"):
-        for index, each in enumerate(match.get(key) or ()):
-            name = each.get("name") or ""
-            if not _HEADER.fullmatch(name):
-                text = "must be a token such as `x-user`"
-                errors.append(invalid((*at, key, index, "name"), name, text))
-        keyed = enumerate(match.get(key) or ())
+    longest = {"headers": HEADER_VALUE_LENGTH_MAX, "queryParams": QUERY_VALUE_LENGTH_MAX}
+    for key, most in longest.items():
+        conditions = match.get(key) or ()
+        errors += too_many(conditions, CONDITIONS_MAX, (*at, key))
+        for index, each in enumerate(conditions):
+            errors += _named(each, (*at, key, index), most)
         errors += names.unique(
-            ((*at, key, i, "name"), n) for i, e in keyed if (n := e.get("name")) is not None
+            ((*at, key, i, "name"), n)
+            for i, e in enumerate(conditions)
+            if (n := _lower(e.get("name"), key)) is not None
         )
     method = match.get("method")
-    if isinstance(method, Mapping) and not (method.get("service") or method.get("method")):
-        text = "One or both of 'service' or 'method' must be specified"
-        errors.append(required((*at, "method"), text))
+    return errors + (_grpc_method(method, (*at, "method")) if isinstance(method, Mapping) else [])
+
+
+def _lower(name: Any, key: str) -> Any:
+    """Names of headers are the same in any case."""
+    return name.lower() if key == "headers" and isinstance(name, str) else name
+
+
+def _named(each: Json, at: Location, longest: int) -> list[FieldError]:
+    """A header or parameter: its name and value."""
+    name, value = each.get("name") or "", each.get("value")
+    errors: list[FieldError] = []
+    if not _HEADER.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+        text = f"must be a token of up to {NAME_LENGTH_MAX} characters, such as `x-user`"
+        errors.append(invalid((*at, "name"), name, text))
+    if value is not None and not 1 <= len(value) <= longest:
+        text = f"must have 1 to {longest} characters"
+        errors.append(invalid((*at, "value"), value, text))
+    return errors
+
+
+def _grpc_method(method: Json, at: Location) -> list[FieldError]:
+    if not (method.get("service") or method.get("method")):
+        return [required(at, "One or both of 'service' or 'method' must be specified")]
+    errors: list[FieldError] = []
+    if (method.get("type") or "Exact") != "Exact":
+        return errors
+    for field, pattern in (("service", _GRPC_SERVICE), ("method", _GRPC_METHOD)):
+        value = method.get(field)
+        if value and not pattern.fullmatch(value):
+            text = "must be a name of Protocol Buffers, such as `shop.Cart`"
+            errors.append(invalid((*at, field), value, text))
     return errors
 
 
@@ -213,11 +203,15 @@ def _path(value: str, at: Location) -> list[FieldError]:
             return [invalid(at, value, f"must not contain '{part}'")]
     if value.endswith(("/..", "/.")):
         return [invalid(at, value, "must not end with '/..' or '/.'")]
+    if not _PATH.fullmatch(value):
+        return [invalid(at, value, "must only contain characters that paths may have")]
+    if len(value) > PATH_LENGTH_MAX:
+        return [invalid(at, value, f"may have at most {PATH_LENGTH_MAX} characters")]
     return []
 
 
 def _filters(filters: Sequence[Json], at: Location, alone: bool) -> list[FieldError]:
-    errors: list[FieldError] = []
+    errors = too_many(filters, FILTERS_MAX, at)
     kinds = [each.get("type") or "" for each in filters]
     for index, (each, kind) in enumerate(zip(filters, kinds, strict=True)):
         where: Location = (*at, index)
@@ -241,13 +235,14 @@ def _filter(step: Json, at: Location, alone: bool) -> list[FieldError]:
         found = step.get(field) or {}
         if found.get("path"):
             errors += _path_modifier(found["path"], (*at, field, "path"), alone)
-        errors += _hostname(found.get("hostname") or "", (*at, field, "hostname"), False)
+        errors += hostname(found.get("hostname") or "", (*at, field, "hostname"), wildcard=False)
     code = (step.get("requestRedirect") or {}).get("statusCode")
     if code is not None and code not in REDIRECT_CODES:
         where: Location = (*at, "requestRedirect", "statusCode")
         errors.append(not_supported(where, code, [str(c) for c in REDIRECT_CODES]))
     for field in ("requestHeaderModifier", "responseHeaderModifier"):
         errors += _header_changes(step.get(field) or {}, (*at, field))
+    errors += _cors(step.get("cors") or {}, (*at, "cors"))
     mirror = step.get("requestMirror") or {}
     if mirror.get("percent") is not None and mirror.get("fraction") is not None:
         text = "Only one of percent or fraction may be specified in HTTPRequestMirrorFilter"
@@ -280,24 +275,29 @@ def _path_modifier(path: Json, at: Location, alone: bool) -> list[FieldError]:
     return errors
 
 
-def _header_changes(changes: Json, at: Location) -> list[FieldError]:
+def _cors(cors: Json, at: Location) -> list[FieldError]:
     errors: list[FieldError] = []
-    for key in ("set", "add"):
-        for index, header in enumerate(changes.get(key) or ()):
-            name = header.get("name") or ""
-            if not _HEADER.fullmatch(name):
-                text = "must be a token such as `x-user`"
-                errors.append(invalid((*at, key, index, "name"), name, text))
-        listed = enumerate(changes.get(key) or ())
-        errors += names.unique(((*at, key, i, "name"), h.get("name")) for i, h in listed)
+    for field in ("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders"):
+        values = cors.get(field) or ()
+        errors += too_many(values, ORIGINS_MAX, (*at, field))
+        if "*" in values and len(values) > 1:
+            errors.append(invalid((*at, field), "*", "must stand alone"))
+        errors += names.unique(((*at, field, i), v) for i, v in enumerate(values))
+    for index, origin in enumerate(cors.get("allowOrigins") or ()):
+        if origin != "*" and "://" not in origin:
+            text = "must be a scheme and a host, such as `https://*.example.com`"
+            errors.append(invalid((*at, "allowOrigins", index), origin, text))
     return errors
 
 
-def _hostname(host: str, at: Location, wildcard: bool = True) -> list[FieldError]:
-    if not host:
-        return []
-    rest = host[2:] if wildcard and host.startswith("*.") else host
-    if not names.ip_problem(rest):
-        return [invalid(at, host, "must be a DNS name, not an address")]
-    problem = names.subdomain_problem(rest)
-    return [invalid(at, host, problem)] if problem else []
+def _header_changes(changes: Json, at: Location) -> list[FieldError]:
+    errors = too_many(changes.get("remove") or (), HEADERS_MAX, (*at, "remove"))
+    for key in ("set", "add"):
+        listed = changes.get(key) or ()
+        errors += too_many(listed, HEADERS_MAX, (*at, key))
+        for index, header in enumerate(listed):
+            errors += _named(header, (*at, key, index), HEADER_VALUE_LENGTH_MAX)
+        errors += names.unique(
+            ((*at, key, i, "name"), _lower(h.get("name"), "headers")) for i, h in enumerate(listed)
+        )
+    return errors

@@ -25,9 +25,24 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         _, _, key, times = path.split("/")
         FAILURES[key] = FAILURES.get(key, 0) + 1
         status = "200 OK" if FAILURES[key] > int(times) else "503 Broken"
-    if path.startswith("/reset"):
-        writer.transport.abort()
-        return
+    if path.startswith("/reset/"):  # /reset/<key>/<times>: connections that break
+        _, _, key, times = path.split("/")
+        FAILURES[key] = FAILURES.get(key, 0) + 1
+        if FAILURES[key] <= int(times):
+            writer.transport.abort()
+            return
+    if path.startswith("/slow/"):  # /slow/<key>/<times>: answers that take too long
+        _, _, key, times = path.split("/")
+        FAILURES[key] = FAILURES.get(key, 0) + 1
+        if FAILURES[key] <= int(times):
+            await asyncio.sleep(5)
+    if path.startswith("/seen/"):
+        FAILURES[path] = FAILURES.get(path, 0) + 1
+    if path.startswith("/call/"):  # /call/<host>/<path>: what a call inside the mesh brings
+        _, _, host, rest = path.split("/", 3)
+        status, answer = await call(host, f"/{rest}")
+    else:
+        answer = {"count": FAILURES.get(path.removeprefix("/count"), 0)}
     body = json.dumps(
         {
             "version": VERSION,
@@ -36,6 +51,7 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             "headers": headers,
             "sni": getattr(tls, "asked", "") if tls else "",
             "client": str((tls.getpeercert() or {}).get("subject", ())) if tls else "",
+            **answer,
         }
     ).encode()
     writer.write(
@@ -45,6 +61,18 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     )
     await writer.drain()
     writer.close()
+
+
+async def call(host: str, path: str) -> tuple[str, dict[str, object]]:
+    reader, writer = await asyncio.open_connection(host, 80)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    first, *lines = head.split("\r\n")
+    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+    status = int(first.split(" ")[1])
+    found = json.loads(body) if body.startswith("{") else {}
+    return "200 OK", {**found, "status": status, "location": headers.get("location", "")}
 
 
 async def line(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
