@@ -15,7 +15,7 @@ from msgspec import Struct
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
-from weft.api.k8s.core_v1 import Namespace, Secret, Service
+from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
@@ -194,6 +194,7 @@ _NAMED: dict[type[Struct], str] = {
     istio.VirtualService: "vs",
     istio.Gateway: "gateway",
     Secret: "secret",
+    ConfigMap: "map",
     gw.GatewayClass: "class",
     gw.Gateway: "gtw",
     gw.ListenerSet: "gtw-set",
@@ -306,12 +307,23 @@ def _of_gateway_api(obj: gw.Gateway) -> Iterator[Key]:
         for ref in listener.tls.certificate_refs if listener.tls else ():
             yield "secret", ref.namespace or own, ref.name
             yield "grant", ref.namespace or own
+    frontend = obj.spec.tls.frontend if obj.spec.tls else None
+    if frontend is not None:
+        for each in (frontend.default, *(port.tls for port in frontend.per_port)):
+            for ca in each.validation.ca_certificate_refs if each.validation else ():
+                kind = "secret" if ca.kind == "Secret" else "map"
+                yield kind, ca.namespace or own, ca.name
+                yield "grant", ca.namespace or own
 
 
 def _of_listeners(obj: gw.ListenerSet) -> Iterator[Key]:
     own, parent = obj.metadata.namespace, obj.spec.parent_ref
     yield "gtw", parent.namespace or own, parent.name
     yield "namespace", "", own
+    for listener in obj.spec.listeners:
+        for ref in listener.tls.certificate_refs if listener.tls else ():
+            yield "secret", ref.namespace or own, ref.name
+            yield "grant", ref.namespace or own
 
 
 def _of_route(obj: Route) -> Iterator[Key]:
