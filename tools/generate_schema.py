@@ -314,7 +314,8 @@ GATEWAY_ROOTS = (
 )  # fmt: skip
 ISTIO_ROOTS = (
     networking_v1.VirtualService, networking_v1.DestinationRule, networking_v1.Gateway,
-    networking_v1.ServiceEntry, networking_v1.WorkloadEntry,
+    networking_v1.ServiceEntry, networking_v1.WorkloadEntry, networking_v1.WorkloadGroup,
+    networking_v1.Sidecar, networking_v1.EnvoyFilter,
 )  # fmt: skip
 SECURITY_ROOTS = (
     security.AuthorizationPolicy, security.PeerAuthentication, security.RequestAuthentication,

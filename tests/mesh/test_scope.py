@@ -1,5 +1,7 @@
 """What a node's proxy gets, and what it is spared."""
 
+from msgspec import structs
+
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
 from weft.mesh.build import build
@@ -29,6 +31,26 @@ def test_routes_of_absent_callers_are_left_out() -> None:
     assert [r.source for r in short.routes] == ["Service default/reviews"]
     everywhere = scope(whole, NodeSettings(name="node-a"))
     assert everywhere.route_tables == whole.route_tables
+
+
+def test_sidecars_spare_a_proxy_what_no_workload_of_its_node_can_reach() -> None:
+    whole = model("sidecars")
+    found = scope(whole, NodeSettings(name="node-a"))
+    assert {t.name for t in found.route_tables} == {
+        "80@bank/default",
+        "80@free/default",
+        "80@shop/default",
+    }
+    alone = structs.replace(
+        whole, workloads=tuple(w for w in whole.workloads if w.namespace == "shop")
+    )
+    spared = scope(alone, NodeSettings(name="node-a"))
+    assert {d.name for d in spared.destinations} == {
+        "outbound|80||web.shop.svc.cluster.local",
+        "outbound|9000||web.shop.svc.cluster.local",
+        "outbound|5432||ledger.bank.svc.cluster.local",
+        "outbound|80||maps.example.com",
+    }
 
 
 def test_service_addresses_are_listened_on_in_host_isolation_only() -> None:

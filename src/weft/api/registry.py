@@ -16,9 +16,9 @@ _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
 
 def _networking(struct: type[Struct], plural: str, short: str) -> Kind:
     return Kind(
-        "networking.istio.io", "v1", struct.__name__, plural, short_names=(short,),
-        categories=_ISTIO_CATEGORIES, subresources=("status",),
-        served_versions=ISTIO_VERSIONS, struct=struct,
+        "networking.istio.io", "v1", struct.__name__, plural,
+        short_names=(short,) if short else (), categories=_ISTIO_CATEGORIES,
+        subresources=("status",), served_versions=ISTIO_VERSIONS, struct=struct,
     )  # fmt: skip
 
 
@@ -28,6 +28,9 @@ ISTIO_KINDS = (
     _networking(networking_v1.Gateway, "gateways", "gw"),
     _networking(networking_v1.ServiceEntry, "serviceentries", "se"),
     _networking(networking_v1.WorkloadEntry, "workloadentries", "we"),
+    _networking(networking_v1.WorkloadGroup, "workloadgroups", "wg"),
+    _networking(networking_v1.Sidecar, "sidecars", ""),
+    _networking(networking_v1.EnvoyFilter, "envoyfilters", "ef"),
 )
 
 

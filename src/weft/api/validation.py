@@ -21,6 +21,7 @@ from weft.api.validate import (
     gateway_api,
     istio_edge,
     istio_policies,
+    istio_scopes,
     istio_security,
     istio_virtual_service,
     metadata,
@@ -74,6 +75,9 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("security.istio.io", "PeerAuthentication"): istio_security.validate_peer_authentication,
     ("security.istio.io", "RequestAuthentication"): istio_security.validate_jwt,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.errors_of,
+    ("networking.istio.io", "WorkloadGroup"): istio_scopes.validate_workload_group,
+    ("networking.istio.io", "Sidecar"): istio_scopes.validate_sidecar,
+    ("networking.istio.io", "EnvoyFilter"): istio_scopes.validate_envoy_filter,
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }

@@ -86,6 +86,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     metavar="FILES",
     help="Rotated audit logs that are kept.",
 )
+@click.option(
+    "--outbound-traffic-policy",
+    type=click.Choice(["ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_ANY_DYNAMIC_DNS"]),
+    default="ALLOW_ANY",
+    show_default=True,
+    help="What becomes of calls to hosts that the mesh does not know, unless a MeshConfig says so.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""

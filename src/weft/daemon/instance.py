@@ -34,6 +34,7 @@ from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
+from weft.mesh.mesh_config import MODES
 from weft.mesh.model import MeshModel
 from weft.mesh.object_status import Rejection
 from weft.node.envoy import EnvoyError
@@ -153,7 +154,10 @@ class Instance:
         files.publish_kubeconfig(self.settings, self.api.port, ca, token)
 
     async def _start_mesh_and_node(self) -> None:
-        build_settings = BuildSettings(trust_domain=self.settings.trust_domain)
+        build_settings = BuildSettings(
+            trust_domain=self.settings.trust_domain,
+            unknown_hosts=MODES[self.settings.outbound_traffic_policy],
+        )
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.on_model = self._on_model
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)

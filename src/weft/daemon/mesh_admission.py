@@ -37,6 +37,8 @@ REVIEWED: tuple[type[Struct], ...] = (
     gw.TCPRoute,
     gw.UDPRoute,
     gw.ListenerSet,
+    istio.Sidecar,
+    istio.EnvoyFilter,
     RateLimitPolicy,
     BackendPolicy,
     security.AuthorizationPolicy,

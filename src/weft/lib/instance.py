@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True):
     audit_log_maxsize: int = 100
     """Megabytes at which the audit log is rotated."""
     audit_log_maxbackup: int = 10
+    outbound_traffic_policy: str = "ALLOW_ANY"
+    """What becomes of calls to unknown hosts, in the words of Istio's MeshConfig."""
 
     @property
     def kubeconfig(self) -> Path:

@@ -28,7 +28,9 @@ from weft.api.wellknown import (
 from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.backend_routes import with_backend_routes
+from weft.mesh.callers import Callers, callers, read_scopes
 from weft.mesh.destinations import host_destinations
+from weft.mesh.egress_gateways import with_egress_gateways
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
 from weft.mesh.gateway_api_derived import derived_destinations
@@ -36,14 +38,14 @@ from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, Servi
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.memo import Memo
+from weft.mesh.mesh_config import MeshConfig, mesh_config
 from weft.mesh.model import (
+    PASS_UNKNOWN,
     AppProtocol,
     Destination,
     Endpoint,
     MeshModel,
-    OutboundPort,
-    TcpRoute,
-    UdpRoute,
+    UnknownHosts,
     Workload,
 )
 from weft.mesh.node_settings import locality
@@ -52,23 +54,22 @@ from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, ro
 from weft.mesh.security import Securable, secure
 from weft.mesh.service_entries import Endpoints, entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
-from weft.mesh.tables import PROXY_TABLE
-from weft.mesh.workloads import PodFacts, pod_facts, workload
+from weft.mesh.sidecars import scopes
+from weft.mesh.workloads import Calls, PodFacts, pod_facts, workload
 
 T = TypeVar("T", bound=Struct)
 PodKey = tuple[str, str]
 Served = Mapping[PodKey, dict[int, AppProtocol]]
 ServiceRow = tuple[Service, tuple[EndpointSlice, ...], tuple[PodFacts | None, ...]]
-Connections = tuple[tuple[TcpRoute, ...], tuple[UdpRoute, ...]]
-WorkloadRow = tuple[PodFacts, dict[int, AppProtocol] | None, Connections]
-PROXIED = (OutboundPort(0, PROXY_TABLE),)
-"""Outbound ports of a pod that calls through its own HTTP proxy listener."""
+WorkloadRow = tuple[PodFacts, dict[int, AppProtocol] | None, Calls]
 
 
 class BuildSettings(Struct, frozen=True):
     """What the model depends on besides objects."""
 
     trust_domain: str = TRUST_DOMAIN_DEFAULT
+    unknown_hosts: UnknownHosts = PASS_UNKNOWN
+    """What becomes of calls to unknown hosts where no MeshConfig says so."""
     missing_files: frozenset[str] = frozenset()
     """Of the files that `istio_gateways.referenced_files` names, those that do not exist."""
 
@@ -98,9 +99,14 @@ def build(
     hosts, served = _service_hosts(snapshot, pods, memo)
     _add_entries(hosts, snapshot, pods, settings, report)
     _resolve_aliases(hosts)
+    hosts = with_egress_gateways(hosts, snapshot.list(istio.Gateway), snapshot.list(Service))
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
     api = gateway_api(_gateway_api_objects(snapshot, memo), shapes, memo)
+    wide = mesh_config(snapshot, MeshConfig(settings.unknown_hosts), report)
+    sidecars = memo.mapped("sidecars", _without_status, zip(snapshot.list(istio.Sidecar)))
+    scoping = read_scopes(sidecars, facts, wide.unknown, memo, report)
     objects = _routing_objects(snapshot, settings, api.service_routes)
+    objects = replace(objects, scopes=scopes(scoping), unknown=wide.unknown)
     routing = memo("routing", route, shapes, objects, memo.routes)
     policies = tuple(snapshot.list(RateLimitPolicy))
     named: tuple[AnyGateway, ...] = (*snapshot.list(istio.Gateway), *snapshot.list(gw.Gateway))
@@ -114,7 +120,7 @@ def build(
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
     for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
         report.extend(findings)
-    workloads = _workloads(facts, served, routing, memo)
+    workloads = _workloads(facts, served, callers(routing, scoping, wide.unknown, memo), memo)
     destinations = (*backends.destinations, *derived)
     plain = Securable(destinations, workloads, limited.tables, gateways, routing.listeners)
     secured = secure(snapshot, plain, settings.trust_domain, memo)
@@ -311,42 +317,27 @@ def _of_host(host: Host, rules: ClientRules) -> tuple[Destination, ...]:
 
 
 def _workloads(
-    pods: tuple[PodFacts, ...], served: Served, routing: Routing, memo: Memo
+    pods: tuple[PodFacts, ...], served: Served, callers: Callers, memo: Memo
 ) -> tuple[Workload, ...]:
-    # Kept as they are while equal: every workload refers to them.
-    outbound = memo.keep("outbound", routing.outbound)
-    general = memo.keep("tcp", (routing.tcp, routing.udp))
-    special = {
-        ns: memo.keep(("tcp", ns), (tcp, routing.udp_special[ns]))
-        for ns, tcp in routing.tcp_special.items()
-    }
-    rows = memo("workload rows", _workload_rows, pods, served, general, special)
-    return memo.mapped("workloads", _workload, rows, outbound)
+    rows = memo("workload rows", _workload_rows, pods, served, callers)
+    return memo.mapped("workloads", _workload, rows)
 
 
 def _workload_rows(
-    pods: tuple[PodFacts, ...],
-    served: Served,
-    general: Connections,
-    special: Mapping[str, Connections],
+    pods: tuple[PodFacts, ...], served: Served, callers: Callers
 ) -> tuple[WorkloadRow, ...]:
-    """Each pod with a network of its own: what it serves, and how its connections are routed."""
+    """Each pod with a network of its own: what it serves, and how its calls are routed."""
     return tuple(
-        (pod, served.get((pod.namespace, pod.name)), special.get(pod.namespace, general))
+        (pod, served.get((pod.namespace, pod.name)), callers.calls(pod))
         for pod in pods
         if pod.connected
     )
 
 
-def _workload(
-    pod: PodFacts,
-    ports: dict[int, AppProtocol] | None,
-    connections: Connections,
-    outbound: tuple[OutboundPort, ...],
-) -> Workload:
+def _workload(pod: PodFacts, ports: dict[int, AppProtocol] | None, calls: Calls) -> Workload:
     if pod.proxy_address:
-        return workload(pod, ports or {}, PROXIED, (), ())
-    return workload(pod, ports or {}, outbound, *connections)
+        calls = Calls(outbound=calls.proxied, unknown=calls.unknown)
+    return workload(pod, ports or {}, calls)
 
 
 def _named_secrets(rules: Iterable[istio.DestinationRule]) -> bool:

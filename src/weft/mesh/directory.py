@@ -51,7 +51,8 @@ class Directory:
     ) -> None:
         """`memo` must have been told all of these but `virtual_services`."""
         self._memo = memo or RouteMemo()
-        self.delegates = Delegates(virtual_services, report)
+        self.virtual_services = tuple(virtual_services)
+        self.delegates = Delegates(self.virtual_services, report)
         self.hosts = hosts
         self.rules = rules
         self.report = report
@@ -86,6 +87,12 @@ class Directory:
                 self.missing.setdefault(name, destination)
         result: T = known.result
         return result
+
+    def reporting_to(self, report: Findings) -> "Directory":
+        """The same, with findings told to another. Missing destinations are remembered by both."""
+        other = copy.copy(self)
+        other.report, other.delegates = report, self.delegates.reporting_to(report)
+        return other
 
     def find(self, host: str) -> Host | None:
         """The host with this full name, or the narrowest wildcard that covers it."""

@@ -184,6 +184,13 @@ INBOUND_CONFLICT = Finding(
     "port {port} of pod `{pod}` is served as {first} and as {second}; {first} is taken",
 )
 
+SIDECAR_TWICE = Finding(
+    "WEFT2240",
+    "error",
+    "{other}, which is older, is the default of namespace `{namespace}`; this one is not in force",
+    "give it a `workloadSelector`",
+)
+
 # --- values
 VALUE_INVALID = Finding("WEFT2301", "error", "{problem}; this {part} is not in force")
 REGEX_INVALID = Finding(
@@ -286,6 +293,21 @@ AUTHORITIES_MISSING = Finding(
     "TLS mode {mode} needs authorities for client certificates; this server is closed",
     "set `caCertificates`, or name a Secret with `ca.crt`",
 )
+
+MESH_CONFIG_UNREADABLE = Finding(
+    "WEFT2340", "error", "the mesh configuration cannot be read ({problem}); it is not in force"
+)
+MESH_CONFIG_IGNORED = Finding(
+    "WEFT2341", "info", "weft does not use `{field}` of the mesh configuration"
+)
+NAMELESS_PROTOCOL = Finding(
+    "WEFT2343",
+    "error",
+    "callers of protocol {protocol} name no host, so DYNAMIC_DNS cannot resolve it; port {port} is "
+    "not in force",
+    "use protocol HTTP or TLS, or resolution NONE",
+)
+SIDECAR_PART = Finding("WEFT2342", "warning", "`{field}` has no effect: {consequence}")
 
 # --- style
 SHADOWED = Finding(

@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
@@ -39,6 +40,8 @@ HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 BYTE_PROTOCOLS = ("TCP", "MONGO", "MYSQL", "REDIS")
 CERTIFICATE_KEYS = (("tls.crt", "cert"), ("tls.key", "key"))
 """Names in a Secret: as in kubernetes.io/tls, or as Istio also takes them."""
+EGRESS_SUFFIX = ".egress"
+"""Of the names of egress gateways' tables: their ports are not those of ingress gateways."""
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, compared with
 Kind = str
 
@@ -64,6 +67,10 @@ class _Server(Struct, frozen=True):
     def gateway_name(self) -> str:
         meta = self.gateway.metadata
         return f"{meta.namespace}/{meta.name}"
+
+    @property
+    def egress(self) -> bool:
+        return istio.is_egress(self.gateway)
 
     @property
     def path(self) -> str:
@@ -102,14 +109,15 @@ def gateway_parts(
     bound = _bound(snapshot.list(istio.VirtualService), gateways, directory.report)
     source_of = _Certificates(snapshot, missing_files, directory.report)
     servers = [s for g in gateways for s in _servers(g, source_of)]
-    by_port: dict[int, list[_Server]] = {}
+    by_port: dict[tuple[bool, int], list[_Server]] = {}
     for server in _without_conflicts(servers, directory.report):
-        by_port.setdefault(server.port, []).append(server)
+        by_port.setdefault((server.egress, server.port), []).append(server)
     listeners: list[GatewayListener] = []
     tables: list[RouteTable] = []
     edge = _Edge(bound, directory)
-    for port, group in sorted(by_port.items()):
-        listener, made = _listener(port, group, edge)
+    for (egress, port), group in sorted(by_port.items()):
+        listener, made = _listener(port, group, edge, EGRESS_SUFFIX if egress else "")
+        listener = replace(listener, egress=egress)
         listeners.append(listener)
         tables.extend(made)
     _report_unmatched(edge, servers)
@@ -199,6 +207,9 @@ def _server(
     mode = server.tls.mode or "SIMPLE"
     if mode == "PASSTHROUGH":
         return _replace(base, kind="tls")
+    if mode == "ISTIO_MUTUAL" and base.egress:
+        # Calls within a node come without TLS; whose they are is known all the same.
+        return _replace(base, kind="http" if protocol == "HTTPS" else "tcp")
     if mode not in TERMINATING:
         report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
         return None
@@ -321,9 +332,9 @@ def pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
 
 def _without_conflicts(servers: Iterable[_Server], report: Findings) -> Iterator[_Server]:
     """A port is plain HTTP, or TLS, or bytes: the first server on it decides."""
-    first: dict[int, _Server] = {}
+    first: dict[tuple[bool, int], _Server] = {}
     for server in servers:
-        known = first.setdefault(server.port, server)
+        known = first.setdefault((server.egress, server.port), server)
         if _layer(known.kind) == _layer(server.kind) and (known is server or server.kind != "tcp"):
             yield server
             continue
@@ -346,12 +357,13 @@ def _listener(
     port: int,
     servers: list[_Server],
     edge: _Edge,
+    suffix: str,
 ) -> tuple[GatewayListener, list[RouteTable]]:
     tables: list[RouteTable] = []
     made: list[GatewayServer] = []
     plain = [s for s in servers if s.kind == "http"]
     if plain:
-        name = f"http.{port}"
+        name = f"http.{port}{suffix}"
         tables.append(_table(name, plain, edge))
         made.extend(_http_server(s, name) for s in plain)
     taken: dict[str, _Server] = {}
@@ -364,7 +376,7 @@ def _listener(
             continue
         if server.kind == "https":
             claimed.update(hosts)
-            name = f"https.{port}.{server.name.replace('/', '.')}"
+            name = f"https.{port}.{server.name.replace('/', '.')}{suffix}"
             tables.append(_table(name, [server], edge))
             made.append(GatewayServer(server.name, hosts, name, tls=server.tls))
         else:

@@ -22,6 +22,7 @@ from weft.mesh.istio_gateways import gateway_parts
 from weft.mesh.istio_policies import HostRule, read_rules
 from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
+    PASS_UNKNOWN,
     Destination,
     GatewayListener,
     OutboundPort,
@@ -29,16 +30,13 @@ from weft.mesh.model import (
     ServiceListener,
     TcpRoute,
     UdpRoute,
+    UnknownHosts,
 )
 from weft.mesh.route_memo import RouteMemo
+from weft.mesh.scoped_routing import ScopedRouting, mesh_tables, scopes_routing
 from weft.mesh.secrets import Secrets
-from weft.mesh.tables import (
-    MeshRouting,
-    TableBuilder,
-    outbound_ports,
-    proxy_table,
-    service_listeners,
-)
+from weft.mesh.sidecars import Scope
+from weft.mesh.tables import outbound_ports, proxy_table, service_listeners
 from weft.mesh.tcp_routes import tcp_routes
 from weft.mesh.udp_routes import udp_listeners, udp_routes
 
@@ -60,6 +58,9 @@ class RoutingObjects(Struct, frozen=True):
     """Routes of the Gateway API with a Service as parent."""
     service_listeners: bool = False
     """Some node has host isolation."""
+    scopes: tuple[Scope, ...] = ()
+    unknown: UnknownHosts = PASS_UNKNOWN
+    """What becomes of calls to unknown hosts, of workloads that are in no scope."""
 
 
 class Routing(Struct, frozen=True):
@@ -81,6 +82,8 @@ class Routing(Struct, frozen=True):
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...]
+    scopes: Mapping[str, ScopedRouting] = {}
+    """By name of the scope, which is that of some workloads."""
 
 
 def shape(host: Host) -> Host:
@@ -119,7 +122,8 @@ def route(
         }
     )
     gateways, gateway_tables = gateway_parts(edge, directory, objects.missing_files)
-    tables = _tables(directory, index, objects.service_routes)
+    tables = mesh_tables(hosts.values(), directory, index, objects.service_routes)
+    tables = tuple(replace(table, unknown=objects.unknown) for table in tables)
     exported = {namespace for host in shapes for namespace in host.visible_in}
     special = {*directory.all_clients(), *index.source_namespaces(), *exported}
     tcp, udp = tcp_routes(shapes, directory, index, ""), udp_routes(shapes, directory, "")
@@ -127,10 +131,18 @@ def route(
         service_listeners(shapes, tables, tcp) if objects.service_listeners else ((), ())
     )
     datagrams = udp_listeners(udp) if objects.service_listeners else ()
-    proxy_tables = (proxy_table(tables),) if objects.service_listeners else ()
+    proxy_tables = (
+        (replace(proxy_table(tables), unknown=objects.unknown),)
+        if objects.service_listeners
+        else ()
+    )
+    scopes = scopes_routing(
+        objects.scopes, shapes, directory, objects.service_routes, objects.service_listeners
+    )
+    scoped_tables = (table for scope in scopes.values() for table in scope.tables)
     return Routing(
         rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},
-        tables=(*tables, *gateway_tables, *proxy_tables, *own_tables),
+        tables=(*tables, *gateway_tables, *proxy_tables, *own_tables, *scoped_tables),
         outbound=outbound_ports(shapes, tables),
         tcp=tcp,
         tcp_special={ns: tcp_routes(shapes, directory, index, ns) for ns in sorted(special)},
@@ -140,6 +152,7 @@ def route(
         listeners=(*listeners, *datagrams),
         missing=tuple(directory.missing.values()),
         findings=report.all(),
+        scopes=scopes,
     )
 
 
@@ -165,15 +178,3 @@ class _Listed:
 def _rules(host: Host, directory: Directory) -> ClientRules:
     clients = ("", *directory.clients(host))
     return tuple((client, directory.rules.find(host, client)) for client in clients)
-
-
-def _tables(
-    directory: Directory, index: MeshIndex, service_routes: ServiceRoutes
-) -> tuple[RouteTable, ...]:
-    builder = TableBuilder(MeshRouting(directory, index, service_routes))
-    for host in directory.hosts.values():
-        builder.add_host(host)
-    for name in index.hosts():
-        if name not in directory.hosts:
-            builder.add_routed_host(name)
-    return builder.tables()

@@ -45,6 +45,8 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
+    used.update(table.unknown.proxy for table in tables)
+    used.update(workload.unknown.proxy for workload in workloads)
     destinations = _with_key_servers(model.destinations, tables, used)
     found = NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,

@@ -17,7 +17,12 @@ from weft.mesh.values import is_ip, is_network
 from weft.mesh.workloads import PodFacts, principal
 
 ROUND_ROBIN = LoadBalancer(algorithm="round_robin")
+NAMING_PROTOCOLS = ("http", "http2", "grpc", "tls")
+"""Protocols in which a caller says the name of the host."""
 UNIX_PREFIX = "unix://"
+STATIC_NAMES = ("DNS", "DNS_ROUND_ROBIN")
+BY_CALLER = ("NONE", "DYNAMIC_DNS")
+"""Resolutions by which the caller says where a connection goes."""
 NAMED = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 """Resolutions by which endpoints may be host names."""
 
@@ -39,8 +44,6 @@ def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -
     visible = visible_to(spec.export_to, meta.namespace)
     if visible is None:
         return
-    if spec.resolution == "DYNAMIC_DNS":
-        _unsupported(entry, report, "spec.resolution", "DYNAMIC_DNS", "DNS is used")
     resolution = spec.resolution or "NONE"
     if resolution == "STATIC" and not spec.endpoints and spec.workload_selector is None:
         report.add(f.ENDPOINTS_MISSING, entry, "spec.resolution")
@@ -49,12 +52,12 @@ def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -
     for index, written in enumerate(spec.hosts):
         host = written.lower().rstrip(".")
         wildcard = host.startswith("*")
-        if wildcard and resolution in NAMED and not spec.endpoints:
+        if wildcard and resolution in STATIC_NAMES and not spec.endpoints:
             report.add(
                 f.VALUE_INVALID,
                 entry,
                 f"spec.hosts[{index}]",
-                "give `endpoints`, or use resolution NONE",
+                "use resolution DYNAMIC_DNS or NONE, or give `endpoints`",
                 problem=f"`{host}` cannot be resolved by DNS",
                 part="host",
             )
@@ -81,6 +84,8 @@ def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -
 
 
 def _discovery(entry: istio.ServiceEntry, resolution: str) -> Discovery:
+    if resolution == "DYNAMIC_DNS":
+        return "dynamic"
     if resolution == "NONE":
         return "original_dst"
     if resolution == "STATIC" or entry.spec.workload_selector is not None:
@@ -91,7 +96,7 @@ def _discovery(entry: istio.ServiceEntry, resolution: str) -> Discovery:
 
 def _virtual_address(host: str, resolution: str, wildcard: bool) -> tuple[str, ...]:
     """An address that the node's DNS gives out, so that calls can be told apart by it."""
-    return () if wildcard or resolution == "NONE" else (vip_for(host),)
+    return () if wildcard or resolution in BY_CALLER else (vip_for(host),)
 
 
 def _addresses(entry: istio.ServiceEntry, report: Findings) -> tuple[str, ...]:
@@ -127,7 +132,17 @@ def _ports(
             )  # fmt: skip
         else:
             seen.add(port.number)
-            yield port.number, of_istio(port.protocol, port.number), port
+            protocol = of_istio(port.protocol, port.number)
+            if entry.spec.resolution == "DYNAMIC_DNS" and protocol not in NAMING_PROTOCOLS:
+                report.add(
+                    f.NAMELESS_PROTOCOL,
+                    entry,
+                    f"{path}.protocol",
+                    protocol=port.protocol or "TCP",
+                    port=port.number,
+                )
+                continue
+            yield port.number, protocol, port
 
 
 def _endpoints(
@@ -224,9 +239,3 @@ def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
         principal=pod.principal,
         labels=pod.labels,
     )
-
-
-def _unsupported(
-    entry: istio.ServiceEntry, report: Findings, path: str, field: str, consequence: str
-) -> None:
-    report.add(f.NOT_IN_FORCE, entry, path, field=field, consequence=consequence)

@@ -18,7 +18,16 @@ from weft.api.wellknown import (
     LABEL_CANONICAL_REVISION,
     LABEL_POD_TEMPLATE_HASH,
 )
-from weft.mesh.model import AppProtocol, InboundPort, OutboundPort, TcpRoute, UdpRoute, Workload
+from weft.mesh.model import (
+    PASS_UNKNOWN,
+    AppProtocol,
+    InboundPort,
+    OutboundPort,
+    TcpRoute,
+    UdpRoute,
+    UnknownHosts,
+    Workload,
+)
 from weft.mesh.protocols import declared
 
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
@@ -57,6 +66,17 @@ class PodFacts(Struct, frozen=True, gc=False):
     """Its share of the calls, in comparison to others of its service."""
     terminal: bool
     """Its containers ended for good: it serves nothing."""
+
+
+class Calls(Struct, frozen=True):
+    """How the calls of some workloads are routed."""
+
+    outbound: tuple[OutboundPort, ...] = ()
+    tcp: tuple[TcpRoute, ...] = ()
+    udp: tuple[UdpRoute, ...] = ()
+    unknown: UnknownHosts = PASS_UNKNOWN
+    proxied: tuple[OutboundPort, ...] = ()
+    """Instead of `outbound`, for pods that call through their own HTTP proxy listener."""
 
 
 def principal(trust_domain: str, namespace: str, service_account: str) -> str:
@@ -122,9 +142,7 @@ def workload_name(pod: Pod) -> str:
 def workload(
     pod: PodFacts,
     served: Mapping[int, AppProtocol],
-    outbound: tuple[OutboundPort, ...],
-    tcp: tuple[TcpRoute, ...],
-    udp: tuple[UdpRoute, ...],
+    calls: Calls,
 ) -> Workload:
     """The workload of a pod: with the ports that its services send calls to (`served`), and with
     how its own calls are routed."""
@@ -142,9 +160,10 @@ def workload(
         version=pod.version,
         labels=pod.labels,
         inbound=_inbound(pod, served),
-        outbound=outbound,
-        tcp=tcp,
-        udp=udp,
+        outbound=calls.outbound,
+        tcp=calls.tcp,
+        udp=calls.udp,
+        unknown=calls.unknown,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from weft.api.istio.networking_v1 import Gateway
+from weft.api.istio.networking_v1 import Gateway, is_egress
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.selectors import matches_labels
@@ -55,7 +55,7 @@ def gateway_ports(gateways: Iterable[Gateway]) -> tuple[int, ...]:
     numbers = {
         server.port.number
         for gateway in gateways
-        for server in gateway.spec.servers
+        for server in (() if is_egress(gateway) else gateway.spec.servers)
         if server.port is not None and server.port.number
     }
     return tuple(sorted(numbers))

@@ -91,6 +91,7 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
             "lds_config": _wildcard(),
         },
         "static_resources": {"clusters": [_control_plane(settings.xds_socket)]},
+        "bootstrap_extensions": [_internal_listeners()],
         "stats_config": _stats(),
         "stats_eviction_interval": STATS_EVICTION_INTERVAL,
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
@@ -118,6 +119,12 @@ def _ads() -> dict[str, Any]:
         "set_node_on_first_message_only": True,
         "grpc_services": [{"envoy_grpc": grpc}],
     }
+
+
+def _internal_listeners() -> dict[str, Any]:
+    """Lets connections go from one listener of this Envoy to another: to egress gateways."""
+    kind = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+    return {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": TYPE + kind}}
 
 
 def _wildcard() -> dict[str, Any]:

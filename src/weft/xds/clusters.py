@@ -1,12 +1,11 @@
 """Destinations to Envoy clusters (CDS), and the clusters that every node has."""
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
-from envoy.config.core.v3 import address_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
-from envoy.extensions.clusters.dynamic_forward_proxy.v3 import cluster_pb2 as forward_pb2
-from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
-from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
+from envoy.extensions.transport_sockets.internal_upstream.v3 import internal_upstream_pb2
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf.wrappers_pb2 import BoolValue, UInt64Value
@@ -21,6 +20,7 @@ from weft.mesh.model import (
 )
 from weft.xds.access import destination_filters
 from weft.xds.endpoints import load_assignment
+from weft.xds.forward import FORWARD, discover_by_name
 from weft.xds.health_checks import health_check
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
 from weft.xds.resource import CLUSTER, Resource
@@ -34,8 +34,6 @@ INBOUND = "inbound"
 """To the pod that the connection arrived at; from the address that pods trust."""
 BLACKHOLE = "blackhole"
 """To nowhere."""
-FORWARD = "forward"
-"""To the host that the request names, resolved by DNS."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds, where no ConnectionPool says otherwise."""
@@ -55,9 +53,6 @@ _POLICIES = {
     "ring_hash": cluster_pb2.Cluster.RING_HASH,
     "maglev": cluster_pb2.Cluster.MAGLEV,
 }
-_FORWARD_DNS = dns_cache_pb2.DnsCacheConfig(
-    name="forward", dns_lookup_family=cluster_pb2.Cluster.V4_PREFERRED
-)
 
 
 def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
@@ -101,8 +96,7 @@ def node_clusters(node: NodeSettings) -> list[Resource]:
     if node.isolation == "netns":
         clusters.append(_original_destination(PASSTHROUGH, node.passthrough_address))
         clusters.append(_original_destination(INBOUND, node.address))
-    else:
-        clusters.append(_forward_cluster())
+    clusters.append(_forward_cluster())
     return [resource(CLUSTER, cluster.name, cluster) for cluster in clusters]
 
 
@@ -114,11 +108,6 @@ def _stat_name(cluster: str) -> str:
 def passthrough_cluster(node: NodeSettings) -> str:
     """Where requests for unknown hosts go."""
     return PASSTHROUGH if node.isolation == "netns" else FORWARD
-
-
-def forward_filter() -> dynamic_forward_proxy_pb2.FilterConfig:
-    """The HTTP filter that resolves hosts for the cluster `forward`."""
-    return dynamic_forward_proxy_pb2.FilterConfig(dns_cache_config=_FORWARD_DNS)
 
 
 def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> None:
@@ -137,11 +126,39 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
         cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
         assignment = load_assignment(destination, list(destination.endpoints), node)
         cluster.load_assignment.CopyFrom(assignment)
+    elif destination.discovery == "dynamic":
+        tls = destination.tls
+        own_demands = tls is None or tls.sni or tls.subject_alt_names or tls.insecure_skip_verify
+        discover_by_name(cluster, any_certificate=bool(own_demands))
+    elif destination.discovery == "gateway":
+        _to_egress_gateway(cluster, destination)
     else:
         cluster.type = cluster_pb2.Cluster.ORIGINAL_DST
         cluster.lb_policy = cluster_pb2.Cluster.CLUSTER_PROVIDED
         if node.passthrough_address:
             _bind(cluster, node.passthrough_address)
+
+
+def _to_egress_gateway(cluster: Proto, destination: Destination) -> None:
+    """The gateway is a listener of this same Envoy that no socket is bound for."""
+    cluster.type = cluster_pb2.Cluster.STATIC
+    cluster.load_assignment.cluster_name = destination.name
+    endpoint = cluster.load_assignment.endpoints.add().lb_endpoints.add().endpoint
+    address = endpoint.address.envoy_internal_address
+    address.server_listener_name = egress_gateway_name(destination.port)
+    address.endpoint_id = destination.name
+    cluster.transport_socket.name = "envoy.transport_sockets.internal_upstream"
+    inner = base_pb2.TransportSocket(
+        name="envoy.transport_sockets.raw_buffer",
+        typed_config=any_of(raw_buffer_pb2.RawBuffer()),
+    )
+    config = internal_upstream_pb2.InternalUpstreamTransport(transport_socket=inner)
+    cluster.transport_socket.typed_config.CopyFrom(any_of(config))
+
+
+def egress_gateway_name(port: int) -> str:
+    """The listener of an egress gateway's port."""
+    return f"egress|{port}"
 
 
 def _in_mesh(destination: Destination) -> bool:
@@ -152,7 +169,7 @@ def _in_mesh(destination: Destination) -> bool:
 
 
 def _common_balancing(cluster: Proto, destination: Destination) -> None:
-    if destination.discovery != "original_dst":
+    if destination.discovery not in ("original_dst", "dynamic"):
         _load_balancer(cluster, destination.load_balancer)
     # Envoy would otherwise ("panic") use ejected and draining endpoints when few healthy ones are
     # left; a draining pod is about to end, so a clear 503 is better than a lost request.
@@ -331,14 +348,11 @@ def _forward_cluster() -> Proto:
     cluster = cluster_pb2.Cluster(
         name=FORWARD,
         alt_stat_name=_stat_name(FORWARD),
-        lb_policy=cluster_pb2.Cluster.CLUSTER_PROVIDED,
         connect_timeout=duration(CONNECT_TIMEOUT),
         per_connection_buffer_limit_bytes=uint32(CONNECTION_BUFFER_BYTES_MAX),
         circuit_breakers=_circuit_breakers(ConnectionPool()),
     )
-    cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
-    config = forward_pb2.ClusterConfig(dns_cache_config=_FORWARD_DNS)
-    cluster.cluster_type.typed_config.CopyFrom(any_of(config))
+    discover_by_name(cluster)
     return cluster
 
 

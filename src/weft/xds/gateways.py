@@ -6,13 +6,13 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, NodeSettings
 from weft.xds import telemetry
-from weft.xds.clusters import BLACKHOLE
+from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import gateway_facts
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
-from weft.xds.tcp import tcp_proxy
+from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
 from weft.xds.tls import downstream_tls, quic_tls, usable
 from weft.xds.udp import udp_address, udp_listener, udp_proxy
 
@@ -36,15 +36,40 @@ def binding_of(gateway: GatewayListener, node: NodeSettings) -> GatewayBinding:
     return next(found, GatewayBinding(gateway.gateway, ()))
 
 
+def egress_listener(
+    gateway: GatewayListener, access_log: str, facts: TcpFacts = NO_TCP_FACTS
+) -> Resource | None:
+    """The listener of an egress gateway's port, for connections from within this Envoy."""
+    chains = _plain_chains(gateway, access_log, facts) or _tls_chains(gateway, access_log, facts)
+    if not chains:
+        return None
+    listener = listener_pb2.Listener(
+        name=egress_gateway_name(gateway.port),
+        internal_listener=listener_pb2.Listener.InternalListenerConfig(),
+        traffic_direction=base_pb2.OUTBOUND,
+        filter_chains=chains,
+    )
+    if any(chain.HasField("filter_chain_match") for chain in chains):
+        listener.listener_filters.append(tls_inspector())
+    finish_listener(listener)
+    listener.ClearField("enable_reuse_port")
+    tables = sorted({server.route_table for server in gateway.servers if server.route_table})
+    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+
+
 def gateway_listener(
-    gateway: GatewayListener, binding: GatewayBinding, access_log: str, trust_domain: str
+    gateway: GatewayListener,
+    binding: GatewayBinding,
+    access_log: str,
+    trust_domain: str,
+    facts: TcpFacts = NO_TCP_FACTS,
 ) -> Resource | None:
     """The listener of a gateway port; None when the node opens no port of its own for it, or
     nothing can be served on it."""
     host_port = binding.bound(gateway)
     if gateway.protocol == "udp":
         return _datagrams(gateway, binding, host_port)
-    chains = _plain_chains(gateway, access_log) or _tls_chains(gateway, access_log)
+    chains = _plain_chains(gateway, access_log, facts) or _tls_chains(gateway, access_log, facts)
     if not host_port or not chains or not binding.addresses:
         return None
     first, *others = (socket_address(address, host_port) for address in binding.addresses)
@@ -121,15 +146,15 @@ def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[s
     return found
 
 
-def _plain_chains(gateway: GatewayListener, log: str) -> list[Proto]:
+def _plain_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Proto]:
     """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table."""
     for server in gateway.servers:
         if gateway.protocol in ("http", "tcp") and server.tls is None:
-            return [_chain("plain", server, log)]
+            return [_chain("plain", server, log, facts)]
     return []
 
 
-def _tls_chains(gateway: GatewayListener, log: str) -> list[Proto]:
+def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Proto]:
     """A chain per server, chosen by the server name that the caller asks for; an exact name
     beats a wildcard, and the first server that claims a name has it."""
     chains: list[Proto] = []
@@ -143,7 +168,7 @@ def _tls_chains(gateway: GatewayListener, log: str) -> list[Proto]:
         if not names:
             continue
         taken.update(names)
-        chain = _chain(server.name, server, log)
+        chain = _chain(server.name, server, log, facts)
         if _ANY_HOST not in names:
             chain.filter_chain_match.server_names.extend(names)
         chain.filter_chain_match.transport_protocol = "tls"
@@ -175,13 +200,13 @@ def _quic_chains(gateway: GatewayListener, log: str) -> list[Proto]:
     return chains
 
 
-def _chain(name: str, server: GatewayServer, log: str) -> Proto:
+def _chain(name: str, server: GatewayServer, log: str, facts: TcpFacts) -> Proto:
     source, answering = telemetry.GATEWAY, telemetry.ANSWERING
     if server.route_table:
         logs = telemetry.http_access_logs(source, answering, "source", log)
-        filter_ = http_connection_manager("gateway", server.route_table, logs, edge=True)
+        filters = [http_connection_manager("gateway", server.route_table, logs, edge=True)]
     else:
-        destinations = server.tcp.destinations if server.tcp else ()
         logs = telemetry.tcp_access_logs(source, answering, "source", log)
-        filter_ = tcp_proxy("gateway", destinations, logs)
-    return listener_components_pb2.FilterChain(name=name, filters=[filter_])
+        nothing = tcp_proxy("gateway", (), logs)
+        filters = tcp_filters("gateway", server.tcp, logs, facts) if server.tcp else [nothing]
+    return listener_components_pb2.FilterChain(name=name, filters=filters)

@@ -9,13 +9,12 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 
 from weft.mesh.model import NodeSettings, ServiceListener, Workload
 from weft.xds import telemetry
-from weft.xds.clusters import forward_filter
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import connection_facts
 from weft.xds.listeners import HTTP_NAMES, finish_listener, http_inspector, outbound_name
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
-from weft.xds.tcp import tcp_proxy
+from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
 
 PROXY_TABLE_PORT = 0
 """The OutboundPort that names the route table of a pod's HTTP proxy listener."""
@@ -25,7 +24,9 @@ def service_name(listener: ServiceListener) -> str:
     return f"service|{listener.address}|{listener.port}"
 
 
-def service_listener(listener: ServiceListener, node: NodeSettings) -> Resource:
+def service_listener(
+    listener: ServiceListener, node: NodeSettings, facts: TcpFacts = NO_TCP_FACTS
+) -> Resource:
     """A service's address. Who calls is not known here: any process of the machine may."""
     logs = telemetry.tcp_access_logs(
         telemetry.NOBODY, telemetry.ANSWERING, "source", node.access_log
@@ -39,7 +40,10 @@ def service_listener(listener: ServiceListener, node: NodeSettings) -> Resource:
         listener_filters=[connection_facts(None)],
     )
     bytes_chain = listener_components_pb2.FilterChain(
-        name="tcp", filters=[tcp_proxy("outbound", tcp.destinations if tcp else (), logs)]
+        name="tcp",
+        filters=tcp_filters("outbound", tcp, logs, facts)
+        if tcp
+        else [tcp_proxy("outbound", (), logs)],
     )
     if not table:
         result.filter_chains.append(bytes_chain)
@@ -81,5 +85,5 @@ def proxy_table(workload: Workload) -> str:
 
 def _http_chain(table: str, source: telemetry.Party, node: NodeSettings) -> Proto:
     logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
-    hcm = http_connection_manager("outbound", table, logs, forward=forward_filter())
+    hcm = http_connection_manager("outbound", table, logs)
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

@@ -9,7 +9,6 @@ from envoy.config.core.v3 import base_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.cors.v3 import cors_pb2
-from envoy.extensions.filters.http.dynamic_forward_proxy.v3 import dynamic_forward_proxy_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.filters.http.grpc_web.v3 import grpc_web_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
@@ -21,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
+from weft.xds.forward import FORWARD_FILTER, forward_filter
 from weft.xds.proto import ADS, Proto, any_of, duration
 from weft.xds.tokens import tokens_filter
 
@@ -39,18 +39,16 @@ def http_connection_manager(
     access_logs: list[Proto],
     *,
     edge: bool = False,
-    forward: dynamic_forward_proxy_pb2.FilterConfig | None = None,
     http3: bool = False,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
     `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
-    `forward`: the filter configuration that resolves unknown hosts, when there is one.
     `http3`: the connections are QUIC.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
-        http_filters=_http_filters(forward, edge),
+        http_filters=_http_filters(edge),
         access_log=access_logs,
         use_remote_address=BoolValue(value=True),
         skip_xff_append=not edge,
@@ -93,9 +91,7 @@ def _allow_websockets_over_streams(hcm: Proto) -> None:
     upgrade.filters.extend([add_key, *hcm.http_filters])
 
 
-def _http_filters(
-    forward: dynamic_forward_proxy_pb2.FilterConfig | None, edge: bool
-) -> list[Proto]:
+def _http_filters(edge: bool) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     by_route: tuple[tuple[str, Proto], ...] = (
@@ -105,6 +101,7 @@ def _http_filters(
         (FAULT_FILTER, fault_pb2.HTTPFault()),
         *rate_limits.filters(),
         *bandwidth.filters(),
+        (FORWARD_FILTER, forward_filter()),
     )
     filters = [tokens_filter()]
     filters += [
@@ -115,12 +112,6 @@ def _http_filters(
         # It touches calls of gRPC-web only, and routes cannot turn it on.
         web = any_of(grpc_web_pb2.GrpcWeb())
         filters.append(hcm_pb2.HttpFilter(name=GRPC_WEB_FILTER, typed_config=web))
-    if forward is not None:
-        filters.append(
-            hcm_pb2.HttpFilter(
-                name="envoy.filters.http.dynamic_forward_proxy", typed_config=any_of(forward)
-            )
-        )
     router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=BoolValue(value=False))
     filters.append(
         hcm_pb2.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router))

@@ -22,7 +22,15 @@ from weft.xds.identity import connection_facts
 from weft.xds.proto import Proto, any_of, duration, resource, socket_address, uint32
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.routes import passthrough_configuration
-from weft.xds.tcp import AddressClaims, chain_match, tcp_matches, tcp_proxy
+from weft.xds.tcp import (
+    NO_TCP_FACTS,
+    AddressClaims,
+    TcpFacts,
+    chain_match,
+    tcp_filters,
+    tcp_matches,
+    tcp_proxy,
+)
 
 OUTBOUND_PORT = 15001
 OUTBOUND_ADDRESS = "127.0.0.1"
@@ -52,7 +60,9 @@ def inbound_name(uid: str) -> str:
     return f"inbound|{uid}"
 
 
-def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
+def outbound_listener(
+    workload: Workload, node: NodeSettings, facts: TcpFacts = NO_TCP_FACTS
+) -> Resource:
     """Calls of a pod, routed as the mesh says; what the mesh does not know passes through."""
     source = telemetry.party(workload)
     tcp_logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
@@ -65,9 +75,9 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):
         for match in tcp_matches(route, claims):
-            proxy = tcp_proxy("outbound", route.destinations, tcp_logs, denied)
-            chains.append(_chain(f"tcp|{route.port}", proxy, match))
-    passthrough = tcp_proxy("outbound", PASSTHROUGH, tcp_logs)
+            filters = tcp_filters("outbound", route, tcp_logs, facts, denied)
+            chains.append(_chain(f"tcp|{route.port}", filters, match))
+    passthrough = tcp_proxy("outbound", _unknown(workload), tcp_logs)
     http_ports = {port.port for port in workload.outbound if port.port}
     http_ports |= {route.port for route in _routes_of(workload) if route.http_table}
     tls_ports = {route.port for route in _routes_of(workload) if route.sni_hosts}
@@ -85,6 +95,13 @@ def outbound_listener(workload: Workload, node: NodeSettings) -> Resource:
         default_filter_chain=_chain("passthrough", passthrough),
     )
     return _finished(listener, uses=tuple(sorted(tables)))
+
+
+def _unknown(workload: Workload) -> str:
+    """The cluster for connections to what the workload does not know."""
+    if workload.unknown.proxy:
+        return workload.unknown.proxy
+    return BLACKHOLE if workload.unknown.mode == "refuse" else PASSTHROUGH
 
 
 def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
@@ -151,8 +168,9 @@ def _finished(listener: Proto, uses: tuple[str, ...] = ()) -> Resource:
     return resource(LISTENER, listener.name, listener, uses=uses)
 
 
-def _chain(name: str, filter_: Proto, match: Proto | None = None) -> Proto:
-    chain = listener_components_pb2.FilterChain(name=name, filters=[filter_])
+def _chain(name: str, filters: Proto | list[Proto], match: Proto | None = None) -> Proto:
+    every = filters if isinstance(filters, list) else [filters]
+    chain = listener_components_pb2.FilterChain(name=name, filters=every)
     if match is not None:
         chain.filter_chain_match.CopyFrom(match)
     return chain

@@ -19,6 +19,7 @@ from weft.mesh.model import (
 from weft.xds.bandwidth import limit_bandwidth
 from weft.xds.cors import cors_policy
 from weft.xds.faults import fraction, http_fault
+from weft.xds.forward import FORWARD, enable_forward
 from weft.xds.headers import headers_to_add, headers_to_remove, host_header
 from weft.xds.http_connection_manager import CORS_FILTER, FAULT_FILTER
 from weft.xds.matches import SAFE_METHODS, regex, route_match
@@ -41,12 +42,18 @@ _REDIRECT_CODES = {
 }
 
 
-def envoy_routes(route: HttpRoute, hash_keys: HashKeys) -> list[Proto]:
+def envoy_routes(
+    route: HttpRoute, hash_keys: HashKeys, resolved: frozenset[str] = frozenset()
+) -> list[Proto]:
     """An Envoy route per match; two where requests with safe methods are retried differently."""
     general = _route(route, hash_keys, safe=False)
     safe = None
     if route.destinations and differs_for_safe_methods(route.retry):
         safe = _route(route, hash_keys, safe=True)
+    if any(part.destination in resolved for part in route.destinations):
+        for each in (general, safe):
+            if each is not None:
+                enable_forward(each)
     result = []
     for match in route.matches:
         if safe is None:
@@ -63,9 +70,12 @@ def envoy_routes(route: HttpRoute, hash_keys: HashKeys) -> list[Proto]:
 def passthrough_route(cluster: str) -> Proto:
     """Everything to the cluster, without a time-out."""
     action = route_pb2.RouteAction(cluster=cluster, timeout=duration(0))
-    return route_pb2.Route(
+    route = route_pb2.Route(
         name=PASSTHROUGH_ROUTE, match=route_pb2.RouteMatch(prefix="/"), route=action
     )
+    if cluster == FORWARD:
+        enable_forward(route)
+    return route
 
 
 def _with_match(route: Proto, match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:

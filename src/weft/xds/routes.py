@@ -7,8 +7,9 @@ from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.config.route.v3 import route_pb2 as configuration_pb2
 from msgspec import Struct
 
-from weft.mesh.model import AccessPolicy, RouteTable, VirtualHost
+from weft.mesh.model import AccessPolicy, RouteTable, UnknownHosts, VirtualHost
 from weft.xds.access import route_policies
+from weft.xds.forward import FORWARD
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, embedded, uint32
 from weft.xds.rate_limits import (
@@ -26,6 +27,10 @@ PROXY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
 DIRECT_RESPONSE_BYTES_MAX = 1024 * 1024
 """Istio's limit for `directResponse`; Envoy's own is 4 KiB."""
 
+REFUSED_STATUS = 502
+"""For hosts that the caller may not reach, as in Istio."""
+NOT_FOUND_STATUS = 404
+
 _ANY_HOST = "*"
 _VIRTUAL_HOSTS = 2
 """Number of the field of RouteConfiguration."""
@@ -41,6 +46,8 @@ class TableFacts(Struct, frozen=True):
     that it stands for."""
     alt_svc: str = ""
     """The header that tells clients where else the hosts are served."""
+    resolved: frozenset[str] = frozenset()
+    """Destinations whose hosts are resolved when they are called."""
     measured: bool = False
     """Some destination's answers carry load reports, which are for the proxy only."""
     tokens: Mapping[str, str] = {}
@@ -57,6 +64,8 @@ class HostInputs(Struct, frozen=True):
     hash_keys: HashKeys
     https: bool
     """Requests are redirected to HTTPS."""
+    resolved: frozenset[str]
+    """Of its destinations, those whose hosts are resolved when they are called."""
     addresses: tuple[str, ...]
     """Requests sent to these are for this host, whatever host they name."""
     tokens: Mapping[str, str] = {}
@@ -123,7 +132,9 @@ def _host_inputs(table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> I
             keys = {name: key for name, key in hash_keys.items() if name in used}
             tokens = {name: asked for name, asked in facts.tokens.items() if name in used}
         redirected = bool(https) and (_ANY_HOST in https or not https.isdisjoint(host.domains))
-        yield HostInputs(host, keys, redirected, () if open_to_all else addresses, tokens)
+        resolved = facts.resolved & _destinations(host) if facts.resolved else facts.resolved
+        shown = () if open_to_all else addresses
+        yield HostInputs(host, keys, redirected, resolved, shown, tokens)
 
 
 def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
@@ -137,7 +148,7 @@ def _host_part(inputs: HostInputs) -> HostPart:
         made.require_tls = route_pb2.VirtualHost.ALL
     by_address = route_pb2.VirtualHost()
     for address in dict.fromkeys(inputs.addresses):
-        for route in [*_routes(inputs), _not_found()]:
+        for route in [*_routes(inputs), _answer(NOT_FOUND_STATUS)]:
             route.match.filter_state.append(to_address(address))
             by_address.routes.append(route)
     return HostPart(
@@ -190,7 +201,7 @@ def _hosts_without_routes(
         return
     routes = [part.by_address for part in parts if part.by_address]
     if table.passthrough:
-        last = route_pb2.VirtualHost(routes=[passthrough_route(passthrough_cluster)])
+        last = route_pb2.VirtualHost(routes=[_unknown_host(table.unknown, passthrough_cluster)])
         routes.append(last.SerializeToString(deterministic=True))
     if routes:
         fallback = route_pb2.VirtualHost(name="unknown-host", domains=[_ANY_HOST])
@@ -223,15 +234,26 @@ def _destinations(host: VirtualHost) -> set[str]:
 
 
 def _routes(inputs: HostInputs) -> list[Proto]:
-    routes = inputs.host.routes
-    made = [built for route in routes for built in envoy_routes(route, inputs.hash_keys)]
+    made = [
+        built
+        for route in inputs.host.routes
+        for built in envoy_routes(route, inputs.hash_keys, inputs.resolved)
+    ]
     for route in made:
         ask_for_tokens(route, inputs.tokens)
     return made
 
 
-def _not_found() -> Proto:
+def _unknown_host(unknown: UnknownHosts, cluster: str) -> Proto:
+    if unknown.proxy:
+        return passthrough_route(unknown.proxy)
+    if unknown.mode == "refuse":
+        return _answer(REFUSED_STATUS)
+    return passthrough_route(FORWARD if unknown.mode == "resolve" else cluster)
+
+
+def _answer(status: int) -> Proto:
     return route_pb2.Route(
         match=route_pb2.RouteMatch(prefix="/"),
-        direct_response=route_pb2.DirectResponseAction(status=404),
+        direct_response=route_pb2.DirectResponseAction(status=status),
     )

@@ -5,9 +5,11 @@ from collections.abc import Container, Iterable
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.type.v3 import hash_policy_pb2
+from msgspec import Struct
 
 from weft.mesh.model import NOWHERE, TcpRoute, WeightedDestination
 from weft.xds.clusters import BLACKHOLE
+from weft.xds.forward import NOTHING_RESOLVED, ResolvedPorts, sni_filter
 from weft.xds.proto import Proto, any_of, cidr, duration, is_cidr, uint32
 
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
@@ -47,6 +49,29 @@ def tcp_proxy(
 def _cluster(part: WeightedDestination, denied: Container[str]) -> str:
     lost = part.destination == NOWHERE or part.destination in denied
     return BLACKHOLE if lost else part.destination
+
+
+class TcpFacts(Struct, frozen=True):
+    """What the destinations of connections mean for the filters that lead to them."""
+
+    resolved: ResolvedPorts = NOTHING_RESOLVED
+
+
+NO_TCP_FACTS = TcpFacts()
+
+
+def tcp_filters(
+    stat_prefix: str,
+    route: TcpRoute,
+    access_logs: list[Proto],
+    facts: TcpFacts,
+    denied: frozenset[str] = frozenset(),
+) -> list[Proto]:
+    """The network filters of a connection route."""
+    found = (facts.resolved.get(part.destination) for part in route.destinations)
+    port = next((p for p in found if p), 0) if route.sni_hosts else 0
+    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied)
+    return [sni_filter(port), proxy] if port else [proxy]
 
 
 class AddressClaims:

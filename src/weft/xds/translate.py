@@ -21,9 +21,11 @@ from weft.xds import udp
 from weft.xds.access import destination_policies
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
+from weft.xds.forward import resolved_ports
 from weft.xds.gateways import (
     alternative_services,
     binding_of,
+    egress_listener,
     gateway_listener,
     gateway_name,
     http3_listener,
@@ -33,6 +35,7 @@ from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
+from weft.xds.tcp import TcpFacts
 from weft.xds.tls import secret_resource, secrets
 from weft.xds.tokens import tokens_configuration
 
@@ -106,6 +109,8 @@ def _elements(model: NodeModel) -> list[_Element]:
     if issuers:
         known = tuple(sorted(issuers, key=lambda each: each.name))
         elements.append(("tokens", "", _tokens, (known,)))
+    resolved = resolved_ports(model.destinations)
+    tcp_facts = TcpFacts(resolved)
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
@@ -113,8 +118,9 @@ def _elements(model: NodeModel) -> list[_Element]:
         keys = _used_keys(table, hash_keys)
         reports = bool(measured) and not measured.isdisjoint(destinations_of(table))
         facts = TableFacts(
-            redirects.get(table.name, ()),
-            addresses.get(table.name, {}),
+            https_hosts=redirects.get(table.name, ()),
+            addresses=addresses.get(table.name, {}),
+            resolved=frozenset(resolved) & destinations_of(table) if resolved else frozenset(),
             measured=reports,
             alt_svc=alternatives.get(table.name, ""),
             tokens=_of_table(table, tokens),
@@ -122,16 +128,16 @@ def _elements(model: NodeModel) -> list[_Element]:
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
     for workload in model.workloads:
-        elements.append(("workload", workload.uid, _workload, (workload, node)))
+        elements.append(("workload", workload.uid, _workload, (workload, node, tcp_facts)))
     for listener in model.service_listeners:
         name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
-        elements.append(("service", name, _service, (listener, node)))
+        elements.append(("service", name, _service, (listener, node, tcp_facts)))
     for gateway in model.gateways:
         place = binding_of(gateway, model.node)
-        name = gateway_name(gateway)
-        elements.append(
-            ("gateway", name, _gateway, (gateway, place, node.access_log, model.trust_domain))
-        )
+        log, trust_domain = node.access_log, model.trust_domain
+        kind = "egress" if gateway.egress else "gateway"
+        facts_of = (gateway, place, log, trust_domain, tcp_facts)
+        elements.append((kind, gateway_name(gateway), _gateway, facts_of))
     return elements
 
 
@@ -177,12 +183,12 @@ def _table(
     return [Resource(ROUTES, table.name, content_version(body), body)]
 
 
-def _workload(workload: Workload, node: NodeSettings) -> list[Resource]:
+def _workload(workload: Workload, node: NodeSettings, facts: TcpFacts) -> list[Resource]:
     if node.isolation == "netns":
         if not workload.netns:
             return []
         return [
-            outbound_listener(workload, node),
+            outbound_listener(workload, node, facts),
             inbound_listener(workload, node),
             *udp.pod_listeners(workload),
         ]
@@ -190,19 +196,26 @@ def _workload(workload: Workload, node: NodeSettings) -> list[Resource]:
     return [] if listener is None else [listener]
 
 
-def _service(listener: ServiceListener, node: NodeSettings) -> list[Resource]:
+def _service(listener: ServiceListener, node: NodeSettings, facts: TcpFacts) -> list[Resource]:
     if listener.udp is not None:
         return [udp.service_listener(listener, listener.udp)]
-    return [service_listener(listener, node)]
+    return [service_listener(listener, node, facts)]
 
 
 def _gateway(
-    gateway: GatewayListener, binding: GatewayBinding, log: str, trust_domain: str
+    gateway: GatewayListener,
+    binding: GatewayBinding,
+    log: str,
+    trust_domain: str,
+    facts: TcpFacts,
 ) -> list[Resource]:
-    found = (
-        gateway_listener(gateway, binding, log, trust_domain),
-        http3_listener(gateway, binding, log),
-    )
+    if gateway.egress:
+        found = [egress_listener(gateway, log, facts)]
+    else:
+        found = [
+            gateway_listener(gateway, binding, log, trust_domain, facts),
+            http3_listener(gateway, binding, log),
+        ]
     return [listener for listener in found if listener is not None]
 
 

@@ -91,6 +91,11 @@ class GatewaySpec(Message, frozen=True):
     """Labels of the gateway's pods; weft's own gateway answers to `istio: ingressgateway`."""
 
 
+EGRESS_MARK = "egress"
+"""A Gateway whose selector has this in a label's value, as `istio: egressgateway` has, is one for
+calls that leave the mesh: only the mesh can reach it."""
+
+
 class Gateway(Message, frozen=True):
     """A load balancer at the edge of the mesh."""
 
@@ -104,3 +109,8 @@ class Gateway(Message, frozen=True):
     """What is wanted."""
     status: IstioStatus = IstioStatus()
     """What the mesh says about it."""
+
+
+def is_egress(gateway: Gateway) -> bool:
+    """Whether a Gateway is for calls that leave the mesh."""
+    return any(EGRESS_MARK in value for value in gateway.spec.selector.values())

@@ -22,6 +22,7 @@ from weft.api.snapshot import ObjectSnapshot, controller_of, meta
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis.security_policies import POLICIES, Policy
 from weft.mesh.analysis.world import TEMPLATED
+from weft.mesh.egress_gateways import SERVICE_NAME
 from weft.mesh.gateway_api_objects import Route
 from weft.mesh.istio_matches import MESH, full_gateway
 from weft.mesh.istio_policies import ROOT_NAMESPACE
@@ -174,6 +175,8 @@ def provides(obj: Struct) -> Iterator[Key]:
     """What others may name."""
     own = meta(obj)
     namespace, name = own.namespace, own.name
+    if isinstance(obj, istio.Gateway) and istio.is_egress(obj):
+        yield "host", service_host(SERVICE_NAME, ROOT_NAMESPACE)
     if isinstance(obj, TEMPLATED):
         yield from _labels(obj, obj.spec.template.metadata.labels)
     elif isinstance(obj, Pod):
@@ -229,8 +232,9 @@ def claims(obj: Struct) -> Iterator[Key]:
         yield from (("host", host.lower()) for host in obj.spec.hosts)
         yield from (("address", address) for address in obj.spec.addresses)
         yield "entry", own.namespace, own.name
-    elif isinstance(obj, RateLimitPolicy | BackendPolicy):
-        yield "policy", own.namespace, _target(obj)
+    elif isinstance(obj, RateLimitPolicy | BackendPolicy | istio.Sidecar):
+        target = "" if isinstance(obj, istio.Sidecar) else _target(obj)
+        yield "policy", own.namespace, target
     elif isinstance(obj, gw.HTTPRoute | gw.GRPCRoute):
         for parent in obj.spec.parent_refs:
             yield "at-gtw", parent.namespace or own.namespace, parent.name

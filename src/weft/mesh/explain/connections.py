@@ -72,9 +72,10 @@ def _from_pod(caller: Workload, request: Request, listener: str) -> Met:
     if found is None:
         what = "HTTP" if request.speaks_http else "connections"
         where = request.target or request.host
-        return Met(
-            "passed through", listener, f"the mesh routes no {what} to {where} port {request.port}"
-        )
+        reason = f"the mesh routes no {what} to {where} port {request.port}"
+        if caller.unknown.mode == "refuse" and not caller.unknown.proxy:
+            return Met("closed", listener, f"{reason}, and the caller may reach nothing else")
+        return Met("passed through", listener, reason)
     if found.table:
         reason = f"HTTP to port {request.port} is routed by table `{found.table}`"
         return Met("table", listener, reason, table=found.table)

@@ -42,6 +42,7 @@ Outcome = Literal[
 ]
 ALL_PERCENT = 100.0
 NOT_FOUND = 404
+REFUSED = 502
 NO_ENDPOINT = 503
 FORBIDDEN = 403
 
@@ -195,6 +196,9 @@ def _http(walk: _Walk, met: Met) -> Explanation:
         near = virtual_hosts.likely(table, request)
         reason = f"table `{table.name}` has no host `{request.authority}`"
         hint = f"did you mean `{near}`?" if near else ""
+        if table.passthrough and table.unknown.mode == "refuse" and not table.unknown.proxy:
+            reason = f"{reason}, and the caller may reach nothing else"
+            return replace(so_far, reason=reason, hint=hint, status=REFUSED)
         if table.passthrough:
             return replace(so_far, outcome="passed through", reason=reason, hint=hint)
         return replace(so_far, reason=reason, hint=hint, status=NOT_FOUND)

@@ -45,6 +45,7 @@ from weft.mesh.model.gateway import (
 )
 from weft.mesh.model.http import (
     NOWHERE,
+    PASS_UNKNOWN,
     Bandwidth,
     Cors,
     DirectResponse,
@@ -61,6 +62,7 @@ from weft.mesh.model.http import (
     RetryPolicy,
     Rewrite,
     RouteTable,
+    UnknownHosts,
     VirtualHost,
     WeightedDestination,
 )
@@ -93,6 +95,7 @@ from weft.mesh.model.workload import (
 __all__ = [
     "GATEWAY_ACCOUNT",
     "NOWHERE",
+    "PASS_UNKNOWN",
     "Access",
     "AccessCondition",
     "AccessPolicy",
@@ -148,6 +151,7 @@ __all__ = [
     "TokenIssuer",
     "TokenSource",
     "UdpRoute",
+    "UnknownHosts",
     "UpstreamTls",
     "VirtualHost",
     "WarmUp",

@@ -175,7 +175,9 @@ class Destination(Struct, frozen=True, gc=False):
     host: str
     port: int
     protocol: AppProtocol
-    discovery: Literal["endpoints", "dns", "original_dst"] = "endpoints"
+    discovery: Literal["endpoints", "dns", "original_dst", "dynamic", "gateway"] = "endpoints"
+    """`dynamic`: the host that the caller names is resolved when it calls. `gateway`: the egress
+    gateway's listener for `port`."""
     subset: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     load_balancer: LoadBalancer = LoadBalancer()

@@ -25,7 +25,8 @@ class GatewayServer(Struct, frozen=True, gc=False):
 
 
 class GatewayListener(Struct, frozen=True, gc=False):
-    """A port on which the node proxy receives traffic from outside the mesh."""
+    """A port on which the node proxy receives traffic from outside the mesh, or, of an egress
+    gateway, from workloads that their routes send there."""
 
     port: int
     """The port that the Gateway object names."""
@@ -34,6 +35,8 @@ class GatewayListener(Struct, frozen=True, gc=False):
     gateway: str = ""
     """`<namespace>/<name>` of the Gateway that has addresses of its own, where the port is bound;
     empty: the port is bound at the address that all others share."""
+    egress: bool = False
+    """Only the mesh can reach it."""
 
 
 class GatewayBinding(Struct, frozen=True, gc=False):

@@ -241,16 +241,30 @@ class VirtualHost(Struct, frozen=True, gc=False):
     no address stands twice."""
 
 
+class UnknownHosts(Struct, frozen=True, gc=False):
+    """What becomes of calls to hosts that the caller does not know."""
+
+    mode: Literal["pass", "refuse", "resolve"] = "pass"
+    """`pass` sends them where they were going, `refuse` answers requests with 502 and closes
+    other connections, `resolve` sends requests to what DNS says of Host and passes the rest."""
+    proxy: str = ""
+    """Name of a destination that gets them all instead."""
+
+
+PASS_UNKNOWN = UnknownHosts()
+
+
 class RouteTable(Struct, frozen=True, gc=False):
     """The HTTP routing of a port (name `80`) or of a gateway (`http.8080.gateway.ns.name`)."""
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
     passthrough: bool = True
-    """Unknown hosts: True sends them where the connection was going, False answers 404."""
+    """Unknown hosts: True is for calls inside the mesh, see `unknown`; False answers 404."""
     ignore_port: bool = False
     """A port in Host is ignored when a virtual host is looked up; no domain has one then."""
     access: tuple[AccessPolicy, ...] = ()
     """Of gateways: policies for all requests that enter through the table."""
     authentication: Authentication | None = None
     """Of gateways: the tokens that requests may carry."""
+    unknown: UnknownHosts = PASS_UNKNOWN

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from weft.mesh.model.access import AccessPolicy, Door
-from weft.mesh.model.http import WeightedDestination
+from weft.mesh.model.http import PASS_UNKNOWN, UnknownHosts, WeightedDestination
 from weft.mesh.model.protocol import AppProtocol
 
 GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
@@ -90,6 +90,8 @@ class Workload(Struct, frozen=True, gc=False):
     """Names of destinations that the workload may not open connections to."""
     door: Door = Door()
     """For callers without an identity of the mesh."""
+    unknown: UnknownHosts = PASS_UNKNOWN
+    """Of connections that are no HTTP, or go to a port that no table is for."""
 
 
 class ServiceListener(Struct, frozen=True, gc=False):

@@ -1,0 +1,154 @@
+"""The routing of a scope: of the workloads that a Sidecar is for."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from weft.mesh.directory import Directory, Reference
+from weft.mesh.findings import Findings
+from weft.mesh.gateway_api_objects import ServiceRoutes
+from weft.mesh.hosts import Host
+from weft.mesh.mesh_index import MeshIndex
+from weft.mesh.model import (
+    HttpRoute,
+    OutboundPort,
+    RouteTable,
+    TcpRoute,
+    UdpRoute,
+    UnknownHosts,
+    VirtualHost,
+)
+from weft.mesh.names import full_host
+from weft.mesh.sidecars import Scope
+from weft.mesh.tables import MeshRouting, TableBuilder, outbound_ports, proxy_table
+from weft.mesh.tcp_routes import tcp_routes
+from weft.mesh.udp_routes import udp_routes
+
+PROXY_PORT = 0
+"""The outbound port of a pod that calls through its own HTTP proxy listener."""
+
+
+class ScopedRouting(Struct, frozen=True):
+    """How the calls of some workloads are routed."""
+
+    tables: tuple[RouteTable, ...]
+    outbound: tuple[OutboundPort, ...]
+    tcp: tuple[TcpRoute, ...]
+    udp: tuple[UdpRoute, ...]
+    unknown: UnknownHosts
+    proxied: tuple[OutboundPort, ...] = ()
+    """Instead of `outbound`, for pods that call through their own HTTP proxy listener."""
+
+
+def mesh_tables(
+    hosts: Iterable[Host],
+    directory: Directory,
+    index: MeshIndex,
+    service_routes: ServiceRoutes,
+) -> tuple[RouteTable, ...]:
+    """The tables of calls to these hosts, and to those that only VirtualServices know."""
+    builder = TableBuilder(MeshRouting(directory, index, service_routes))
+    for host in hosts:
+        builder.add_host(host)
+    for name in index.hosts():
+        if name not in directory.hosts:
+            builder.add_routed_host(name)
+    return builder.tables()
+
+
+def scoped_routing(
+    scope: Scope,
+    hosts: Iterable[Host],
+    directory: Directory,
+    service_routes: ServiceRoutes,
+    with_proxy: bool,
+) -> ScopedRouting:
+    """The routing of a scope's workloads: of what they can reach, and of nothing else.
+
+    `directory` knows all hosts, because a route may lead to what callers cannot reach by name.
+    """
+    visible = [narrow for host in hosts if (narrow := scope.narrowed(host)) is not None]
+    objects = [
+        obj
+        for obj in directory.virtual_services
+        if any(
+            scope.sees(
+                obj.metadata.namespace, full_host(h, obj.metadata.namespace, directory.hosts)
+            )
+            for h in obj.spec.hosts
+        )
+    ]
+    index = MeshIndex(objects, directory)
+    unknown = _unknown(scope, directory)
+    tables = mesh_tables(visible, directory, index, service_routes)
+    own = tuple(
+        narrowed
+        for table in tables
+        if (narrowed := _for_namespace(table, scope.namespace)).virtual_hosts
+    )
+    rename = _renamer(scope.name)
+    outbound = tuple(
+        replace(port, route_table=rename(port.route_table)) for port in outbound_ports(visible, own)
+    )
+    tcp = tuple(
+        replace(route, http_table=rename(route.http_table)) if route.http_table else route
+        for route in tcp_routes(visible, directory, index, scope.namespace)
+    )
+    known = {port.route_table for port in outbound}
+    tcp = tuple(r if not r.http_table or r.http_table in known else _bytes(r) for r in tcp)
+    proxy = replace(proxy_table(own), unknown=unknown) if with_proxy else None
+    made = tuple(replace(t, name=rename(t.name), unknown=unknown) for t in own)
+    if proxy is not None:
+        made = (*made, replace(proxy, name=rename(proxy.name)))
+    proxied = (OutboundPort(PROXY_PORT, rename(proxy.name)),) if proxy is not None else ()
+    udp = udp_routes(visible, directory, scope.namespace)
+    return ScopedRouting(made, outbound, tcp, udp, unknown, proxied)
+
+
+def scopes_routing(
+    scopes: Iterable[Scope],
+    hosts: tuple[Host, ...],
+    directory: Directory,
+    service_routes: ServiceRoutes,
+    with_proxy: bool,
+) -> Mapping[str, ScopedRouting]:
+    """By scope. What is wrong with routes is reported for the whole mesh, not again here."""
+    quiet = directory.reporting_to(Findings())
+    return {
+        scope.name: scoped_routing(
+            scope, hosts, directory if scope.proxy else quiet, service_routes, with_proxy
+        )
+        for scope in scopes
+    }
+
+
+def _unknown(scope: Scope, directory: Directory) -> UnknownHosts:
+    if scope.proxy is None or not scope.proxy.host:
+        return scope.unknown
+    path = "spec.outboundTrafficPolicy.egressProxy"
+    namespace = scope.sidecar.metadata.namespace
+    ref = Reference(scope.sidecar, path, namespace, 0, scope.namespace)
+    return replace(scope.unknown, proxy=directory.target(scope.proxy, ref).name)
+
+
+def _renamer(scope: str) -> Callable[[str], str]:
+    return lambda name: f"{name}@{scope}"
+
+
+def _bytes(route: TcpRoute) -> TcpRoute:
+    """A port of protocol `auto` for which the scope has no table."""
+    return replace(route, http_table="")
+
+
+def _for_namespace(table: RouteTable, namespace: str) -> RouteTable:
+    hosts = (
+        VirtualHost(host.name, host.domains, routes, host.addresses)
+        for host in table.virtual_hosts
+        if (routes := tuple(r for r in host.routes if _holds(r, namespace)))
+    )
+    return replace(table, virtual_hosts=tuple(hosts))
+
+
+def _holds(route: HttpRoute, namespace: str) -> bool:
+    return any(not m.source_namespaces or namespace in m.source_namespaces for m in route.matches)
