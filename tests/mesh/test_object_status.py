@@ -163,6 +163,23 @@ def test_of_several_suspects_each_is_tried_alone() -> None:
     assert book.book.rejection(key(b)) is not None
 
 
+def test_a_suspect_that_makes_the_refused_resource_again_is_held_back_again() -> None:
+    """Alone it gives the very version that the proxy refused: that refusal counts anew."""
+    bad, good = route("a"), route("b")
+    book = Book()
+    last = book.build(bad, good)
+    book.refuse(0, last, version="v")
+    assert book.book.release()
+    last = book.build()
+    assert book.seen(bad, good) == [bad]
+    assert book.refuse(last - 1, last, version="v") == (key(bad),)
+    assert book.seen(bad, good) == []
+    assert book.book.release()
+    book.build()
+    assert book.seen(bad, good) == [good]
+    assert book.book.rejection(key(bad)) is not None
+
+
 def test_only_what_the_resource_is_made_from_is_suspected() -> None:
     a, b = route("a"), route("b")
     book = Book()

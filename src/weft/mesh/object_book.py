@@ -152,6 +152,8 @@ class ObjectBook:
             if held is not None and its in self.numbers:
                 self._fresh[its] = self.numbers[its][0]
                 self.open.add(its)
+                # With it, a resource may come out as it was when the proxy refused it.
+                self._settled.clear()
                 return True
         return False
 
