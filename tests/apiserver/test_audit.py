@@ -165,3 +165,15 @@ def test_large_and_strange_bodies_are_left_out() -> None:
     big = b'{"a":"' + b"x" * audit.BODY_BYTES_MAX + b'"}'
     assert "bytes" in event(trail("Request", body=big))["requestObject"]["omitted"]
     assert event(trail("Request", body=b"k8s\0"))["requestObject"] == {"omitted": "not JSON"}
+
+
+@pytest.mark.parametrize("step", ['{"a":', '{"items":[', "["])
+def test_a_request_is_logged_however_deep_its_body(step: str) -> None:
+    depth = 1000 // len([c for c in step if c in "{["])
+    closing = "".join({"{": "}", "[": "]"}[c] for c in reversed(step) if c in "{[")
+    body = f'{{"deep":{step * depth}1{closing * depth}}}'.encode()
+    trail = Trail("1", 0.0, "/x", "POST", "", "", ALICE, wanted=PODS, body=body)
+    trail.verdict = audit.Verdict("Request")
+    found = orjson.loads(audit.event(trail, "ResponseComplete", 1.0, 201))
+    assert found["requestObject"] == {"omitted": "nested too deeply"}
+    assert found["user"]["username"] == "alice"

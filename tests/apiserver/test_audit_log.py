@@ -1,5 +1,6 @@
 """The audit log of a real server: what is written, where, and how much of it is kept."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,22 @@ async def test_what_a_server_logs(tmp_path: Path) -> None:
             await ask("GET", "/api/v1/nodes", headers=as_bob)
             await ask("GET", "/api/v1/nodes", "guest", headers=as_bob)
             await ask("DELETE", "/version")
+        status = await raw(
+            server.port,
+            b"POST " + maps.encode() + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer admin\r\n"
+            b"User-Agent: \xff\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
+            b'{"metadata": {"name": "sly"} }',
+        )
+        assert status == 201
     finally:
         await server.close()
         await store.close()
     found = lines(path)
     assert [(e["verb"], e["responseStatus"]["code"]) for e in found] == [
         ("create", 201), ("list", 403), ("list", 401), ("get", 200), ("list", 403), ("list", 403),
-        ("delete", 405),
+        ("delete", 405), ("create", 201),
     ]  # fmt: skip
-    create, refused, unknown, version, as_other, may_not, _ = found
+    create, refused, unknown, version, as_other, may_not, _, sly = found
     assert create["requestObject"]["data"] == {"a": "1"}
     assert create["responseObject"]["metadata"]["uid"]
     assert create["auditID"] == made.headers["Audit-Id"]
@@ -79,7 +87,17 @@ async def test_what_a_server_logs(tmp_path: Path) -> None:
     assert as_other["user"]["username"] == "admin"
     assert as_other["impersonatedUser"]["username"] == "bob"
     assert may_not["user"]["username"] == "guest"
+    assert sly["requestObject"]["metadata"]["name"] == "sly"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def raw(port: int, request: bytes) -> int:
+    """The code that answers bytes which no client library would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    line = await reader.readline()
+    writer.close()
+    return int(line.split()[1])
 
 
 async def test_files_are_rotated_and_the_oldest_goes(tmp_path: Path) -> None:

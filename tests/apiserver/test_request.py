@@ -8,6 +8,7 @@ from tests.examples import examples
 from weft.api.errors import ApiError
 from weft.apiserver.request import (
     DeleteOptions,
+    attributes,
     continue_token,
     delete_options,
     flag,
@@ -71,6 +72,23 @@ def test_verbs() -> None:
     for method, target in (("POST", pod), ("PATCH", pods), ("OPTIONS", pod)):
         with pytest.raises(ApiError, match="does not allow this method"):
             verb_of(method, target, {})
+
+
+@pytest.mark.parametrize(
+    ("selector", "name"),
+    [
+        ("metadata.name=mine", "mine"),
+        ("metadata.namespace=d , metadata.name == mine", "mine"),
+        ("metadata.name!=mine", ""),
+        (r"metadata.name!=x\,metadata.name=mine", ""),
+        (r"status.phase!=x\,metadata.name=mine", ""),
+        ("metadata.name", ""),
+    ],
+)
+def test_a_list_is_authorized_for_what_it_selects(selector: str, name: str) -> None:
+    pods = parse_target("/api/v1/namespaces/d/pods")
+    assert pods
+    assert attributes(pods, "list", {"fieldSelector": selector}).name == name
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "true", "TRUE", "True", ""])

@@ -94,6 +94,11 @@ async def test_requests_that_make_no_sense(live: Running) -> None:
     await live.json("POST", "/api/v1/namespaces/default/pods", json=pod("p"))
     other = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "another"}
     assert (await request(live, boundObjectRef=other))[0] == 409
+    for odd in ("x", 3, {"kind": "Pod", "name": 3}, {"kind": ["Pod"], "name": "p"}):
+        assert (await request(live, boundObjectRef=odd))[0] == 400
+    for audiences in ("one", 3, [3]):
+        assert (await request(live, audiences=audiences))[0] == 400
+    assert (await live.json("POST", f"{ACCOUNTS}/default/token", json={"spec": "x"}))[0] == 400
     assert (await live.json("GET", f"{ACCOUNTS}/default/token"))[0] == 405
 
 

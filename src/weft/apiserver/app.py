@@ -19,6 +19,7 @@ from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
 from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.create_check import CreateCheck
 from weft.apiserver.custom_cleanup import CustomCleanup
 from weft.apiserver.escalation import Escalation
 from weft.apiserver.fairness import LEVELS, Fairness, Level
@@ -93,6 +94,7 @@ class ApiServer:
         self._watches = Watches(store)
         self._rbac = Rbac()
         self._follower = RbacFollower(store, self._rbac)
+        self._resources.admission.insert(0, CreateCheck(authorizer or self._rbac))
         self._resources.admission += [Escalation(self._rbac), PodPolicies(store)]
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))

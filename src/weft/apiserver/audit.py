@@ -21,6 +21,8 @@ SECRET_BODIES = frozenset(
 )
 """Group and resource of what is logged with its metadata at most."""
 _CAMEL = "camel"
+_OBJECTS = ("requestObject", "responseObject")
+_TOO_DEEP = {"omitted": "nested too deeply"}
 
 
 class PolicyError(Exception):
@@ -190,7 +192,11 @@ def event(
             "authorization.k8s.io/decision": "allow" if trail.decision.allowed else "forbid",
             "authorization.k8s.io/reason": trail.decision.reason,
         }
-    return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # deeper than JSON is written; the request is told all the same
+        found |= {key: _TOO_DEEP for key in _OBJECTS if key in found}
+        return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _user(user: User) -> dict[str, Any]:
@@ -240,7 +246,10 @@ def _bodies(
 def _shown(raw: bytes, verdict: Verdict) -> Any:
     if len(raw) > BODY_BYTES_MAX:
         return {"omitted": f"{len(raw)} bytes, at most {BODY_BYTES_MAX} are logged"}
-    parsed = _parsed(raw)
+    try:
+        parsed = _parsed(raw)
+    except RecursionError:
+        return _TOO_DEEP
     if parsed is None:
         return {"omitted": "not JSON"}
     if verdict.omit_managed_fields and isinstance(metadata := parsed.get("metadata"), dict):

@@ -71,7 +71,7 @@ class AuditLog:
             str(http.rel_url),
             http.method,
             http.remote or "",
-            http.headers.get("User-Agent", "")[:AGENT_CHARACTERS_MAX],
+            _text(http.headers.get("User-Agent", ""))[:AGENT_CHARACTERS_MAX],
         )
 
     def judge(self, trail: Trail) -> None:
@@ -150,3 +150,8 @@ class AuditLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _text(header: str) -> str:
+    """Headers may hold bytes that are no UTF-8: JSON may not."""
+    return header.encode(errors="replace").decode()

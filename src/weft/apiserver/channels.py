@@ -73,7 +73,8 @@ class WebSocketClient:
     def __init__(self, ws: web.WebSocketResponse) -> None:
         self._channels = Channels(ws)
         self._input: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_PIECES_MAX)
-        self._sizes: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()
+        self._sizes: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue(1)
+        """The last that was told: nobody reads them when there is no terminal."""
         self._gone = asyncio.Event()
 
     async def run(self) -> None:
@@ -83,7 +84,7 @@ class WebSocketClient:
                 await self._take(*message)
         finally:
             self._gone.set()
-            self._sizes.put_nowait(None)
+            self._tell(None)
 
     async def _take(self, channel: int, data: bytes) -> None:
         if channel == STDIN and data:
@@ -96,7 +97,12 @@ class WebSocketClient:
             except orjson.JSONDecodeError:
                 return
             if size is not None:
-                self._sizes.put_nowait(size)
+                self._tell(size)
+
+    def _tell(self, size: tuple[int, int] | None) -> None:
+        if self._sizes.full():
+            self._sizes.get_nowait()
+        self._sizes.put_nowait(size)
 
     async def read_input(self) -> bytes:
         return await self._input.get()

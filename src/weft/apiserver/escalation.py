@@ -3,7 +3,7 @@
 Source: Kubernetes' privilege escalation prevention (verbs `escalate` and `bind`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from weft.api.errors import ApiError
@@ -11,6 +11,8 @@ from weft.apiserver import failures, rbac
 from weft.apiserver.access import MASTERS, Attributes, Review, User, Verdict
 from weft.apiserver.rbac import GROUP, Json, Rbac
 
+ATOMS_MAX = 10_000
+"""Each is looked for in every rule that the user holds, while everybody else waits."""
 _ALLOWED = Verdict()
 _ROLES, _BINDINGS = ("roles", "clusterroles"), ("rolebindings", "clusterrolebindings")
 
@@ -42,7 +44,7 @@ class Escalation:
         if aggregates and rbac.uncovered(self._held(asked), rbac.EVERYTHING):
             why = "must have cluster-admin privileges to use an aggregationRule"
             raise failures.forbidden(asked.kind, asked.name, why)
-        self._refuse(asked, rbac.uncovered(self._held(asked), wanted))
+        self._refuse(asked, self._uncovered(asked, wanted))
 
     def _binding(self, asked: Review, new: Json) -> None:
         old = asked.old or {}
@@ -56,7 +58,16 @@ class Escalation:
         rules = self._rbac.rules_of_role(binding.role)
         if rules is None:
             raise ApiError(404, "NotFound", f'{plural}.{GROUP} "{binding.role[1]}" not found')
-        self._refuse(asked, rbac.uncovered(self._held(asked), rules))
+        self._refuse(asked, self._uncovered(asked, rules))
+
+    def _uncovered(self, asked: Review, wanted: Sequence[Json]) -> list[dict[str, Any]]:
+        if rbac.atoms_count(wanted) > ATOMS_MAX:
+            why = (
+                f"its rules have more than {ATOMS_MAX} combinations of verb, group, resource and "
+                "name: use fewer, or `*`"
+            )
+            raise failures.forbidden(asked.kind, asked.name, why)
+        return rbac.uncovered(self._held(asked), wanted)
 
     def _held(self, asked: Review) -> tuple[Json, ...]:
         return self._rbac.rules_for(asked.user, asked.namespace)

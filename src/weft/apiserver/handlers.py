@@ -152,10 +152,12 @@ class Handlers:
         """Delete the pod as the Eviction's deleteOptions say. Raises ApiError 400, 404, 409."""
         if not isinstance(obj, dict) or (obj.get("kind") or "Eviction") != "Eviction":
             raise failures.bad_request("expected an Eviction of policy/v1")
-        name = (obj.get("metadata") or {}).get("name") or target.name
-        if name != target.name:
+        metadata, deletion = obj.get("metadata") or {}, obj.get("deleteOptions") or {}
+        if not (isinstance(metadata, dict) and isinstance(deletion, dict)):
+            raise failures.bad_request("Eviction: metadata and deleteOptions must be objects")
+        if (metadata.get("name") or target.name) != target.name:
             raise failures.bad_request("name in URL does not match name in Eviction object")
-        options = request.delete_options({}, obj.get("deleteOptions") or {})
+        options = request.delete_options({}, deletion)
         options = structs.replace(options, dry_run=options.dry_run or writing.dry_run)
         pod = structs.replace(target, subresource="")
         await self.resources.delete(pod, options, user)

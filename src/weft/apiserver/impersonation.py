@@ -1,6 +1,6 @@
 """Acting as somebody else: the Impersonate headers, and who may use them. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import unquote
 
 from weft.api.errors import ApiError
@@ -22,11 +22,11 @@ def impersonated(
     headers: Iterable[tuple[str, str]], may: Callable[[Attributes], None]
 ) -> User | None:
     """Who the headers name; None when they name nobody. `may` raises ApiError 403 for what the
-    real user is not allowed. Raises ApiError 400 for groups and the like without a user."""
+    real user is not allowed. Raises ApiError 400 for what is no text, and 500, as Kubernetes, for
+    groups and the like without a user."""
     name, uid, groups = "", "", []
     extra: dict[str, list[str]] = {}
-    for header, value in headers:
-        lowered = header.lower()
+    for lowered, value in _asked(headers):
         if lowered == USER:
             name = value
         elif lowered == GROUP:
@@ -59,6 +59,19 @@ def impersonated(
     if AUTHENTICATED not in groups and name != "system:anonymous":
         groups.append(AUTHENTICATED)
     return User(name, tuple(groups), uid, {k: tuple(v) for k, v in extra.items()})
+
+
+def _asked(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The headers that count, in lower case. Bytes that are no UTF-8 could not be said again, in
+    an answer or in the audit log."""
+    for header, value in headers:
+        if (lowered := header.lower()).startswith("impersonate-"):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                text = f"the header {header} is not valid UTF-8"
+                raise ApiError(400, "BadRequest", text) from None
+            yield lowered, value
 
 
 def _attributes(

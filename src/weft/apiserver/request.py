@@ -9,6 +9,7 @@ import orjson
 from msgspec import Struct
 
 from weft.api.kinds import QUESTION, Kind
+from weft.api.selectors import parse_fields
 from weft.apiserver import failures
 from weft.apiserver.access import Attributes
 from weft.apiserver.catalog import BUILT_IN, Catalog
@@ -18,6 +19,8 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 POSTED_SUBRESOURCES = frozenset({"attach", "binding", "eviction", "exec", "portforward", "token"})
 """A POST to one of these is the verb create."""
+REVISION_DIGITS_MAX = 20
+"""Of a number of 64 bits."""
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
@@ -138,14 +141,22 @@ def attributes(target: Target, verb: Verb, query: Mapping[str, str]) -> Attribut
     a namespace is in itself."""
     name, namespace = target.name, target.namespace
     if verb in ("list", "watch", "deletecollection"):
-        terms = (t.strip().replace("==", "=") for t in query.get("fieldSelector", "").split(","))
-        name = next((t[14:] for t in terms if t.startswith("metadata.name=")), "")
+        name = _selected_name(query.get("fieldSelector", ""))
     if target.kind.plural == "namespaces" and not target.kind.group:
         namespace = name
     return Attributes(
         verb, group=target.kind.group, version=target.version, resource=target.kind.plural,
         subresource=target.subresource, namespace=namespace, name=name,
     )  # fmt: skip
+
+
+def _selected_name(selector: str) -> str:
+    """As the list itself reads it: another reading would authorize one object and show others.
+    One that cannot be read names nothing; the list refuses it."""
+    try:
+        return parse_fields(selector).value_of("metadata", "name") or ""
+    except ValueError:
+        return ""
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
@@ -265,7 +276,7 @@ def parse_revision(text: str) -> int:
     """A resourceVersion as a number; "" is 0. Raises ApiError 400."""
     if text == "":
         return 0
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= REVISION_DIGITS_MAX):
         raise failures.bad_request(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
             f'parsing "{text}": invalid syntax'
@@ -285,6 +296,8 @@ def delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> DeleteO
         if "orphanDependents" in query:
             found["orphanDependents"] = flag(query, "orphanDependents")
     preconditions = found.get("preconditions") or {}
+    if not isinstance(preconditions, Mapping):
+        raise failures.bad_request("preconditions: Invalid value: must be an object")
     propagation = found.get("propagationPolicy") or ""
     if not propagation and found.get("orphanDependents") is not None:
         propagation = "Orphan" if found["orphanDependents"] else "Background"

@@ -37,9 +37,9 @@ KUBERNETES_VERSION = "1.33.0"
 """The release whose API is served."""
 
 Page = Callable[[], Awaitable[tuple[str, bytes]]]
+"""Makes a document: its media type and body."""
 Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """A page whose answer depends on the query."""
-"""Makes a document: its media type and body."""
 
 
 def version_document(weft_version: str) -> dict[str, str]:
@@ -81,8 +81,9 @@ class Server:
         self.questions: dict[str, Question] = {}
         self.audit: AuditLog | None = None
         self.pages: dict[str, Page] = {}
+        """Documents of other parts of the program, by path; for whom a role's nonResourceURLs
+        allow it, like every such path."""
         self.actions: dict[str, Page] = {}
-        """Documents of other parts of the program, by path; for masters like every such path."""
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
@@ -111,6 +112,9 @@ class Server:
                 response = _failed(http, failures.store_failed(error))
             except ConnectionError:
                 raise
+            except RecursionError:
+                log.warning("nested too deeply method=%s path=%s", http.method, http.path)
+                response = _failed(http, failures.bad_request("the body is nested too deeply"))
             except Exception as error:
                 stage = "Panic"
                 log.exception("request failed method=%s path=%s", http.method, http.path)

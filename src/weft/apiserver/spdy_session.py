@@ -102,6 +102,8 @@ class SpdySession:
             _end(stream)
 
     async def _open(self, frame: spdy.Frame) -> None:
+        if frame.stream in self._streams:
+            raise spdy.SpdyError(f"stream {frame.stream} is opened twice")
         if len(self._streams) >= STREAMS_MAX:
             await self.send(spdy.reset(frame.stream, spdy.RESET_REFUSED))
             return

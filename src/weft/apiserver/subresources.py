@@ -67,12 +67,13 @@ def bound(pod: dict[str, Any], binding: Any, now: float) -> dict[str, Any]:
     """The pod after its Binding. Raises ApiError 400, 409."""
     if not isinstance(binding, Mapping):
         raise failures.bad_request("expected a Binding of v1")
-    target = binding.get("target") or {}
+    target, asked = binding.get("target") or {}, binding.get("metadata") or {}
+    if not (isinstance(target, Mapping) and isinstance(asked, Mapping)):
+        raise failures.bad_request("Binding: metadata and target must be objects")
     node = target.get("name") or ""
     name = pod["metadata"]["name"]
     if not node or (target.get("kind") or "Node") != "Node":
         raise failures.bad_request("target: the Binding must name a Node")
-    asked = binding.get("metadata") or {}
     if (asked.get("uid") or pod["metadata"]["uid"]) != pod["metadata"]["uid"]:
         raise failures.conflict(
             _BINDING, name, f"Precondition failed: UID in precondition: {asked['uid']}, "

@@ -6,6 +6,7 @@ Source: Kubernetes' bound service account tokens and authentication.k8s.io/v1 To
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from weft.api.kinds import Kind
@@ -48,30 +49,41 @@ class Wish(Struct, frozen=True):
         return _BOUND_KINDS.get(self.bound_kind, "")
 
 
+class _Bound(Struct, frozen=True):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class _Spec(Struct, frozen=True, rename="camel"):
+    audiences: tuple[str, ...] | None = None
+    expiration_seconds: int | None = None
+    bound_object_ref: _Bound | None = None
+
+
 def parse_request(name: str, body: Any) -> Wish:
     """Raises ApiError 400, 422."""
     if not isinstance(body, Mapping) or (body.get("kind") or "TokenRequest") != "TokenRequest":
         raise failures.bad_request("expected a TokenRequest of authentication.k8s.io/v1")
-    spec = body.get("spec") or {}
-    seconds = spec.get("expirationSeconds")
-    seconds = SECONDS_DEFAULT if seconds is None else seconds
-    if not isinstance(seconds, int) or isinstance(seconds, bool):
-        raise failures.bad_request("spec.expirationSeconds must be an integer")
+    try:
+        spec = msgspec.convert(body.get("spec") or {}, _Spec)
+    except msgspec.ValidationError as error:
+        raise failures.bad_request(f"spec: {error}") from error
+    seconds = SECONDS_DEFAULT if spec.expiration_seconds is None else spec.expiration_seconds
     if seconds < SECONDS_MIN:
         raise _invalid(name, "spec.expirationSeconds", seconds,
                        "may not specify a duration less than 10 minutes")  # fmt: skip
     if seconds > SECONDS_MAX:
         raise _invalid(name, "spec.expirationSeconds", seconds,
                        "may not specify a duration larger than 2^32 seconds")  # fmt: skip
-    bound = spec.get("boundObjectRef") or {}
-    kind = bound.get("kind") or ""
+    bound = spec.bound_object_ref or _Bound()
+    kind = bound.kind
     if kind and kind not in _BOUND_KINDS:
         text = f"cannot bind token for serviceaccount to object of type {kind}"
         raise failures.bad_request(text)
-    if kind and not bound.get("name"):
+    if kind and not bound.name:
         raise _invalid(name, "spec.boundObjectRef.name", "", "must name the object")
-    audiences = tuple(str(a) for a in spec.get("audiences") or ()) or API_AUDIENCES
-    return Wish(audiences, seconds, kind, bound.get("name") or "", bound.get("uid") or "")
+    return Wish(spec.audiences or API_AUDIENCES, seconds, kind, bound.name, bound.uid)
 
 
 def _invalid(name: str, field: str, value: Any, text: str) -> Exception:
