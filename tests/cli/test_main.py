@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from weft.cli.main import main
+from weft.cli.main import COMMANDS, main
 
 
 def run(*words: str, data_dir: Path) -> Result:
@@ -116,3 +116,23 @@ def test_an_image_is_added_listed_and_removed(tmp_path: Path) -> None:
     assert "web:latest" in run("image", "list", data_dir=tmp_path).stdout
     assert run("image", "remove", "web", data_dir=tmp_path).exit_code == 0
     refused(run("image", "remove", "web", data_dir=tmp_path), "no image `web`")
+
+
+def test_an_unknown_command_is_compared_with_those_there_are(tmp_path: Path) -> None:
+    result = run("aply", data_dir=tmp_path)
+    refused(result, "there is no command `aply`", "did you mean `weft apply`?")
+    assert result.exit_code == 2
+    refused(run("xyzzy", data_dir=tmp_path), "`weft --help` lists them")
+
+
+def test_a_file_without_objects_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n---\n")
+    path = str(tmp_path / "empty.yaml")
+    refused(run("apply", "-f", path, data_dir=tmp_path), f"there are no objects in {path}")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, ""])
+def test_every_help_has_an_example(name: str, tmp_path: Path) -> None:
+    result = run(*name.split(), "--help", data_dir=tmp_path)
+    assert result.exit_code == 0
+    assert "example" in result.stdout.lower()

@@ -56,7 +56,7 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
         documents += checked.documents
         problems += [found for found in checked.diagnostics if found.severity == "error"]
     if problems:
-        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}: nothing was applied"
+        count = f"{len(problems)} error{'s' if len(problems) > 1 else ''}: nothing was done"
         texts = [render(found).rstrip("\n") for found in problems]
         raise BadManifests("\n\n".join([*texts, count]))
     return tuple(documents)

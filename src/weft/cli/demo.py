@@ -66,7 +66,7 @@ REDIS_COMMAND = (
 )
 
 
-@click.command()
+@click.command(epilog="Example: weft demo --stay")
 @click.option("--stay", is_flag=True, help="Leave everything running (also DEMO_STAY=1).")
 @click.option("--isolation", type=click.Choice(["auto", "netns", "host"]), default="auto")
 def demo(stay: bool, isolation: str) -> None:

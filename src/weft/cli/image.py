@@ -19,7 +19,9 @@ def _store(data_dir: str | None) -> ImageStore:
     return ImageStore(Path(data_dir_of(data_dir)))
 
 
-@click.group()
+@click.group(
+    epilog="Examples: weft image add web:latest --dir ./web -- python app.py · weft image list"
+)
 def image() -> None:
     """Say what image names mean on this machine.
 

@@ -1,5 +1,6 @@
 """The `weft` command: groups and global options. Commands live one per file."""
 
+import difflib
 import importlib
 from typing import Any
 
@@ -7,6 +8,8 @@ import click
 
 from weft import __version__
 from weft.cli import output
+
+USAGE_CODE = 2  # as click's own mistakes of usage
 
 COMMANDS = {
     "up": ("weft.cli.up", "Start everything"),
@@ -43,6 +46,15 @@ class LazyGroup(click.Group):
         attribute = {"exec": "exec_"}.get(cmd_name, cmd_name.replace("-", "_"))
         command: click.Command = getattr(module, attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `weft {near[0]}`?" if near else "`weft --help` lists them"
+            output.fail(f"there is no command `{args[0]}`", hint, code=USAGE_CODE)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -13,6 +13,7 @@ import click
 
 from weft.cli import options, output, remote
 from weft.cli.connection import connect
+from weft.cli.pod_choice import pod_and_owner, pod_of, target_port
 from weft.cli.resources import run
 from weft.lib.fdio import FdStream
 
@@ -21,7 +22,7 @@ container_option = click.option("-c", "--container", default="", help="Which con
 
 @click.command(
     name="exec",
-    epilog="Examples: weft exec web -- ls -l · weft exec -it web -- sh",
+    epilog="Examples: weft exec web -- ls -l · weft exec -it deploy/web -- sh",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option("-i", "--stdin", "interactive", is_flag=True, help="Pass our standard input on.")
@@ -40,7 +41,7 @@ def exec_(
     pod: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND in a container of POD; ends with its exit code."""
+    """Run COMMAND in a container of POD, or of a pod of deploy/NAME; ends with its exit code."""
     if terminal and not (interactive and sys.stdin.isatty()):
         output.fail("-t needs -i and a terminal to type at", "weft exec -it POD -- sh")
     words = command[1:] if command[0] == "--" else command
@@ -53,9 +54,10 @@ def exec_(
         keys = remote.raw_terminal(sys.stdin) if terminal else contextlib.nullcontext()
         async with connect(data_dir) as connection:
             try:
+                name = await pod_of(connection, pod, namespace)
                 with keys:
                     code = await remote.execute(
-                        connection.target, namespace, _pod_name(pod), container, words, files,
+                        connection.target, namespace, name, container, words, files,
                         terminal=terminal,
                     )  # fmt: skip
             finally:
@@ -72,10 +74,6 @@ def _writer(stream: Any) -> Any:
         stream.flush()
 
     return write
-
-
-def _pod_name(text: str) -> str:
-    return text.removeprefix("pods/").removeprefix("pod/")
 
 
 # ------------------------------------------------------------------ cp
@@ -191,7 +189,7 @@ async def _feed(source: IO[bytes], pipe: FdStream) -> None:
 
 @click.command(
     name="port-forward",
-    epilog="Examples: weft port-forward web 8080 · weft port-forward web 9000:8080 :9090",
+    epilog="Examples: weft port-forward web 8080 · weft port-forward svc/web 9000:80 :9090",
 )
 @click.argument("pod")
 @click.argument("ports", nargs=-1, required=True)
@@ -201,15 +199,22 @@ async def _feed(source: IO[bytes], pipe: FdStream) -> None:
 def port_forward(
     pod: str, ports: tuple[str, ...], address: str, namespace: str, data_dir: str | None
 ) -> None:
-    """Make ports of POD reachable here, as [LOCAL:]REMOTE, until interrupted."""
+    """Make ports of POD, or of a pod of deploy/NAME or svc/NAME, reachable here, as
+    [LOCAL:]REMOTE, until interrupted."""
     pairs = [_ports(text) for text in ports]
 
     async def work() -> None:
         async with connect(data_dir) as connection, contextlib.AsyncExitStack() as stack:
-            path = remote.pod_path(namespace, _pod_name(pod), "status", [])
-            await connection.json("GET", path)
-            for local, far in pairs:
-                serve = _forwarder(connection.target, namespace, _pod_name(pod), far)
+            name, owner = await pod_and_owner(connection, pod, namespace)
+            found = await connection.json("GET", remote.pod_path(namespace, name, "status", []))
+            for local, wanted in pairs:
+                far: int | None = wanted
+                if owner.get("kind") == "Service":
+                    far = target_port(owner, found, wanted)
+                if far is None:
+                    there = ", ".join(str(port["port"]) for port in owner["spec"]["ports"])
+                    output.fail(f"{pod} has no port {wanted}", f"its ports are {there}")
+                serve = _forwarder(connection.target, namespace, name, far)
                 server = await asyncio.start_server(serve, address, local)
                 await stack.enter_async_context(server)
                 host, number = server.sockets[0].getsockname()[:2]

@@ -71,10 +71,13 @@ def _documents(files: tuple[str, ...]) -> "tuple[Document, ...]":
     from weft.cli.apply import BadManifests, read_documents  # noqa: PLC0415
 
     try:
-        return read_documents(files)
+        documents = read_documents(files)
     except BadManifests as error:
         output.note(str(error))
         sys.exit(1)
+    if not documents:
+        output.fail(f"there are no objects in {', '.join(files)}")
+    return documents
 
 
 @click.command(
@@ -279,14 +282,16 @@ def logs(
     previous: bool,
     timestamps: bool,
 ) -> None:
-    """Print the logs of a pod, or of a pod of a deployment."""
+    """Print the logs of a pod, or of a pod of a Deployment, Job or Service."""
+    from weft.cli.pod_choice import pod_of  # noqa: PLC0415 (it needs this module)
+
     flags = {"follow": follow, "previous": previous, "timestamps": timestamps}
     query = {"container": container, "tailLines": tail, "sinceSeconds": since}
     query |= {name: "true" for name, wanted in flags.items() if wanted}
 
     async def work() -> None:
         async with connect(data_dir) as connection:
-            pod = await _pod_of(connection, what, namespace)
+            pod = await pod_of(connection, what, namespace)
             wanted = {key: value for key, value in query.items() if value}
             path = f"/api/v1/namespaces/{namespace}/pods/{quote(pod)}/log?{urlencode(wanted)}"
             async for chunk in connection.stream(path):
@@ -294,28 +299,6 @@ def logs(
                 sys.stdout.buffer.flush()
 
     run(work())
-
-
-async def _pod_of(connection: Connection, what: str, namespace: str) -> str:
-    if "/" not in what:
-        return what
-    kind_text, name = what.split("/", 1)
-    kind = kind_named(kind_text)
-    if kind.kind == "Pod":
-        return name
-    owner = await connection.json("GET", path_of(kind, namespace, name))
-    labels = (owner.get("spec", {}).get("selector") or {}).get("matchLabels") or {}
-    selector = ",".join(f"{k}={v}" for k, v in labels.items())
-    pods = await connection.json(
-        "GET", f"/api/v1/namespaces/{namespace}/pods?{urlencode({'labelSelector': selector})}"
-    )
-    names = [pod["metadata"]["name"] for pod in pods["items"]]
-    if not names:
-        output.fail(f"{what} has no pods")
-    if len(names) > 1:
-        output.note(f"Found {len(names)} pods, using pod/{names[0]}")
-    first: str = names[0]
-    return first
 
 
 @click.command(epilog="Examples: weft delete deploy web · weft delete -f examples/weather/")

@@ -1,0 +1,52 @@
+"""The documentation says what is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from weft.api import registry
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_architecture_names_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["redis"]]
+    names = {re.split(r"[<>=]", line)[0] for line in wanted}
+    table = (ROOT / "ARCHITECTURE.md").read_text().split("## Dependencies")[1].split("\n## ")[0]
+    rows = [
+        line.split("|")[1].replace("(optional)", "") for line in table.splitlines() if "|" in line
+    ]
+    listed = {name.strip() for row in rows[2:] for name in row.split(",")}
+    assert listed == names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_stands_twice(page: Path) -> None:
+    lines = [line for line in page.read_text().splitlines() if line.startswith("- ")]
+    assert sorted(lines) == sorted(set(lines))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_tests_that_are_named_exist(page: Path) -> None:
+    missing = []
+    for path, _, test in re.findall(r"`((?:tests|src|docs)/[\w./]+)(::(\w+))?`", page.read_text()):
+        file = ROOT / path
+        if not file.exists() or (test and f"def {test}(" not in file.read_text()):
+            missing.append(f"{path}::{test}")
+    assert not missing
+
+
+def test_the_readme_names_every_kind() -> None:
+    text = (ROOT / "README.md").read_text().split("## What works today")[1]
+    reviews = {kind.kind for kind in registry.KINDS if kind.kind.endswith("Review")}
+    bindings = {"RoleBinding", "ClusterRoleBinding"}
+    missing = (
+        {kind.kind for kind in registry.KINDS if not re.search(rf"\b{kind.kind}\b", text)}
+        - reviews
+        - bindings
+    )
+    assert not missing
