@@ -181,6 +181,28 @@ def test_http3(edge: Instance, host: str) -> None:
     assert len(text) == 64
 
 
+NO_GATEWAY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-gateway}
+spec:
+  selector: {matchLabels: {app: web}}
+  action: DENY
+  rules: [{from: [{source: {namespaces: [istio-system]}}]}]
+"""
+
+
+def test_who_calls_over_http3_is_the_gateway(edge: Instance) -> None:
+    """Policies on gateways hold for its callers as for those over TCP."""
+    edge.weft("apply", "-f", "-", stdin=NO_GATEWAY)
+    try:
+        wait_for(lambda: over_tls(edge, API)[0] == 403, "refused over TCP")
+        assert over_quic(edge, API, "/who")[0] == "403"
+    finally:
+        edge.weft("delete", "-f", "-", stdin=NO_GATEWAY)
+    wait_for(lambda: over_quic(edge, API, "/who") == ("200", "v1"), "let through again")
+
+
 def test_plain_servers_say_nothing_of_http3(edge: Instance) -> None:
     assert "alt-svc" not in ask_all(edge, "/who", "web.example")[2]
 

@@ -13,6 +13,10 @@ LINES = Destination(
     "lines", "lines", 80, "tcp", endpoints=(Endpoint("10.0.0.9", 2525, pod_uid="u"),)
 )
 
+TWO = Destination(
+    "two", "two", 80, "tcp", endpoints=(*LINES.endpoints, Endpoint("10.0.0.8", 2526, pod_uid="v"))
+)
+
 
 def policy(action: str, *conditions: AccessCondition) -> AccessPolicy:
     return AccessPolicy("default/x", action, (AccessRule(((conditions,),)),))  # type: ignore[arg-type]
@@ -57,6 +61,19 @@ ON_PATH = AccessCondition("path", texts=(Text("exact", "/a"),))
         ((policy("deny", AccessCondition("port", ports=(2525,), negated=True)),),
          Connection(destination=LINES), True),
         ((policy("audit", IS_FRONT),), Connection(FRONT), True),
+        # Which endpoint it will be is open: one that is refused is enough.
+        ((policy("deny", AccessCondition("port", ports=(2525,))),),
+         Connection(destination=TWO), False),
+        ((policy("deny", AccessCondition("port", ports=(2525,), negated=True)),),
+         Connection(destination=TWO), False),
+        ((policy("allow", AccessCondition("port", ports=(2525,))),),
+         Connection(destination=TWO), False),
+        ((policy("allow", AccessCondition("port", ports=(2525,), negated=True)),),
+         Connection(destination=TWO), False),
+        ((policy("deny", AccessCondition("destination_ip", networks=("10.0.0.9/32",))),),
+         Connection(destination=TWO), False),
+        ((policy("deny", AccessCondition("destination_ip", networks=("10.0.0.9/32",))),),
+         Connection(port=2525), False),
     ],
 )  # fmt: skip
 def test_connections(
@@ -107,3 +124,63 @@ def test_a_policy_of_another_namespace_is_for_others() -> None:
     assert not any(d.access for d in model.destinations)
     everywhere = built("AuthorizationPolicy", {}, "istio-system").model
     assert all(d.access for d in everywhere.destinations if d.endpoints)
+
+
+def test_a_port_that_only_a_policy_names_is_closed() -> None:
+    rule = {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9999"]}}]}]}
+    (workload,) = built("AuthorizationPolicy", rule).model.workloads
+    assert not workload.door.bytes_closed
+    assert [door.port for door in workload.door.ports if door.bytes_closed] == [9999]
+
+
+def test_targets_are_of_the_policy_s_own_namespace() -> None:
+    spec: dict[str, object] = {"targetRefs": [{"kind": "Service", "name": "lines"}]}
+    here = built("AuthorizationPolicy", spec).model
+    assert any(d.access for d in here.destinations)
+    elsewhere = built("AuthorizationPolicy", spec, "istio-system").model
+    assert not any(d.access for d in elsewhere.destinations)
+
+
+DENY_ALL: dict[str, object] = {"kind": "AuthorizationPolicy", "apiVersion": "security.istio.io/v1",
+                               "metadata": {"name": "nobody"}, "spec": {}}  # fmt: skip
+
+
+def test_a_pod_s_address_in_another_s_entry_leads_to_its_policies() -> None:
+    entry = {
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"name": "way", "namespace": "other"},
+        "spec": {
+            "hosts": ["way.example"], "resolution": "STATIC",
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "endpoints": [{"address": "10.0.0.9"}, {"address": "10.9.9.9"}],
+        },
+    }  # fmt: skip
+    model = build(snapshot([*PODS, DENY_ALL, entry])).model
+    (way,) = (d for d in model.destinations if d.host == "way.example")
+    assert [p.name for a in way.access for p in a.policies] == ["default/nobody"]
+
+
+def test_bytes_to_a_port_of_http_are_guarded() -> None:
+    route = {
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "around"},
+        "spec": {
+            "hosts": ["lines"],
+            "tcp": [{"route": [{"destination": {"host": "web", "port": {"number": 8080}}}]}],
+        },
+    }  # fmt: skip
+    web = [
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 8080}]},
+        },
+        {
+            "kind": "Backends", "service": "web",
+            "pods": {"web": {"ip": "10.0.0.7", "labels": {"app": "web"}}},
+        },
+    ]  # fmt: skip
+    lines = {**PODS[0], "spec": {**PODS[0]["spec"], "clusterIP": "10.96.0.1"}}  # type: ignore[dict-item]
+    model = build(snapshot([lines, PODS[1], *web, DENY_ALL, route])).model
+    assert model.workloads
+    for workload in model.workloads:
+        assert "outbound|8080||web.default.svc.cluster.local" in workload.denied

@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from weft.mesh.model import (
     AccessRule,
     Destination,
     Door,
+    Endpoint,
     GatewayListener,
     PortDoor,
     RouteTable,
@@ -40,6 +42,8 @@ from weft.mesh.names import destination_name
 BYTES = ("tcp", "tls", "auto", "udp")
 """Protocols of which a connection may hold no request."""
 HTTP_ONLY = frozenset(("token_principal", "claim", "header", "host", "method", "path"))
+Owners = tuple[Endpoint, ...]
+"""Endpoints of a destination, as those of the pods that have their addresses."""
 GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 
 
@@ -83,9 +87,31 @@ def security_rules(objects: SecurityObjects, destinations: tuple[str, ...]) -> S
     )
 
 
-def secured_destination(destination: Destination, rules: SecurityRules) -> Destination:
+def with_owners(
+    destinations: tuple[Destination, ...], workloads: tuple[Workload, ...]
+) -> tuple[tuple[Destination, Owners], ...]:
+    """Each destination, with the pods whose addresses it gives as those of something else: an
+    entry or a slice that a user wrote must not lead around the policies of a pod."""
+    own = {w.address: w for w in workloads if w.netns and w.address}
+    return tuple((d, _owners(d, own)) for d in destinations)
+
+
+def _owners(destination: Destination, workloads: Mapping[str, Workload]) -> Owners:
+    found = ((e, workloads.get(e.address)) for e in destination.endpoints)
+    return tuple(
+        replace(e, pod_uid=w.uid, namespace=w.namespace, labels=w.labels)
+        for e, w in found
+        if w is not None and w.uid != e.pod_uid
+    )
+
+
+def secured_destination(
+    destination: Destination, owners: Owners, rules: SecurityRules
+) -> Destination:
     """A destination with the policies of its pods. Endpoints that weft does not run have none."""
-    pods = [e for e in destination.endpoints if e.pod_uid]
+    known = {(e.address, e.port): e for e in owners}
+    endpoints = (known.get((e.address, e.port), e) for e in destination.endpoints)
+    pods = [e for e in endpoints if e.pod_uid]
     if not pods:
         return destination
     service = destination.service
@@ -131,7 +157,7 @@ def _door(workload: Workload, access: tuple[AccessPolicy, ...], peer: PeerRule) 
         return PortDoor(port, strict, strict or not allows(access, Connection(port=port)))
 
     general = at(0)
-    numbers = sorted({*by_port, *(each.port for each in workload.inbound)})
+    numbers = sorted({*by_port, *(each.port for each in workload.inbound), *_named_ports(access)})
     ports = tuple(
         door
         for door in map(at, numbers)
@@ -139,6 +165,15 @@ def _door(workload: Workload, access: tuple[AccessPolicy, ...], peer: PeerRule) 
         != (general.requests_closed, general.bytes_closed)
     )
     return Door(general.requests_closed, general.bytes_closed, ports)
+
+
+def _named_ports(policies: Iterable[AccessPolicy]) -> Iterator[int]:
+    """Ports that policies are about; a pod may listen on ones that it does not declare."""
+    for policy in policies:
+        for rule in policy.rules:
+            for group in rule.groups:
+                for condition in chain.from_iterable(group):
+                    yield from condition.ports
 
 
 def secured_listener(
@@ -229,15 +264,24 @@ def _holds(condition: AccessCondition, connection: Connection, for_requests: boo
             return for_requests
         found = _in(condition.networks, connection.address)
     elif kind == "port":
-        found = bool(_ports(connection)) and _ports(connection) <= set(condition.ports)
-        if condition.negated:
-            return _ports(connection).isdisjoint(condition.ports)
+        ports = set(condition.ports)
+        return _of_endpoints(
+            [(port in ports) is not condition.negated for port in _ports(connection)], for_requests
+        )
     elif kind == "destination_ip":
-        addresses = _addresses(connection)
-        found = bool(addresses) and all(_in(condition.networks, a) for a in addresses)
+        return _of_endpoints(
+            [_in(condition.networks, a) is not condition.negated for a in _addresses(connection)],
+            for_requests,
+        )
     else:
         return for_requests
     return found is not condition.negated
+
+
+def _of_endpoints(holds: Sequence[bool], refuses: bool) -> bool:
+    """Which endpoint the connection will have is not known yet: a refusal is for all when one of
+    them wants it, a permission must hold for each."""
+    return not holds or any(holds) if refuses else bool(holds) and all(holds)
 
 
 def _ports(connection: Connection) -> set[int]:

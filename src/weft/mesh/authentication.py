@@ -93,7 +93,7 @@ def authentications(
         if issuers:
             found.append(
                 Tokens(
-                    scope_of(obj.metadata.namespace),
+                    scope_of(obj.metadata.namespace, targets_of(obj.spec)),
                     labels_of(obj.spec.selector),
                     targets_of(obj.spec),
                     issuers,

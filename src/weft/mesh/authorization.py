@@ -1,7 +1,7 @@
 """AuthorizationPolicies in the words of the model: which policies hold for which workloads."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -100,15 +100,18 @@ def access_policies(
         )
         found.append(
             Selected(
-                scope_of(meta.namespace), labels_of(spec.selector), targets_of(spec), translated
+                scope_of(meta.namespace, targets_of(spec)),
+                labels_of(spec.selector),
+                targets_of(spec),
+                translated,
             )
         )
     return AccessPolicies(tuple(found))
 
 
-def scope_of(namespace: str) -> str:
-    """The namespace whose workloads a policy is for; empty is all."""
-    return "" if namespace == ROOT_NAMESPACE else namespace
+def scope_of(namespace: str, targets: Collection[tuple[str, str]] = ()) -> str:
+    """The namespace whose workloads a policy is for; empty is all. Targets are of its own."""
+    return "" if namespace == ROOT_NAMESPACE and not targets else namespace
 
 
 def labels_of(selector: WorkloadSelector | None) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from weft.mesh.access import (
     secured_tables,
     secured_workload,
     security_rules,
+    with_owners,
 )
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
@@ -24,6 +25,7 @@ from weft.mesh.model import (
     GatewayListener,
     RouteTable,
     ServiceListener,
+    TcpRoute,
     Workload,
 )
 
@@ -50,10 +52,16 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
         return plain
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
     rules = memo("security rules", security_rules, objects, names)
-    secured = memo.mapped("secured", secured_destination, zip(plain.destinations), rules)
+    rows = memo("owners", with_owners, plain.destinations, plain.workloads)
+    secured = memo.mapped("secured", secured_destination, rows, rules)
     # What carries bytes is let through or not by the caller's listener: once a connection is
     # open, a server that speaks first has been heard.
-    guarded = memo.keep("guarded", tuple(d for d in secured if d.access and d.protocol in BYTES))
+    # Routes for connections may lead to what is declared as HTTP, too.
+    carried = memo("carried", connected_to, plain.workloads, plain.listeners, plain.gateways)
+    guarded = memo.keep(
+        "guarded",
+        tuple(d for d in secured if d.access and (d.protocol in BYTES or d.name in carried)),
+    )
     callers = memo.mapped("secured callers", secured_workload, zip(plain.workloads), guarded, rules)
     own = tuple(snapshot.list(gw.Gateway))
     edges = tuple(snapshot.list(istio.Gateway))
@@ -64,3 +72,17 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
         "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
     )
     return Securable(secured, callers, tables, gateways, listeners, rules.findings)
+
+
+def connected_to(
+    workloads: tuple[Workload, ...],
+    listeners: tuple[ServiceListener, ...],
+    gateways: tuple[GatewayListener, ...],
+) -> frozenset[str]:
+    """The names of all destinations that connections are passed on to as bytes."""
+    routes: list[TcpRoute] = []
+    for shared in {id(w.tcp): w.tcp for w in workloads}.values():
+        routes.extend(shared)
+    routes.extend(each.tcp for each in listeners if each.tcp is not None)
+    routes.extend(s.tcp for g in gateways for s in g.servers if s.tcp is not None)
+    return frozenset(part.destination for route in routes for part in route.destinations)

@@ -8,7 +8,7 @@ from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, Node
 from weft.xds import telemetry
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
-from weft.xds.identity import gateway_facts
+from weft.xds.identity import gateway_facts, gateway_facts_of_requests
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
@@ -89,12 +89,12 @@ def gateway_listener(
 
 
 def http3_listener(
-    gateway: GatewayListener, binding: GatewayBinding, access_log: str
+    gateway: GatewayListener, binding: GatewayBinding, access_log: str, trust_domain: str
 ) -> Resource | None:
     """The QUIC listener of a gateway port, on the UDP port of the same number; None when no server
     of it speaks HTTP/3."""
     host_port = binding.bound(gateway)
-    chains = _quic_chains(gateway, access_log)
+    chains = _quic_chains(gateway, access_log, trust_domain)
     if not host_port or not chains or not binding.addresses:
         return None
     first, *others = (udp_address(address, host_port) for address in binding.addresses)
@@ -130,9 +130,9 @@ def _datagrams(gateway: GatewayListener, binding: GatewayBinding, port: int) -> 
     routes = [server.tcp for server in gateway.servers if server.tcp is not None]
     if not port or not binding.addresses or not routes:
         return None
-    (share,) = routes[0].destinations
+    open_to = [part.destination for part in routes[0].destinations if part.weight > 0]
     first, *others = (udp_address(address, port) for address in binding.addresses)
-    proxy = udp_proxy("gateway", share.destination or BLACKHOLE)
+    proxy = udp_proxy("gateway", (open_to[0] if open_to else "") or BLACKHOLE)
     return udp_listener(gateway_name(gateway), first, proxy, others)
 
 
@@ -178,7 +178,7 @@ def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Pro
     return chains
 
 
-def _quic_chains(gateway: GatewayListener, log: str) -> list[Proto]:
+def _quic_chains(gateway: GatewayListener, log: str, trust_domain: str) -> list[Proto]:
     chains: list[Proto] = []
     taken: set[str] = set()
     for server in gateway.servers:
@@ -189,8 +189,9 @@ def _quic_chains(gateway: GatewayListener, log: str) -> list[Proto]:
             continue
         taken.update(names)
         logs = telemetry.http_access_logs(telemetry.GATEWAY, telemetry.ANSWERING, "source", log)
+        facts = gateway_facts_of_requests(trust_domain)
         filter_ = http_connection_manager(
-            "gateway", server.route_table, logs, edge=True, http3=True
+            "gateway", server.route_table, logs, edge=True, http3=True, facts=facts
         )
         chain = listener_components_pb2.FilterChain(name=server.name, filters=[filter_])
         if _ANY_HOST not in names:

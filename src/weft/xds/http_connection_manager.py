@@ -40,15 +40,17 @@ def http_connection_manager(
     *,
     edge: bool = False,
     http3: bool = False,
+    facts: Proto | None = None,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
     `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
     `http3`: the connections are QUIC.
+    `facts`: the HTTP filter that says who calls, where the connection does not.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
-        http_filters=_http_filters(edge),
+        http_filters=[*([facts] if facts is not None else []), *_http_filters(edge)],
         access_log=access_logs,
         use_remote_address=BoolValue(value=True),
         skip_xff_append=not edge,

@@ -8,6 +8,10 @@ from envoy.config.core.v3 import substitution_format_string_pb2
 from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
 
 from weft.mesh.model import GATEWAY_ACCOUNT, Workload
 from weft.xds.descriptors import ListenerSetFilterState
@@ -30,14 +34,28 @@ PLAIN_STRING = "envoy.string"
 
 def gateway_facts(trust_domain: str) -> Proto:
     """The listener filter of a gateway: callers from outside come as the gateway."""
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.set_filter_state",
+        typed_config=any_of(ListenerSetFilterState(on_accept=[_gateway(trust_domain)])),
+    )
+
+
+def gateway_facts_of_requests(trust_domain: str) -> Proto:
+    """The same as an HTTP filter: QUIC has no filters of connections that are accepted."""
+    return hcm_pb2.HttpFilter(
+        name="envoy.filters.http.set_filter_state",
+        typed_config=any_of(
+            set_filter_state_pb2.Config(on_request_headers=[_gateway(trust_domain)])
+        ),
+    )
+
+
+def _gateway(trust_domain: str) -> Proto:
     principal = _value(
         PRINCIPAL_KEY, HASHABLE_STRING, literal(f"spiffe://{trust_domain}/{GATEWAY_ACCOUNT}")
     )
     principal.shared_with_upstream = value_pb2.FilterStateValue.ONCE
-    return listener_components_pb2.ListenerFilter(
-        name="envoy.filters.listener.set_filter_state",
-        typed_config=any_of(ListenerSetFilterState(on_accept=[principal])),
-    )
+    return principal
 
 
 def connection_facts(workload: Workload | None) -> Proto:

@@ -214,7 +214,7 @@ def _gateway(
     else:
         found = [
             gateway_listener(gateway, binding, log, trust_domain, facts),
-            http3_listener(gateway, binding, log),
+            http3_listener(gateway, binding, log, trust_domain),
         ]
     return [listener for listener in found if listener is not None]
 
