@@ -168,3 +168,18 @@ def test_no_expression_runs_for_long(source: str) -> None:
 def test_any_text_is_a_program_or_an_error(source: str) -> None:
     with contextlib.suppress(CelError):
         run(source, {"a": [1], "b": "x"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[1][1e308 * 10.0] == 1",
+        "{1: 2}[1e308 * 10.0] == 2",
+        "{1: 2}[double('nan')] == 2",
+        f"isSemver('{'9' * 5000}.1.1')",
+        "quantity('1e999999').isInteger()",
+    ],
+)
+def test_numbers_without_end_are_answered(source: str) -> None:
+    with contextlib.suppress(CelError):
+        assert isinstance(run(source), bool)

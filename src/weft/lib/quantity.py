@@ -12,12 +12,31 @@ _SUFFIXES = {
 _PATTERN = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)$")
 
 
+AMOUNT_MAX = Decimal(2**63 - 1)
+AMOUNT_MIN = Decimal("1e-9")
+"""Larger amounts count as the one, smaller as the other, as in Kubernetes."""
+_DIGITS_FAR = 40
+"""So many before or after the point are beyond both, whatever the suffix."""
+
+
 def parse_quantity(text: str | int | float) -> Decimal:
     """The value in base units (cores, bytes). Raises ValueError naming the text."""
     found = _PATTERN.match(str(text).strip())
     if not found or found[2] not in _SUFFIXES:
         raise ValueError(f"`{text}` is not a quantity (examples: 250m, 1.5, 128Mi)")
     try:
-        return Decimal(found[1]) * _SUFFIXES[found[2]]
+        number = Decimal(found[1])
     except InvalidOperation as error:
         raise ValueError(f"`{text}` is not a quantity (examples: 250m, 1.5, 128Mi)") from error
+    return _bounded(number, _SUFFIXES[found[2]])
+
+
+def _bounded(number: Decimal, factor: Decimal) -> Decimal:
+    """Exponents are looked at before anybody computes with them: 1e999999999 has many digits."""
+    if not number:
+        return Decimal(0)
+    if abs(number.adjusted()) > _DIGITS_FAR:
+        amount = AMOUNT_MAX if number.adjusted() > 0 else AMOUNT_MIN
+    else:
+        amount = min(max(abs(number * factor), AMOUNT_MIN), AMOUNT_MAX)
+    return amount.copy_sign(number)

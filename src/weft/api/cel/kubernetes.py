@@ -188,6 +188,9 @@ def _contains_cidr(value: Any, other: Any) -> bool:
     return bool(inner.version == outer.version and inner.subnet_of(outer))
 
 
+SEMVER_CHARACTERS_MAX = 1024
+
+
 class Semver(Opaque):
     type_name = "kubernetes.Semver"
 
@@ -196,8 +199,8 @@ class Semver(Opaque):
             r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
             r"(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$"
         ).search(text)
-        if found is None:
-            raise CelError(f"no valid semantic version: {text!r}")
+        if found is None or len(text) > SEMVER_CHARACTERS_MAX:
+            raise CelError(f"no valid semantic version: {text[:100]!r}")
         self.numbers = tuple(int(found[at]) for at in (1, 2, 3))
         self.order = (self.numbers, _prerelease(found[4]))
 

@@ -79,7 +79,7 @@ def index(value: Any, at: Any) -> Any:
 
 
 def _place(at: Any) -> int:
-    if not is_number(at) or at != int(at):
+    if not is_number(at) or not math.isfinite(at) or at != int(at):
         raise no_overload("_[_]", [], at)
     return int(at)
 
@@ -99,7 +99,7 @@ def optional_index(value: Any, at: Any) -> OptionalOf:
 def map_key(value: Any) -> Any:
     if isinstance(value, str | int | bool):
         return value
-    if isinstance(value, float) and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     raise no_overload("map key", value)
 
