@@ -44,7 +44,7 @@ def kind_named(text: str) -> Kind:
             f"there is no kind `{text}`",
             f"did you mean `{close}`?"
             if close
-            else f"there are {', '.join(k.plural for k in registry.KINDS)}",
+            else "`kubectl api-resources` lists them; custom resources are read with kubectl",
         )
     return kind
 
