@@ -1,6 +1,7 @@
 """The audit log of a real server: what is written, where, and how much of it is kept."""
 
 import asyncio
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,21 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path: Path) -> 
     path.rmdir()
     await log.close()
     assert [e["auditID"] for e in lines(path)] == ["a"]
+
+
+async def test_a_disk_that_takes_half_a_line_gets_the_other_half_later(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(AuditSettings(parse_policy(POLICY), path), lambda: START)
+    log.start()
+    for number in range(3):
+        trail = Trail(str(number), START, "/x", "GET", "", "", verdict=Verdict("Metadata"))
+        log.tell(trail, "ResponseComplete", 200)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))
+    try:
+        log._flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size == 400
+    await log.close()
+    assert [event["auditID"] for event in lines(path)] == ["0", "1", "2"]

@@ -104,10 +104,11 @@ class AuditLog:
                 if self._fd < 0:
                     self._open()
                 lines, size = self._batch()
-                os.write(self._fd, lines)
-                del self._lines[:size]
-                self._waiting_bytes -= len(lines)
-                self._size += len(lines)
+                written = os.write(self._fd, lines)
+                # A disk that fills up takes a part: the rest goes right behind it.
+                self._lines[:size] = [lines[written:]] if written < len(lines) else []
+                self._waiting_bytes -= written
+                self._size += written
                 if self._size >= self._settings.file_bytes_max:
                     self._rotate()
         except OSError as error:
