@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from weft.api.registry import ISTIO_KINDS
 from weft.apiserver import default_roles, rbac
 from weft.apiserver.access import AUTHENTICATED, MASTERS, Attributes, User
 from weft.apiserver.rbac import Rbac
@@ -165,6 +166,13 @@ def test_the_roles_of_the_first_moment() -> None:
     assert rules.decide(editor, asks("create", "pods", subresource="exec")).allowed
     assert rules.decide(editor, asks("get", "secrets")).allowed
     assert not rules.decide(editor, asks("create", "roles", group=rbac.GROUP)).allowed
+    istio = "networking.istio.io"
+    for kind in ISTIO_KINDS:
+        patches_proxies = kind.plural == "envoyfilters"
+        for each in (editor, admin):
+            asked = asks("create", kind.plural, group=istio)
+            assert rules.decide(each, asked).allowed != patches_proxies
+        assert rules.decide(viewer, asks("get", kind.plural, group=istio)).allowed
     assert rules.decide(admin, asks("create", "roles", group=rbac.GROUP)).allowed
     assert rules.decide(admin, asks("delete", "deployments", group="apps")).allowed
     assert not rules.decide(admin, asks("delete", "namespaces")).allowed

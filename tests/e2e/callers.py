@@ -33,7 +33,10 @@ class Caller:
         wait_for(self._there, f"{name} answers")
 
     def _there(self) -> bool:
-        return ask(self.weft, "/who", self.host)[0] == 200
+        try:
+            return ask(self.weft, "/who", self.host)[0] == 200
+        except OSError:
+            return False  # the gateway's port is not open yet
 
     def request(
         self, url: str, host: str = "", method: str = "GET", **headers: str

@@ -26,7 +26,14 @@ _CORE_WRITTEN = (
     "configmaps endpoints events persistentvolumeclaims replicationcontrollers "
     "replicationcontrollers/scale secrets serviceaccounts services services/proxy"
 )
-_MESH_GROUPS = ("networking.istio.io", "gateway.networking.k8s.io", "policy.weft.dev")
+_ISTIO_GROUP = "networking.istio.io"
+_OWN_GROUPS = ("gateway.networking.k8s.io", "policy.weft.dev")
+_MESH_GROUPS = (_ISTIO_GROUP, *_OWN_GROUPS)
+_ISTIO_WRITTEN = (
+    "virtualservices destinationrules gateways serviceentries workloadentries workloadgroups "
+    "sidecars"
+)
+"""Not EnvoyFilters: they run code in the node's proxy, which all namespaces share."""
 
 
 def rule(groups: str | Iterable[str], resources: str, verbs: Iterable[str]) -> Json:
@@ -67,7 +74,8 @@ EDIT = (
     rule("policy", "poddisruptionbudgets", WRITE),
     rule("networking.k8s.io", "ingresses networkpolicies", WRITE),
     rule("coordination.k8s.io", "leases", ALL_VERBS),
-    rule(_MESH_GROUPS, "*", WRITE),
+    rule(_ISTIO_GROUP, _ISTIO_WRITTEN, WRITE),
+    rule(_OWN_GROUPS, "*", WRITE),
 )
 ADMIN = (
     rule("authorization.k8s.io", "localsubjectaccessreviews", ("create",)),

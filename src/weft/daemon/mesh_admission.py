@@ -22,7 +22,11 @@ from weft.mesh.analysis import analyze
 from weft.mesh.analysis.at_admission import said, sentences
 from weft.mesh.analysis.neighbours import Neighbours
 from weft.mesh.build import BuildSettings
+from weft.mesh.envoy_filters import read_envoy_filters
+from weft.mesh.findings import Findings
+from weft.mesh.patch_findings import patch_findings
 from weft.runtime.informer import Informers
+from weft.xds.patch_values import problem
 
 REVIEWED: tuple[type[Struct], ...] = (
     istio.VirtualService,
@@ -77,7 +81,11 @@ class MeshAdmission:
             obj = decode(kind.struct, new)
         except msgspec.ValidationError:
             return NO_VERDICT  # validation has the better words for it
-        found = said(analyze(self._neighbours.around(obj), self._settings), obj, asked.old is None)
+        findings = analyze(self._neighbours.around(obj), self._settings)
+        if isinstance(obj, istio.EnvoyFilter):
+            patches = read_envoy_filters((obj,), (), Findings())
+            findings = (*findings, *patch_findings(patches, problem))
+        found = said(findings, obj, asked.old is None)
         if found.refused and rule_errors(kind, new):
             return NO_VERDICT  # as above
         return Verdict(warnings=sentences(found.warned), errors=tuple(map(_cause, found.refused)))

@@ -22,13 +22,15 @@ from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
-from weft.mesh.model import MeshModel
+from weft.mesh.model import EnvoyPatch, MeshModel
 from weft.mesh.node_settings import node_settings
 from weft.mesh.object_book import ObjectBook, Refusal
 from weft.mesh.object_status import Rejection, without_status
+from weft.mesh.patch_findings import patch_findings
 from weft.mesh.quarantine import Quarantined
 from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
+from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES
 from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
@@ -102,6 +104,8 @@ class MeshLoop:
         self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
         """Called with every object of which is found out that a proxy refuses it."""
         self._files: frozenset[str] = frozenset()
+        self._patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
+        """(type, name, version) of resources -> the patches in them."""
         self._byte_streams: frozenset[str] = frozenset()
         self.model = MeshModel()
         self.before_first_build: Callable[[], Awaitable[None]] = _nothing
@@ -155,7 +159,11 @@ class MeshLoop:
 
     def findings(self) -> tuple[Diagnostic, ...]:
         """What is wrong or doubtful in the objects of now, for people."""
-        return (*analyze(self._informers.cache, self._settings, self._built), *self.book.findings())
+        applied: set[EnvoyPatch] = set()
+        applied.update(*(translator.applied for translator in self._translators.values()))
+        patches = patch_findings(self.model.patches, problem, applied)
+        found = analyze(self._informers.cache, self._settings, self._built)
+        return (*found, *patches, *self.book.findings())
 
     def refused(self, report: NackReport) -> None:
         """A proxy refused a resource: whatever object caused it must not hold back the others."""
@@ -168,6 +176,9 @@ class MeshLoop:
             self._dirty.set()
 
     def _sources(self, report: NackReport) -> frozenset[str]:
+        patched = self._patched.get((report.type_url, report.name, report.version))
+        if patched:
+            return frozenset(patch.source for patch in patched)
         if report.type_url == ROUTES:
             tables = (t for t in self.model.route_tables if t.name == report.name)
             return frozenset(r.source for t in tables for v in t.virtual_hosts for r in v.routes)
@@ -203,11 +214,16 @@ class MeshLoop:
             self.wanted.pop(gone, None)
             self._ads.forget(gone)
         streams: set[str] = set()
+        patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             model = scope(built.model, node_settings(node))
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
             resources = translator.translate(model)
+            patched.update(
+                {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}
+            )
             self.wanted[name] = Counter(resource.type_url for resource in resources)
             self._ads.update(name, resources, self.number)
         self._byte_streams = frozenset(streams)
+        self._patched = patched

@@ -28,9 +28,10 @@ from weft.api.wellknown import (
 from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.backend_routes import with_backend_routes
-from weft.mesh.callers import Callers, callers, read_scopes
+from weft.mesh.callers import Callers, Scoping, callers, read_scoping, with_scopes
 from weft.mesh.destinations import host_destinations
 from weft.mesh.egress_gateways import with_egress_gateways
+from weft.mesh.envoy_filters import reached_through_listeners, read_envoy_filters
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
 from weft.mesh.gateway_api_derived import derived_destinations
@@ -44,6 +45,7 @@ from weft.mesh.model import (
     AppProtocol,
     Destination,
     Endpoint,
+    EnvoyPatch,
     MeshModel,
     UnknownHosts,
     Workload,
@@ -54,7 +56,6 @@ from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, ro
 from weft.mesh.security import Securable, secure
 from weft.mesh.service_entries import Endpoints, entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
-from weft.mesh.sidecars import scopes
 from weft.mesh.workloads import Calls, PodFacts, pod_facts, workload
 
 T = TypeVar("T", bound=Struct)
@@ -103,10 +104,13 @@ def build(
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
     api = gateway_api(_gateway_api_objects(snapshot, memo), shapes, memo)
     wide = mesh_config(snapshot, MeshConfig(settings.unknown_hosts), report)
-    sidecars = memo.mapped("sidecars", _without_status, zip(snapshot.list(istio.Sidecar)))
-    scoping = read_scopes(sidecars, facts, wide.unknown, memo, report)
+    patches = _patches(snapshot, memo, report)
+    scoping, findings = _scoping(snapshot, facts, wide, patches, memo)
+    report.extend(findings)
+    scopes = scoping.scopes(facts)
+    patches = with_scopes(patches, scopes)
     objects = _routing_objects(snapshot, settings, api.service_routes)
-    objects = replace(objects, scopes=scopes(scoping), unknown=wide.unknown)
+    objects = replace(objects, scopes=scopes, unknown=wide.unknown, patches=patches)
     routing = memo("routing", route, shapes, objects, memo.routes)
     policies = tuple(snapshot.list(RateLimitPolicy))
     named: tuple[AnyGateway, ...] = (*snapshot.list(istio.Gateway), *snapshot.list(gw.Gateway))
@@ -120,8 +124,9 @@ def build(
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
     for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
         report.extend(findings)
-    workloads = _workloads(facts, served, callers(routing, scoping, wide.unknown, memo), memo)
-    destinations = (*backends.destinations, *derived)
+    workloads = _workloads(facts, served, callers(routing, scoping, memo), memo)
+    every = (*backends.destinations, *derived)
+    destinations = _patched(every, routing, facts, patches)
     plain = Securable(destinations, workloads, limited.tables, gateways, routing.listeners)
     secured = secure(snapshot, plain, settings.trust_domain, memo)
     report.extend(secured.findings)
@@ -134,9 +139,49 @@ def build(
         service_listeners=secured.listeners,
         gateways=secured.gateways,
         rate_limits=limited.shared,
+        patches=patches,
     )
     memo.end()
     return Built(model, report.all(), api.statuses)
+
+
+def _patches(snapshot: Snapshot, memo: Memo, report: Findings) -> tuple[EnvoyPatch, ...]:
+    filters = memo.mapped("filters", _without_status, zip(snapshot.list(istio.EnvoyFilter)))
+    if not filters:
+        return ()
+    return read_envoy_filters(filters, snapshot.list(istio.Gateway), report)
+
+
+def _scoping(
+    snapshot: Snapshot,
+    pods: tuple[PodFacts, ...],
+    wide: MeshConfig,
+    patches: tuple[EnvoyPatch, ...],
+    memo: Memo,
+) -> tuple[Scoping, tuple[Diagnostic, ...]]:
+    sidecars = memo.mapped("sidecars", _without_status, zip(snapshot.list(istio.Sidecar)))
+    namespaces = tuple(sorted({pod.namespace for pod in pods})) if sidecars else ()
+    return memo("scoping", read_scoping, sidecars, namespaces, wide.unknown, patches)
+
+
+def _patched(
+    destinations: tuple[Destination, ...],
+    routing: Routing,
+    pods: tuple[PodFacts, ...],
+    patches: tuple[EnvoyPatch, ...],
+) -> tuple[Destination, ...]:
+    """With the destinations that patches change for some callers only, and with how those are
+    reached whose inbound listeners are changed."""
+    if not patches:
+        return destinations
+    by_name = {d.name: d for d in destinations}
+    copies = [
+        replace(by_name[old], name=new)
+        for scope in routing.scopes.values()
+        for old, new in scope.copies
+        if old in by_name
+    ]
+    return reached_through_listeners((*destinations, *copies), pods, patches)
 
 
 def _by_name(facts: tuple[PodFacts, ...]) -> dict[PodKey, PodFacts]:

@@ -1,22 +1,51 @@
 """Which routing holds for which workload: the mesh's, its namespace's, or its Sidecar's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
+from weft.mesh.envoy_filters import shaping
 from weft.mesh.findings import Findings
 from weft.mesh.memo import Memo
-from weft.mesh.model import OutboundPort, UnknownHosts
+from weft.mesh.model import PASS_UNKNOWN, EnvoyPatch, OutboundPort, UnknownHosts
 from weft.mesh.routing import Routing
-from weft.mesh.sidecars import ScopeRules, read_sidecars, scope_of
+from weft.mesh.sidecars import Scope, ScopeRules, read_sidecars, scope_of
 from weft.mesh.tables import PROXY_TABLE
 from weft.mesh.workloads import Calls, PodFacts
 
 PROXIED = (OutboundPort(0, PROXY_TABLE),)
 """Outbound ports of a pod that calls through its own HTTP proxy listener."""
+
+
+class Scoping(Struct, frozen=True):
+    """Which scope a workload is in: its Sidecar's, narrowed by EnvoyFilters that change what
+    workloads otherwise share."""
+
+    rules: ScopeRules = {}
+    shaping: tuple[EnvoyPatch, ...] = ()
+    unknown: UnknownHosts = PASS_UNKNOWN
+
+    def scope(self, pod: PodFacts) -> Scope | None:
+        """None for a workload that shares the tables of the mesh."""
+        base = scope_of(self.rules, pod.namespace, pod.labels)
+        if not self.shaping:
+            return base
+        own = (p for p in self.shaping if p.selects(pod.namespace, pod.labels))
+        filters = dict.fromkeys(p.source.partition(" ")[2] for p in own)
+        if not filters:
+            return base
+        base = base or Scope(f"{pod.namespace}/*", pod.namespace, unknown=self.unknown)
+        return replace(base, name="+".join((base.name, *filters)))
+
+    def scopes(self, pods: Iterable[PodFacts]) -> tuple[Scope, ...]:
+        """The scopes of these pods, each once."""
+        if not (self.rules or self.shaping):
+            return ()
+        found = {s.name: s for pod in pods if (s := self.scope(pod)) is not None}
+        return tuple(found[name] for name in sorted(found))
 
 
 class Callers(Struct, frozen=True):
@@ -25,25 +54,25 @@ class Callers(Struct, frozen=True):
     general: Calls
     namespaces: Mapping[str, Calls]
     """Of namespaces that differ."""
-    rules: ScopeRules
+    scoping: Scoping
     scopes: Mapping[str, Calls]
 
     def calls(self, pod: PodFacts) -> Calls:
         """How the calls of a pod are routed."""
-        scope = scope_of(self.rules, pod.namespace, pod.labels)
+        scope = self.scoping.scope(pod)
         if scope is not None:
             return self.scopes[scope.name]
         return self.namespaces.get(pod.namespace, self.general)
 
 
-def callers(routing: Routing, rules: ScopeRules, unknown: UnknownHosts, memo: Memo) -> Callers:
+def callers(routing: Routing, scoping: Scoping, memo: Memo) -> Callers:
     """Who is routed how. Parts that are equal to those of the last build are kept as they are:
     every workload refers to them."""
     general = Calls(
         outbound=memo.keep("outbound", routing.outbound),
         tcp=memo.keep("tcp", routing.tcp),
         udp=memo.keep("udp", routing.udp),
-        unknown=unknown,
+        unknown=scoping.unknown,
         proxied=PROXIED,
     )
     namespaces = {
@@ -64,27 +93,32 @@ def callers(routing: Routing, rules: ScopeRules, unknown: UnknownHosts, memo: Me
         )
         for name, each in routing.scopes.items()
     }
-    return Callers(general, namespaces, rules, scopes)
+    return Callers(general, namespaces, scoping, scopes)
 
 
-def read_scopes(
+def read_scoping(
     sidecars: tuple[istio.Sidecar, ...],
-    pods: tuple[PodFacts, ...],
+    namespaces: tuple[str, ...],
     unknown: UnknownHosts,
-    memo: Memo,
-    report: Findings,
-) -> ScopeRules:
-    """The scopes that matter to the pods there are."""
-    if not sidecars:
-        return {}
-    namespaces = tuple(sorted({pod.namespace for pod in pods}))
-    rules, findings = memo("scopes", _read, sidecars, namespaces, unknown)
-    report.extend(findings)
-    return rules
-
-
-def _read(
-    sidecars: tuple[istio.Sidecar, ...], namespaces: tuple[str, ...], unknown: UnknownHosts
-) -> tuple[ScopeRules, tuple[Diagnostic, ...]]:
+    patches: tuple[EnvoyPatch, ...],
+) -> tuple[Scoping, tuple[Diagnostic, ...]]:
+    """The scopes that matter to pods of these namespaces, and what is wrong with Sidecars."""
     report = Findings()
-    return read_sidecars(sidecars, namespaces, unknown, report), report.all()
+    rules = read_sidecars(sidecars, namespaces, unknown, report) if sidecars else {}
+    return Scoping(rules, shaping(patches), unknown), report.all()
+
+
+def with_scopes(patches: tuple[EnvoyPatch, ...], scopes: Iterable[Scope]) -> tuple[EnvoyPatch, ...]:
+    """The patches, with the scopes that their EnvoyFilters made."""
+    filters = [(scope.name, scope.name.split("+")[1:]) for scope in scopes]
+    if not filters:
+        return patches
+    return tuple(
+        replace(
+            patch,
+            scopes=tuple(name for name, own in filters if patch.source.partition(" ")[2] in own),
+        )
+        if not patch.everywhere
+        else patch
+        for patch in patches
+    )

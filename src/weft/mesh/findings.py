@@ -307,6 +307,12 @@ NAMELESS_PROTOCOL = Finding(
     "not in force",
     "use protocol HTTP or TLS, or resolution NONE",
 )
+PATCH_IMPOSSIBLE = Finding("WEFT2344", "error", "{reason}; this patch is not in force")
+PATCH_INVALID = Finding(
+    "WEFT2345",
+    "error",
+    "the value is no {kind} of Envoy ({problem}); this patch is not in force",
+)
 SIDECAR_PART = Finding("WEFT2342", "warning", "`{field}` has no effect: {consequence}")
 
 # --- style
@@ -322,6 +328,12 @@ PROTOCOL_UNDECLARED = Finding(
     "info",
     "port {port} declares no protocol: it is found out per connection",
     "set `appProtocol: http` (or tcp), or start the port's name with it",
+)
+PATCH_UNUSED = Finding(
+    "WEFT2440",
+    "warning",
+    "nothing is as the match says; this patch changes nothing",
+    "`docs/features.md` says how Istio's names are mapped",
 )
 ROUTE_DUPLICATE = Finding(
     "WEFT2404", "info", "the match is the same as that of {earlier}; it has no effect"

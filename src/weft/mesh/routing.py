@@ -24,6 +24,7 @@ from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
     PASS_UNKNOWN,
     Destination,
+    EnvoyPatch,
     GatewayListener,
     OutboundPort,
     RouteTable,
@@ -33,7 +34,7 @@ from weft.mesh.model import (
     UnknownHosts,
 )
 from weft.mesh.route_memo import RouteMemo
-from weft.mesh.scoped_routing import ScopedRouting, mesh_tables, scopes_routing
+from weft.mesh.scoped_routing import ScopedRouting, mesh_tables, scopes_routing, with_own_clusters
 from weft.mesh.secrets import Secrets
 from weft.mesh.sidecars import Scope
 from weft.mesh.tables import outbound_ports, proxy_table, service_listeners
@@ -61,6 +62,7 @@ class RoutingObjects(Struct, frozen=True):
     scopes: tuple[Scope, ...] = ()
     unknown: UnknownHosts = PASS_UNKNOWN
     """What becomes of calls to unknown hosts, of workloads that are in no scope."""
+    patches: tuple[EnvoyPatch, ...] = ()
 
 
 class Routing(Struct, frozen=True):
@@ -139,6 +141,7 @@ def route(
     scopes = scopes_routing(
         objects.scopes, shapes, directory, objects.service_routes, objects.service_listeners
     )
+    scopes = {name: with_own_clusters(name, each, objects.patches) for name, each in scopes.items()}
     scoped_tables = (table for scope in scopes.values() for table in scope.tables)
     return Routing(
         rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},

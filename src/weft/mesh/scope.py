@@ -51,6 +51,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     found = NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
+        patches=model.patches,
         workloads=workloads,
         destinations=destinations,
         route_tables=tables,

@@ -11,6 +11,7 @@ from weft.mesh.gateway_api_objects import ServiceRoutes
 from weft.mesh.hosts import Host
 from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
+    EnvoyPatch,
     HttpRoute,
     OutboundPort,
     RouteTable,
@@ -18,6 +19,7 @@ from weft.mesh.model import (
     UdpRoute,
     UnknownHosts,
     VirtualHost,
+    WeightedDestination,
 )
 from weft.mesh.names import full_host
 from weft.mesh.sidecars import Scope
@@ -39,6 +41,50 @@ class ScopedRouting(Struct, frozen=True):
     unknown: UnknownHosts
     proxied: tuple[OutboundPort, ...] = ()
     """Instead of `outbound`, for pods that call through their own HTTP proxy listener."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """Destinations of which the scope has its own: (name, name of the copy)."""
+
+
+def with_own_clusters(
+    name: str, routing: ScopedRouting, patches: Iterable[EnvoyPatch]
+) -> ScopedRouting:
+    """The routing with destinations of its own where patches change them for this scope only."""
+    wanted = [p for p in patches if p.apply_to == "CLUSTER" and name in p.scopes]
+    if not wanted:
+        return routing
+    routes = [r for t in routing.tables for v in t.virtual_hosts for r in v.routes]
+    shares = [d for r in routes for d in r.destinations]
+    shares += [d for r in routing.tcp for d in r.destinations]
+    names = {d.destination for d in shares} | {m.destination for r in routes for m in r.mirrors}
+    copies = {
+        old: f"{old}@{name}"
+        for old in sorted(names)
+        if any(patch.matches_cluster(old) for patch in wanted)
+    }
+
+    def own(shares: tuple[WeightedDestination, ...]) -> tuple[WeightedDestination, ...]:
+        return tuple(
+            replace(d, destination=copies.get(d.destination, d.destination)) for d in shares
+        )
+
+    def changed(route: HttpRoute) -> HttpRoute:
+        mirrors = (
+            replace(m, destination=copies.get(m.destination, m.destination)) for m in route.mirrors
+        )
+        return replace(route, destinations=own(route.destinations), mirrors=tuple(mirrors))
+
+    tables = (
+        replace(
+            table,
+            virtual_hosts=tuple(
+                replace(host, routes=tuple(map(changed, host.routes)))
+                for host in table.virtual_hosts
+            ),
+        )
+        for table in routing.tables
+    )
+    tcp = (replace(route, destinations=own(route.destinations)) for route in routing.tcp)
+    return replace(routing, tables=tuple(tables), tcp=tuple(tcp), copies=tuple(copies.items()))
 
 
 def mesh_tables(

@@ -114,8 +114,10 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
     if destination.discovery == "endpoints":
         cluster.type = cluster_pb2.Cluster.EDS
         cluster.eds_cluster_config.eds_config.CopyFrom(ADS)
-        if node.isolation == "netns" and node.address and _in_mesh(destination):
-            _bind(cluster, node.address)
+        # Pods redirect what does not come from the trusted address to their inbound listeners.
+        source = node.passthrough_address if destination.through_inbound else node.address
+        if node.isolation == "netns" and source and _in_mesh(destination):
+            _bind(cluster, source)
     elif destination.discovery == "dns":
         config = dns_cluster_pb2.DnsCluster(
             respect_dns_ttl=True, dns_lookup_family=dns_pb2.V4_PREFERRED

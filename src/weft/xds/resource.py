@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from weft.mesh.model import EnvoyPatch
+
 TYPE_PREFIX = "type.googleapis.com/"
 CLUSTER = TYPE_PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = TYPE_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -31,6 +33,8 @@ class Resource(Struct, frozen=True):
     """Of a listener: the names of the route configurations it needs to serve."""
     serving: frozenset[str] = frozenset()
     """Of endpoints: the pods (uid) that may get new requests."""
+    patched_by: tuple[EnvoyPatch, ...] = ()
+    """The patches that changed it."""
 
 
 World = Mapping[str, Mapping[str, Resource]]

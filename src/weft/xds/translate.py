@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from weft.mesh.model import (
     Authentication,
     Destination,
+    EnvoyPatch,
     GatewayBinding,
     GatewayListener,
     HashKey,
@@ -33,6 +34,7 @@ from weft.xds.gateways import (
 )
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
+from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
 from weft.xds.tcp import TcpFacts
@@ -61,9 +63,16 @@ class Translator:
         self._built: dict[tuple[str, str], tuple[tuple[Any, ...], list[Resource]]] = {}
         self._parts: dict[str, Parts] = {}
         """Of route tables, by name."""
+        self._patcher = Patcher()
+
+    @property
+    def applied(self) -> frozenset[EnvoyPatch]:
+        """The patches that changed anything in the last translation."""
+        return self._patcher.applied
 
     def translate(self, model: NodeModel) -> tuple[Resource, ...]:
         """All resources of a node, clusters first."""
+        self._patcher.begin(model)
         previous, self._built = self._built, {}
         result: list[Resource] = []
         for kind, name, build, inputs in _elements(model):
@@ -71,7 +80,8 @@ class Translator:
             if known is None or not _same(known[0], inputs):
                 known = (inputs, self._build(kind, name, build, inputs))
             self._built[kind, name] = known
-            result.extend(known[1])
+            result.extend(self._patcher.patched(kind, name, inputs[0], known[1]))
+        result.extend(self._patcher.added(result))
         for gone in self._parts.keys() - {table.name for table in model.route_tables}:
             del self._parts[gone]
         return tuple(result)

@@ -71,6 +71,12 @@ from weft.mesh.model.mesh import (
     NodeModel,
     NodeSettings,
 )
+from weft.mesh.model.patch import (
+    ClusterPatchMatch,
+    EnvoyPatch,
+    ListenerPatchMatch,
+    RoutePatchMatch,
+)
 from weft.mesh.model.protocol import (
     AppProtocol,
 )
@@ -105,6 +111,7 @@ __all__ = [
     "Bandwidth",
     "CertificatePair",
     "ClientCertificates",
+    "ClusterPatchMatch",
     "ConditionKind",
     "ConnectionPool",
     "Cors",
@@ -112,6 +119,7 @@ __all__ = [
     "DirectResponse",
     "Door",
     "Endpoint",
+    "EnvoyPatch",
     "FailurePercentage",
     "Fault",
     "GatewayBinding",
@@ -126,6 +134,7 @@ __all__ = [
     "HttpMatch",
     "HttpRoute",
     "InboundPort",
+    "ListenerPatchMatch",
     "LoadBalancer",
     "LocalityPolicy",
     "LocalityShares",
@@ -142,6 +151,7 @@ __all__ = [
     "Redirect",
     "RetryPolicy",
     "Rewrite",
+    "RoutePatchMatch",
     "RouteTable",
     "ServiceListener",
     "StringMatch",

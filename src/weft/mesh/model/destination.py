@@ -186,6 +186,8 @@ class Destination(Struct, frozen=True, gc=False):
     health_check: HealthCheck | None = None
     panic_percent: int | None = None
     """With fewer healthy endpoints, all are used. None is the outlier detection's, else never."""
+    through_inbound: bool = False
+    """Its pods are reached through their own inbound listeners, which do what users had them do."""
     tls: UpstreamTls | None = None
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""

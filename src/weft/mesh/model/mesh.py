@@ -7,6 +7,7 @@ from msgspec import Struct
 from weft.mesh.model.destination import Destination
 from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
+from weft.mesh.model.patch import EnvoyPatch
 from weft.mesh.model.workload import ServiceListener, Workload
 
 
@@ -24,6 +25,8 @@ class MeshModel(Struct, frozen=True, gc=False):
     gateways: tuple[GatewayListener, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
     """The limits that all proxies count together."""
+    patches: tuple[EnvoyPatch, ...] = ()
+    """In the order in which they are applied to resources."""
 
 
 class NodeSettings(Struct, frozen=True, gc=False):
@@ -60,3 +63,4 @@ class NodeModel(Struct, frozen=True, gc=False):
     route_tables: tuple[RouteTable, ...] = ()
     service_listeners: tuple[ServiceListener, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()
+    patches: tuple[EnvoyPatch, ...] = ()

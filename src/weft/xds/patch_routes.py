@@ -1,0 +1,98 @@
+"""Patches of route configurations, virtual hosts and routes."""
+
+from typing import Any
+
+from weft.mesh.model import EnvoyPatch
+from weft.mesh.model.patch import RoutePatchMatch
+from weft.xds.patch_listeners import edit
+from weft.xds.patch_values import merge, parsed
+from weft.xds.proto import Proto
+
+NO_MATCH = RoutePatchMatch()
+INBOUND = "inbound"
+_ACTIONS = {"ROUTE": "route", "REDIRECT": "redirect", "DIRECT_RESPONSE": "direct_response"}
+
+
+def patch_routes(configuration: Proto, patch: EnvoyPatch, ports: tuple[int, ...]) -> None:
+    """Apply a patch to a configuration; `ports` are those of the workload or gateway."""
+    if patch.listener is not None or patch.cluster is not None:
+        return
+    match = patch.route or NO_MATCH
+    if not _named(configuration.name, match, ports):
+        return
+    if patch.apply_to == "ROUTE_CONFIGURATION":
+        if patch.operation == "MERGE":
+            name = configuration.name
+            merge(configuration, parsed(patch.apply_to, patch.value))
+            configuration.name = name
+        return
+    if patch.apply_to == "VIRTUAL_HOST" and patch.operation == "ADD":
+        configuration.virtual_hosts.add().CopyFrom(parsed(patch.apply_to, patch.value))
+        return
+    gone = []
+    for number, host in enumerate(configuration.virtual_hosts):
+        if not _host_matches(host, match, ports):
+            continue
+        if patch.apply_to == "HTTP_ROUTE":
+            _routes(host.routes, patch, match)
+        elif patch.operation == "REMOVE":
+            gone.append(number)
+        elif patch.operation == "MERGE":
+            merge(host, parsed(patch.apply_to, patch.value))
+        elif patch.operation == "REPLACE":
+            host.CopyFrom(parsed(patch.apply_to, patch.value))
+    for number in reversed(gone):
+        del configuration.virtual_hosts[number]
+
+
+def _named(name: str, match: RoutePatchMatch, ports: tuple[int, ...]) -> bool:
+    """Whether the match names this configuration. Those of workloads are named by their port, and
+    by `inbound|<port>||`; those of gateways `http.<port>`, and `https.<port>.…`."""
+    plain = name.partition("@")[0].removesuffix(".egress")
+    if plain == INBOUND:
+        wanted = match.name.removeprefix(f"{INBOUND}|").rstrip("|")
+        port = match.port or (int(wanted) if wanted.isdigit() else 0)
+        foreign = match.name and not match.name.startswith(INBOUND)
+        return not foreign and (not port or port in ports)
+    if match.name and match.name != plain:
+        return False
+    parts = plain.split(".")
+    own = parts[0] if len(parts) == 1 else parts[1]
+    return not match.port or str(match.port) == own
+
+
+def _host_matches(host: Proto, match: RoutePatchMatch, ports: tuple[int, ...]) -> bool:
+    if match.domain and match.domain not in host.domains:
+        return False
+    if not match.virtual_host:
+        return True
+    if host.name == INBOUND:
+        _, _, port = match.virtual_host.rpartition("|")
+        return (
+            match.virtual_host.startswith(f"{INBOUND}|") and port.isdigit() and int(port) in ports
+        )
+    return bool(host.name == match.virtual_host)
+
+
+def _routes(routes: Any, patch: EnvoyPatch, match: RoutePatchMatch) -> None:
+    if patch.operation in ("ADD", "INSERT_FIRST"):
+        edit(routes, patch, "")
+        return
+    places = [n for n, route in enumerate(routes) if _route_matches(route, match)]
+    if patch.operation == "REMOVE":
+        for place in reversed(places):
+            del routes[place]
+    elif patch.operation == "MERGE":
+        for place in places:
+            merge(routes[place], parsed(patch.apply_to, patch.value))
+    elif patch.operation == "REPLACE":
+        for place in places:
+            routes[place].CopyFrom(parsed(patch.apply_to, patch.value))
+    elif places:
+        edit(routes, patch, routes[places[0]].name)
+
+
+def _route_matches(route: Proto, match: RoutePatchMatch) -> bool:
+    if match.route and route.name != match.route:
+        return False
+    return not match.action or route.WhichOneof("action") == _ACTIONS[match.action]

@@ -1,0 +1,236 @@
+"""EnvoyFilters: what users of Istio write them for, with real traffic."""
+
+import gzip
+import urllib.request
+from collections.abc import Iterator
+from textwrap import dedent, indent
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.callers import Caller
+from tests.e2e.instance import Instance, ask_all, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+TYPE = "type.googleapis.com/envoy.extensions.filters"
+MANAGER = "envoy.filters.network.http_connection_manager"
+
+
+@pytest.fixture(scope="module")
+def caller(isolated: Instance) -> Caller:
+    isolated.weft("apply", "-f", "-", stdin=m.echo("near") + m.service("near"))
+    made = Caller(isolated)
+    made.settles("http://near/who", 200)
+    return made
+
+
+def envoy_filter(name: str, patches: str, selector: str = "") -> str:
+    chosen = f"workloadSelector: {{labels: {selector}}}" if selector else ""
+    return f"""
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: {name}}}
+spec:
+  {chosen}
+  configPatches:
+{indent(dedent(patches).strip(), "    ")}
+"""
+
+
+@pytest.fixture
+def applied(isolated: Instance) -> Iterator[list[str]]:
+    """EnvoyFilters to apply; deleted at the end."""
+    texts: list[str] = []
+    yield texts
+    for text in texts:
+        isolated.weft("delete", "-f", "-", stdin=text)
+
+
+def apply(weft: Instance, applied: list[str], text: str) -> str:
+    applied.append(text)
+    done = weft.run("apply", "-f", "-", stdin=text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def lua(text: str, context: str, listener: str = "") -> str:
+    return f"""
+    - applyTo: HTTP_FILTER
+      match:
+        context: {context}
+        listener:
+          {listener}
+          filterChain:
+            filter: {{name: {MANAGER}, subFilter: {{name: envoy.filters.http.router}}}}
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: envoy.filters.http.lua
+          typed_config:
+            "@type": {TYPE}.http.lua.v3.Lua
+            inlineCode: |
+              {text}
+"""
+
+
+ADD_HEADER = 'function envoy_on_response(h) h:headers():add("x-lua", "{}") end'
+
+
+def headers_at_gateway(weft: Instance, caller: Caller) -> dict[str, str]:
+    return ask_all(weft, "/who", caller.host)[2]
+
+
+def test_lua_at_the_gateway(isolated: Instance, caller: Caller, applied: list[str]) -> None:
+    text = envoy_filter("edge", lua(ADD_HEADER.format("edge"), "GATEWAY"))
+    apply(isolated, applied, text)
+    wait_for(lambda: headers_at_gateway(isolated, caller).get("x-lua") == "edge", "header", 15)
+    assert "x-lua" not in caller.request("http://near/who")[2]
+
+
+def test_lua_for_calls_of_a_workload(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    patch = lua(ADD_HEADER.format("out"), "SIDECAR_OUTBOUND", "portNumber: 80")
+    apply(isolated, applied, envoy_filter("calls", patch, "{app: caller}"))
+    wait_for(lambda: caller.request("http://near/who")[2].get("x-lua") == "out", "header", 15)
+    assert "x-lua" not in headers_at_gateway(isolated, caller)
+
+
+def test_local_rate_limit_of_a_workload(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    """The filter of Istio's task "Enabling Rate Limits using Envoy", for inbound calls."""
+    apply(isolated, applied, envoy_filter("limit", f"""
+    - applyTo: HTTP_FILTER
+      match:
+        context: SIDECAR_INBOUND
+        listener:
+          filterChain:
+            filter: {{name: {MANAGER}}}
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: envoy.filters.http.local_ratelimit
+          typed_config:
+            "@type": type.googleapis.com/udpa.type.v1.TypedStruct
+            type_url: {TYPE}.http.local_ratelimit.v3.LocalRateLimit
+            value:
+              stat_prefix: http_local_rate_limiter
+              token_bucket: {{max_tokens: 4, tokens_per_fill: 4, fill_interval: 600s}}
+              filter_enabled:
+                runtime_key: local_rate_limit_enabled
+                default_value: {{numerator: 100, denominator: HUNDRED}}
+              filter_enforced:
+                runtime_key: local_rate_limit_enforced
+                default_value: {{numerator: 100, denominator: HUNDRED}}
+              response_headers_to_add:
+                - append_action: OVERWRITE_IF_EXISTS_OR_ADD
+                  header: {{key: x-local-rate-limit, value: 'true'}}
+    """, "{app: near}"))  # fmt: skip
+    wait_for(lambda: caller.status("http://near/who") == 429, "limited", 20)
+    assert caller.request("http://near/who")[2]["x-local-rate-limit"] == "true"
+
+
+def test_compression_at_the_gateway(isolated: Instance, caller: Caller, applied: list[str]) -> None:
+    apply(isolated, applied, envoy_filter("gzip", f"""
+    - applyTo: HTTP_FILTER
+      match:
+        context: GATEWAY
+        listener: {{filterChain: {{filter: {{name: {MANAGER}}}}}}}
+      patch:
+        operation: INSERT_FIRST
+        value:
+          name: envoy.filters.http.compressor
+          typed_config:
+            "@type": {TYPE}.http.compressor.v3.Compressor
+            response_direction_config: {{common_config: {{min_content_length: 100}}}}
+            compressor_library:
+              name: text_optimized
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip
+    """))  # fmt: skip
+    url = f"{isolated.gateway()}/long"
+    headers = {"Host": caller.host, "Accept-Encoding": "gzip", "x-filler": "x" * 500}
+
+    def compressed() -> bytes | None:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            body: bytes = answer.read()
+            return body if answer.headers.get("Content-Encoding") == "gzip" else None
+
+    assert b"x-filler" in gzip.decompress(wait_for(compressed, "a compressed answer", 15))
+
+
+def test_settings_of_the_connection_manager(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    apply(isolated, applied, envoy_filter("server", f"""
+    - applyTo: NETWORK_FILTER
+      match: {{context: GATEWAY, listener: {{filterChain: {{filter: {{name: {MANAGER}}}}}}}}}
+      patch:
+        operation: MERGE
+        value:
+          typed_config:
+            "@type": {TYPE}.network.http_connection_manager.v3.HttpConnectionManager
+            via: shop
+            xff_num_trusted_hops: 1
+    """))  # fmt: skip
+    wait_for(lambda: headers_at_gateway(isolated, caller).get("via") == "shop", "via", 15)
+
+
+def test_routes_of_some_callers(isolated: Instance, caller: Caller, applied: list[str]) -> None:
+    """Route tables are shared; who gets another one is not seen by the others."""
+    other = Caller(isolated, "second")
+    apply(isolated, applied, envoy_filter("vhost", """
+    - applyTo: VIRTUAL_HOST
+      match:
+        context: SIDECAR_OUTBOUND
+        routeConfiguration: {name: "80", vhost: {name: "near.default.svc.cluster.local:80"}}
+      patch:
+        operation: MERGE
+        value:
+          response_headers_to_add: [{header: {key: x-vhost, value: patched}}]
+    - applyTo: CLUSTER
+      match:
+        context: SIDECAR_OUTBOUND
+        cluster: {service: near.default.svc.cluster.local, portNumber: 80}
+      patch: {operation: MERGE, value: {connect_timeout: 3s}}
+    """, "{app: caller}"))  # fmt: skip
+    url = "http://near.default.svc.cluster.local/who"
+    wait_for(lambda: caller.request(url)[2].get("x-vhost") == "patched", "header", 15)
+    assert "x-vhost" not in other.request(url)[2]
+
+
+def codes(weft: Instance) -> dict[tuple[str, str], str]:
+    return {
+        (d["name"], d["code"]): d["message"]
+        for d in weft.status()["diagnostics"]
+        if d["kind"] == "EnvoyFilter"
+    }
+
+
+def test_a_patch_that_envoy_refuses_costs_nothing_but_itself(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    both = envoy_filter("good", lua(ADD_HEADER.format("good"), "GATEWAY"))
+    both += envoy_filter("bad", lua("function envoy_on_response(h) this is no lua", "GATEWAY"))
+    apply(isolated, applied, both)
+    wait_for(lambda: ("bad", "WEFT2125") in codes(isolated), "a report", 20)
+    wait_for(lambda: headers_at_gateway(isolated, caller).get("x-lua") == "good", "header", 20)
+    assert ("good", "WEFT2125") not in codes(isolated)
+
+
+def test_what_is_wrong_is_said(isolated: Instance, caller: Caller, applied: list[str]) -> None:
+    said = apply(isolated, applied, envoy_filter("wrong", """
+    - applyTo: CLUSTER
+      match: {context: SIDECAR_OUTBOUND, cluster: {service: near.default.svc.cluster.local}}
+      patch: {operation: MERGE, value: {conect_timeout: 3s}}
+    - applyTo: BOOTSTRAP
+      patch: {operation: MERGE, value: {stats_flush_interval: 1s}}
+    - applyTo: CLUSTER
+      match: {cluster: {service: nobody.default.svc.cluster.local}}
+      patch: {operation: MERGE, value: {connect_timeout: 3s}}
+    """))  # fmt: skip
+    assert "WEFT2344" in said
+    wait_for(lambda: ("wrong", "WEFT2440") in codes(isolated), "unused", 10)
+    assert "conect_timeout" in codes(isolated)["wrong", "WEFT2345"]
