@@ -18,6 +18,7 @@ EQUIVALENT: Mapping[str, tuple[str, ...]] = {
     "IST0107": ("WEFT2451",),
     "IST0108": ("WEFT2450",),
     "IST0109": ("WEFT2201",),
+    "IST0111": ("WEFT2240",),
     "IST0112": ("WEFT2104",),
     "IST0116": ("WEFT2210",),
     "IST0118": ("WEFT2403",),
