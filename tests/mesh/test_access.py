@@ -127,7 +127,10 @@ def test_a_policy_of_another_namespace_is_for_others() -> None:
 
 
 def test_a_port_that_only_a_policy_names_is_closed() -> None:
-    rule = {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9999"]}}]}]}
+    rule: dict[str, object] = {
+        "action": "DENY",
+        "rules": [{"to": [{"operation": {"ports": ["9999"]}}]}],
+    }
     (workload,) = built("AuthorizationPolicy", rule).model.workloads
     assert not workload.door.bytes_closed
     assert [door.port for door in workload.door.ports if door.bytes_closed] == [9999]
@@ -184,3 +187,35 @@ def test_bytes_to_a_port_of_http_are_guarded() -> None:
     assert model.workloads
     for workload in model.workloads:
         assert "outbound|8080||web.default.svc.cluster.local" in workload.denied
+
+
+def test_copies_are_not_sent_past_policies() -> None:
+    route = {
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "copies"},
+        "spec": {
+            "hosts": ["copies.example"],
+            "http": [{
+                "route": [{"destination": {"host": "lines"}}],
+                "mirrors": [{"destination": {"host": "lines", "port": {"number": 2525}}}],
+            }],
+        },
+    }  # fmt: skip
+    host = {
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"name": "copies"},
+        "spec": {
+            "hosts": ["copies.example"], "ports": [{"number": 80, "name": "http"}],
+            "resolution": "STATIC", "endpoints": [{"address": "10.9.9.9"}],
+        },
+    }  # fmt: skip
+
+    def mirrors(*policies: dict[str, object]) -> list[int]:
+        made = build(snapshot([*PODS, route, host, *policies]))
+        codes = [d.code for d in made.diagnostics]
+        assert ("WEFT2613" in codes) is bool(policies)
+        routes = (r for t in made.model.route_tables for h in t.virtual_hosts for r in h.routes)
+        return [len(r.mirrors) for r in routes if r.source == "VirtualService default/copies"]
+
+    assert set(mirrors()) == {1}
+    assert set(mirrors(DENY_ALL)) == {0}

@@ -111,6 +111,12 @@ CREDENTIAL_INCOMPLETE = Finding(
     "WEFT2116", "error", "Secret `{secret}` has no valid {missing}; {consequence}"
 )
 
+MIRROR_PROTECTED = Finding(
+    "WEFT2613",
+    "warning",
+    "no copies are sent to `{destination}`: its AuthorizationPolicies cannot be asked about copies",
+    "mirror to a service whose pods no AuthorizationPolicy selects",
+)
 JWKS_UNREACHABLE = Finding(
     "WEFT2610",
     "error",

@@ -19,6 +19,7 @@ from weft.mesh.access import (
     with_owners,
 )
 from weft.mesh.memo import Memo
+from weft.mesh.mirrors import protected, without_protected_mirrors
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
     Destination,
@@ -65,13 +66,18 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
     callers = memo.mapped("secured callers", secured_workload, zip(plain.workloads), guarded, rules)
     own = tuple(snapshot.list(gw.Gateway))
     edges = tuple(snapshot.list(istio.Gateway))
-    tables = memo("secured tables", secured_tables, plain.tables, plain.gateways, edges, own, rules)
+    shielded = memo.keep("protected", protected(secured))
+    mirrored = memo("mirrored", without_protected_mirrors, plain.tables, shielded)
+    tables = memo(
+        "secured tables", secured_tables, mirrored.tables, plain.gateways, edges, own, rules
+    )
     listeners = memo.mapped("secured listeners", secured_listener, zip(plain.listeners), guarded)
     gateway = f"spiffe://{trust_domain}/{GATEWAY_ACCOUNT}"
     gateways = memo.mapped(
         "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
     )
-    return Securable(secured, callers, tables, gateways, listeners, rules.findings)
+    findings = (*rules.findings, *mirrored.findings)
+    return Securable(secured, callers, tables, gateways, listeners, findings)
 
 
 def connected_to(
