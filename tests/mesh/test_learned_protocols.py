@@ -87,6 +87,6 @@ def test_the_annotation_is_read_as_it_is_written() -> None:
     assert learned(service) == {2525: "tcp"}
     assert annotation(learned(service)) == '{"2525": "tcp"}'
     assert annotation({}) is None
-    for text in ("nonsense", "[1]", '{"a": "tcp"}'):
+    for text in ("nonsense", "[1]", '{"a": "tcp"}', "[" * 100_000):
         service = snapshot([yaml.safe_load(SERVICE.replace('{"2525": "tcp"}', text))])
         assert learned(service.list(Service)[0]) == {}

@@ -79,7 +79,7 @@ def learned(service: Service) -> Mapping[int, str]:
     try:
         found = json.loads(text) if text else {}
         return {int(port): str(name) for port, name in found.items() if name == "tcp"}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
 
 
