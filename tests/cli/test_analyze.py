@@ -37,6 +37,14 @@ spec:
     - destination:
         host: revews
 """
+PATCH = """apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: slow}
+spec:
+  configPatches:
+  - applyTo: CLUSTER
+    patch: {operation: MERGE, value: {conect_timeout: 3s}}
+"""
 
 
 def run(*args: str, stdin: str | None = None) -> Result:
@@ -141,6 +149,15 @@ def test_as_a_table_and_for_github(mesh: Path) -> None:
 def test_standard_input() -> None:
     done = run("-", stdin=SERVICE.replace("containerPort: 9080", "containerPort: 80"))
     assert done.stdout.startswith("note[WEFT2154] standard input:7 Service default/reviews")
+
+
+def test_a_value_of_a_patch_that_is_none_of_envoy() -> None:
+    done = run("-", stdin=PATCH)
+    assert done.exit_code == 1
+    assert done.stdout.startswith(
+        "error[WEFT2345] standard input:6 EnvoyFilter default/slow spec.configPatches[0]"
+    )
+    assert "conect_timeout" in done.stdout
 
 
 def test_broken_text_is_a_finding_and_the_rest_is_looked_at(mesh: Path) -> None:

@@ -231,6 +231,7 @@ def test_what_is_wrong_is_said(isolated: Instance, caller: Caller, applied: list
       match: {cluster: {service: nobody.default.svc.cluster.local}}
       patch: {operation: MERGE, value: {connect_timeout: 3s}}
     """))  # fmt: skip
+    assert "conect_timeout" in said
     assert "WEFT2344" in said
     wait_for(lambda: ("wrong", "WEFT2440") in codes(isolated), "unused", 10)
     assert "conect_timeout" in codes(isolated)["wrong", "WEFT2345"]

@@ -11,6 +11,7 @@ from weft.api.defaults import default
 from weft.api.diagnostics import Diagnostic
 from weft.api.field_errors import path_steps
 from weft.api.gateway import v1 as gateway_api
+from weft.api.istio.networking_v1 import EnvoyFilter
 from weft.api.k8s.core_v1 import Namespace
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.kinds import Kind
@@ -21,7 +22,9 @@ from weft.mesh.analysis import analyze
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.objects import ObjectKey, diagnostic_key, object_key
 from weft.mesh.build import DEFAULTS, BuildSettings
+from weft.mesh.envoy_filters import read_envoy_filters
 from weft.mesh.findings import Findings
+from weft.mesh.patch_findings import patch_findings
 from weft.views.findings import at_least, finding_lines
 
 ALWAYS_THERE = ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system")
@@ -100,9 +103,19 @@ def findings(
     objects: Sequence[Struct], manifests: Manifests, settings: BuildSettings = DEFAULTS
 ) -> tuple[Diagnostic, ...]:
     """What the analysis says; with file and line where an object stands in a file."""
-    found = analyze(ObjectSnapshot(objects), settings)
+    found = (*analyze(ObjectSnapshot(objects), settings), *_patch_values(objects))
     located = (_located(each, manifests) for each in found)
     return (*manifests.twice, *(each for each in located if each is not None))
+
+
+def _patch_values(objects: Iterable[Struct]) -> tuple[Diagnostic, ...]:
+    """What is wrong with the values of EnvoyFilters."""
+    filters = [obj for obj in objects if isinstance(obj, EnvoyFilter)]
+    if not filters:
+        return ()
+    from weft.xds.patch_values import problem  # noqa: PLC0415 - loads Envoy's messages
+
+    return patch_findings(read_envoy_filters(filters, (), Findings()), problem)
 
 
 def _located(found: Diagnostic, manifests: Manifests) -> Diagnostic | None:
