@@ -23,8 +23,11 @@ STATIC = {
 WORKERS = max(2, os.cpu_count() or 2)
 PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
 FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
-BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile", "--durations=10")
+BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile", "--durations=10", "-rfE")
 """Tests with processes of their own mostly wait; those of a file share an instance."""
+ALONE_MAX = 12
+"""Failed tests that are given a second chance, alone: side by side they may starve each other. Both
+results are shown; more than these are no accident."""
 SLOW = [*PYTEST, "-m", "slow and not e2e", *BY_FILE]
 E2E = [*PYTEST, "-m", "e2e", *BY_FILE]
 ALL = "--all" in sys.argv[1:]
@@ -32,8 +35,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(
     r"^=* ?(\d+ (?:passed|failed|skipped|error|deselected).*?) in [\d.]+s.*$", re.M
 )
-TAIL_BYTES = 4000
-"""Of a part's output, in which pytest's closing line is looked for."""
+TAIL_BYTES = 40_000
+"""Of a part's output, in which pytest's closing lines are looked for."""
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?::.+?)(?: - .*)?$", re.M)
 
 
 def environment() -> dict[str, str]:
@@ -63,9 +67,9 @@ def run_static(name: str, command: list[str | Path]) -> str:
     return said
 
 
-def run_tests(name: str, command: list[str]) -> str:
-    """Run tests, showing all they print as it comes. The line that says how it went."""
-    started, tail = time.monotonic(), b""
+def run_pytest(command: list[str]) -> tuple[bool, str]:
+    """Run tests, showing all they print as it comes. Whether they passed, and the end of that."""
+    tail = b""
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -74,9 +78,21 @@ def run_tests(name: str, command: list[str]) -> str:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             tail = (tail + data)[-TAIL_BYTES:]
-    found = SUMMARY.findall(COLOUR.sub("", tail.decode(errors="replace")))
-    note = found[-1] if found else ""
-    said = line(name, process.returncode == 0, time.monotonic() - started, note)
+    return process.returncode == 0, COLOUR.sub("", tail.decode(errors="replace"))
+
+
+def run_tests(name: str, command: list[str]) -> str:
+    """Run a part's tests, and what failed side by side once more, alone. How it went."""
+    started = time.monotonic()
+    passed, tail = run_pytest(command)
+    notes = SUMMARY.findall(tail)[-1:]
+    failed = list(dict.fromkeys(FAILED.findall(tail)))
+    if not passed and "loadfile" in command and 0 < len(failed) <= ALONE_MAX:
+        print(f"\nonce more, alone: {len(failed)} tests of {name}", flush=True)
+        passed, tail = run_pytest([*PYTEST[:3], "-rs", *failed])
+        notes += [f"alone: {summary}" for summary in SUMMARY.findall(tail)[-1:]]
+        notes += failed
+    said = line(name, passed, time.monotonic() - started, "; ".join(notes))
     print(said, flush=True)
     return said
 
