@@ -1,7 +1,6 @@
 """Validation as the server and `weft apply` call it: order, merging, dropping, updates."""
 
 import copy
-import time
 from typing import Any
 
 from tests.api.test_structure import DEPLOYMENT, POD, ROUTES, SERVICE, kind_of
@@ -88,19 +87,3 @@ def test_updates() -> None:
         ("metadata.name", "field is immutable"),
         ("spec.selector", "field is immutable"),
     ]
-
-
-def test_a_small_pod_is_checked_quickly() -> None:
-    """Generous against a busy machine: the measured figure is about 45 us with all rules."""
-    kind, pod = kind_of(POD), made(POD)
-    validate_create(kind, pod)
-    rounds = 500
-    best = min(_time(lambda: validate_create(kind, pod), rounds) for _ in range(3))
-    assert best < 1000e-6
-
-
-def _time(call: Any, rounds: int) -> float:
-    start = time.process_time()
-    for _ in range(rounds):
-        call()
-    return (time.process_time() - start) / rounds

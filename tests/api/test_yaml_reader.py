@@ -111,9 +111,9 @@ def test_alias_bomb_is_cut_early() -> None:
     bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         f"{here}: &{here} [{','.join([f'*{before}'] * 10)}]\n" for before, here in pairwise(names)
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert f"more than {yaml_reader.VALUES_MAX} values" in problem(bomb).message
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_deep_nesting_is_refused() -> None:
