@@ -1,5 +1,6 @@
 """Keeps the access rules in memory as the roles and bindings of the store are."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from weft.store.interface import Compacted, Event, Store, Watch
 
 log = logging.getLogger("weft.apiserver")
 PREFIX = f"{keys.ROOT}{GROUP}/"
+RETRY_SECONDS = 0.5
+"""Between attempts to follow a store that gives errors."""
 
 
 class RbacFollower:
@@ -42,15 +45,22 @@ class RbacFollower:
         return found.revision
 
     async def _follow(self, revision: int) -> None:
+        """A rule that was revoked must not stay in force: whatever goes wrong, all is read anew."""
+        known: int | None = revision
         while not self._tasks.closing:
             try:
-                self._watch = self._store.watch(PREFIX, revision + 1)
+                if known is None:
+                    known = await self._load()
+                self._watch = self._store.watch(PREFIX, known + 1)
                 async for batch in self._watch:
                     self._apply(batch)
                 return
             except Compacted:
                 log.warning("access rules are read anew: the watch lagged behind")
-                revision = await self._load()
+            except Exception:
+                log.exception("access rules are read anew: they could not be followed")
+                await asyncio.sleep(RETRY_SECONDS)
+            known = None
 
     def _apply(self, batch: Sequence[Event]) -> None:
         for event in batch:
