@@ -219,3 +219,12 @@ def test_copies_are_not_sent_past_policies() -> None:
 
     assert set(mirrors()) == {1}
     assert set(mirrors(DENY_ALL)) == {0}
+
+
+@pytest.mark.parametrize(("block", "denied"), [("10.0.0.0/24", True), ("10.0.1.0/24", False)])
+def test_callers_are_told_apart_by_address(block: str, denied: bool) -> None:
+    rule: dict[str, object] = {
+        "action": "DENY", "rules": [{"from": [{"source": {"ipBlocks": [block]}}]}],
+    }  # fmt: skip
+    (workload,) = built("AuthorizationPolicy", rule).model.workloads
+    assert bool(workload.denied) is denied

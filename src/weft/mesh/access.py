@@ -41,6 +41,7 @@ from weft.mesh.names import destination_name
 
 BYTES = ("tcp", "tls", "auto", "udp")
 """Protocols of which a connection may hold no request."""
+CALLER_ADDRESS = frozenset(("source_ip", "remote_ip"))
 HTTP_ONLY = frozenset(("token_principal", "claim", "header", "host", "method", "path"))
 Owners = tuple[Endpoint, ...]
 """Endpoints of a destination, as those of the pods that have their addresses."""
@@ -133,14 +134,42 @@ def secured_destination(
     return replace(destination, access=access, authentication=tokens)
 
 
+def denials(
+    destinations: tuple[Destination, ...], principals: frozenset[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Caller's identity -> destinations that it may not call. Callers are many, identities few."""
+    return {principal: _denied(destinations, principal, "") for principal in principals}
+
+
+def by_address(destinations: Iterable[Destination]) -> tuple[Destination, ...]:
+    """The destinations whose policies look at the caller's address."""
+    return tuple(
+        d
+        for d in destinations
+        if any(kind in CALLER_ADDRESS for each in d.access for kind in _kinds(each.policies))
+    )
+
+
+def _kinds(policies: Iterable[AccessPolicy]) -> Iterator[str]:
+    for policy in policies:
+        for rule in policy.rules:
+            for group in rule.groups:
+                for condition in chain.from_iterable(group):
+                    yield condition.kind
+
+
 def secured_workload(
-    workload: Workload, destinations: tuple[Destination, ...], rules: SecurityRules
+    workload: Workload,
+    denied_to: Mapping[str, tuple[str, ...]],
+    addressed: tuple[Destination, ...],
+    rules: SecurityRules,
 ) -> Workload:
     """A workload with the policies for calls to it, and with the destinations of bytes that it
-    may not call."""
+    may not call: those for its identity (`denied_to`), and those for its address."""
     peer = rules.peers.of_pod(workload.namespace, workload.labels)
     access = rules.access.of_pod(workload.namespace, workload.labels)
-    denied = _denied(destinations, workload.principal, workload.address)
+    denied = denied_to[workload.principal]
+    denied += _denied(addressed, workload.principal, workload.address)
     door = _door(workload, access, peer)
     if not (access or denied) and door == Door():
         return workload

@@ -10,6 +10,8 @@ from weft.api.snapshot import Snapshot
 from weft.mesh.access import (
     BYTES,
     SecurityObjects,
+    by_address,
+    denials,
     secured_destination,
     secured_gateway,
     secured_listener,
@@ -53,8 +55,8 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
         return plain
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
     rules = memo("security rules", security_rules, objects, names)
-    rows = memo("owners", with_owners, plain.destinations, plain.workloads)
-    secured = memo.mapped("secured", secured_destination, rows, rules)
+    owned = memo("owners", with_owners, plain.destinations, plain.workloads)
+    secured = memo.mapped("secured", secured_destination, owned, rules)
     # What carries bytes is let through or not by the caller's listener: once a connection is
     # open, a server that speaks first has been heard.
     # Routes for connections may lead to what is declared as HTTP, too.
@@ -63,7 +65,13 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
         "guarded",
         tuple(d for d in secured if d.access and (d.protocol in BYTES or d.name in carried)),
     )
-    callers = memo.mapped("secured callers", secured_workload, zip(plain.workloads), guarded, rules)
+    addressed = memo.keep("by address", by_address(guarded))
+    looked_at = {d.name for d in addressed}
+    others = memo.keep("by identity", tuple(d for d in guarded if d.name not in looked_at))
+    principals = memo.keep("principals", frozenset(w.principal for w in plain.workloads))
+    denied = memo("denials", denials, others, principals)
+    rows = zip(plain.workloads)
+    callers = memo.mapped("secured callers", secured_workload, rows, denied, addressed, rules)
     own = tuple(snapshot.list(gw.Gateway))
     edges = tuple(snapshot.list(istio.Gateway))
     shielded = memo.keep("protected", protected(secured))
