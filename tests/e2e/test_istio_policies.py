@@ -369,6 +369,6 @@ spec:
     wait_for(lambda: set(answers(shop, "machines.test", 5)) == {"v1"}, "the first machine")
     apply(shop, machine("second", second))
     wait_for(lambda: set(answers(shop, "machines.test", 20)) == {"v1", "v2"}, "both machines")
-    assert shop.weft("get", "we").split()[:4] == ["NAME", "ADDRESS", "ACCEPTED", "AGE"]
+    assert shop.weft("get", "we").split()[:3] == ["NAME", "ADDRESS", "ACCEPTED"]
     shop.weft("delete", "workloadentry", "first")
     wait_for(lambda: set(answers(shop, "machines.test", 10)) == {"v2"}, "the second machine")

@@ -421,7 +421,8 @@ def probe_pods() -> list[Any]:
             "image": "echo:1", "args": [],
             "ports": [{"name": "http", "containerPort": 8080}],
             "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},
-            "livenessProbe": {"httpGet": {"path": "/who", "port": "http"}, "periodSeconds": 1},
+            "livenessProbe": {"httpGet": {"path": "/who", "port": "http"}, "periodSeconds": 1,
+                              "failureThreshold": 20},
         }),
     ]  # fmt: skip
 
@@ -516,8 +517,10 @@ def test_unschedulable_pod_says_why_and_priority_goes_first(zoo: Instance) -> No
 
     apply(zoo, pod("hog", FOREVER, wants(0.9)))
     wait_phase(zoo, "hog", "Running")
-    apply(zoo, pod("low", FOREVER, wants(0.6), priority=1))
-    apply(zoo, pod("high", FOREVER, wants(0.6), priority=1000))
+    for name, value in (("low", 1), ("high", 1000)):
+        meta = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+        apply(zoo, {**meta, "metadata": {"name": name}, "value": value})
+        apply(zoo, pod(name, FOREVER, wants(0.6), priorityClassName=name))
     apply(zoo, pod("giant", FOREVER, wants(5)))
 
     def why(name: str) -> str:

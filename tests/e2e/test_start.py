@@ -96,7 +96,11 @@ def test_a_signal_during_start_stops_it(place: Path, number: int, seconds: float
     instance = Instance(place / "state")
     command = [*WEFT, "up", "--data-dir", str(instance.data_dir), "--port", "0"]
     with subprocess.Popen(
-        [*command, "-f", str(EXAMPLES / "weather")], stderr=subprocess.PIPE, text=True
+        [*command, "-f", str(EXAMPLES / "weather")],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has the signal ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         time.sleep(seconds)
         process.send_signal(number)
