@@ -12,6 +12,7 @@ from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.bootstrap.internal_listener.v3 import internal_listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
@@ -99,6 +100,8 @@ def static_bootstrap(resources: tuple[Resource, ...]) -> bytes:
     result.dynamic_resources.ads_config.transport_api_version = 2
     result.dynamic_resources.ads_config.grpc_services.add().envoy_grpc.cluster_name = "xds"
     static.clusters.add(name="xds", type="STATIC").connect_timeout.seconds = 1
+    internal = result.bootstrap_extensions.add(name="envoy.bootstrap.internal_listener")
+    internal.typed_config.Pack(internal_listener_pb2.InternalListener())
     for number, resource in enumerate(resources):
         content = message(resource)
         if resource.type_url == CLUSTER:
