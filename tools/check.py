@@ -1,7 +1,7 @@
 """Run the checks: `make check` (fast) and `make test` (all). Prints one line per part.
 
-Static checks run side by side; tests follow, so that timing-sensitive ones have the machine. What
-each part came to is said again at the end.
+Static checks run beside the fast tests; the others follow, so that they have the machine. What each
+part came to is said again at the end.
 """
 
 import os
@@ -30,6 +30,7 @@ ALONE_MAX = 12
 results are shown; more than these are no accident."""
 SLOW = [*PYTEST, "-m", "slow and not e2e", *BY_FILE]
 E2E = [*PYTEST, "-m", "e2e", *BY_FILE]
+MORE = {"slow": SLOW, "e2e": E2E}
 ALL = "--all" in sys.argv[1:]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(
@@ -55,7 +56,7 @@ def line(name: str, passed: bool, seconds: float, note: str = "") -> str:
 
 
 def run_static(name: str, command: list[str | Path]) -> str:
-    """Run a static check; its output is shown when it fails. The line that says how it went."""
+    """Run a static check; what it prints is shown when it fails. The line that says how it went."""
     started = time.monotonic()
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment()
@@ -99,10 +100,12 @@ def run_tests(name: str, command: list[str]) -> str:
 
 def main() -> int:
     started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        lines = list(pool.map(lambda item: run_static(item[0], list(item[1])), STATIC.items()))
-    parts = {"fast": FAST} | ({"slow": SLOW, "e2e": E2E} if ALL else {})
-    lines += [run_tests(name, command) for name, command in parts.items()]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        checks = pool.map(lambda item: run_static(item[0], list(item[1])), STATIC.items())
+        lines = [run_tests("fast", FAST)]
+        lines = [*checks, *lines]
+    if ALL:
+        lines += [run_tests(name, command) for name, command in MORE.items()]
     passed = all(said.startswith("ok") for said in lines)
     print("\n" + "\n".join([*lines, line("all", passed, time.monotonic() - started)]), flush=True)
     return 0 if passed else 1
