@@ -9,7 +9,7 @@ from weft.api.k8s.batch_v1 import Job, JobStatus
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import to_json
 from weft.api.snapshot import meta
-from weft.controllers import gc, job_pods, job_status, jobs
+from weft.controllers import gc, job_indexes, job_pods, job_status, jobs
 from weft.lib.timefmt import rfc3339
 from weft.runtime.plan import Create, Key, Patch
 
@@ -298,13 +298,13 @@ def test_a_finished_job_needs_nothing() -> None:
 
 
 def indexes(w: World) -> list[int]:
-    return sorted(job_pods.index(p) for p in active(w))
+    return sorted(job_indexes.index(p) for p in active(w))
 
 
 def test_each_index_is_done_once() -> None:
     w = world(completions=4, parallelism=2, completionMode="Indexed")
     assert indexes(w) == [0, 1]
-    pod = next(p for p in active(w) if job_pods.index(p) == 1)
+    pod = next(p for p in active(w) if job_indexes.index(p) == 1)
     assert pod.spec.hostname == "j-1"
     assert pod.metadata.labels["batch.kubernetes.io/job-completion-index"] == "1"
     (variable,) = pod.spec.containers[0].env
@@ -322,23 +322,11 @@ def test_each_index_is_done_once() -> None:
 
 def test_a_failed_index_is_tried_again() -> None:
     w = world(completions=2, parallelism=2, completionMode="Indexed")
-    finish(w, next(p for p in active(w) if job_pods.index(p) == 0), 1)
+    finish(w, next(p for p in active(w) if job_indexes.index(p) == 0), 1)
     w.settle(agent)
     wait(w, 11)
     assert indexes(w) == [0, 1]
     assert status(w).failed == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"), [("", []), ("3", [3]), ("0,2", [0, 2]), ("0-2,5,7,8", [0, 1, 2, 5, 7, 8])]
-)
-def test_index_text(text: str, numbers: list[int]) -> None:
-    assert sorted(job_pods.parse_indexes(text)) == numbers
-    assert job_pods.format_indexes(numbers) == text
-
-
-def test_unreadable_index_text_is_no_index() -> None:
-    assert job_pods.parse_indexes("x,1-y,-,4") == frozenset({4})
 
 
 # --- at random

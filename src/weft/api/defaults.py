@@ -206,11 +206,12 @@ def _job(obj: Json) -> None:
     spec = _sub(obj, "spec")
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
+    limit = BACKOFF_LIMIT if spec.get("backoffLimitPerIndex") is None else INT32_MAX
     _set(
         spec,
         {
             "parallelism": 1,
-            "backoffLimit": INT32_MAX if spec.get("backoffLimitPerIndex") else BACKOFF_LIMIT,
+            "backoffLimit": limit,
             "completionMode": "NonIndexed",
             "podReplacementPolicy": "Failed"
             if spec.get("podFailurePolicy")

@@ -4,7 +4,7 @@ A pod carries a finalizer until it is counted, so a pod that vanishes is never l
 counts. Source of the rules: Kubernetes' job controller.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.k8s.volume_v1 import ObjectFieldSelector
 from weft.api.wellknown import LABEL_JOB_NAME
+from weft.controllers.job_indexes import INDEX
 from weft.controllers.support import ownership, podstate
 from weft.controllers.support.podstate import seconds
 
@@ -22,12 +23,8 @@ FINALIZER = "batch.kubernetes.io/job-tracking"
 LABEL_CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 LABELS_OLD = {"job-name": LABEL_JOB_NAME, "controller-uid": LABEL_CONTROLLER_UID}
 """Names from before the prefix existed; tools still select by them."""
-INDEX = "batch.kubernetes.io/job-completion-index"
-"""Annotation and label of a pod of an Indexed Job; also its source of JOB_COMPLETION_INDEX."""
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 600.0
-INDEX_MAX = 1_000_000
-"""Higher completion indexes are not read from a status that someone edited."""
 
 
 class Pods(Struct, frozen=True):
@@ -95,9 +92,14 @@ def backoff(pods: Pods, now: float) -> float:
     failures = [at for p in pods.failed if (at := finished_at(p)) > success]
     if not failures:
         return 0.0
-    doublings = min(len(failures) - 1, 10)
+    return backoff_after(len(failures), max(failures), now)
+
+
+def backoff_after(failed: int, at: float, now: float) -> float:
+    """Seconds to wait after that many failures, the last of them `at`."""
+    doublings = min(failed - 1, 10)
     delay = min(BACKOFF_FIRST_SECONDS * (1 << doublings), BACKOFF_MAX_SECONDS)
-    return max(0.0, max(failures) + delay - now)
+    return max(0.0, at + delay - now)
 
 
 def finished_at(pod: Pod) -> float:
@@ -115,53 +117,12 @@ def finished_at(pod: Pod) -> float:
     )
 
 
-# --- indexes
-
-
-def is_indexed(job: Job) -> bool:
-    return job.spec.completion_mode == "Indexed"
-
-
-def index(pod: Pod) -> int:
-    """The pod's completion index; -1 when it has none."""
-    text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdecimal() else -1
-
-
-def parse_indexes(text: str) -> frozenset[int]:
-    """`0-2,5` as numbers; parts that are none are left out."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            found.update(range(int(first), min(int(last or first), INDEX_MAX) + 1))
-    return frozenset(found)
-
-
-def format_indexes(indexes: Iterable[int]) -> str:
-    """Numbers as `0-2,5`: runs of three or more become a range, as Kubernetes writes them."""
-    runs: list[list[int]] = []
-    for number in sorted(indexes):
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs
-    )
-
-
-def missing_indexes(job: Job, done: frozenset[int], active: Sequence[Pod]) -> list[int]:
-    """Indexes that are neither completed nor worked on, lowest first."""
-    taken = done | {index(p) for p in active}
-    return [i for i in range(job.spec.completions or 0) if i not in taken]
-
-
 # --- new pods
 
 
-def made(job: Job, number: int | None = None) -> Pod:
-    """A pod of the Job, for the completion index `number` of an Indexed one."""
+def made(job: Job, number: int | None = None, counts: Mapping[str, str] | None = None) -> Pod:
+    """A pod of the Job, for the completion index `number` of an Indexed one; `counts` are
+    annotations that carry on how often the index failed."""
     middle = "" if number is None else f"{number}-"
     pod = podstate.from_template(
         job.spec.template,
@@ -172,7 +133,7 @@ def made(job: Job, number: int | None = None) -> Pod:
     prefixed = {LABEL_JOB_NAME: job.metadata.name, LABEL_CONTROLLER_UID: job.metadata.uid}
     labels = dict(pod.metadata.labels) | prefixed
     labels |= {old: prefixed[new] for old, new in LABELS_OLD.items()}
-    annotations = dict(pod.metadata.annotations)
+    annotations = dict(pod.metadata.annotations) | dict(counts or {})
     spec = pod.spec
     if number is not None:
         labels[INDEX] = annotations[INDEX] = str(number)

@@ -11,18 +11,20 @@ from weft.api.k8s.batch_v1 import Job, JobCondition, JobStatus
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, controller_of, meta
 from weft.api.wellknown import LABEL_JOB_NAME
-from weft.controllers import job_pods, job_status
+from weft.controllers import job_indexes, job_pods, job_policies, job_status
 from weft.controllers.job_pods import Pods
 from weft.controllers.job_status import Tally
 from weft.controllers.support import ownership, podstate
 from weft.controllers.support.patches import object_patch, status_patch
 from weft.controllers.support.podstate import seconds
 from weft.runtime.controller import Controller, Watch
-from weft.runtime.plan import Action, Create, Delete, Key, Plan, RecordEvent
+from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Plan, RecordEvent
 
 PODS_PER_PLAN_MAX = 500
 """Pods created or deleted by one plan."""
 PARALLELISM_DEFAULT = 1
+MANAGER = "kubernetes.io/job-controller"
+"""`managedBy` of Jobs that are ours; those that name another are left alone."""
 
 
 def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
@@ -30,6 +32,8 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     job = snapshot.get(Job, key.name, key.namespace)
     if job is None:
         return Plan(tuple(_release_left(snapshot, key)))
+    if job.spec.managed_by not in ("", MANAGER):
+        return NOTHING
     everything, claims = _claim(snapshot, job)
     if job.metadata.deletion_timestamp:
         return Plan(tuple(_release(everything)))
@@ -40,8 +44,8 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     decided = job_status.verdict(job, pods, done, now)
     status = job_status.written(job, pods, done, decided, now)
     actions: list[Action] = [*claims, *status_patch(job, status), *_events(job, status)]
-    counted = {*done.uncounted.succeeded, *done.uncounted.failed}
-    actions += _release(p for p in everything if p.metadata.uid in counted or _spared(job, p))
+    over = done.released
+    actions += _release(p for p in everything if p.metadata.uid in over or _spared(job, p))
     waits: list[float | None] = [job_status.deadline_in(job, now) if decided is None else None]
     if decided is not None or job.spec.suspend:
         actions += [_delete(p) for p in pods.active[:PODS_PER_PLAN_MAX]]
@@ -69,7 +73,8 @@ def _manage(job: Job, pods: Pods, done: Tally, now: float) -> tuple[list[Action]
     parallelism = PARALLELISM_DEFAULT if parallelism is None else parallelism
     wanted = parallelism
     if job.spec.completions is not None:
-        wanted = min(parallelism, job.spec.completions - done.succeeded)
+        over = done.succeeded + len(done.failed_indexes)
+        wanted = min(parallelism, job.spec.completions - over)
     elif done.succeeded:
         wanted = min(parallelism, len(pods.active))
     surplus = _surplus(job, pods.active, done, wanted)
@@ -78,25 +83,54 @@ def _manage(job: Job, pods: Pods, done: Tally, now: float) -> tuple[list[Action]
     missing = wanted - len(pods.active) - job_pods.replaced_late(job, pods)
     if missing <= 0:
         return [], None
+    missing = min(missing, PODS_PER_PLAN_MAX)
+    if job_indexes.has_limits(job):
+        return _fill_indexes(job, pods, done, missing, now)
     if wait := job_pods.backoff(pods, now):
         return [], wait
-    missing = min(missing, PODS_PER_PLAN_MAX)
-    if job_pods.is_indexed(job):
-        late = pods.terminating if job_pods.replaced_late(job, pods) else ()
-        indexes = job_pods.missing_indexes(job, done.indexes, (*pods.active, *late))
+    if job_indexes.is_indexed(job):
+        indexes = _open_indexes(job, pods, done)
         return [Create(job_pods.made(job, i)) for i in indexes[:missing]], None
     return [Create(job_pods.made(job))] * missing, None
+
+
+def _open_indexes(job: Job, pods: Pods, done: Tally) -> list[int]:
+    late = pods.terminating if job_pods.replaced_late(job, pods) else ()
+    over = done.indexes | done.failed_indexes
+    return job_indexes.missing(job, over, (*pods.active, *late))
+
+
+def _fill_indexes(
+    job: Job, pods: Pods, done: Tally, missing: int, now: float
+) -> tuple[list[Action], float | None]:
+    """Each index waits for itself after its failures; others take its place meanwhile."""
+    last = job_indexes.last_failed(p for p in pods.failed if job_pods.is_held(p))
+    made: list[Action] = []
+    waits: list[float] = []
+    for index in _open_indexes(job, pods, done):
+        before = last.get(index)
+        if before is not None:
+            failures = job_indexes.failures_in_all(before) + 1
+            wait = job_pods.backoff_after(failures, job_pods.finished_at(before), now)
+            if wait:
+                waits.append(wait)
+                continue
+        if len(made) < missing:
+            counted = before is None or job_policies.ruling(job, before).counts
+            counts = job_indexes.counts_after(before, counted=counted)
+            made.append(Create(job_pods.made(job, index, counts)))
+    return made, min(waits, default=None)
 
 
 def _surplus(job: Job, active: Sequence[Pod], done: Tally, wanted: int) -> list[Pod]:
     """Active pods beyond what is wanted: second ones of an index, then the least advanced."""
     twice: list[Pod] = []
-    if job_pods.is_indexed(job):
-        taken = set(done.indexes)
+    if job_indexes.is_indexed(job):
+        taken = set(done.indexes | done.failed_indexes)
         for pod in sorted(active, key=_advanced, reverse=True):
-            if job_pods.index(pod) in taken:
+            if job_indexes.index(pod) in taken:
                 twice.append(pod)
-            taken.add(job_pods.index(pod))
+            taken.add(job_indexes.index(pod))
     rest = sorted((p for p in active if p not in twice), key=_advanced)
     return twice + rest[: max(0, len(rest) - max(0, wanted))]
 
