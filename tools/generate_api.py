@@ -27,7 +27,11 @@ ROOTS = (
     "core.v1.Namespace", "core.v1.Node", "core.v1.Pod", "core.v1.Service", "core.v1.ConfigMap",
     "core.v1.Secret", "core.v1.ServiceAccount", "core.v1.Event", "discovery.v1.EndpointSlice",
     "coordination.v1.Lease", "apps.v1.Deployment", "apps.v1.ReplicaSet", "batch.v1.Job",
-    "core.v1.LimitRange", "scheduling.v1.PriorityClass",
+    "core.v1.LimitRange", "core.v1.ResourceQuota", "scheduling.v1.PriorityClass",
+    "admissionregistration.v1.ValidatingAdmissionPolicy",
+    "admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+    "admissionregistration.v1.ValidatingWebhookConfiguration",
+    "admissionregistration.v1.MutatingWebhookConfiguration",
     "rbac.v1.Role", "rbac.v1.RoleBinding", "rbac.v1.ClusterRole", "rbac.v1.ClusterRoleBinding",
 )  # fmt: skip
 MODULES = {
@@ -39,6 +43,7 @@ MODULES = {
     "io.k8s.api.coordination.v1": "coordination_v1",
     "io.k8s.api.rbac.v1": "rbac_v1",
     "io.k8s.api.scheduling.v1": "scheduling_v1",
+    "io.k8s.api.admissionregistration.v1": "admissionregistration_v1",
 }
 # core/v1 is too long for one file. Each part holds what its roots mention and no earlier part has,
 # so imports between the parts go one way.

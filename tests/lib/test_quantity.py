@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from weft.lib.quantity import AMOUNT_MAX, AMOUNT_MIN, parse_quantity
+from weft.lib.quantity import AMOUNT_MAX, AMOUNT_MIN, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,15 @@ def test_what_is_too_small_counts_as_the_smallest(text: str) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):
         parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("amount", "binary", "text"),
+    [
+        ("0", False, "0"), ("1000", False, "1k"), ("1500", False, "1500"), ("0.5", False, "500m"),
+        ("1048576", True, "1Mi"), ("1000", True, "1000"), ("0.0000001", False, "100n"),
+        ("0.00000000001", False, "1n"), ("2500000", False, "2500k"),
+    ],
+)  # fmt: skip
+def test_amounts_as_text(amount: str, binary: bool, text: str) -> None:
+    assert format_quantity(Decimal(amount), binary=binary) == text

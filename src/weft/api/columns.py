@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from weft.api import gateway_columns
+from weft.api import admission_columns, gateway_columns
 from weft.api.kinds import Kind
 from weft.api.pod_columns import pod_cells
 from weft.api.selectors import format_selector
@@ -504,6 +504,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
     **dict.fromkeys(
         ((_RBAC, "RoleBinding"), (_RBAC, "ClusterRoleBinding")),
         (_columns("Name Role Age +Users +Groups +ServiceAccounts"), _role_binding),
+    ),
+    ("", "ResourceQuota"): (
+        _columns("Name Request Limit Age"),
+        lambda obj, now: admission_columns.resource_quota(obj, _age(obj, now)),
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
     ("scheduling.k8s.io", "PriorityClass"): (

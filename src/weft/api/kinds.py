@@ -78,6 +78,8 @@ KUBERNETES_KINDS = (
          struct=core_v1.ServiceAccount),
     Kind("", "v1", "LimitRange", "limitranges", short_names=("limits",),
          struct=core_v1.LimitRange),
+    Kind("", "v1", "ResourceQuota", "resourcequotas", short_names=("quota",),
+         subresources=("status",), struct=core_v1.ResourceQuota),
     Kind("", "v1", "Event", "events", short_names=("ev",), struct=core_v1.Event),
     Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices",
          struct=discovery_v1.EndpointSlice),

@@ -28,6 +28,7 @@ from weft.api.validate import (
     pods,
     policies,
     priorities,
+    quotas,
     rbac,
     services,
     weft_policies,
@@ -51,6 +52,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("apps", "Deployment"): workloads.validate_deployment,
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
     ("batch", "Job"): workloads.validate_job,
+    ("", "ResourceQuota"): quotas.validate,
     ("", "LimitRange"): policies.validate_limit_range,
     (rbac.GROUP, "Role"): rbac.validate_role,
     (rbac.GROUP, "ClusterRole"): rbac.validate_cluster_role,
@@ -83,6 +85,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
     ("scheduling.k8s.io", "PriorityClass"): priorities.validate_update,
+    ("", "ResourceQuota"): quotas.validate_update,
     ("", "Pod"): pods.validate_update,
     ("", "Service"): services.validate_service_update,
     ("", "ConfigMap"): config.validate_config_map_update,

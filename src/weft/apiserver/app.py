@@ -185,6 +185,7 @@ class ApiServer:
         await bootstrap(self.local_client(), self._settings.ranges.kubernetes_ip, endpoint)
         await self._follower.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
+        self._tasks.spawn(self._resources.quotas.run(), "quotas")
         self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
         self._server.ready = True
 

@@ -28,6 +28,7 @@ from weft.apiserver import (
 from weft.apiserver.access import Admission, Review, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.definitions import Definitions
+from weft.apiserver.quota_ledger import Charges, QuotaLedger
 from weft.apiserver.reading import Reading
 from weft.apiserver.request import (
     DeleteOptions,
@@ -90,7 +91,11 @@ class Resources(Reading):
         self._random = random
         self.ranges = ranges
         self.admission = list(admission)
+        """May change what is written; asked before validation."""
+        self.validating: list[Admission] = []
+        """Asked about what is going to be stored, after validation; change nothing."""
         self.definitions = Definitions()
+        self.quotas = QuotaLedger(store, self.definitions)
 
     # ------------------------------------------------------------ writing
 
@@ -129,15 +134,20 @@ class Resources(Reading):
             obj = owned(None, obj)
             key = keys.key(kind, name, target.namespace)
             value = codec.to_stored(kind, obj)
-            warnings = (*fields, *said, *told)
-            if options.dry_run:
-                if await self.store.get(key) is not None:
-                    raise failures.already_exists(kind, name)
-                return Written(codec.to_served(kind, target.version, value, 0), 201, warnings)
+            added = await self._validate("CREATE", target, obj, None, user, dry_run=options.dry_run)
+            warnings = (*fields, *said, *told, *added)
             ops = (Put(key, value), *claims.ops, *self._companions(kind, name))
+            expect = (Expect(key, 0), *guards, *claims.expect)
             try:
-                expect = (Expect(key, 0), *guards, *claims.expect)
-                revision = await self._commit(kind, obj, ops, expect)
+                async with self.quotas.turn(kind, target.namespace):
+                    charges = await self.quotas.charge(kind, target.namespace, obj, None)
+                    if options.dry_run:
+                        if await self.store.get(key) is not None:
+                            raise failures.already_exists(kind, name)
+                        body = codec.to_served(kind, target.version, value, 0)
+                        return Written(body, 201, warnings)
+                    ops, expect = (*ops, *charges.ops), (*expect, *charges.expect)
+                    revision = await self._commit(kind, obj, ops, expect)
             except Conflict as error:
                 if error.key == key and not generated:
                     raise failures.already_exists(kind, name) from error
@@ -328,17 +338,22 @@ class Resources(Reading):
                 rules.refuse_invalid(kind, target.name, errors)
             new, told = self.definitions.settle(kind, new, self.clock())
             new = owned(old, new)
-            warnings = (*warnings, *said, *told)
+            added = await self._validate("UPDATE", target, new, old, user, dry_run=options.dry_run)
+            warnings = (*warnings, *said, *told, *added)
             finished = verbs.is_finished(kind, new)
             if new == old and not finished:
                 body = codec.served_entry(kind, target.version, entry)
                 return Written(body, 200, warnings)
+            charges = Charges()
+            if not target.subresource:
+                charges = await self.quotas.charge(kind, target.namespace, new, old)
             value = codec.to_stored(kind, new)
             revision = entry.mod_revision
             if not options.dry_run:
                 written = self._removal(kind, entry.key, old) if finished else None
-                ops = written or (Put(entry.key, value), *claims.ops)
-                expect = (Expect(entry.key, entry.mod_revision), *claims.expect)
+                ops = written or (Put(entry.key, value), *claims.ops, *charges.ops)
+                held = Expect(entry.key, entry.mod_revision)
+                expect = (held, *claims.expect, *charges.expect)
                 try:
                     revision = await self._commit(kind, None if finished else new, ops, expect, old)
                 except Conflict as error:
@@ -396,6 +411,7 @@ class Resources(Reading):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
             await self._admit("DELETE", target, None, old, user, dry_run=options.dry_run)
+            said = await self._validate("DELETE", target, None, old, user, dry_run=options.dry_run)
             decided = verbs.delete(kind, self.definitions.guarded(kind, old), options, self.clock())
             decided = self.definitions.ending(kind, decided, self.clock())
             value = codec.to_stored(kind, decided.obj)
@@ -411,8 +427,8 @@ class Resources(Reading):
                 except Conflict:
                     continue
             if decided.action == "remove" and kind.plural not in _RETURNED_WHEN_DELETED:
-                return Written(codec.dumps(subresources.success(kind, old)))
-            return Written(codec.to_served(kind, target.version, value, revision))
+                return Written(codec.dumps(subresources.success(kind, old)), 200, said)
+            return Written(codec.to_served(kind, target.version, value, revision), 200, said)
         raise failures.conflict(kind, target.name)
 
     async def delete_collection(
@@ -458,6 +474,27 @@ class Resources(Reading):
             new = new if verdict.obj is None else verdict.obj
             warnings += verdict.warnings
         return new, warnings
+
+    async def _validate(
+        self,
+        operation: Literal["CREATE", "UPDATE", "DELETE"],
+        target: Target,
+        new: dict[str, Any] | None,
+        old: dict[str, Any] | None,
+        user: User,
+        *,
+        dry_run: bool,
+    ) -> tuple[str, ...]:
+        """What those say who see what is going to be stored. Raises ApiError."""
+        warnings: tuple[str, ...] = ()
+        name = str(((new or old or {}).get("metadata") or {}).get("name") or "")
+        for hook in self.validating:
+            asked = Review(
+                operation, target.kind, target.namespace, name, new, old, user,
+                target.subresource, dry_run,
+            )  # fmt: skip
+            warnings += (await hook.review(asked)).warnings
+        return warnings
 
     async def _claims(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> _Claims:
         """Settle a Service's addresses and say which keys claim and release them."""

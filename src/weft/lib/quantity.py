@@ -1,7 +1,7 @@
 """Kubernetes quantities ("250m", "1Gi") as exact numbers. Source: resource.Quantity."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_UP, Decimal, InvalidOperation
 
 _SUFFIXES = {
     "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
@@ -40,3 +40,29 @@ def _bounded(number: Decimal, factor: Decimal) -> Decimal:
     else:
         amount = min(max(abs(number * factor), AMOUNT_MIN), AMOUNT_MAX)
     return amount.copy_sign(number)
+
+
+_BINARY = ((60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"))
+_DECIMAL = ((18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"))
+_FRACTIONS = ((3, "m"), (6, "u"), (9, "n"))
+
+
+def format_quantity(amount: Decimal, *, binary: bool = False) -> str:
+    """The canonical text: the largest suffix that leaves a whole number. `binary` is for bytes;
+    smaller parts than nano are rounded up."""
+    if amount == amount.to_integral_value():
+        number = int(amount)
+        if binary:
+            for power, suffix in _BINARY:
+                if number and number % (1 << power) == 0:
+                    return f"{number >> power}{suffix}"
+            return str(number)
+        for power, suffix in _DECIMAL:
+            if number and number % 10**power == 0:
+                return f"{number // 10**power}{suffix}"
+        return str(number)
+    for power, suffix in _FRACTIONS:
+        scaled = amount.scaleb(power)
+        if scaled == scaled.to_integral_value():
+            return f"{int(scaled)}{suffix}"
+    return f"{int(amount.scaleb(9).to_integral_value(ROUND_UP))}n"

@@ -328,6 +328,47 @@ class PodTemplateSpec(Struct, frozen=True, omit_defaults=True):
     spec: PodSpec = field(default=PodSpec(), name="spec")
 
 
+class ScopedResourceSelectorRequirement(Struct, frozen=True, omit_defaults=True):
+    """A scoped-resource selector requirement is a selector that contains values, a ...."""
+
+    operator: str = field(default="", name="operator")
+    scope_name: str = field(default="", name="scopeName")
+    values: tuple[str, ...] = field(default=(), name="values")
+
+
+class ScopeSelector(Struct, frozen=True, omit_defaults=True):
+    """A scope selector represents the AND of the selectors represented by the ...."""
+
+    match_expressions: tuple[ScopedResourceSelectorRequirement, ...] = field(
+        default=(), name="matchExpressions"
+    )
+
+
+class ResourceQuotaSpec(Struct, frozen=True, omit_defaults=True):
+    """ResourceQuotaSpec defines the desired hard limits to enforce for Quota."""
+
+    hard: Mapping[str, str | int | float] = field(default_factory=dict, name="hard")
+    scope_selector: ScopeSelector | None = field(default=None, name="scopeSelector")
+    scopes: tuple[str, ...] = field(default=(), name="scopes")
+
+
+class ResourceQuotaStatus(Struct, frozen=True, omit_defaults=True):
+    """ResourceQuotaStatus defines the enforced hard limits and observed use."""
+
+    hard: Mapping[str, str | int | float] = field(default_factory=dict, name="hard")
+    used: Mapping[str, str | int | float] = field(default_factory=dict, name="used")
+
+
+class ResourceQuota(Struct, frozen=True, omit_defaults=True):
+    """ResourceQuota sets aggregate quota restrictions enforced per namespace."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    spec: ResourceQuotaSpec = field(default=ResourceQuotaSpec(), name="spec")
+    status: ResourceQuotaStatus = field(default=ResourceQuotaStatus(), name="status")
+
+
 class Secret(Struct, frozen=True, omit_defaults=True):
     """Secret holds secret data of a certain type."""
 
