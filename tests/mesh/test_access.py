@@ -228,3 +228,64 @@ def test_callers_are_told_apart_by_address(block: str, denied: bool) -> None:
     }  # fmt: skip
     (workload,) = built("AuthorizationPolicy", rule).model.workloads
     assert bool(workload.denied) is denied
+
+
+API = [
+    {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"},
+        "spec": {"selector": {"app": "api"}, "ports": [{"name": "http", "port": 80}]},
+    },
+    {
+        "kind": "Backends", "service": "api",
+        "pods": {
+            "api-v1-a": {"ip": "10.0.0.1", "labels": {"version": "v1"}},
+            "api-v2-a": {"ip": "10.0.0.2", "labels": {"version": "v2"}},
+        },
+    },
+]  # fmt: skip
+
+
+def believing(name: str, labels: dict[str, str], *issuers: str) -> dict[str, object]:
+    rules = [{"issuer": i, "jwksUri": "http://api.default.svc/keys"} for i in issuers]
+    return {
+        "apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "jwtRules": rules},
+    }  # fmt: skip
+
+
+def test_only_tokens_that_all_pods_believe_are_believed() -> None:
+    made = build(snapshot([*API, believing("one", {"app": "api"}, "a"),
+                           believing("two", {"version": "v2"}, "b")]))  # fmt: skip
+    (asked,) = {d.authentication for d in made.model.destinations if d.authentication}
+    assert [(i.issuer, bool(i.key_set_destination)) for i in asked.issuers] == [
+        ("a", True), ("b", False),
+    ]  # fmt: skip
+    assert "WEFT2620" in [d.code for d in made.diagnostics]
+    alike = build(snapshot([*API, believing("one", {"app": "api"}, "a")]))
+    assert "WEFT2620" not in [d.code for d in alike.diagnostics]
+
+
+def test_ports_are_the_pod_s_where_pods_share_an_address() -> None:
+    backends = dict(API[1]) | {
+        "pods": {
+            f"api-{version}-a": {
+                "ip": "127.0.0.1", "labels": {"version": version},
+                "annotations": {"weft.dev/host-ports": f'{{"80": {port}}}'},
+            }
+            for version, port in (("v1", 20001), ("v2", 20002))
+        }
+    }  # fmt: skip
+    deny = {
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": {"name": "it"},
+        "spec": {
+            "action": "DENY", "selector": {"matchLabels": {"version": "v1"}},
+            "rules": [{"to": [{"operation": {"ports": ["80", "81"]}}]}],
+        },
+    }  # fmt: skip
+    (destination,) = build(snapshot([API[0], backends, deny])).model.destinations
+    (access,) = destination.access
+    assert access.endpoints == (("127.0.0.1", 20001),)
+    ((group,),) = [rule.groups for policy in access.policies for rule in policy.rules]
+    assert group == ((AccessCondition("port", ports=(20001,)),),)

@@ -86,6 +86,8 @@ def test_an_allow_policy_without_rules_lets_nobody_in() -> None:
 
 
 def test_endpoints_have_the_policies_of_their_pods() -> None:
-    access = (Access((policy("deny"),), ("10.0.0.9",)),)
-    assert policies_for(access, "10.0.0.9")
-    assert not policies_for(access, "10.0.0.8")
+    access = (Access((policy("deny"),), (("10.0.0.9", 0), ("10.0.0.8", 80))),)
+    assert policies_for(access, "10.0.0.9", 8080)
+    assert policies_for(access, "10.0.0.8", 80)
+    assert not policies_for(access, "10.0.0.8", 8080)
+    assert not policies_for(access, "10.0.0.7", 80)

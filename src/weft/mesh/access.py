@@ -12,11 +12,13 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
+from weft.mesh import findings as f
 from weft.mesh.authentication import (
     Authentications,
     PeerRule,
     PeerRules,
     authentications,
+    believed_by_all,
     peer_rules,
 )
 from weft.mesh.authorization import AccessPolicies, access_policies
@@ -26,6 +28,7 @@ from weft.mesh.model import (
     AccessCondition,
     AccessPolicy,
     AccessRule,
+    Authentication,
     Destination,
     Door,
     Endpoint,
@@ -37,7 +40,7 @@ from weft.mesh.model import (
     TcpRoute,
     Workload,
 )
-from weft.mesh.names import destination_name
+from weft.mesh.names import SERVICE_SUFFIX, destination_name
 
 BYTES = ("tcp", "tls", "auto", "udp")
 """Protocols of which a connection may hold no request."""
@@ -115,23 +118,61 @@ def secured_destination(
     pods = [e for e in endpoints if e.pod_uid]
     if not pods:
         return destination
-    service = destination.service
-    by_policies: dict[tuple[AccessPolicy, ...], list[str]] = {}
+    by_policies: dict[tuple[AccessPolicy, ...], list[tuple[str, int]]] = {}
+    tokens: dict[Authentication, None] = {}
     for pod in pods:
-        found = rules.access.of_pod(pod.namespace, pod.labels, service)
-        by_policies.setdefault(found, []).append(pod.address)
+        service = pod.service or destination.service
+        found = tuple(_at(pod, p) for p in rules.access.of_pod(pod.namespace, pod.labels, service))
+        # Pods without a network of their own share an address.
+        place = (pod.address, pod.port if pod.own_port else 0)
+        by_policies.setdefault(found, []).append(place)
+        asked = rules.tokens.of_pod(pod.namespace, pod.labels, service)
+        if asked is not None:
+            tokens[asked] = None
     alike = len(by_policies) == 1
     access = tuple(
-        Access(policies, () if alike else tuple(sorted(addresses)))
-        for policies, addresses in by_policies.items()
+        Access(policies, () if alike else tuple(sorted(places)))
+        for policies, places in by_policies.items()
         if policies
     )
-    tokens = next(
-        (t for p in pods if (t := rules.tokens.of_pod(p.namespace, p.labels, service))), None
-    )
-    if not access and tokens is None:
+    if not access and not tokens:
         return destination
-    return replace(destination, access=access, authentication=tokens)
+    return replace(destination, access=access, authentication=believed_by_all(tuple(tokens)))
+
+
+def _at(pod: Endpoint, policy: AccessPolicy) -> AccessPolicy:
+    """The policy in the ports of the machine, where the pod has no ports of its own."""
+    if not pod.own_port or not any(True for _ in _named_ports((policy,))):
+        return policy
+
+    def moved(condition: AccessCondition) -> AccessCondition:
+        if not condition.ports:
+            return condition
+        # No port is 0: the condition holds nowhere.
+        return replace(condition, ports=(pod.port if pod.own_port in condition.ports else 0,))
+
+    rules = tuple(
+        AccessRule(tuple(tuple(tuple(map(moved, part)) for part in group) for group in rule.groups))
+        for rule in policy.rules
+    )
+    return replace(policy, rules=rules)
+
+
+def tokens_differ(destinations: Iterable[Destination]) -> tuple[Diagnostic, ...]:
+    """Services some of whose pods believe tokens that others do not."""
+    found: dict[Diagnostic, None] = {}
+    for each in destinations:
+        if each.authentication is not None and each.authentication.partial:
+            finding = f.TOKENS_DIFFER
+            text = finding.message.format(destination=each.host)
+            kind = "Service" if each.host.endswith(SERVICE_SUFFIX) else "ServiceEntry"
+            found[
+                Diagnostic(
+                    finding.code, finding.severity, text, kind, each.namespace, each.service,
+                    hint=finding.hint,
+                )
+            ] = None  # fmt: skip
+    return tuple(found)
 
 
 def denials(
@@ -245,8 +286,20 @@ def _denied(destinations: tuple[Destination, ...], principal: str, address: str)
     return tuple(
         d.name
         for d in destinations
-        if not all(allows(each.policies, Connection(principal, address, d)) for each in d.access)
+        if not all(
+            allows(each.policies, Connection(principal, address, _part(d, each)))
+            for each in d.access
+        )
     )
+
+
+def _part(destination: Destination, access: Access) -> Destination:
+    """The destination with the endpoints only that these policies are for."""
+    places = frozenset(access.endpoints)
+    if not any(port for _, port in places):
+        return destination
+    kept = tuple(e for e in destination.endpoints if (e.address, e.port) in places)
+    return replace(destination, endpoints=kept)
 
 
 class Connection(Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.istio import security
 from weft.mesh import findings as f
@@ -77,6 +78,22 @@ def joined(found: Iterable[tuple[TokenIssuer, ...]]) -> Authentication | None:
         return None
     digest = hashlib.blake2b(repr(issuers).encode(), digest_size=NAME_BYTES)
     return Authentication(digest.hexdigest(), issuers)
+
+
+def believed_by_all(found: Sequence[Authentication]) -> Authentication | None:
+    """What several workloads that are called by one name believe together: which of them a request
+    will reach is not known when its token is checked. Tokens that one of them would refuse are."""
+    if len(found) < 2:
+        return found[0] if found else None
+    common = set(found[0].issuers).intersection(*(each.issuers for each in found[1:]))
+    every = dict.fromkeys(issuer for each in found for issuer in each.issuers)
+    issuers = (i if i in common else _without_keys(i) for i in every)
+    made = joined([tuple(issuers)])
+    return made and replace(made, partial=True)
+
+
+def _without_keys(issuer: TokenIssuer) -> TokenIssuer:
+    return replace(issuer, key_set="", key_set_url="", key_set_destination="")
 
 
 def authentications(

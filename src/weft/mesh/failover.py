@@ -23,10 +23,12 @@ def with_failover(
     seen = {(e.address, e.port) for e in destination.endpoints}
     for index in range(len(policy.spec.failover)):
         found = _find(destination, policy, index, known, report)
-        for endpoint in found.endpoints if found is not None else ():
+        if found is None:
+            continue
+        for endpoint in found.endpoints:
             if (endpoint.address, endpoint.port) not in seen:
                 seen.add((endpoint.address, endpoint.port))
-                added.append(replace(endpoint, fallback=index + 1))
+                added.append(replace(endpoint, fallback=index + 1, service=found.service))
     if not added:
         return destination
     return replace(destination, endpoints=(*destination.endpoints, *added))

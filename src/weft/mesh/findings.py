@@ -114,8 +114,9 @@ CREDENTIAL_INCOMPLETE = Finding(
 MIRROR_PROTECTED = Finding(
     "WEFT2613",
     "warning",
-    "no copies are sent to `{destination}`: its AuthorizationPolicies cannot be asked about copies",
-    "mirror to a service whose pods no AuthorizationPolicy selects",
+    "no copies are sent to `{destination}`: its AuthorizationPolicies and RequestAuthentications "
+    "cannot be asked about copies",
+    "mirror to a service whose pods no such policy selects",
 )
 JWKS_UNREACHABLE = Finding(
     "WEFT2610",
@@ -130,6 +131,13 @@ JWKS_INVALID = Finding(
     "`jwks` holds no key that a signature of issuer `{issuer}` can be checked with; all its "
     "tokens are refused",
     "a set holds public keys: RSA of 2048 bits or more, EC on P-256, P-384 or P-521, or Ed25519",
+)
+TOKENS_DIFFER = Finding(
+    "WEFT2620",
+    "warning",
+    "pods of `{destination}` believe different tokens; only tokens that all of them believe get "
+    "through, all others are refused",
+    "have the RequestAuthentications of a Service's pods select all of them",
 )
 JWKS_MISSING = Finding(
     "WEFT2611",

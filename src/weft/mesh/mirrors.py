@@ -22,11 +22,13 @@ class Mirrored(Struct, frozen=True):
 
 
 def protected(destinations: Iterable[Destination]) -> frozenset[str]:
-    """The names of the destinations whose policies may refuse a request."""
+    """The names of the destinations whose policies may refuse a request, or that look at tokens:
+    the tokens of copies are checked by nobody."""
     return frozenset(
         d.name
         for d in destinations
-        if any(p.action != "audit" and not p.dry_run for each in d.access for p in each.policies)
+        if d.authentication is not None
+        or any(p.action != "audit" and not p.dry_run for each in d.access for p in each.policies)
     )
 
 

@@ -18,6 +18,7 @@ from weft.mesh.access import (
     secured_tables,
     secured_workload,
     security_rules,
+    tokens_differ,
     with_owners,
 )
 from weft.mesh.memo import Memo
@@ -84,7 +85,8 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
     gateways = memo.mapped(
         "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
     )
-    findings = (*rules.findings, *mirrored.findings)
+    differing = memo("tokens differ", tokens_differ, secured)
+    findings = (*rules.findings, *mirrored.findings, *differing)
     return Securable(secured, callers, tables, gateways, listeners, findings)
 
 

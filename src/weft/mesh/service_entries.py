@@ -14,7 +14,7 @@ from weft.mesh.mesh_visibility import visible_to
 from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 from weft.mesh.protocols import of_istio
 from weft.mesh.values import is_ip, is_network
-from weft.mesh.workloads import PodFacts, principal
+from weft.mesh.workloads import PodFacts, own_port, principal
 
 ROUND_ROBIN = LoadBalancer(algorithm="round_robin")
 NAMING_PROTOCOLS = ("http", "http2", "grpc", "tls")
@@ -230,6 +230,7 @@ def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
     return Endpoint(
         address=pod.address,
         port=pod.host_ports.get(port, port),
+        own_port=own_port(pod, port),
         health="DRAINING" if pod.terminating else "HEALTHY",
         node=pod.node,
         pod_uid=pod.uid,

@@ -12,7 +12,7 @@ from weft.mesh.mesh_visibility import NOBODY, visible_to
 from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
 from weft.mesh.names import service_host
 from weft.mesh.protocols import of_port
-from weft.mesh.workloads import PodFacts
+from weft.mesh.workloads import PodFacts, own_port
 
 NO_ADDRESS = ("", "None")
 SOURCE_IP = LoadBalancer(algorithm="ring_hash", hash_key=HashKey(kind="source_ip"))
@@ -147,6 +147,7 @@ def _endpoint(
     return Endpoint(
         address=endpoint.addresses[0],
         port=pod.host_ports.get(port, port),
+        own_port=own_port(pod, port),
         health=status,
         weight=pod.weight,
         node=endpoint.node_name or pod.node,

@@ -122,6 +122,14 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
     )
 
 
+def own_port(pod: PodFacts, port: int) -> int:
+    """The port that the pod itself declares, for one of it or of its machine (host isolation); 0
+    where pods have ports of their own."""
+    if port in pod.host_ports:
+        return port
+    return next((own for own, there in pod.host_ports.items() if there == port), 0)
+
+
 def _weight(text: str) -> int:
     """A whole number from 1 on; anything else counts as 1, and the analysis says so."""
     return min(int(text), WEIGHT_MAX) if text.isascii() and text.isdigit() and int(text) else 1

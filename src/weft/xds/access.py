@@ -41,9 +41,12 @@ DENY_FILTER = "weft.access.deny"
 ALLOW_FILTER = "weft.access.allow"
 JWT_METADATA = "envoy.filters.http.jwt_authn"
 JWT_PAYLOAD = "payload"
-"""Key under which the token filter leaves a verified payload."""
+"""Key under which the token filter leaves a payload that is verified as the destination asks."""
+EDGE_PAYLOAD = "edge_payload"
+"""And as the gateway asks, which may believe others."""
 SPIFFE = "spiffe://"
 
+_Pods = tuple[tuple[str, int], ...]
 _Permission = rules_pb2.Permission
 _Principal = rules_pb2.Principal
 _RBAC_TYPE = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
@@ -141,7 +144,7 @@ def _policies(
 ) -> dict[str, Proto]:
     made: dict[str, Proto] = {}
     for number, group in enumerate(access):
-        mark = f"@{number}" if group.addresses else ""
+        mark = f"@{number}" if group.endpoints else ""
         for policy in filter(wanted, group.policies):
             if not policy.rules:
                 # No rule matches no request; but that there is a policy must be seen.
@@ -150,16 +153,16 @@ def _policies(
                     principals=[_Principal(any=True)],
                 )
             for index, rule in enumerate(policy.rules):
-                made[f"{policy.name}[{index}]{mark}"] = _rule(rule, group.addresses, place)
+                made[f"{policy.name}[{index}]{mark}"] = _rule(rule, group.endpoints, place)
     return made
 
 
 def _without_allow(access: Sequence[Access], place: Place) -> dict[str, Proto]:
     """Pods without any ALLOW policy let everyone in."""
     guarded = [
-        address
+        place_of
         for group in access
-        for address in group.addresses
+        for place_of in group.endpoints
         if any(p.action == "allow" and not p.dry_run for p in group.policies)
     ]
     if not guarded:
@@ -170,15 +173,15 @@ def _without_allow(access: Sequence[Access], place: Place) -> dict[str, Proto]:
     }
 
 
-def _rule(rule: AccessRule, addresses: tuple[str, ...], place: Place) -> Proto:
-    permissions = [_pods(addresses, place)] if addresses else []
+def _rule(rule: AccessRule, pods: _Pods, place: Place) -> Proto:
+    permissions = [_pods(pods, place)] if pods else []
     principals = []
     for group in rule.groups:
         kinds = {condition.kind for alternative in group for condition in alternative}
         if kinds <= _AS_PERMISSION:
             permissions.append(_any_permission(group, place))
         else:
-            principals.append(_any_principal(group))
+            principals.append(_any_principal(group, place))
     return rules_pb2.Policy(
         permissions=[_all_permissions(permissions)], principals=[_all_principals(principals)]
     )
@@ -191,8 +194,8 @@ def _any_permission(group: Sequence[Sequence[AccessCondition]], place: Place) ->
     return _Permission(or_rules=_Permission.Set(rules=found))
 
 
-def _any_principal(group: Sequence[Sequence[AccessCondition]]) -> Proto:
-    found = [_all_principals([_principal(c) for c in part]) for part in group]
+def _any_principal(group: Sequence[Sequence[AccessCondition]], place: Place) -> Proto:
+    found = [_all_principals([_principal(c, place) for c in part]) for part in group]
     return found[0] if len(found) == 1 else _Principal(or_ids=_Principal.Set(ids=found))
 
 
@@ -277,18 +280,21 @@ def _address(network: str, place: Place) -> Proto:
     return _Permission(matcher=extension("envoy.rbac.matchers.upstream_ip_port", matcher))
 
 
-def _pods(addresses: tuple[str, ...], place: Place) -> Proto:
-    found = [_address(address, place) for address in addresses]
+def _pods(pods: _Pods, place: Place) -> Proto:
+    found = [
+        _all_permissions([_address(address, place), *([_port(port, place)] if port else [])])
+        for address, port in pods
+    ]
     return found[0] if len(found) == 1 else _Permission(or_rules=_Permission.Set(rules=found))
 
 
-def _principal(condition: AccessCondition) -> Proto:
-    parts = list(_principals(condition))
+def _principal(condition: AccessCondition, place: Place) -> Proto:
+    parts = list(_principals(condition, place))
     found = parts[0] if len(parts) == 1 else _Principal(or_ids=_Principal.Set(ids=parts))
     return _Principal(not_id=found) if condition.negated else found
 
 
-def _principals(condition: AccessCondition) -> Iterable[Proto]:
+def _principals(condition: AccessCondition, place: Place) -> Iterable[Proto]:
     if condition.kind == "principal":
         return (_Principal(filter_state=_identity(text)) for text in condition.texts)
     if condition.kind == "source_ip":
@@ -296,8 +302,8 @@ def _principals(condition: AccessCondition) -> Iterable[Proto]:
     if condition.kind == "remote_ip":
         return (_Principal(remote_ip=cidr(network)) for network in condition.networks)
     if condition.kind == "claim":
-        return (_token(_claim(condition.claim, text)) for text in condition.texts)
-    return (_token_principal(text) for text in condition.texts)
+        return (_token(_claim(condition.claim, text, place)) for text in condition.texts)
+    return (_token_principal(text, place) for text in condition.texts)
 
 
 def _identity(text: StringMatch) -> Proto:
@@ -312,15 +318,16 @@ def _identity(text: StringMatch) -> Proto:
     return filter_state_pb2.FilterStateMatcher(key=PRINCIPAL_KEY, string_match=match)
 
 
-def _claim(path: Sequence[str], text: StringMatch) -> Proto:
+def _claim(path: Sequence[str], text: StringMatch, place: Place) -> Proto:
     """A claim that is the text, or a list that holds it."""
     one = value_pb2.ValueMatcher(string_match=_string(text))
     several = value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=one))
     either = value_pb2.OrMatcher(value_matchers=[one, several])
+    payload = JWT_PAYLOAD if place.upstream else EDGE_PAYLOAD
     segment = metadata_pb2.MetadataMatcher.PathSegment
     return metadata_pb2.MetadataMatcher(
         filter=JWT_METADATA,
-        path=[segment(key=part) for part in (JWT_PAYLOAD, *path)],
+        path=[segment(key=part) for part in (payload, *path)],
         value=value_pb2.ValueMatcher(or_match=either),
     )
 
@@ -329,7 +336,7 @@ def _token(claim: Proto) -> Proto:
     return _Principal(sourced_metadata=rules_pb2.SourcedMetadata(metadata_matcher=claim))
 
 
-def _token_principal(text: StringMatch) -> Proto:
+def _token_principal(text: StringMatch, place: Place) -> Proto:
     """`<issuer>/<subject>`: subjects have no slash, issuers may."""
     anything = StringMatch("present")
     issuer, subject = anything, anything
@@ -347,8 +354,8 @@ def _token_principal(text: StringMatch) -> Proto:
     elif text.kind == "suffix":
         subject = text
     parts = [
-        _token(_claim(("iss",), issuer)),
-        _token(_claim(("sub",), subject)),
+        _token(_claim(("iss",), issuer, place)),
+        _token(_claim(("sub",), subject, place)),
     ]
     return _all_principals(parts)
 

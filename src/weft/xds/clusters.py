@@ -44,6 +44,8 @@ MAGLEV_TABLE_SIZE_MAX = 5000011
 RING_SIZE_MAX = 8 * 1024 * 1024
 """Envoy's own limit."""
 
+ANY_IPV6 = "::"
+
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HttpOptions = http_protocol_options_pb2.HttpProtocolOptions
 _POLICIES = {
@@ -96,7 +98,7 @@ def node_clusters(node: NodeSettings) -> list[Resource]:
     if node.isolation == "netns":
         clusters.append(_original_destination(PASSTHROUGH, node.passthrough_address))
         clusters.append(_original_destination(INBOUND, node.address))
-    clusters.append(_forward_cluster())
+    clusters.append(_forward_cluster(node))
     return [resource(CLUSTER, cluster.name, cluster) for cluster in clusters]
 
 
@@ -128,10 +130,12 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
         cluster.wait_for_warm_on_init.CopyFrom(BoolValue(value=False))
         assignment = load_assignment(destination, list(destination.endpoints), node)
         cluster.load_assignment.CopyFrom(assignment)
+        _bind_resolved(cluster, node)
     elif destination.discovery == "dynamic":
         tls = destination.tls
         own_demands = tls is None or tls.sni or tls.subject_alt_names or tls.insecure_skip_verify
         discover_by_name(cluster, any_certificate=bool(own_demands))
+        _bind_resolved(cluster, node)
     elif destination.discovery == "gateway":
         _to_egress_gateway(cluster, destination)
     else:
@@ -346,7 +350,7 @@ def _original_destination(name: str, source: str) -> Proto:
     return cluster
 
 
-def _forward_cluster() -> Proto:
+def _forward_cluster(node: NodeSettings) -> Proto:
     cluster = cluster_pb2.Cluster(
         name=FORWARD,
         alt_stat_name=_stat_name(FORWARD),
@@ -355,7 +359,18 @@ def _forward_cluster() -> Proto:
         circuit_breakers=_circuit_breakers(ConnectionPool()),
     )
     discover_by_name(cluster)
+    _bind_resolved(cluster, node)
     return cluster
+
+
+def _bind_resolved(cluster: Proto, node: NodeSettings) -> None:
+    """A name may resolve to the address of a pod: the connection then comes from an address that
+    nobody trusts, and the pod's inbound listener has its policies hold."""
+    if node.isolation != "netns" or not node.passthrough_address:
+        return
+    _bind(cluster, node.passthrough_address)
+    other = cluster.upstream_bind_config.extra_source_addresses.add()
+    other.address.address, other.address.port_value = ANY_IPV6, 0
 
 
 def _bind(cluster: Proto, source: str) -> None:

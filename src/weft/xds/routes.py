@@ -20,7 +20,7 @@ from weft.xds.rate_limits import (
 )
 from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
-from weft.xds.tokens import TOKENS_FILTER, ask_for_tokens, requirement
+from weft.xds.tokens import TOKENS_FILTER, ask_for_tokens, at_gateway, requirement
 
 PROXY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
 """Headers that Envoy adds to requests; applications see none of them."""
@@ -174,7 +174,7 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
     for name, config in route_policies(table.access).items():
         result.typed_per_filter_config[name].CopyFrom(any_of(config))
     if table.authentication is not None:
-        asked = requirement(table.authentication.name)
+        asked = requirement(at_gateway(table.authentication.name))
         result.typed_per_filter_config[TOKENS_FILTER].CopyFrom(asked)
     buckets = local_configuration(table)
     if buckets is not None:

@@ -4,7 +4,7 @@ One configuration holds the issuers of all workloads; it is a resource of its ow
 change of issuers replaces no listener. Routes name the requirement of the workloads they lead to.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_pb2
@@ -12,9 +12,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
 from google.protobuf.empty_pb2 import Empty
+from msgspec import Struct
 
 from weft.mesh.model import Authentication, TokenIssuer
-from weft.xds.access import JWT_PAYLOAD
+from weft.xds.access import EDGE_PAYLOAD, JWT_PAYLOAD
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.proto import ADS, Proto, any_of, duration, resource
 from weft.xds.resource import EXTENSION, Resource
@@ -45,20 +46,51 @@ def tokens_filter() -> Proto:
     )
 
 
-def tokens_configuration(found: Iterable[Authentication]) -> Resource:
+class Asked(Struct, frozen=True):
+    """What is asked of tokens on the routes of a node."""
+
+    destinations: tuple[Authentication, ...] = ()
+    gateways: tuple[Authentication, ...] = ()
+    joined: tuple[tuple[str, str], ...] = ()
+    """(name of a gateway's, name of a destination's) that hold on one route."""
+
+
+def tokens_configuration(asked: Asked) -> Resource:
     """All issuers that workloads and gateways of the node believe."""
     config = jwt_pb2.JwtAuthentication()
-    for authentication in sorted(found, key=lambda a: a.name):
-        names = []
-        for index, issuer in enumerate(authentication.issuers):
-            name = f"{authentication.name}/{index}"
-            config.providers[name].CopyFrom(_provider(issuer))
-            names.append(name)
-        any_of_them = [jwt_pb2.JwtRequirement(provider_name=name) for name in names]
-        any_of_them.append(jwt_pb2.JwtRequirement(allow_missing=Empty()))
-        config.requirement_map[authentication.name].requires_any.requirements.extend(any_of_them)
+    for authentication in asked.destinations:
+        _require(config, authentication.name, authentication, JWT_PAYLOAD)
+    for authentication in asked.gateways:
+        _require(config, at_gateway(authentication.name), authentication, EDGE_PAYLOAD)
+    for gateway, destination in asked.joined:
+        # The gateway's first: what it takes out of the request, the destination does not get.
+        both = [at_gateway(gateway), destination]
+        config.requirement_map[at_both(gateway, destination)].requires_all.requirements.extend(
+            config.requirement_map[name] for name in both
+        )
     wrapped = extension_pb2.TypedExtensionConfig(name=TOKENS_FILTER, typed_config=any_of(config))
     return resource(EXTENSION, TOKENS_FILTER, wrapped)
+
+
+def _require(config: Proto, name: str, authentication: Authentication, payload: str) -> None:
+    """A token of one of the issuers, or none."""
+    any_of_them = []
+    for index, issuer in enumerate(authentication.issuers):
+        provider = f"{name}/{index}"
+        config.providers[provider].CopyFrom(_provider(issuer, payload))
+        any_of_them.append(jwt_pb2.JwtRequirement(provider_name=provider))
+    any_of_them.append(jwt_pb2.JwtRequirement(allow_missing=Empty()))
+    config.requirement_map[name].requires_any.requirements.extend(any_of_them)
+
+
+def at_gateway(name: str) -> str:
+    """The requirement of a gateway."""
+    return f"gateway|{name}"
+
+
+def at_both(gateway: str, destination: str) -> str:
+    """The requirement of a gateway and of a destination together."""
+    return f"gateway|{gateway}|{destination}"
 
 
 def requirement(name: str) -> Proto:
@@ -84,13 +116,13 @@ def ask_for_tokens(route: Proto, names: Mapping[str, str]) -> None:
             share.typed_per_filter_config[TOKENS_FILTER].CopyFrom(requirement(names[share.name]))
 
 
-def _provider(issuer: TokenIssuer) -> Proto:
+def _provider(issuer: TokenIssuer, payload: str) -> Proto:
     provider = jwt_pb2.JwtProvider(
         issuer=issuer.issuer,
         audiences=issuer.audiences,
         forward=issuer.keep,
         forward_payload_header=issuer.payload_header,
-        payload_in_metadata=JWT_PAYLOAD,
+        payload_in_metadata=payload,
     )
     provider.normalize_payload_in_metadata.space_delimited_claims.extend(LISTS)
     for source in issuer.sources:

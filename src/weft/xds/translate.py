@@ -6,7 +6,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from weft.mesh.model import (
-    Authentication,
     Destination,
     EnvoyPatch,
     GatewayBinding,
@@ -39,7 +38,7 @@ from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
 from weft.xds.tcp import TcpFacts
 from weft.xds.tls import secret_resource, secrets
-from weft.xds.tokens import tokens_configuration
+from weft.xds.tokens import Asked, at_both, tokens_configuration
 
 _Build = Callable[..., list[Resource]]
 _Element = tuple[str, str, _Build, tuple[Any, ...]]
@@ -114,11 +113,9 @@ def _elements(model: NodeModel) -> list[_Element]:
         d.name for d in model.destinations if d.load_balancer.algorithm == "least_response_time"
     }
     tokens = {d.name: d.authentication.name for d in model.destinations if d.authentication}
-    issuers = {d.authentication for d in model.destinations if d.authentication}
-    issuers |= {t.authentication for t in model.route_tables if t.authentication}
-    if issuers:
-        known = tuple(sorted(issuers, key=lambda each: each.name))
-        elements.append(("tokens", "", _tokens, (known,)))
+    asked = _asked(model, tokens)
+    if asked != Asked():
+        elements.append(("tokens", "", _tokens, (asked,)))
     resolved = resolved_ports(model.destinations)
     tcp_facts = TcpFacts(resolved)
     redirects = redirected_hosts(model.gateways)
@@ -152,9 +149,32 @@ def _elements(model: NodeModel) -> list[_Element]:
 
 
 def _of_table(table: RouteTable, tokens: dict[str, str]) -> dict[str, str]:
+    """What is asked of tokens on the ways to the destinations of a table."""
     if not tokens:
         return {}
-    return {name: tokens[name] for name in destinations_of(table) if name in tokens}
+    used = {name: tokens[name] for name in destinations_of(table) if name in tokens}
+    if table.authentication is None:
+        return used
+    own = table.authentication.name
+    return {name: at_both(own, asked) for name, asked in used.items()}
+
+
+def _asked(model: NodeModel, tokens: dict[str, str]) -> Asked:
+    """All that routes of the node ask of tokens."""
+    destinations = {d.authentication for d in model.destinations if d.authentication}
+    gateways = {t.authentication for t in model.route_tables if t.authentication}
+    joined = {
+        (table.authentication.name, tokens[name])
+        for table in (model.route_tables if gateways and tokens else ())
+        if table.authentication
+        for name in destinations_of(table)
+        if name in tokens
+    }
+    return Asked(
+        tuple(sorted(destinations, key=lambda each: each.name)),
+        tuple(sorted(gateways, key=lambda each: each.name)),
+        tuple(sorted(joined)),
+    )
 
 
 def _used_keys(table: RouteTable, hash_keys: dict[str, HashKey]) -> dict[str, HashKey]:
@@ -175,9 +195,9 @@ def _service_addresses(listeners: tuple[ServiceListener, ...]) -> dict[str, dict
 
 def _destination(destination: Destination, node: NodeSettings) -> list[Resource]:
     cluster = cluster_resource(destination, node)
-    if destination.discovery != "endpoints":
-        return [cluster]
     policies = destination_policies(destination)
+    if destination.discovery != "endpoints":
+        return [cluster, *policies]
     return [cluster, endpoints_resource(destination, node), *policies]
 
 
@@ -229,8 +249,8 @@ def _gateway(
     return [listener for listener in found if listener is not None]
 
 
-def _tokens(issuers: tuple[Authentication, ...]) -> list[Resource]:
-    return [tokens_configuration(issuers)]
+def _tokens(asked: Asked) -> list[Resource]:
+    return [tokens_configuration(asked)]
 
 
 def _secret(name: str, content: str, key: str) -> list[Resource]:

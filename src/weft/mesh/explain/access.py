@@ -47,12 +47,12 @@ class Verdict(Struct, frozen=True):
     reason: str = ""
 
 
-def policies_for(access: Sequence[Access], address: str) -> tuple[AccessPolicy, ...]:
+def policies_for(access: Sequence[Access], address: str, port: int) -> tuple[AccessPolicy, ...]:
     """The policies of an endpoint."""
     return tuple(
         policy
         for group in access
-        if not group.addresses or address in group.addresses
+        if not group.endpoints or not {(address, port), (address, 0)}.isdisjoint(group.endpoints)
         for policy in group.policies
     )
 

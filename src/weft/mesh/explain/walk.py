@@ -265,7 +265,7 @@ def _judged(walk: _Walk, share: Share) -> Share:
     if not access:
         return share
     verdicts = tuple(
-        (e.address, judge(policies_for(access, e.address), arrival(walk, share.sent, e)))
+        (e.address, judge(policies_for(access, e.address, e.port), arrival(walk, share.sent, e)))
         for e in share.healthy
     )
     return replace(share, verdicts=verdicts)

@@ -63,8 +63,9 @@ class Access(Struct, frozen=True, gc=False):
     there are `allow` policies and none does."""
 
     policies: tuple[AccessPolicy, ...] = ()
-    addresses: tuple[str, ...] = ()
-    """The pods they are for; empty is every endpoint of the destination."""
+    endpoints: tuple[tuple[str, int], ...] = ()
+    """(address, port) of the pods they are for, port 0 is every port; empty is every endpoint of
+    the destination."""
 
 
 class PortDoor(Struct, frozen=True, gc=False):
@@ -123,3 +124,6 @@ class Authentication(Struct, frozen=True, gc=False):
     name: str
     """Unique in the mesh: the same issuers, the same name."""
     issuers: tuple[TokenIssuer, ...] = ()
+    partial: bool = False
+    """Of several workloads that believe different issuers; those that some do not are without
+    keys, so their tokens are refused."""

@@ -17,6 +17,8 @@ class Endpoint(Struct, frozen=True, gc=False):
     address: str
     """IP; a host name only when the destination's discovery is `dns`."""
     port: int
+    own_port: int = 0
+    """Host isolation: the port that its pod declares, which stands in policies. 0: it is `port`."""
     health: HealthStatus = "HEALTHY"
     weight: int = 1
     node: str = ""
@@ -33,6 +35,8 @@ class Endpoint(Struct, frozen=True, gc=False):
     """region/zone/subzone."""
     fallback: int = 0
     """Above 0: it takes over for those with lower numbers, in so far as they are unhealthy."""
+    service: str = ""
+    """The service that it takes over from, whose policies it has; empty is the destination's."""
 
 
 class HashKey(Struct, frozen=True, gc=False):
