@@ -32,6 +32,7 @@ ROOTS = (
     "admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "admissionregistration.v1.ValidatingWebhookConfiguration",
     "admissionregistration.v1.MutatingWebhookConfiguration",
+    "certificates.v1.CertificateSigningRequest",
     "rbac.v1.Role", "rbac.v1.RoleBinding", "rbac.v1.ClusterRole", "rbac.v1.ClusterRoleBinding",
 )  # fmt: skip
 MODULES = {
@@ -44,6 +45,7 @@ MODULES = {
     "io.k8s.api.rbac.v1": "rbac_v1",
     "io.k8s.api.scheduling.v1": "scheduling_v1",
     "io.k8s.api.admissionregistration.v1": "admissionregistration_v1",
+    "io.k8s.api.certificates.v1": "certificates_v1",
 }
 # core/v1 is too long for one file. Each part holds what its roots mention and no earlier part has,
 # so imports between the parts go one way.

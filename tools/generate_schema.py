@@ -115,6 +115,9 @@ ENUMS: dict[str, dict[str, list[str]]] = {
     "io.k8s.api.scheduling.v1.PriorityClass": {
         "preemptionPolicy": ["Never", "PreemptLowerPriority"],
     },
+    "io.k8s.api.certificates.v1.CertificateSigningRequestCondition": {
+        "status": ["False", "True", "Unknown"],
+    },
     "io.k8s.api.discovery.v1.EndpointSlice": {"addressType": ["FQDN", "IPv4", "IPv6"]},
     "io.k8s.api.discovery.v1.EndpointPort": {"protocol": _PROTOCOLS},
 }  # fmt: skip
@@ -219,6 +222,8 @@ def with_additions(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     properties = schema.get("properties", {})
     for constant in ("apiVersion", "kind"):
         properties.get(constant, {}).pop("enum", None)
+    if "metadata" in properties:  # some kinds say nothing about theirs
+        properties["metadata"].setdefault("description", "Standard object's metadata.")
     for field, values in ENUMS.get(name, {}).items():
         properties[field]["enum"] = values
     for field, value in DEFAULTS.get(name, {}).items():

@@ -422,6 +422,19 @@ def _priority_class(obj: Json, now: float) -> Cells:
     return [_name(obj), obj.get("value") or 0, default, _age(obj, now), policy]
 
 
+def _signing_request(obj: Json, now: float) -> Cells:
+    spec, status = _spec(obj), _status(obj)
+    seconds = spec.get("expirationSeconds")
+    held = {c.get("type") for c in status.get("conditions") or ()}
+    words = [word for word in ("Denied", "Approved") if word in held][:1] or ["Pending"]
+    words += ["Failed"] if "Failed" in held else []
+    words += ["Issued"] if status.get("certificate") else []
+    return [
+        _name(obj), _age(obj, now), spec.get("signerName") or NONE, spec.get("username") or NONE,
+        NONE if seconds is None else age(seconds), ",".join(words),
+    ]  # fmt: skip
+
+
 def _plain(obj: Json, now: float) -> Cells:
     return [_name(obj), _age(obj, now)]
 
@@ -510,6 +523,10 @@ _TABLES: dict[tuple[str, str], _Table] = {
         lambda obj, now: admission_columns.resource_quota(obj, _age(obj, now)),
     ),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
+    ("certificates.k8s.io", "CertificateSigningRequest"): (
+        _columns("Name Age SignerName Requestor RequestedDuration Condition"),
+        _signing_request,
+    ),
     ("scheduling.k8s.io", "PriorityClass"): (
         _columns("Name Value# Global-Default Age PreemptionPolicy"),
         _priority_class,

@@ -8,6 +8,7 @@ from weft.api import apiextensions_v1
 from weft.api.k8s import (
     apps_v1,
     batch_v1,
+    certificates_v1,
     coordination_v1,
     core_v1,
     discovery_v1,
@@ -92,6 +93,9 @@ KUBERNETES_KINDS = (
          struct=batch_v1.Job),
     Kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False,
          short_names=("pc",), struct=scheduling_v1.PriorityClass),
+    Kind("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests",
+         namespaced=False, short_names=("csr",), subresources=("status", "approval"),
+         struct=certificates_v1.CertificateSigningRequest),
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
          namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
          subresources=("status",), struct=apiextensions_v1.CustomResourceDefinition),

@@ -25,7 +25,8 @@ _SERVER_METADATA = (
     "selfLink",
 )  # fmt: skip
 _WITHOUT_GENERATION = {"ConfigMap", "Secret", "Event", "Namespace", "Node", "ServiceAccount",
-                       "Service", "Lease", "PriorityClass"}  # fmt: skip
+                       "Service", "Lease", "PriorityClass",
+                       "CertificateSigningRequest"}  # fmt: skip
 # Their creators report a status at once: nodes register with one, namespaces are born Active.
 _STATUS_KEPT_ON_CREATE = {"Node", "Namespace"}
 # A status update of these may also change labels and annotations, as the node agent does.

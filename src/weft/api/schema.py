@@ -31,6 +31,7 @@ _GROUP_PREFIX = {
     "authentication.k8s.io": "io.k8s.api.authentication",
     "coordination.k8s.io": "io.k8s.api.coordination",
     "scheduling.k8s.io": "io.k8s.api.scheduling",
+    "certificates.k8s.io": "io.k8s.api.certificates",
     "networking.istio.io": "io.istio.networking",
     "security.istio.io": "io.istio.security",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",

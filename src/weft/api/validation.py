@@ -17,6 +17,7 @@ from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.validate import (
+    certificates,
     config,
     gateway_api,
     istio_edge,
@@ -49,6 +50,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("discovery.k8s.io", "EndpointSlice"): services.validate_endpoint_slice,
     ("coordination.k8s.io", "Lease"): config.validate_lease,
     ("scheduling.k8s.io", "PriorityClass"): priorities.validate,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.validate,
     ("apps", "Deployment"): workloads.validate_deployment,
     ("apps", "ReplicaSet"): workloads.validate_replica_set,
     ("batch", "Job"): workloads.validate_job,

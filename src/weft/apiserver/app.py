@@ -19,6 +19,7 @@ from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
 from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.certificate_requests import CertificateRequests
 from weft.apiserver.create_check import CreateCheck
 from weft.apiserver.custom_cleanup import CustomCleanup
 from weft.apiserver.escalation import Escalation
@@ -96,6 +97,8 @@ class ApiServer:
         self._follower = RbacFollower(store, self._rbac)
         self._resources.admission.insert(0, CreateCheck(authorizer or self._rbac))
         self._resources.admission += [Escalation(self._rbac), PodPolicies(store)]
+        self._resources.admission.append(CertificateRequests(authorizer or self._rbac))
+        self.authorizer: Authorizer = authorizer or self._rbac
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
         tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens))

@@ -83,6 +83,9 @@ ADMIN = (
 )
 _OPENID = "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks " \
     "/openid/v1/jwks/"  # fmt: skip
+_CSR = rule("certificates.k8s.io", "certificatesigningrequests",
+            ("create", "get", "list", "watch"))  # fmt: skip
+"""Whoever may ask for a certificate; what is approved without a person is another matter."""
 SYSTEM: Mapping[str, tuple[Json, ...]] = {
     "cluster-admin": (rule("*", "*", ("*",)), urls("*", "*")),
     "system:basic-user": (
@@ -103,10 +106,21 @@ SYSTEM: Mapping[str, tuple[Json, ...]] = {
     "system:monitoring": (
         urls("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
     ),
-    "system:certificates.k8s.io:kube-apiserver-client-approver": (
-        {**rule("certificates.k8s.io", "signers", ("approve",)),
-         "resourceNames": ["kubernetes.io/kube-apiserver-client"]},
+    "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
+        rule("certificates.k8s.io", "certificatesigningrequests/nodeclient", ("create",)),
     ),
+    "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient": (
+        rule("certificates.k8s.io", "certificatesigningrequests/selfnodeclient", ("create",)),
+    ),
+    **{
+        f"system:certificates.k8s.io:{signer}-approver": (
+            {**rule("certificates.k8s.io", "signers", ("approve",)),
+             "resourceNames": [f"kubernetes.io/{signer}"]},
+        )
+        for signer in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving")
+    },
+    "system:node-bootstrapper": (_CSR,),
+    "weft:workload-certificates": (_CSR,),
 }  # fmt: skip
 BINDINGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "cluster-admin": ("cluster-admin", ("system:masters",)),
@@ -119,6 +133,16 @@ BINDINGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "system:service-account-issuer-discovery", ("system:serviceaccounts",),
     ),
     "system:monitoring": ("system:monitoring", ("system:monitoring",)),
+    "weft:node-bootstrapper": ("system:node-bootstrapper", ("system:bootstrappers",)),
+    "weft:node-autoapprove-bootstrap": (
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        ("system:bootstrappers",),
+    ),
+    "weft:node-certificate-requests": ("system:node-bootstrapper", ("system:nodes",)),
+    "weft:node-autoapprove-rotation": (
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        ("system:nodes",),
+    ),
 }  # fmt: skip
 """By name: the ClusterRole and the groups that have it."""
 _PARTS: Mapping[str, tuple[Json, ...]] = {"admin": ADMIN, "edit": EDIT, "view": VIEW}

@@ -85,7 +85,7 @@ Entries = dict[tuple[str, str, str, str], Entry]
 
 def part_of(kind: Kind, subresource: str) -> Part:
     """What a write to a (sub)resource can change."""
-    if subresource == "status":
+    if subresource in ("status", "approval"):
         return "status"
     if subresource == "scale":
         return "scale"

@@ -16,6 +16,7 @@ from weft.api.wellknown import MANAGER
 from weft.apiserver import (
     addresses,
     apply_patch,
+    certificate_requests,
     codec,
     failures,
     keys,
@@ -374,7 +375,16 @@ class Resources(Reading):
         kind = target.kind
         said: tuple[str, ...] = ()
         verbs.keep_identity(old, new)
-        if target.subresource == "status":
+        if kind.group == certificate_requests.GROUP and target.subresource:
+            approves = target.subresource == "approval"
+            part = (
+                certificate_requests.with_approval
+                if approves
+                else (certificate_requests.with_status)
+            )
+            new = part(old, new, self.clock())
+            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
+        elif target.subresource == "status":
             new = rules.prepare_status_update(kind, new, old)
         elif target.subresource == "ephemeralcontainers":
             asked = rules.default(kind, target.version, new)

@@ -1,6 +1,7 @@
 """All controllers, for the composition root."""
 
 from weft.controllers import (
+    certificates,
     clusterroles,
     deployments,
     endpointslices,
@@ -22,6 +23,7 @@ def controllers() -> tuple[Controller, ...]:
         namespaces.CONTROLLER,
         serviceaccounts.CONTROLLER,
         gateway_accounts.CONTROLLER,
+        certificates.CONTROLLER,
         clusterroles.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,

@@ -22,6 +22,7 @@ from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
+from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
@@ -41,7 +42,8 @@ from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
-from weft.pki.ca import CaError
+from weft.pki.ca import Authority, CaError
+from weft.pki.identity import WORKLOAD_SECONDS_DEFAULT
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -144,6 +146,17 @@ class Instance:
         self.informers = Informers(self.client)
         tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
         self.api_ca = ca.roots
+        mesh_root = Authority.load_or_create(
+            Path(self.settings.data_dir) / "pki" / "mesh", self.settings.trust_domain, now()
+        )
+        mesh_ca = mesh_root.intermediate("weft", now())
+        workloads = WorkloadAuthority(
+            lambda: mesh_ca, WORKLOAD_SECONDS_DEFAULT, lambda: self.settings.trust_domain
+        )
+        self.signer = CertificateSigner(
+            self.client, self.informers, self.api.authorizer, ca, workloads
+        )
+        self.tasks.spawn(self.signer.run(), "certificate-signer")
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)

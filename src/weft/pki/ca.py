@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
@@ -43,6 +44,15 @@ class Credential(Struct, frozen=True):
     validity: Validity
 
 
+class Wanted(Struct, frozen=True):
+    """What a certificate says about its holder."""
+
+    subject: x509.Name
+    alternatives: tuple[x509.GeneralName, ...]
+    usages: tuple[x509.ObjectIdentifier, ...]
+    """Extended key usages."""
+
+
 class Authority:
     """Something that signs: the root, or an intermediate below it. Immutable."""
 
@@ -59,10 +69,7 @@ class Authority:
         self.roots = roots
         """PEM of every root to trust."""
         self._chain = chain
-        self.validity = Validity(
-            certificate.not_valid_before_utc.timestamp(),
-            certificate.not_valid_after_utc.timestamp(),
-        )
+        self.validity = validity_of(certificate)
 
     @classmethod
     def create(cls, trust_domain: str, now: float) -> "Authority":
@@ -139,9 +146,7 @@ class Authority:
         seconds: float = identity.SERVER_SECONDS_DEFAULT,
     ) -> Credential:
         """A server's credential for these DNS names and IP addresses. Raises ValueError."""
-        return self._leaf(
-            _name(names[0]), [_alternative(n) for n in names], [_SERVER], now, seconds
-        )
+        return self._leaf(_name(names[0]), [alternative(n) for n in names], [_SERVER], now, seconds)
 
     def client(
         self,
@@ -172,20 +177,38 @@ class Authority:
         seconds: float,
     ) -> Credential:
         key = ec.generate_private_key(ec.SECP256R1())
+        wanted = Wanted(subject, tuple(alternatives), tuple(usages))
+        certificate = self.issue(key.public_key(), wanted, now, seconds)
+        found = x509.load_pem_x509_certificates(certificate.encode())[0]
+        return Credential(certificate, _key_pem(key), validity_of(found))
+
+    def issue_workload(
+        self, key: CertificatePublicKeyTypes, spiffe_id: str, now: float, seconds: float
+    ) -> str:
+        """An X.509-SVID for somebody's public key, PEM, with the intermediates."""
+        names = (x509.UniformResourceIdentifier(spiffe_id),)
+        return self.issue(key, Wanted(x509.Name([]), names, (_SERVER, _CLIENT)), now, seconds)
+
+    def issue(
+        self,
+        key: CertificatePublicKeyTypes,
+        wanted: "Wanted",
+        now: float,
+        seconds: float,
+    ) -> str:
+        """A certificate for somebody's public key, PEM, with the intermediates up to the root."""
         valid = identity.validity(now, seconds, self.validity)
         builder = (
-            _builder(key, subject, valid)
+            _builder(key, wanted.subject, valid)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(wanted.usages), critical=False)
         )
-        if alternatives:
+        if wanted.alternatives:
             # RFC 5280 4.2.1.6: critical when there is no subject to go by.
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName(alternatives), critical=not list(subject)
-            )
-        certificate = self._sign(builder)
-        return Credential(_pem(certificate) + self._chain, _key_pem(key), valid)
+            names = x509.SubjectAlternativeName(wanted.alternatives)
+            builder = builder.add_extension(names, critical=not list(wanted.subject))
+        return _pem(self._sign(builder)) + self._chain
 
     def _sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
@@ -205,6 +228,12 @@ def trust_domain_of(certificate: x509.Certificate) -> str:
         return ""
 
 
+def validity_of(certificate: x509.Certificate) -> Validity:
+    return Validity(
+        certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    )
+
+
 def _ca_builder(
     key: ec.EllipticCurvePrivateKey,
     name: x509.Name,
@@ -213,7 +242,7 @@ def _ca_builder(
     path_length: int,
 ) -> x509.CertificateBuilder:
     return (
-        _builder(key, name, valid)
+        _builder(key.public_key(), name, valid)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(
@@ -224,16 +253,16 @@ def _ca_builder(
 
 
 def _builder(
-    key: ec.EllipticCurvePrivateKey, subject: x509.Name, valid: Validity
+    key: CertificatePublicKeyTypes, subject: x509.Name, valid: Validity
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(_utc(valid.not_before))
         .not_valid_after(_utc(valid.not_after))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
@@ -256,7 +285,8 @@ def _name(common: str, organizations: Iterable[str] = ()) -> x509.Name:
     return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _alternative(name: str) -> x509.GeneralName:
+def alternative(name: str) -> x509.GeneralName:
+    """An IP address or a DNS name, as a certificate names it."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
