@@ -33,6 +33,12 @@ ROOTS = (
     "admissionregistration.v1.ValidatingWebhookConfiguration",
     "admissionregistration.v1.MutatingWebhookConfiguration",
     "certificates.v1.CertificateSigningRequest",
+    "core.v1.PersistentVolume", "core.v1.PersistentVolumeClaim", "core.v1.Endpoints",
+    "core.v1.ReplicationController", "core.v1.PodTemplate", "apps.v1.StatefulSet",
+    "apps.v1.DaemonSet", "apps.v1.ControllerRevision", "batch.v1.CronJob",
+    "autoscaling.v2.HorizontalPodAutoscaler", "policy.v1.PodDisruptionBudget",
+    "storage.v1.StorageClass", "networking.v1.Ingress", "networking.v1.IngressClass",
+    "networking.v1.NetworkPolicy", "node.v1.RuntimeClass",
     "rbac.v1.Role", "rbac.v1.RoleBinding", "rbac.v1.ClusterRole", "rbac.v1.ClusterRoleBinding",
 )  # fmt: skip
 MODULES = {
@@ -46,6 +52,11 @@ MODULES = {
     "io.k8s.api.scheduling.v1": "scheduling_v1",
     "io.k8s.api.admissionregistration.v1": "admissionregistration_v1",
     "io.k8s.api.certificates.v1": "certificates_v1",
+    "io.k8s.api.autoscaling.v2": "autoscaling_v2",
+    "io.k8s.api.policy.v1": "policy_v1",
+    "io.k8s.api.storage.v1": "storage_v1",
+    "io.k8s.api.networking.v1": "networking_v1",
+    "io.k8s.api.node.v1": "node_v1",
 }
 # core/v1 is too long for one file. Each part holds what its roots mention and no earlier part has,
 # so imports between the parts go one way.
@@ -54,6 +65,8 @@ CORE_PARTS = {
     "container_v1": ("Container", "EphemeralContainer"),
     "pod_v1": ("Pod",),
 }
+# What these mention and the other kinds of core/v1 do not.
+CORE_LATE_PARTS = {"persistent_volume_v1": ("PersistentVolume", "PersistentVolumeClaim")}
 SCALARS = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "str | int | float | None",
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "int | str | None",
@@ -111,6 +124,13 @@ def assign_modules(defs: dict[str, Any]) -> dict[str, str]:
         for name in closure((f"{core}.{root}" for root in roots), defs):
             if name.startswith(core):
                 modules.setdefault(name, module)
+    late = {f"core.v1.{root}" for roots in CORE_LATE_PARTS.values() for root in roots}
+    early = [f"io.k8s.api.{r}" for r in ROOTS if r.startswith("core.") and r not in late]
+    for name in closure(early, defs):
+        modules.setdefault(name, MODULES[name.rpartition(".")[0]])
+    for module, roots in CORE_LATE_PARTS.items():
+        for name in closure((f"{core}.{root}" for root in roots), defs):
+            modules.setdefault(name, module)
     for name in closure((f"io.k8s.api.{root}" for root in ROOTS), defs):
         modules.setdefault(name, MODULES[name.rpartition(".")[0]])
     return modules

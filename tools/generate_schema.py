@@ -48,6 +48,7 @@ SERVED = (
     "authorization.v1.SubjectAccessReview", "authorization.v1.LocalSubjectAccessReview",
     "authentication.v1.SelfSubjectReview", "authentication.v1.TokenReview",
     "authentication.v1.TokenRequest",
+    "autoscaling.v1.HorizontalPodAutoscaler", "events.v1.Event", "policy.v1.Eviction",
 )  # fmt: skip
 FIXED: dict[str, dict[str, Any]] = {
     f"{CRD}.JSONSchemaProps": {  # mentions itself: checked by weft.api.crd.structural instead
@@ -69,6 +70,9 @@ _PROTOCOLS = ["SCTP", "TCP", "UDP"]
 _EFFECTS = ["NoExecute", "NoSchedule", "PreferNoSchedule"]
 _PULL = ["Always", "IfNotPresent", "Never"]
 _MESSAGES = ["FallbackToLogsOnError", "File"]
+_RECLAIM = ["Delete", "Recycle", "Retain"]
+_UPDATES = ["OnDelete", "RollingUpdate"]
+_VOLUME_MODES = ["Block", "Filesystem"]
 _TRAFFIC = ["Cluster", "Local"]
 _NODE_OPERATORS = ["DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn"]
 # Values that Kubernetes accepts, by definition and field; the definitions file lost them.
@@ -120,6 +124,35 @@ ENUMS: dict[str, dict[str, list[str]]] = {
     },
     "io.k8s.api.discovery.v1.EndpointSlice": {"addressType": ["FQDN", "IPv4", "IPv6"]},
     "io.k8s.api.discovery.v1.EndpointPort": {"protocol": _PROTOCOLS},
+    "io.k8s.api.core.v1.EndpointPort": {"protocol": _PROTOCOLS},
+    "io.k8s.api.apps.v1.StatefulSetSpec": {"podManagementPolicy": ["OrderedReady", "Parallel"]},
+    "io.k8s.api.apps.v1.StatefulSetUpdateStrategy": {"type": _UPDATES},
+    "io.k8s.api.apps.v1.DaemonSetUpdateStrategy": {"type": _UPDATES},
+    "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy": {
+        "whenDeleted": ["Delete", "Retain"], "whenScaled": ["Delete", "Retain"],
+    },
+    "io.k8s.api.batch.v1.CronJobSpec": {"concurrencyPolicy": ["Allow", "Forbid", "Replace"]},
+    "io.k8s.api.autoscaling.v2.HPAScalingRules": {"selectPolicy": ["Disabled", "Max", "Min"]},
+    "io.k8s.api.autoscaling.v2.HPAScalingPolicy": {"type": ["Percent", "Pods"]},
+    "io.k8s.api.autoscaling.v2.MetricSpec": {
+        "type": ["ContainerResource", "External", "Object", "Pods", "Resource"],
+    },
+    "io.k8s.api.autoscaling.v2.MetricTarget": {"type": ["AverageValue", "Utilization", "Value"]},
+    "io.k8s.api.policy.v1.PodDisruptionBudgetSpec": {
+        "unhealthyPodEvictionPolicy": ["AlwaysAllow", "IfHealthyBudget"],
+    },
+    "io.k8s.api.core.v1.PersistentVolumeSpec": {
+        "persistentVolumeReclaimPolicy": _RECLAIM, "volumeMode": _VOLUME_MODES,
+    },
+    "io.k8s.api.core.v1.PersistentVolumeClaimSpec": {"volumeMode": _VOLUME_MODES},
+    "io.k8s.api.storage.v1.StorageClass": {
+        "reclaimPolicy": ["Delete", "Retain"],
+        "volumeBindingMode": ["Immediate", "WaitForFirstConsumer"],
+    },
+    "io.k8s.api.networking.v1.HTTPIngressPath": {
+        "pathType": ["Exact", "ImplementationSpecific", "Prefix"],
+    },
+    "io.k8s.api.networking.v1.NetworkPolicyPort": {"protocol": _PROTOCOLS},
 }  # fmt: skip
 # Defaults of fields that are keys of list-maps: server-side apply needs them in the schema.
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -62,7 +62,7 @@ def test_a_list_is_taken_apart() -> None:
         ("apps/v1", "Deploymnet", "kind", "`kind: Deployment` with `apiVersion: apps/v1`"),
         ("apps/v1", "deployment", "kind", "`kind: Deployment` with `apiVersion: apps/v1`"),
         ("extensions/v1beta1", "Deployment", "apiVersion", "write `apiVersion: apps/v1`"),
-        ("batch/v1", "Quux", "kind", "kinds of `batch`: Job"),
+        ("batch/v1", "Quux", "kind", "kinds of `batch`: CronJob, Job"),
         ("x/v1", "Quux", "kind", "kinds are: Namespace, Node, Pod"),
     ],
 )

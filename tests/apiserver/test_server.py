@@ -77,8 +77,8 @@ async def test_discovery_in_both_forms(live: Running) -> None:
             found = await response.json()
             assert found["apiVersion"] == f"apidiscovery.k8s.io/{version}"
         apps = next(i for i in found["items"] if i["metadata"]["name"] == "apps")
-        web = apps["versions"][0]["resources"][0]
-        assert (web["resource"], web["scope"]) == ("deployments", "Namespaced")
+        web = next(r for r in apps["versions"][0]["resources"] if r["resource"] == "deployments")
+        assert web["scope"] == "Namespaced"
         assert [s["subresource"] for s in web["subresources"]] == ["status", "scale"]
     assert (await live.json("GET", "/apis/nope.io"))[0] == 404
     assert (await live.json("GET", "/apis/apps/v2"))[0] == 404

@@ -9,7 +9,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from weft.api import admission_columns, gateway_columns
+from weft.api import (
+    admission_columns,
+    gateway_columns,
+    network_columns,
+    storage_columns,
+    workload_columns,
+)
+from weft.api.column_parts import NONE, UNKNOWN, UNSET, since
+from weft.api.column_parts import age_of as _age
+from weft.api.column_parts import containers_of as _containers
+from weft.api.column_parts import joined as _joined
+from weft.api.column_parts import name_of as _name
+from weft.api.column_parts import spec_of as _spec
+from weft.api.column_parts import status_of as _status
 from weft.api.kinds import Kind
 from weft.api.pod_columns import pod_cells
 from weft.api.selectors import format_selector
@@ -18,9 +31,6 @@ from weft.lib.timefmt import age, parse_rfc3339
 Json = Mapping[str, Any]
 Cells = list[Any]
 
-NONE = "<none>"
-UNKNOWN = "<unknown>"
-UNSET = "<unset>"
 LISTED_MAX = 3
 """Addresses and ports of a slice that a cell shows."""
 
@@ -94,46 +104,7 @@ def cells(kind: Kind, obj: Json, now: float) -> Cells:
         return [_name(obj), *("" for _ in columns(kind)[1:])]
 
 
-def since(text: Any, now: float) -> str:
-    """The age of a timestamp, e.g. `5m`."""
-    if not text:
-        return UNKNOWN
-    try:
-        return age(now - parse_rfc3339(str(text)))
-    except ValueError:
-        return UNKNOWN
-
-
 # ------------------------------------------------------------------ parts
-
-
-def _name(obj: Json) -> str:
-    return str((obj.get("metadata") or {}).get("name") or "")
-
-
-def _age(obj: Json, now: float) -> str:
-    return since((obj.get("metadata") or {}).get("creationTimestamp"), now)
-
-
-def _spec(obj: Json) -> Json:
-    return obj.get("spec") or {}
-
-
-def _status(obj: Json) -> Json:
-    return obj.get("status") or {}
-
-
-def _joined(values: Sequence[Any]) -> str:
-    return ",".join(str(value) for value in values) or NONE
-
-
-def _containers(obj: Json) -> tuple[str, str]:
-    """Names and images of a workload's containers."""
-    pod = (_spec(obj).get("template") or {}).get("spec") or {}
-    found = pod.get("containers") or ()
-    return ",".join(c.get("name") or "" for c in found), ",".join(
-        c.get("image") or "" for c in found
-    )
 
 
 def _list_text(values: Sequence[Any]) -> str:
@@ -469,6 +440,11 @@ def _role_binding(obj: Json, now: float) -> Cells:
 
 
 _TABLES: dict[tuple[str, str], _Table] = {
+    **{
+        kind: (_columns(heads), function)
+        for tables in (workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES)
+        for kind, (heads, function) in tables.items()
+    },
     ("", "Pod"): (
         _columns("Name Ready Status Restarts Age +IP +Node +Nominated_Node +Readiness_Gates"),
         _pod,

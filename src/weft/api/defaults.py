@@ -7,7 +7,12 @@ Every function changes the JSON it is given, which the caller must own.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from weft.api import gateway_defaults
+from weft.api import (
+    autoscaling_defaults,
+    gateway_defaults,
+    networking_defaults,
+    storage_defaults,
+)
 from weft.api.crd import names as crd_names
 from weft.api.kinds import Kind
 
@@ -231,6 +236,56 @@ def _job(obj: Json) -> None:
         metadata["labels"] = dict(labels)
 
 
+def _stateful_set(obj: Json) -> None:
+    spec = _sub(obj, "spec")
+    _set(
+        spec,
+        {
+            "replicas": 1,
+            "podManagementPolicy": "OrderedReady",
+            "revisionHistoryLimit": REVISION_HISTORY_LIMIT,
+        },
+    )
+    strategy = _sub(spec, "updateStrategy")
+    _set(strategy, {"type": "RollingUpdate"})
+    if strategy["type"] == "RollingUpdate":
+        _set(_sub(strategy, "rollingUpdate"), {"partition": 0})
+    retention = _sub(spec, "persistentVolumeClaimRetentionPolicy")
+    _set(retention, {"whenDeleted": "Retain", "whenScaled": "Retain"})
+    for claim in _items(spec, "volumeClaimTemplates"):
+        storage_defaults.claim_template(claim)
+    _template(spec)
+
+
+def _daemon_set(obj: Json) -> None:
+    spec = _sub(obj, "spec")
+    _set(spec, {"revisionHistoryLimit": REVISION_HISTORY_LIMIT})
+    strategy = _sub(spec, "updateStrategy")
+    _set(strategy, {"type": "RollingUpdate"})
+    if strategy["type"] == "RollingUpdate":
+        _set(_sub(strategy, "rollingUpdate"), {"maxUnavailable": 1, "maxSurge": 0})
+    _template(spec)
+
+
+def _cron_job(obj: Json) -> None:
+    spec = _sub(obj, "spec")
+    limits = {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1}
+    _set(spec, {"concurrencyPolicy": "Allow", "suspend": False} | limits)
+    _template(_sub(_sub(spec, "jobTemplate"), "spec"))
+
+
+def _replication_controller(obj: Json) -> None:
+    spec = _sub(obj, "spec")
+    _set(spec, {"replicas": 1})
+    _template(spec)
+    labels = (spec["template"].get("metadata") or {}).get("labels") or {}
+    if labels and not spec.get("selector"):
+        spec["selector"] = dict(labels)
+    metadata = _sub(obj, "metadata")
+    if labels and not metadata.get("labels"):
+        metadata["labels"] = dict(labels)
+
+
 # ------------------------------------------------------------------ services and the rest
 
 
@@ -316,6 +371,18 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
     ("batch", "Job"): _job,
+    ("apps", "StatefulSet"): _stateful_set,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("batch", "CronJob"): _cron_job,
+    ("", "ReplicationController"): _replication_controller,
+    ("", "PodTemplate"): _template,
+    ("", "PersistentVolume"): storage_defaults.volume,
+    ("", "PersistentVolumeClaim"): storage_defaults.claim,
+    ("storage.k8s.io", "StorageClass"): storage_defaults.storage_class,
+    ("autoscaling", "HorizontalPodAutoscaler"): autoscaling_defaults.autoscaler,
+    ("networking.k8s.io", "NetworkPolicy"): networking_defaults.network_policy,
+    ("networking.k8s.io", "IngressClass"): networking_defaults.ingress_class,
+    ("", "Endpoints"): networking_defaults.endpoints,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("", "LimitRange"): _limit_range,
     ("scheduling.k8s.io", "PriorityClass"): _priority_class,

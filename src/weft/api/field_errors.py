@@ -101,6 +101,13 @@ def error(
     return FieldError(path_text(at), kind, value, detail, suggestion, at)
 
 
+def under(at: Location, errors: Iterable[FieldError]) -> list[FieldError]:
+    """The errors of an object that is a part of another one, which has it at `at`."""
+    return [
+        msgspec.structs.replace(e, path=path_text((*at, *e.at)), at=(*at, *e.at)) for e in errors
+    ]
+
+
 def required(at: Location, detail: str = "", suggestion: str = "") -> FieldError:
     return error(at, "Required", None, detail, suggestion)
 

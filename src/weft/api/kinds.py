@@ -7,14 +7,20 @@ from msgspec import Struct
 from weft.api import apiextensions_v1
 from weft.api.k8s import (
     apps_v1,
+    autoscaling_v2,
     batch_v1,
     certificates_v1,
     coordination_v1,
     core_v1,
     discovery_v1,
+    networking_v1,
+    node_v1,
+    persistent_volume_v1,
     pod_v1,
+    policy_v1,
     rbac_v1,
     scheduling_v1,
+    storage_v1,
 )
 
 
@@ -38,6 +44,10 @@ class Kind(Struct, frozen=True):
     they are answered and never stored."""
     struct: type[Struct] | None = None
     """The value type that our own code decodes objects of this kind into."""
+    view_of: tuple[str, str] | None = None
+    """Of a kind that shows another kind's objects in other words (`weft.api.conversions`): the
+    group and version of that one. Kind and plural are the same; nothing is stored under its own
+    name, and only the stored kind has a struct."""
     definition: Any = None
     """Of custom resources: their weft.api.crd.definition.Definition."""
 
@@ -59,6 +69,7 @@ class Kind(Struct, frozen=True):
 
 
 ALL = ("all",)
+_HPA, _HPA_PLURAL = "HorizontalPodAutoscaler", "horizontalpodautoscalers"
 QUESTION = ("create",)
 KUBERNETES_KINDS = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
@@ -82,6 +93,14 @@ KUBERNETES_KINDS = (
     Kind("", "v1", "ResourceQuota", "resourcequotas", short_names=("quota",),
          subresources=("status",), struct=core_v1.ResourceQuota),
     Kind("", "v1", "Event", "events", short_names=("ev",), struct=core_v1.Event),
+    Kind("", "v1", "Endpoints", "endpoints", short_names=("ep",), struct=core_v1.Endpoints),
+    Kind("", "v1", "PodTemplate", "podtemplates", struct=core_v1.PodTemplate),
+    Kind("", "v1", "ReplicationController", "replicationcontrollers", short_names=("rc",),
+         categories=ALL, subresources=("status", "scale"), struct=core_v1.ReplicationController),
+    Kind("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False, short_names=("pv",),
+         subresources=("status",), struct=persistent_volume_v1.PersistentVolume),
+    Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", short_names=("pvc",),
+         subresources=("status",), struct=persistent_volume_v1.PersistentVolumeClaim),
     Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices",
          struct=discovery_v1.EndpointSlice),
     Kind("coordination.k8s.io", "v1", "Lease", "leases", struct=coordination_v1.Lease),
@@ -89,6 +108,31 @@ KUBERNETES_KINDS = (
          subresources=("status", "scale"), struct=apps_v1.Deployment),
     Kind("apps", "v1", "ReplicaSet", "replicasets", short_names=("rs",), categories=ALL,
          subresources=("status", "scale"), struct=apps_v1.ReplicaSet),
+    Kind("apps", "v1", "StatefulSet", "statefulsets", short_names=("sts",), categories=ALL,
+         subresources=("status", "scale"), struct=apps_v1.StatefulSet),
+    Kind("apps", "v1", "DaemonSet", "daemonsets", short_names=("ds",), categories=ALL,
+         subresources=("status",), struct=apps_v1.DaemonSet),
+    Kind("apps", "v1", "ControllerRevision", "controllerrevisions",
+         struct=apps_v1.ControllerRevision),
+    Kind("batch", "v1", "CronJob", "cronjobs", short_names=("cj",), categories=ALL,
+         subresources=("status",), struct=batch_v1.CronJob),
+    Kind("autoscaling", "v2", _HPA, _HPA_PLURAL, short_names=("hpa",), categories=ALL,
+         subresources=("status",), struct=autoscaling_v2.HorizontalPodAutoscaler),
+    Kind("autoscaling", "v1", _HPA, _HPA_PLURAL, short_names=("hpa",), categories=ALL,
+         subresources=("status",), view_of=("autoscaling", "v2")),
+    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", short_names=("pdb",),
+         subresources=("status",), struct=policy_v1.PodDisruptionBudget),
+    Kind("networking.k8s.io", "v1", "Ingress", "ingresses", short_names=("ing",),
+         subresources=("status",), struct=networking_v1.Ingress),
+    Kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", namespaced=False,
+         struct=networking_v1.IngressClass),
+    Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", short_names=("netpol",),
+         struct=networking_v1.NetworkPolicy),
+    Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False,
+         short_names=("sc",), struct=storage_v1.StorageClass),
+    Kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False,
+         struct=node_v1.RuntimeClass),
+    Kind("events.k8s.io", "v1", "Event", "events", short_names=("ev",), view_of=("", "v1")),
     Kind("batch", "v1", "Job", "jobs", categories=ALL, subresources=("status",),
          struct=batch_v1.Job),
     Kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False,

@@ -25,8 +25,9 @@ _SERVER_METADATA = (
     "selfLink",
 )  # fmt: skip
 _WITHOUT_GENERATION = {"ConfigMap", "Secret", "Event", "Namespace", "Node", "ServiceAccount",
-                       "Service", "Lease", "PriorityClass",
-                       "CertificateSigningRequest"}  # fmt: skip
+                       "Service", "Lease", "PriorityClass", "CertificateSigningRequest", "Endpoints", "PersistentVolume",
+                       "PersistentVolumeClaim", "StorageClass", "ControllerRevision",
+                       "RuntimeClass", "HorizontalPodAutoscaler"}  # fmt: skip
 # Their creators report a status at once: nodes register with one, namespaces are born Active.
 _STATUS_KEPT_ON_CREATE = {"Node", "Namespace"}
 # A status update of these may also change labels and annotations, as the node agent does.
@@ -49,6 +50,8 @@ def prepare_create(kind: Kind, obj: Json, uid: str) -> Json:
             _new_pod(obj)
         case "batch", "Job":
             _new_job(obj, uid)
+        case "", "PersistentVolume" | "PersistentVolumeClaim":
+            obj["status"] = {"phase": "Pending"}
         case "", "Namespace":
             obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
         case "", "Secret":

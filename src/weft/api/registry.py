@@ -115,6 +115,13 @@ def _by_name() -> Mapping[str, Kind]:
     return names
 
 
+def stored(kind: Kind) -> Kind:
+    """The kind whose objects are stored: itself, but for views."""
+    if kind.view_of is None:
+        return kind
+    return _by_kind()[(*kind.view_of, kind.kind)]
+
+
 def kind_for(cls: type[Struct]) -> Kind:
     """The kind whose objects this struct holds. Raises KeyError when there is none."""
     return _by_struct()[cls]

@@ -22,7 +22,7 @@ class Catalog:
         self._by_resource = {
             (k.group, version, k.plural): k for k in self.customs.values() for version in k.versions
         }
-        self._by_key = {(k.group or "core", k.plural): k for k in self.kinds}
+        self._by_key = {(k.group or "core", k.plural): k for k in self.kinds if k.view_of is None}
 
     def by_resource(self, group: str, version: str, plural: str) -> Kind | None:
         """As in URL paths; built-in kinds win."""

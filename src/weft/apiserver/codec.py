@@ -13,6 +13,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from weft.api.conversions import conversion
 from weft.api.kinds import Kind
 from weft.store.interface import Entry
 
@@ -54,6 +55,10 @@ def to_served(kind: Kind, version: str, value: bytes, revision: int) -> bytes:
 
     `revision` 0 leaves resourceVersion out (dry runs of a creation).
     """
+    if view := conversion(kind):
+        obj = view.to_view(to_object(value, revision))
+        head = {"kind": kind.kind, "apiVersion": api_version(kind), "metadata": obj["metadata"]}
+        return orjson.dumps(head | {k: v for k, v in obj.items() if k not in head})
     number = b'"resourceVersion":"%d",' % revision if revision else b""
     start = value.index(_METADATA) + len(_METADATA)
     return _head(kind, version) + number + value[start:]

@@ -12,7 +12,8 @@ RANGES = "/ranges/"
 
 def prefix(kind: Kind, namespace: str = "") -> str:
     """The prefix of every object of a kind, or of those in one namespace."""
-    base = f"{ROOT}{kind.group or 'core'}/{kind.plural}/"
+    group = kind.group if kind.view_of is None else kind.view_of[0]
+    base = f"{ROOT}{group or 'core'}/{kind.plural}/"
     return f"{base}{namespace}/" if namespace and kind.namespaced else base
 
 

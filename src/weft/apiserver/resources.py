@@ -25,6 +25,7 @@ from weft.apiserver import (
     rules,
     subresources,
     verbs,
+    views_of_kinds,
 )
 from weft.apiserver.access import Admission, Review, User
 from weft.apiserver.addresses import Ranges
@@ -110,6 +111,10 @@ class Resources(Reading):
         owned: Owned | None = None,
     ) -> Written:
         """Raises ApiError 400, 403, 404 (namespace), 409, 422."""
+        if target.kind.view_of:
+            base, said = views_of_kinds.to_stored(target, body, options.field_validation)
+            main = views_of_kinds.stored_target(target)
+            return _as_view(target, await self.create(main, base, options, user), said)
         owned = owned or self._tracked(target, options)
         base = verbs.identify(target, body)
         kind = target.kind
@@ -208,6 +213,10 @@ class Resources(Reading):
         """PUT. Raises ApiError 400, 404, 409, 422."""
         if target.subresource == "scale":
             return await self._write_scale(target, lambda _: body, options, user)
+        if target.kind.view_of:
+            base, said = views_of_kinds.to_stored(target, body, options.field_validation)
+            main = views_of_kinds.stored_target(target)
+            return _as_view(target, await self.update(main, base, options, user), said)
         new = verbs.identify(target, body)
         conditional = bool(new["metadata"].get("resourceVersion"))
 
@@ -221,6 +230,8 @@ class Resources(Reading):
     ) -> Written:
         """PATCH; decided anew when the object changed meanwhile. Raises as `update`, and 415."""
         kind = target.kind
+        if target.kind.view_of:
+            return await self._patch_view(target, patch, body, options, user)
         if patch == "apply":
             return await self._apply(target, body, options, user)
         apply_patch.check_no_force(options)
@@ -236,6 +247,28 @@ class Resources(Reading):
             return verbs.identify(target, patches.apply(patch, shown, body, merge_rules))
 
         return await self._rewrite(target, change, options, user)
+
+    async def _patch_view(
+        self, target: Target, patch: PatchType, body: Any, options: WriteOptions, user: User
+    ) -> Written:
+        """What a patch changes of a view, it changes of the stored object."""
+        main = views_of_kinds.stored_target(target)
+        if patch == "apply":
+            config, _ = views_of_kinds.to_stored(
+                target, apply_patch.configuration(target, body), "Strict"
+            )
+            return _as_view(target, await self._apply(main, config, options, user))
+        apply_patch.check_no_force(options)
+        said: tuple[str, ...] = ()
+
+        def change(old: dict[str, Any]) -> dict[str, Any]:
+            nonlocal said
+            shown = views_of_kinds.shown(target, old)
+            new = patches.apply(patch, shown, body, rules.patch_rules(target.kind))
+            made, said = views_of_kinds.to_stored(target, new, options.field_validation)
+            return made
+
+        return _as_view(target, await self._rewrite(main, change, options, user), said)
 
     async def _apply(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
         """Server-side apply: merge by ownership; an object that is not there yet is created."""
@@ -416,6 +449,9 @@ class Resources(Reading):
 
     async def delete(self, target: Target, options: DeleteOptions, user: User) -> Written:
         """Raises ApiError 403, 404, 409."""
+        if target.kind.view_of:
+            main = views_of_kinds.stored_target(target)
+            return _as_view(target, await self.delete(main, options, user))
         kind = target.kind
         for _ in range(WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
@@ -535,6 +571,11 @@ class Resources(Reading):
     def _removal(self, kind: Kind, key: str, old: Mapping[str, Any]) -> tuple[Put | Delete, ...]:
         held = addresses.held(old) if kind.plural == "services" else frozenset()
         return (Delete(key), *(Delete(k) for k in sorted(held)))
+
+
+def _as_view(target: Target, done: Written, said: tuple[str, ...] = ()) -> Written:
+    body = views_of_kinds.answer(target, done.body)
+    return Written(body, done.code, (*said, *done.warnings))
 
 
 def _as_scale(target: Target, done: Written) -> Written:

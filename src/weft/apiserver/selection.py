@@ -5,7 +5,9 @@ from typing import Any
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
+from weft.api.conversions import stored_path
 from weft.api.kinds import Kind
 from weft.api.selectors import parse_fields, parse_labels
 from weft.apiserver import codec, custom, failures, keys
@@ -67,6 +69,9 @@ def compile_selection(kind: Kind, version: str, labels: str, fields: str) -> Sel
         by_field = parse_fields(fields)
     except ValueError as error:
         raise failures.bad_request(str(error)) from error
+    if kind.view_of:
+        moved = (replace(n, path=stored_path(kind, n.path)) for n in by_field.requirements)
+        by_field = replace(by_field, requirements=tuple(moved))
     check_selectable(kind, version, (need.path for need in by_field.requirements))
     name = by_field.value_of("metadata", "name") or ""
     names_only = all(need.path in _IN_KEY and need.equal for need in by_field.requirements)

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 import orjson
 
+from weft.api import registry
 from weft.api.columns import cells, columns
+from weft.api.conversions import conversion
 from weft.api.kinds import Kind
 from weft.apiserver import codec, custom
 
@@ -28,6 +30,8 @@ def row(
     obj = codec.loads(served)
     if kind.definition is not None:
         shown = custom.version_of(kind, version).cells(obj, now)
+    elif view := conversion(kind):
+        shown = cells(registry.stored(kind), view.to_stored(obj), now)
     else:
         shown = cells(kind, obj, now)
     found: dict[str, Any] = {"cells": list(shown)}
@@ -40,7 +44,7 @@ def row(
 
 def _heads(kind: Kind, version: str) -> list[dict[str, Any]]:
     own = kind.definition is not None
-    found = custom.version_of(kind, version).table() if own else columns(kind)
+    found = custom.version_of(kind, version).table() if own else columns(registry.stored(kind))
     return [column.to_json() for column in found]
 
 

@@ -58,7 +58,7 @@ class Watches:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._encoded: dict[tuple[int, str, str, str], Change] = {}
+        self._encoded: dict[tuple[int, str, str, str, str], Change] = {}
         self._live: set[Watch] = set()
         self.open = 0
         """Watches that are open now."""
@@ -155,7 +155,7 @@ class Watches:
         return [self._encode(event, target, *shown) for event, shown in found if shown]
 
     def _encode(self, event: Event, target: Target, type_: ChangeType, value: bytes) -> Change:
-        known = (event.revision, event.key, target.version, type_)
+        known = (event.revision, event.key, target.kind.group, target.version, type_)
         change = self._encoded.get(known)
         if change is None:
             served = codec.to_served(target.kind, target.version, value, event.revision)

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from weft.api.columns import Column, since
+from weft.api.column_parts import since
+from weft.api.columns import Column
 from weft.api.crd import objects, rules, values
 from weft.api.crd.jsonpath import fields, find
 from weft.api.field_errors import FieldError

@@ -3,7 +3,7 @@
 # Made from the OpenAPI definitions of Kubernetes 1.33.0 (Apache-2.0); do not edit.
 from msgspec import Struct, field
 
-from weft.api.k8s.core_v1 import PodTemplateSpec
+from weft.api.k8s.core_v1 import ObjectReference, PodTemplateSpec
 from weft.api.k8s.meta_v1 import LabelSelector, ObjectMeta
 
 
@@ -72,6 +72,46 @@ class JobSpec(Struct, frozen=True, omit_defaults=True):
     suspend: bool | None = field(default=None, name="suspend")
     template: PodTemplateSpec = field(default=PodTemplateSpec(), name="template")
     ttl_seconds_after_finished: int | None = field(default=None, name="ttlSecondsAfterFinished")
+
+
+class JobTemplateSpec(Struct, frozen=True, omit_defaults=True):
+    """JobTemplateSpec describes the data a Job should have when created from a template."""
+
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    spec: JobSpec = field(default=JobSpec(), name="spec")
+
+
+class CronJobSpec(Struct, frozen=True, omit_defaults=True):
+    """CronJobSpec describes how the job execution will look like and when it will ...."""
+
+    concurrency_policy: str = field(default="", name="concurrencyPolicy")
+    failed_jobs_history_limit: int | None = field(default=None, name="failedJobsHistoryLimit")
+    job_template: JobTemplateSpec | None = field(default=None, name="jobTemplate")
+    schedule: str = field(default="", name="schedule")
+    starting_deadline_seconds: int | None = field(default=None, name="startingDeadlineSeconds")
+    successful_jobs_history_limit: int | None = field(
+        default=None, name="successfulJobsHistoryLimit"
+    )
+    suspend: bool | None = field(default=None, name="suspend")
+    time_zone: str = field(default="", name="timeZone")
+
+
+class CronJobStatus(Struct, frozen=True, omit_defaults=True):
+    """CronJobStatus represents the current state of a cron job."""
+
+    active: tuple[ObjectReference, ...] = field(default=(), name="active")
+    last_schedule_time: str = field(default="", name="lastScheduleTime")
+    last_successful_time: str = field(default="", name="lastSuccessfulTime")
+
+
+class CronJob(Struct, frozen=True, omit_defaults=True):
+    """CronJob represents the configuration of a single cron job."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    spec: CronJobSpec = field(default=CronJobSpec(), name="spec")
+    status: CronJobStatus = field(default=CronJobStatus(), name="status")
 
 
 class JobCondition(Struct, frozen=True, omit_defaults=True):

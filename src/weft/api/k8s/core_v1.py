@@ -57,6 +57,53 @@ class DaemonEndpoint(Struct, frozen=True, omit_defaults=True):
     port: int | None = field(default=None, name="Port")
 
 
+class ObjectReference(Struct, frozen=True, omit_defaults=True):
+    """ObjectReference contains enough information to let you inspect or modify the ...."""
+
+    api_version: str = field(default="", name="apiVersion")
+    field_path: str = field(default="", name="fieldPath")
+    kind: str = field(default="", name="kind")
+    name: str = field(default="", name="name")
+    namespace: str = field(default="", name="namespace")
+    resource_version: str = field(default="", name="resourceVersion")
+    uid: str = field(default="", name="uid")
+
+
+class EndpointAddress(Struct, frozen=True, omit_defaults=True):
+    """EndpointAddress is a tuple that describes single IP address."""
+
+    hostname: str = field(default="", name="hostname")
+    ip: str = field(default="", name="ip")
+    node_name: str = field(default="", name="nodeName")
+    target_ref: ObjectReference | None = field(default=None, name="targetRef")
+
+
+class EndpointPort(Struct, frozen=True, omit_defaults=True):
+    """EndpointPort is a tuple that describes a single port."""
+
+    app_protocol: str = field(default="", name="appProtocol")
+    name: str = field(default="", name="name")
+    port: int | None = field(default=None, name="port")
+    protocol: str = field(default="", name="protocol")
+
+
+class EndpointSubset(Struct, frozen=True, omit_defaults=True):
+    """EndpointSubset is a group of addresses with a common set of ports."""
+
+    addresses: tuple[EndpointAddress, ...] = field(default=(), name="addresses")
+    not_ready_addresses: tuple[EndpointAddress, ...] = field(default=(), name="notReadyAddresses")
+    ports: tuple[EndpointPort, ...] = field(default=(), name="ports")
+
+
+class Endpoints(Struct, frozen=True, omit_defaults=True):
+    """Endpoints is a collection of endpoints that implement the actual service."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    subsets: tuple[EndpointSubset, ...] = field(default=(), name="subsets")
+
+
 class EventSeries(Struct, frozen=True, omit_defaults=True):
     """EventSeries contain information on series of events, i.e."""
 
@@ -69,18 +116,6 @@ class EventSource(Struct, frozen=True, omit_defaults=True):
 
     component: str = field(default="", name="component")
     host: str = field(default="", name="host")
-
-
-class ObjectReference(Struct, frozen=True, omit_defaults=True):
-    """ObjectReference contains enough information to let you inspect or modify the ...."""
-
-    api_version: str = field(default="", name="apiVersion")
-    field_path: str = field(default="", name="fieldPath")
-    kind: str = field(default="", name="kind")
-    name: str = field(default="", name="name")
-    namespace: str = field(default="", name="namespace")
-    resource_version: str = field(default="", name="resourceVersion")
-    uid: str = field(default="", name="uid")
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -328,6 +363,57 @@ class PodTemplateSpec(Struct, frozen=True, omit_defaults=True):
     spec: PodSpec = field(default=PodSpec(), name="spec")
 
 
+class PodTemplate(Struct, frozen=True, omit_defaults=True):
+    """PodTemplate describes a template for creating copies of a predefined pod."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    template: PodTemplateSpec = field(default=PodTemplateSpec(), name="template")
+
+
+class ReplicationControllerSpec(Struct, frozen=True, omit_defaults=True):
+    """ReplicationControllerSpec is the specification of a replication controller."""
+
+    min_ready_seconds: int | None = field(default=None, name="minReadySeconds")
+    replicas: int | None = field(default=None, name="replicas")
+    selector: Mapping[str, str] = field(default_factory=dict, name="selector")
+    template: PodTemplateSpec = field(default=PodTemplateSpec(), name="template")
+
+
+class ReplicationControllerCondition(Struct, frozen=True, omit_defaults=True):
+    """ReplicationControllerCondition describes the state of a replication controller at ...."""
+
+    last_transition_time: str = field(default="", name="lastTransitionTime")
+    message: str = field(default="", name="message")
+    reason: str = field(default="", name="reason")
+    status: str = field(default="", name="status")
+    type: str = field(default="", name="type")
+
+
+class ReplicationControllerStatus(Struct, frozen=True, omit_defaults=True):
+    """ReplicationControllerStatus represents the current status of a replication ...."""
+
+    available_replicas: int | None = field(default=None, name="availableReplicas")
+    conditions: tuple[ReplicationControllerCondition, ...] = field(default=(), name="conditions")
+    fully_labeled_replicas: int | None = field(default=None, name="fullyLabeledReplicas")
+    observed_generation: int | None = field(default=None, name="observedGeneration")
+    ready_replicas: int | None = field(default=None, name="readyReplicas")
+    replicas: int | None = field(default=None, name="replicas")
+
+
+class ReplicationController(Struct, frozen=True, omit_defaults=True):
+    """ReplicationController represents the configuration of a replication controller."""
+
+    api_version: str = field(default="", name="apiVersion")
+    kind: str = field(default="", name="kind")
+    metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
+    spec: ReplicationControllerSpec = field(default=ReplicationControllerSpec(), name="spec")
+    status: ReplicationControllerStatus = field(
+        default=ReplicationControllerStatus(), name="status"
+    )
+
+
 class ScopedResourceSelectorRequirement(Struct, frozen=True, omit_defaults=True):
     """A scoped-resource selector requirement is a selector that contains values, a ...."""
 
@@ -459,3 +545,18 @@ class ServiceAccount(Struct, frozen=True, omit_defaults=True):
     kind: str = field(default="", name="kind")
     metadata: ObjectMeta = field(default=ObjectMeta(), name="metadata")
     secrets: tuple[ObjectReference, ...] = field(default=(), name="secrets")
+
+
+class TopologySelectorLabelRequirement(Struct, frozen=True, omit_defaults=True):
+    """A topology selector requirement is a selector that matches given label."""
+
+    key: str = field(default="", name="key")
+    values: tuple[str, ...] = field(default=(), name="values")
+
+
+class TopologySelectorTerm(Struct, frozen=True, omit_defaults=True):
+    """A topology selector term represents the result of label queries."""
+
+    match_label_expressions: tuple[TopologySelectorLabelRequirement, ...] = field(
+        default=(), name="matchLabelExpressions"
+    )

@@ -1,4 +1,4 @@
-"""Deployments, ReplicaSets and Jobs."""
+"""Deployments, ReplicaSets, ReplicationControllers and Jobs."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _POD: Location = ("spec", "template", "spec")
 INDEXED_COMPLETIONS_MAX = 100_000
 
 
-def _selector(spec: Json) -> list[FieldError]:
+def selector_of(spec: Json) -> list[FieldError]:
     """A selector, not empty, that chooses the template's pods."""
     at: Location = ("spec", "selector")
     selector = spec.get("selector")
@@ -43,7 +43,7 @@ def validate_deployment(obj: Json) -> list[FieldError]:
         spec, ("spec",), "replicas", "minReadySeconds", "revisionHistoryLimit",
         "progressDeadlineSeconds",
     )  # fmt: skip
-    errors += _selector(spec)
+    errors += selector_of(spec)
     errors += pods.template(spec.get("template") or {}, _TEMPLATE)
     errors += pods.restart_policy((spec.get("template") or {}).get("spec") or {}, _POD, ("Always",))
     errors += _strategy(spec.get("strategy") or {})
@@ -64,8 +64,8 @@ def _strategy(strategy: Json) -> list[FieldError]:
     found = rolling or {}
     here = (*at, "rollingUpdate")
     surge, unavailable = found.get("maxSurge"), found.get("maxUnavailable")
-    errors = _int_or_percent(unavailable, (*here, "maxUnavailable"))
-    errors += _int_or_percent(surge, (*here, "maxSurge"))
+    errors = int_or_percent(unavailable, (*here, "maxUnavailable"))
+    errors += int_or_percent(surge, (*here, "maxSurge"))
     if not errors and _zero(surge) and _zero(unavailable):
         text = "may not be 0 when `maxSurge` is 0"
         errors.append(invalid((*here, "maxUnavailable"), unavailable, text))
@@ -80,7 +80,7 @@ def _zero(value: Any) -> bool:
     return value in (0, "0%")
 
 
-def _int_or_percent(value: Any, at: Location) -> list[FieldError]:
+def int_or_percent(value: Any, at: Location) -> list[FieldError]:
     if isinstance(value, str):
         text = "a valid percent string must be a numeric string followed by an ending '%'"
         hint = f"write {value} without quotes, or '{value}%'" if value.isdigit() else ""
@@ -93,10 +93,31 @@ def _int_or_percent(value: Any, at: Location) -> list[FieldError]:
 def validate_replica_set(obj: Json) -> list[FieldError]:
     spec = obj.get("spec") or {}
     errors = names.not_negative(spec, ("spec",), "replicas", "minReadySeconds")
-    errors += _selector(spec)
+    errors += selector_of(spec)
     errors += pods.template(spec.get("template") or {}, _TEMPLATE)
     pod = (spec.get("template") or {}).get("spec") or {}
     return errors + pods.restart_policy(pod, _POD, ("Always",))
+
+
+def validate_replication_controller(obj: Json) -> list[FieldError]:
+    """Its selector is a map of labels."""
+    spec = obj.get("spec") or {}
+    errors = names.not_negative(spec, ("spec",), "replicas", "minReadySeconds")
+    selector = spec.get("selector") or {}
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if not selector:
+        return [*errors, required(("spec", "selector"))]
+    errors += names.labels(selector, ("spec", "selector"))
+    if any(labels.get(key) != value for key, value in selector.items()):
+        at = (*_TEMPLATE, "metadata", "labels")
+        errors.append(invalid(at, labels, "`selector` does not match template `labels`"))
+    errors += pods.template(spec.get("template") or {}, _TEMPLATE)
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return errors + pods.restart_policy(pod, _POD, ("Always",))
+
+
+def validate_pod_template(obj: Json) -> list[FieldError]:
+    return pods.template(obj.get("template") or {}, ("template",))
 
 
 def validate_workload_update(new: Json, old: Json) -> list[FieldError]:
