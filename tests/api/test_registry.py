@@ -45,7 +45,7 @@ def test_every_kind_has_a_value_type_and_clear_names() -> None:
     assert registry.kind_for(apps_v1.Deployment).plural == "deployments"
     stored = [kind for kind in registry.KINDS if kind.view_of is None]
     assert all(kind.struct is not None for kind in stored if kind.verbs != QUESTION)
-    names = [n for k in stored for n in (k.plural, k.singular, *k.short_names)]
+    names = [n for k in stored for n in {k.plural, k.singular, *k.short_names}]
     twice = {name for name in names if names.count(name) > 1}
     assert twice == {"gateway", "gateways"}  # Istio's and the Gateway API's
 
