@@ -25,7 +25,8 @@ _SERVER_METADATA = (
     "selfLink",
 )  # fmt: skip
 _WITHOUT_GENERATION = {"ConfigMap", "Secret", "Event", "Namespace", "Node", "ServiceAccount",
-                       "Service", "Lease", "PriorityClass", "CertificateSigningRequest", "Endpoints", "PersistentVolume",
+                       "Service", "Lease", "PriorityClass", "CertificateSigningRequest",
+                       "Endpoints", "PersistentVolume",
                        "PersistentVolumeClaim", "StorageClass", "ControllerRevision",
                        "RuntimeClass", "HorizontalPodAutoscaler"}  # fmt: skip
 # Their creators report a status at once: nodes register with one, namespaces are born Active.
