@@ -35,6 +35,7 @@ from weft.mesh.model import (
     WeightedDestination,
     Workload,
 )
+from weft.telemetry.exposition import unfolded
 from weft.xds.resource import LISTENER
 
 pytestmark = [pytest.mark.slow, pytest.mark.tools("curl")]
@@ -129,9 +130,9 @@ async def test_service_addresses_and_the_pods_own_proxy(node: HostNode) -> None:
     assert await asyncio.wait_for(reader.readline(), 2) == b"220 mail\r\n"
     writer.close()
 
-    metrics = await node.ask_admin("/stats/prometheus?filter=istio")
+    metrics = unfolded(await node.ask_admin("/stats/prometheus?filter=istio"))
     assert 'source_workload="caller"' in metrics
-    assert "envoy_istio_tcp_connections_opened_total" in metrics
+    assert "istio_tcp_connections_opened_total" in metrics
 
 
 async def test_gateway_http_and_https(node: HostNode) -> None:

@@ -18,6 +18,7 @@ from weft.mesh.model import (
     TcpRoute,
     WeightedDestination,
 )
+from weft.telemetry.exposition import unfolded
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,10 +103,8 @@ async def test_one_hop_carries_the_call_and_hides_itself(node: NetnsNode) -> Non
 
     past_the_service = await node.call(1, "http://10.244.9.12:8080/")
     assert past_the_service["name"] == "web-2"
-    metrics = await node.ask_admin("/stats/prometheus?filter=istio")
-    counted = [
-        line for line in metrics.splitlines() if line.startswith("envoy_istio_requests_total")
-    ]
+    metrics = unfolded(await node.ask_admin("/stats/prometheus?filter=istio"))
+    counted = [line for line in metrics.splitlines() if line.startswith("istio_requests_total")]
     assert any(
         'reporter="source",source_workload="caller"' in line
         and 'destination_workload="web"' in line

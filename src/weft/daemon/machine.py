@@ -15,6 +15,7 @@ from weft.node.network_host import HostNetwork
 from weft.node.network_netns import NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
+from weft.telemetry.exposition import unfolded
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
 
 DNS_PORT = 15053
@@ -104,8 +105,7 @@ class Machine:
     async def metrics(self) -> bytes:
         """Envoy's metrics page; empty when it does not answer."""
         with contextlib.suppress(EnvoyError):
-            # Envoy puts its own prefix before the names that we chose (Istio's).
-            return (await self.envoy.admin.prometheus()).replace(b"envoy_istio_", b"istio_")
+            return unfolded((await self.envoy.admin.prometheus()).decode()).encode()
         return b""
 
     async def close(self) -> None:

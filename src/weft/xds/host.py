@@ -8,6 +8,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 
 from weft.mesh.model import NodeSettings, ServiceListener, Workload
+from weft.telemetry.edge_labels import Party
 from weft.xds import telemetry
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import connection_facts
@@ -83,7 +84,7 @@ def proxy_table(workload: Workload) -> str:
     return ""
 
 
-def _http_chain(table: str, source: telemetry.Party, node: NodeSettings) -> Proto:
+def _http_chain(table: str, source: Party, node: NodeSettings) -> Proto:
     logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
     hcm = http_connection_manager("outbound", table, logs)
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

@@ -15,6 +15,7 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import NodeSettings, TcpRoute, Workload
+from weft.telemetry.edge_labels import folded
 from weft.xds import telemetry
 from weft.xds.clusters import BLACKHOLE, CONNECTION_BUFFER_BYTES_MAX, INBOUND, PASSTHROUGH
 from weft.xds.http_connection_manager import http_connection_manager
@@ -109,9 +110,9 @@ def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
     own = telemetry.party(workload)
     log = node.access_log
     http_ports = {port.port for port in workload.inbound if port.protocol in HTTP_PROTOCOLS}
-    tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, own, "destination", log)
+    tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, folded(own), "destination", log)
     let_in, refused = tcp_proxy("inbound", INBOUND, tcp_logs), tcp_proxy("blackhole", BLACKHOLE, [])
-    logs = telemetry.http_access_logs(telemetry.NOBODY, own, "destination", log)
+    logs = telemetry.http_access_logs(telemetry.NOBODY, folded(own), "destination", log)
     routes = passthrough_configuration(INBOUND, INBOUND, workload.access)
     requests = http_connection_manager("inbound", routes, logs) if http_ports else None
     door = workload.door

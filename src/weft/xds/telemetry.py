@@ -2,11 +2,11 @@
 
 Who called is known from the listener, so it is literal text; who answered is read from the
 endpoint's and the cluster's metadata (`METADATA`), which only holds what replicas have in common:
-Envoy then keeps one copy for all of them.
+Envoy then keeps one copy for all of them. All labels are folded into one tag:
+`weft.telemetry.edge_labels` says why, and unfolds them.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
@@ -17,6 +17,7 @@ from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt64Value
 
 from weft.mesh.model import Destination, Endpoint, Workload
+from weft.telemetry.edge_labels import TAG, UNKNOWN, Answer, Callee, Party, folded, tag_value
 from weft.xds.descriptors import set_stats_scope
 from weft.xds.identity import literal
 from weft.xds.proto import Proto, any_of
@@ -25,27 +26,18 @@ METADATA = "weft"
 """The metadata namespace of clusters and endpoints."""
 STATS_PREFIX = "istio"
 """Envoy puts its own name before it: `envoy_istio_requests_total` on its Prometheus page."""
-UNKNOWN = "unknown"
 WORKLOADS_KEPT_MAX = 4096
 """Workloads whose metadata is kept ready: all their replicas have the same."""
-
-_Tags = tuple[tuple[str, str], ...]
-
-
-class Party(NamedTuple):
-    """The labels of a workload, as text or as Envoy format commands."""
-
-    workload: str
-    namespace: str
-    principal: str
-    app: str
-    version: str
-
 
 NOBODY = Party(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 """A caller outside the mesh."""
 GATEWAY = Party("ingress-gateway", "weft-system", UNKNOWN, "ingress-gateway", "latest")
-ANSWERING = Party(*(f"%UPSTREAM_METADATA({METADATA}:{part})%" for part in Party._fields))
+ANSWERING = f"%UPSTREAM_METADATA({METADATA}:party)%"
+"""The workload of the endpoint that was chosen."""
+_CALLEE = f"%CLUSTER_METADATA({METADATA}:service)%"
+_HTTP_ANSWER = Answer("%PROTOCOL%", "%RESPONSE_CODE%", "%GRPC_STATUS_NUMBER%", "%RESPONSE_FLAGS%")
+_TCP_ANSWER = Answer("", "", "", "%RESPONSE_FLAGS%")
+SECURITY = "none"
 
 
 def party(workload: Workload) -> Party:
@@ -58,19 +50,15 @@ def party(workload: Workload) -> Party:
     )
 
 
-def http_access_logs(source: Party, destination: Party, reporter: str, log: str) -> list[Proto]:
-    """The loggers of HTTP requests. `log` is the path of the JSON access log; empty is none."""
-    tags = (
-        *_common_tags(source, destination, reporter),
-        ("request_protocol", "%PROTOCOL%"),
-        ("response_code", "%RESPONSE_CODE%"),
-        ("grpc_response_status", "%GRPC_STATUS_NUMBER%"),
-    )
+def http_access_logs(source: Party, destination: str, reporter: str, log: str) -> list[Proto]:
+    """The loggers of HTTP requests. `destination` is a folded party. `log` is the path of the JSON
+    access log; empty is none."""
+    tag = _tag(source, destination, reporter, _HTTP_ANSWER)
     stats = stats_pb2.Config(
-        counters=[_counter("requests_total", tags)],
+        counters=[_counter("requests_total", tag)],
         histograms=[
             stats_pb2.Config.Histogram(
-                stat=_stat("request_duration_milliseconds", tags),
+                stat=_stat("request_duration_milliseconds", tag),
                 unit=stats_pb2.Config.Histogram.Milliseconds,
                 value_format="%DURATION%",
             )
@@ -79,15 +67,15 @@ def http_access_logs(source: Party, destination: Party, reporter: str, log: str)
     return [_stats_logger(stats), *_json_logs(source, log, _HTTP_FIELDS)]
 
 
-def tcp_access_logs(source: Party, destination: Party, reporter: str, log: str) -> list[Proto]:
+def tcp_access_logs(source: Party, destination: str, reporter: str, log: str) -> list[Proto]:
     """The loggers of connections that are passed on as bytes."""
-    tags = _common_tags(source, destination, reporter)
-    opened = stats_pb2.Config(counters=[_counter("tcp_connections_opened_total", tags)])
+    tag = _tag(source, destination, reporter, _TCP_ANSWER)
+    opened = stats_pb2.Config(counters=[_counter("tcp_connections_opened_total", tag)])
     closed = stats_pb2.Config(
         counters=[
-            _counter("tcp_connections_closed_total", tags),
-            _counter("tcp_sent_bytes_total", tags, "%BYTES_SENT%"),
-            _counter("tcp_received_bytes_total", tags, "%BYTES_RECEIVED%"),
+            _counter("tcp_connections_closed_total", tag),
+            _counter("tcp_sent_bytes_total", tag, "%BYTES_SENT%"),
+            _counter("tcp_received_bytes_total", tag, "%BYTES_RECEIVED%"),
         ],
     )
     return [
@@ -99,12 +87,8 @@ def tcp_access_logs(source: Party, destination: Party, reporter: str, log: str) 
 
 def cluster_metadata(destination: Destination) -> Proto:
     """What metrics say about the service behind a destination."""
-    values = {
-        "service": destination.host,
-        "service_name": destination.service or destination.host,
-        "service_namespace": destination.namespace,
-    }
-    return _metadata(values)
+    service = destination.service or destination.host
+    return _metadata("service", folded(Callee(destination.host, service, destination.namespace)))
 
 
 def endpoint_metadata(endpoint: Endpoint) -> Proto | None:
@@ -125,47 +109,34 @@ def endpoint_metadata(endpoint: Endpoint) -> Proto | None:
 
 @lru_cache(maxsize=WORKLOADS_KEPT_MAX)
 def _party_metadata(labels: Party) -> Proto:
-    return _metadata(labels._asdict())
+    return _metadata("party", folded(labels))
 
 
-def _metadata(values: dict[str, str]) -> Proto:
+def _metadata(key: str, value: str) -> Proto:
     fields = StructMessage()
-    fields.update({key: value for key, value in values.items() if value})
+    fields.update({key: value})
     return base_pb2.Metadata(filter_metadata={METADATA: fields})
 
 
-def _common_tags(source: Party, destination: Party, reporter: str) -> _Tags:
-    return (
-        ("reporter", reporter),
-        ("source_workload", source.workload),
-        ("source_workload_namespace", source.namespace),
-        ("source_principal", source.principal),
-        ("source_app", source.app),
-        ("source_version", source.version),
-        ("destination_workload", destination.workload),
-        ("destination_workload_namespace", destination.namespace),
-        ("destination_principal", destination.principal),
-        ("destination_app", destination.app),
-        ("destination_version", destination.version),
-        ("destination_service", f"%CLUSTER_METADATA({METADATA}:service)%"),
-        ("destination_service_name", f"%CLUSTER_METADATA({METADATA}:service_name)%"),
-        ("destination_service_namespace", f"%CLUSTER_METADATA({METADATA}:service_namespace)%"),
-        ("response_flags", "%RESPONSE_FLAGS%"),
-        ("connection_security_policy", "none"),
+def _tag(source: Party, destination: str, reporter: str, answer: Answer) -> str:
+    return tag_value(
+        reporter,
+        SECURITY,
+        source=folded(source),
+        destination=destination,
+        callee=_CALLEE,
+        answer=folded(answer),
     )
 
 
-def _stat(name: str, tags: _Tags) -> Proto:
-    return stats_pb2.Config.Stat(
-        name=name,
-        tags=[stats_pb2.Config.Tag(name=k, value_format=v) for k, v in tags],
-    )
+def _stat(name: str, tag: str) -> Proto:
+    return stats_pb2.Config.Stat(name=name, tags=[stats_pb2.Config.Tag(name=TAG, value_format=tag)])
 
 
-def _counter(name: str, tags: _Tags, value: str = "") -> Proto:
+def _counter(name: str, tag: str, value: str = "") -> Proto:
     if value:
-        return stats_pb2.Config.Counter(stat=_stat(name, tags), value_format=value)
-    return stats_pb2.Config.Counter(stat=_stat(name, tags), value_fixed=UInt64Value(value=1))
+        return stats_pb2.Config.Counter(stat=_stat(name, tag), value_format=value)
+    return stats_pb2.Config.Counter(stat=_stat(name, tag), value_fixed=UInt64Value(value=1))
 
 
 def _stats_logger(config: Proto, *log_types: int) -> Proto:

@@ -1,0 +1,63 @@
+"""What proxies and applications send over OTLP, as plain values.
+
+The messages come from xds-protos, whose copy is of an older release: what OpenTelemetry now calls a
+scope is an "instrumentation library" there. Field numbers, and so the bytes, are the same.
+Source: OpenTelemetry Protocol Specification 1.x, `opentelemetry/proto/metrics/v1/metrics.proto`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Sample(Struct, frozen=True):
+    """One series at one moment: everything since `since`."""
+
+    name: str
+    """As in Prometheus: `istio_requests_total`."""
+    labels: Labels
+    value: float
+    """Of a counter or gauge; of a histogram the sum of what was observed."""
+    since: float
+    """Seconds since the epoch."""
+    buckets: tuple[int, ...] = ()
+    """How many observations fell between two bounds; one more than `bounds`. Not cumulative."""
+    bounds: tuple[float, ...] = ()
+
+
+def samples(request: Any) -> Iterator[Sample]:
+    """Of an ExportMetricsServiceRequest: counters, gauges and histograms."""
+    for resource in request.resource_metrics:
+        for scope in resource.instrumentation_library_metrics:
+            for metric in scope.metrics:
+                yield from _samples(metric)
+
+
+def node_name(resource_attributes: Iterable[Any]) -> str:
+    """The proxy's node, as its resource says; empty when it does not."""
+    found = (a.value.string_value for a in resource_attributes if a.key == "weft.node")
+    return next(found, "")
+
+
+def _samples(metric: Any) -> Iterator[Sample]:
+    name = metric.name.replace(".", "_")
+    kind = metric.WhichOneof("data")
+    if kind == "histogram":
+        for point in metric.histogram.data_points:
+            yield Sample(
+                *(name, _labels(point.attributes), point.sum),
+                since=point.start_time_unix_nano / 1e9,
+                buckets=tuple(point.bucket_counts),
+                bounds=tuple(point.explicit_bounds),
+            )
+    elif kind in ("sum", "gauge"):
+        for point in getattr(metric, kind).data_points:
+            value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
+            yield Sample(name, _labels(point.attributes), value, point.start_time_unix_nano / 1e9)
+
+
+def _labels(attributes: Iterable[Any]) -> Labels:
+    return tuple([(a.key, a.value.string_value) for a in attributes])
