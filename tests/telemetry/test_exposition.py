@@ -1,9 +1,13 @@
 """Pages of metrics in Prometheus' format."""
 
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from weft.telemetry.edge_labels import Answer, Callee, Party, folded, tag_value
-from weft.telemetry.exposition import unfolded
+from weft.telemetry.exposition import openmetrics, totals_page, unfolded
+from weft.telemetry.traffic import Total
 
 TAG = (
     tag_value(
@@ -41,3 +45,23 @@ def test_a_proxys_page_has_istios_names_and_labels() -> None:
     assert [s.labels.get("le") for s in duration.samples] == ["5", "+Inf", None, None]
     assert all(s.labels["response_code"] == "200" for s in duration.samples)
     assert families["envoy_server_live"].samples[0].value == 1
+
+
+def test_the_meshs_totals_as_a_page() -> None:
+    plain = TAG.replace('\\"', '"').replace("\\\\", "\\")
+    totals = {
+        ("istio_requests_total", plain): Total(value=7),
+        ("istio_request_duration_milliseconds", plain): Total(
+            value=21.5, buckets=[6, 0, 1], bounds=(5, 10)
+        ),
+    }
+    page = totals_page(totals)
+    families = {f.name: f for f in text_string_to_metric_families(page)}
+    assert families["istio_requests"].samples[0].value == 7
+    assert families["istio_requests"].samples[0].labels["destination_app"] == 'odd"app\\'
+    buckets = families["istio_request_duration_milliseconds"].samples
+    assert [(s.labels.get("le"), s.value) for s in buckets] == [
+        ("5", 6), ("10", 6), ("+Inf", 7), (None, 21.5), (None, 7),
+    ]  # fmt: skip
+    strict = list(openmetrics_families(openmetrics(page)))
+    assert {f.name for f in strict} == {"istio_requests", "istio_request_duration_milliseconds"}

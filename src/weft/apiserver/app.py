@@ -144,6 +144,10 @@ class ApiServer:
         """Serve a document of another part of the program under `path`."""
         self._server.pages[path] = page
 
+    def add_metrics(self, page: Callable[[], str]) -> None:
+        """Serve another part's metrics, in Prometheus' text format, with the server's own."""
+        self._server.more_metrics.append(page)
+
     def add_question(self, path: str, answer: Question) -> None:
         """Serve a document that depends on the query under `path`."""
         self._server.questions[path] = answer

@@ -26,8 +26,10 @@ from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
 from weft.store.interface import StoreError
+from weft.telemetry.exposition import openmetrics
 
 log = logging.getLogger("weft.apiserver")
+OPENMETRICS = "application/openmetrics-text"
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """As kube-apiserver's limit for resource requests."""
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
@@ -81,6 +83,7 @@ class Server:
         self.questions: dict[str, Question] = {}
         self.audit: AuditLog | None = None
         self.pages: dict[str, Page] = {}
+        self.more_metrics: list[Callable[[], str]] = []
         """Documents of other parts of the program, by path; for whom a role's nonResourceURLs
         allow it, like every such path."""
         self.actions: dict[str, Page] = {}
@@ -239,13 +242,21 @@ class Server:
             return web.Response(text="ok" if self.ready else "starting",
                                 status=200 if self.ready else 500)  # fmt: skip
         if path == "/metrics":
-            text = self._metrics.render(
-                self._handlers.store_revision, self._handlers.watches_open, self.fairness.rejected
-            )
-            return web.Response(text=text, content_type="text/plain", charset="utf-8")
+            return self._metrics_page(http)
         if path.startswith("/openapi/"):
             return self._openapi_document(http, path)
         return self._discovery(http, path)
+
+    def _metrics_page(self, http: web.BaseRequest) -> web.Response:
+        """In OpenMetrics' form for those who ask for it, as Prometheus does."""
+        text = self._metrics.render(
+            self._handlers.store_revision, self._handlers.watches_open, self.fairness.rejected
+        ) + "".join(page() for page in self.more_metrics)
+        if OPENMETRICS in http.headers.get("Accept", ""):
+            media = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+            return web.Response(body=openmetrics(text).encode(), headers={"Content-Type": media})
+        media = "text/plain; version=0.0.4; charset=utf-8"
+        return web.Response(body=text.encode(), headers={"Content-Type": media})
 
     def _discovery(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
         parts = [p for p in path.split("/") if p]

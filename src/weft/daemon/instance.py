@@ -31,6 +31,7 @@ from weft.daemon.node import LocalStreams, NodeLogs, make_agent
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
+from weft.daemon.telemetry import TRAFFIC, Telemetry
 from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
@@ -85,6 +86,7 @@ class Instance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.ads = AdsServer()
+        self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
         self.loops: list[ControllerLoop] = []
         self.lock = 0
@@ -117,7 +119,7 @@ class Instance:
         if isinstance(store, BaseException):
             raise store
         self.store = store
-        handlers = (self.rate_limits.handler(),)
+        handlers = (self.rate_limits.handler(), *self.telemetry.handlers())
         await self.ads.start(socket_path=self.settings.ads_socket, handlers=handlers)
         await self._start_api()
         await self._start_mesh_and_node()
@@ -159,6 +161,8 @@ class Instance:
         self.tasks.spawn(self.signer.run(), "certificate-signer")
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
+        self.api.add_metrics(self.telemetry.metrics)
+        self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         try:
             await self.api.start("127.0.0.1", self.settings.port, tls)

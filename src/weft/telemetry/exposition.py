@@ -4,13 +4,17 @@ Source: prometheus.io, "Exposition formats".
 """
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from weft.telemetry.edge_labels import FOLDED_KEPT_MAX, TAG, labels
+from weft.telemetry.traffic import Total
 
 _ENVOY_PREFIX = "envoy_istio_"
 """Envoy puts its own name before the names that we chose."""
 _FOLDED = re.compile(r"^envoy_(istio_\w+)\{" + TAG + r'="((?:[^"\\]|\\.)*)"', re.M)
+_COUNTER_LINE = re.compile(r"^# (TYPE|HELP) (\w+)_total(?= )", re.M)
 
 
 def unfolded(page: str) -> str:
@@ -28,3 +32,37 @@ def label_text(value: str) -> str:
 def escaped(text: str) -> str:
     """A label's value between quotation marks."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def totals_page(totals: Mapping[tuple[str, str], Total]) -> str:
+    """The mesh's series as a page, all samples of a metric together."""
+    by_name: dict[str, list[tuple[str, Total]]] = defaultdict(list)
+    for (name, tag), total in totals.items():
+        by_name[name].append((label_text(tag), total))
+    lines: list[str] = []
+    for name, listed in sorted(by_name.items()):
+        histogram = any(total.bounds for _, total in listed)
+        lines.append(f"# TYPE {name} {'histogram' if histogram else 'counter'}")
+        for text, total in listed:
+            lines += _histogram(name, text, total) if histogram else [_counter(name, text, total)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def openmetrics(page: str) -> str:
+    """A page in OpenMetrics' form: a counter is named without its `_total`, and the end is marked.
+    Source: OpenMetrics 1.0, "Counter" and "Overall structure"."""
+    return _COUNTER_LINE.sub(r"# \1 \2", page) + "# EOF\n"
+
+
+def _counter(name: str, text: str, total: Total) -> str:
+    return f"{name}{{{text}}} {total.value:.15g}"
+
+
+def _histogram(name: str, text: str, total: Total) -> Iterable[str]:
+    below = 0.0
+    bounds = (*(f"{bound:g}" for bound in total.bounds), "+Inf")
+    for bound, count in zip(bounds, total.buckets, strict=True):
+        below += count
+        yield f'{name}_bucket{{{text},le="{bound}"}} {below:.15g}'
+    yield f"{name}_sum{{{text}}} {total.value:.15g}"
+    yield f"{name}_count{{{text}}} {below:.15g}"

@@ -44,6 +44,8 @@ STATS_KEPT = (
 """Statistics that exist at all: each one kept costs memory per cluster."""
 STATS_EVICTION_INTERVAL = "1800s"
 """Request metrics that nobody has counted on for this long end: else they would only grow."""
+STATS_FLUSH_INTERVAL = "5s"
+"""Between two reports of the mesh's metrics to the control plane."""
 DURATION_BUCKETS_MILLISECONDS = [
     1,
     2.5,
@@ -94,6 +96,8 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
         "bootstrap_extensions": [_internal_listeners()],
         "stats_config": _stats(),
         "stats_eviction_interval": STATS_EVICTION_INTERVAL,
+        "stats_flush_interval": STATS_FLUSH_INTERVAL,
+        "stats_sinks": [_metrics_sink(settings.node)],
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "layered_runtime": {"layers": [{"name": "weft", "static_layer": _runtime()}]},
         "overload_manager": _overload(settings.downstream_connections_max),
@@ -171,6 +175,43 @@ def _stats() -> dict[str, Any]:
             },
         ],
     }
+
+
+def _metrics_sink(node: str) -> dict[str, Any]:
+    """Reports the mesh's metrics over OTLP, on the connection to the control plane."""
+    package = TYPE + "envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig"
+    ours = {
+        "input": {
+            "name": "name",
+            "typed_config": {
+                "@type": TYPE
+                + "envoy.extensions.matching.common_inputs.stats.v3.StatFullNameMatchInput"
+            },
+        },
+        "value_match": {"prefix": "istio."},
+    }
+    drop = {"action": {"name": "drop", "typed_config": {"@type": f"{package}.DropAction"}}}
+    others = {"predicate": {"not_matcher": {"single_predicate": ours}}, "on_match": drop}
+    config = {
+        "@type": package,
+        "grpc_service": {"envoy_grpc": {"cluster_name": XDS_CLUSTER}},
+        "resource_detectors": [_resource(node)],
+        "emit_tags_as_attributes": True,
+        "use_tag_extracted_name": True,
+        "custom_metric_conversions": {"matcher_list": {"matchers": [others]}},
+    }
+    return {"name": "envoy.stat_sinks.open_telemetry", "typed_config": config}
+
+
+def _resource(node: str) -> dict[str, Any]:
+    """Says which node reports."""
+    package = "envoy.extensions.tracers.opentelemetry.resource_detectors.v3"
+    config = {
+        "@type": f"{TYPE}{package}.StaticConfigResourceDetectorConfig",
+        "attributes": {"weft.node": node},
+    }
+    name = "envoy.tracers.opentelemetry.resource_detectors.static_config"
+    return {"name": name, "typed_config": config}
 
 
 def _runtime() -> dict[str, Any]:
