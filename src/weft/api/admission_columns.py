@@ -1,6 +1,6 @@
 """Cells of the kinds that decide about writes: quotas, admission policies, webhooks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -15,3 +15,43 @@ def resource_quota(obj: Json, age: str) -> Cells:
     requests = ", ".join(text for name, text in texts.items() if not name.startswith("limits."))
     limits = ", ".join(text for name, text in texts.items() if name.startswith("limits."))
     return [obj["metadata"]["name"], requests, limits, age]
+
+
+def tables(
+    columns: Callable[[str], Any], age: Callable[[Json, float], str]
+) -> dict[tuple[str, str], tuple[Any, Callable[[Json, float], Cells]]]:
+    """Of admissionregistration.k8s.io. `columns` and `age` are those of weft.api.columns."""
+    group = "admissionregistration.k8s.io"
+    hooks = (
+        columns("Name Webhooks# Age"),
+        lambda obj, now: [obj["metadata"]["name"], len(obj.get("webhooks") or ()), age(obj, now)],
+    )
+    return {
+        (group, "MutatingWebhookConfiguration"): hooks,
+        (group, "ValidatingWebhookConfiguration"): hooks,
+        (group, "ValidatingAdmissionPolicy"): (
+            columns("Name Validations# ParamKind Age"),
+            lambda obj, now: _policy(obj, age(obj, now)),
+        ),
+        (group, "ValidatingAdmissionPolicyBinding"): (
+            columns("Name PolicyName ParamRef Age"),
+            lambda obj, now: _binding(obj, age(obj, now)),
+        ),
+    }
+
+
+def _policy(obj: Json, age: str) -> Cells:
+    spec = obj.get("spec") or {}
+    kind = spec.get("paramKind")
+    shown = f"{kind['apiVersion']}/{kind['kind']}" if kind else "<unset>"
+    return [obj["metadata"]["name"], len(spec.get("validations") or ()), shown, age]
+
+
+def _binding(obj: Json, age: str) -> Cells:
+    spec = obj.get("spec") or {}
+    reference = spec.get("paramRef")
+    shown = "<unset>"
+    if reference:
+        named = "/".join(reference[k] for k in ("namespace", "name") if reference.get(k))
+        shown = named or "*"
+    return [obj["metadata"]["name"], spec.get("policyName") or "", shown, age]

@@ -498,6 +498,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _columns("Name Request Limit Age"),
         lambda obj, now: admission_columns.resource_quota(obj, _age(obj, now)),
     ),
+    **admission_columns.tables(_columns, _age),
     ("coordination.k8s.io", "Lease"): (_columns("Name Holder Age"), _lease),
     ("certificates.k8s.io", "CertificateSigningRequest"): (
         _columns("Name Age SignerName Requestor RequestedDuration Condition"),

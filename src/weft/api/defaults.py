@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.api import (
+    admission_defaults,
     autoscaling_defaults,
     gateway_defaults,
     networking_defaults,
@@ -361,6 +362,7 @@ def _binding(obj: Json) -> None:
             _set(subject, {"apiGroup": _RBAC})
 
 
+_ADMISSION = "admissionregistration.k8s.io"
 _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): crd_names.default,
     ("", "Pod"): _pod,
@@ -385,6 +387,10 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("", "Endpoints"): networking_defaults.endpoints,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("", "LimitRange"): _limit_range,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): admission_defaults.policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission_defaults.binding,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): admission_defaults.webhooks,
+    (_ADMISSION, "MutatingWebhookConfiguration"): admission_defaults.webhooks,
     ("scheduling.k8s.io", "PriorityClass"): _priority_class,
     (_RBAC, "RoleBinding"): _binding,
     (_RBAC, "ClusterRoleBinding"): _binding,

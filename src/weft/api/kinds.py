@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from weft.api import apiextensions_v1
 from weft.api.k8s import (
+    admissionregistration_v1,
     apps_v1,
     autoscaling_v2,
     batch_v1,
@@ -143,6 +144,14 @@ KUBERNETES_KINDS = (
     Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
          namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
          subresources=("status",), struct=apiextensions_v1.CustomResourceDefinition),
+    *(Kind("admissionregistration.k8s.io", "v1", struct.__name__, plural, namespaced=False,
+           categories=("api-extensions",), subresources=subresources, struct=struct)
+      for struct, plural, subresources in (
+          (admissionregistration_v1.ValidatingAdmissionPolicy,
+           "validatingadmissionpolicies", ("status",)),
+          (admissionregistration_v1.ValidatingAdmissionPolicyBinding,
+           "validatingadmissionpolicybindings", ()),
+      )),
     *(Kind("rbac.authorization.k8s.io", "v1", kind, kind.lower() + "s",
            namespaced=not kind.startswith("Cluster"),
            struct=getattr(rbac_v1, kind))

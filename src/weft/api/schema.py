@@ -30,6 +30,7 @@ _GROUP_PREFIX = {
     "authorization.k8s.io": "io.k8s.api.authorization",
     "authentication.k8s.io": "io.k8s.api.authentication",
     "coordination.k8s.io": "io.k8s.api.coordination",
+    "admissionregistration.k8s.io": "io.k8s.api.admissionregistration",
     "scheduling.k8s.io": "io.k8s.api.scheduling",
     "certificates.k8s.io": "io.k8s.api.certificates",
     "autoscaling": "io.k8s.api.autoscaling",

@@ -17,6 +17,7 @@ from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.validate import (
+    admission,
     autoscaling,
     certificates,
     config,
@@ -45,6 +46,7 @@ from weft.api.validate import gateway_api_policies as gateway_policies
 
 Json = Mapping[str, Any]
 
+_ADMISSION = "admissionregistration.k8s.io"
 _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("", "Pod"): pods.validate,
     ("", "Service"): services.validate_service,
@@ -76,6 +78,10 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("networking.k8s.io", "NetworkPolicy"): ingresses.validate_network_policy,
     ("node.k8s.io", "RuntimeClass"): ingresses.validate_runtime_class,
     ("", "Endpoints"): ingresses.validate_endpoints,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): admission.validate_policy,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission.validate_binding,
+    (_ADMISSION, "ValidatingWebhookConfiguration"): admission.validate_webhooks,
+    (_ADMISSION, "MutatingWebhookConfiguration"): admission.validate_webhooks,
     ("", "LimitRange"): policies.validate_limit_range,
     (rbac.GROUP, "Role"): rbac.validate_role,
     (rbac.GROUP, "ClusterRole"): rbac.validate_cluster_role,

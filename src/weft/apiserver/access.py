@@ -28,6 +28,10 @@ ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 WEFT = User("system:weft", (MASTERS, AUTHENTICATED))
 """The control plane itself, in process."""
 
+APISERVER = User("system:apiserver", (MASTERS, AUTHENTICATED))
+"""The server where it makes what must exist before anybody else is asked; only this very value is
+exempt from policies and webhooks."""
+
 Tokens = Mapping[str, User]
 
 
@@ -58,11 +62,14 @@ class Authorizer(Protocol):
     def decide(self, user: User, wanted: Attributes) -> Decision: ...
 
 
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
 class Review(Struct, frozen=True):
     """A write that admission is asked about. `new` is None for a deletion, `old` for a creation;
     both are the kind's JSON and must not be changed in place."""
 
-    operation: Literal["CREATE", "UPDATE", "DELETE"]
+    operation: Operation
     kind: Kind
     namespace: str
     name: str
@@ -71,6 +78,8 @@ class Review(Struct, frozen=True):
     user: User
     subresource: str = ""
     dry_run: bool = False
+    version: str = ""
+    """The served version that the request names; "" is the stored one."""
 
 
 class Verdict(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from weft.api import registry
 from weft.apiserver import codec, definitions, keys, token_claims
-from weft.apiserver.access import Admission, Authorizer, User
+from weft.apiserver.access import APISERVER, Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
@@ -29,6 +29,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.pod_policies import PodPolicies
+from weft.apiserver.policy_admission import PolicyAdmission
 from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
@@ -96,9 +97,12 @@ class ApiServer:
         self._rbac = Rbac()
         self._follower = RbacFollower(store, self._rbac)
         self._resources.admission.insert(0, CreateCheck(authorizer or self._rbac))
-        self._resources.admission += [Escalation(self._rbac), PodPolicies(store)]
+        self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store)))
         self._resources.admission.append(CertificateRequests(authorizer or self._rbac))
         self.authorizer: Authorizer = authorizer or self._rbac
+        self._resources.chain.validating += [
+            PolicyAdmission(store, self._resources.definitions, authorizer or self._rbac)
+        ]
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
         tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens))
@@ -165,6 +169,9 @@ class ApiServer:
         """A client in process, as user system:weft."""
         return LocalClient(self._resources, self._watches, tokens=self.service_tokens)
 
+    def _first_client(self) -> LocalClient:
+        return LocalClient(self._resources, self._watches, APISERVER, self.service_tokens)
+
     async def start(
         self,
         host: str,
@@ -189,7 +196,7 @@ class ApiServer:
         self.port = int(runner.addresses[0][1])
         endpoint = advertise or (host, self.port)
         self._publish_keys(f"https://{endpoint[0]}:{endpoint[1]}")
-        await bootstrap(self.local_client(), self._settings.ranges.kubernetes_ip, endpoint)
+        await bootstrap(self._first_client(), self._settings.ranges.kubernetes_ip, endpoint)
         await self._follower.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
         self._tasks.spawn(self._resources.quotas.run(), "quotas")

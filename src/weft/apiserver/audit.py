@@ -3,6 +3,8 @@
 Bodies that hold secrets never get into an event, whatever the policy says.
 """
 
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import msgspec
@@ -143,6 +145,22 @@ def full_resource(wanted: Attributes) -> str:
     return f"{wanted.resource}/{sub}" if sub else wanted.resource
 
 
+_notes: ContextVar[dict[str, str] | None] = ContextVar("audit_notes", default=None)
+
+
+def take_notes() -> dict[str, str]:
+    """What admission says of the request that begins here; filled as it goes on."""
+    notes: dict[str, str] = {}
+    _notes.set(notes)
+    return notes
+
+
+def note(key: str, value: str) -> None:
+    """Tell the audit log something about the present request; nobody is asked without one."""
+    if (notes := _notes.get()) is not None:
+        notes.setdefault(key, value)
+
+
 class Trail(Struct):
     """One request, as far as it has come. The only thing here that changes."""
 
@@ -158,6 +176,7 @@ class Trail(Struct):
     decision: Decision | None = None
     body: bytes = b""
     verdict: Verdict | None = None
+    notes: Mapping[str, str] = {}
 
 
 def event(
@@ -187,11 +206,16 @@ def event(
     found |= _bodies(verdict, wanted, trail.body, answer if stage == "ResponseComplete" else None)
     found["requestReceivedTimestamp"] = rfc3339_micro(trail.received_at)
     found["stageTimestamp"] = rfc3339_micro(now)
+    annotations: dict[str, str] = {}
+    if stage != "RequestReceived":
+        annotations |= trail.notes
     if trail.decision is not None and stage != "RequestReceived":
-        found["annotations"] = {
+        annotations |= {
             "authorization.k8s.io/decision": "allow" if trail.decision.allowed else "forbid",
             "authorization.k8s.io/reason": trail.decision.reason,
         }
+    if annotations:
+        found["annotations"] = annotations
     try:
         return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:  # deeper than JSON is written; the request is told all the same

@@ -6,7 +6,7 @@ meanwhile, the decision is made anew. So a request that fails writes nothing at 
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from weft.api.errors import ApiError
 from weft.api.kinds import Kind
 from weft.api.wellknown import MANAGER
 from weft.apiserver import (
-    addresses,
+    admission_status,
     apply_patch,
     certificate_requests,
     codec,
@@ -27,8 +27,10 @@ from weft.apiserver import (
     verbs,
     views_of_kinds,
 )
-from weft.apiserver.access import Admission, Review, User
+from weft.apiserver.access import Admission, Operation, Review, User
+from weft.apiserver.address_claims import AddressClaims, removal
 from weft.apiserver.addresses import Ranges
+from weft.apiserver.admission_chain import AdmissionChain
 from weft.apiserver.definitions import Definitions
 from weft.apiserver.quota_ledger import Charges, QuotaLedger
 from weft.apiserver.reading import Reading
@@ -66,13 +68,15 @@ class Written(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class _Claims(Struct, frozen=True):
-    """Address keys that go with a Service's transaction."""
+class Asking(Struct, frozen=True):
+    """Who writes, and how."""
 
-    ops: tuple[Put | Delete, ...] = ()
-    expect: tuple[Expect, ...] = ()
-    wished: frozenset[str] = frozenset()
-    """Those that the user asked for by value."""
+    user: User
+    dry_run: bool = False
+    through: str = ""
+    """The subresource by which the object itself is changed (scale)."""
+    posted: dict[str, Any] | None = None
+    """What was posted to the subresource, where that is no state of the object (binding)."""
 
 
 class Resources(Reading):
@@ -91,13 +95,15 @@ class Resources(Reading):
         super().__init__(store)
         self.clock = clock
         self._random = random
-        self.ranges = ranges
-        self.admission = list(admission)
-        """May change what is written; asked before validation."""
-        self.validating: list[Admission] = []
-        """Asked about what is going to be stored, after validation; change nothing."""
+        self.claims = AddressClaims(store, ranges, random)
+        self.chain = AdmissionChain(admission)
         self.definitions = Definitions()
         self.quotas = QuotaLedger(store, self.definitions)
+
+    @property
+    def admission(self) -> list[Admission]:
+        """weft's own hooks."""
+        return self.chain.built_in
 
     # ------------------------------------------------------------ writing
 
@@ -116,6 +122,7 @@ class Resources(Reading):
             main = views_of_kinds.stored_target(target)
             return _as_view(target, await self.create(main, base, options, user), said)
         owned = owned or self._tracked(target, options)
+        asking = Asking(user, options.dry_run)
         base = verbs.identify(target, body)
         kind = target.kind
         verbs.check_creatable(kind)
@@ -127,20 +134,19 @@ class Resources(Reading):
             obj = codec.copy(base)
             verbs.initialise(kind, obj, self._context(generated))
             obj = rules.default(kind, target.version, obj)
-            obj, said = await self._admit(
-                "CREATE", target, obj, None, user, dry_run=options.dry_run
-            )
+            obj, said = await self._admit("CREATE", target, obj, None, asking)
             obj = rules.prepare_create(kind, target.version, obj)
             rules.refuse_invalid(
                 kind, obj["metadata"]["name"], rules.validate_create(kind, target.version, obj)
             )
             obj, told = self.definitions.settle(kind, obj, self.clock())
+            obj = admission_status.settled(kind, obj, self.definitions.catalog)
             name = obj["metadata"]["name"]
-            claims = await self._claims(kind, None, obj)
+            claims = await self.claims.of(kind, None, obj)
             obj = owned(None, obj)
             key = keys.key(kind, name, target.namespace)
             value = codec.to_stored(kind, obj)
-            added = await self._validate("CREATE", target, obj, None, user, dry_run=options.dry_run)
+            added = await self.chain.validate(self._review("CREATE", target, obj, None, asking))
             warnings = (*fields, *said, *told, *added)
             ops = (Put(key, value), *claims.ops, *self._companions(kind, name))
             expect = (Expect(key, 0), *guards, *claims.expect)
@@ -157,7 +163,7 @@ class Resources(Reading):
             except Conflict as error:
                 if error.key == key and not generated:
                     raise failures.already_exists(kind, name) from error
-                self._refuse_taken(kind, obj, claims, error)
+                claims.refuse_taken(kind, obj, error)
                 continue
             return Written(codec.to_served(kind, target.version, value, revision), 201, warnings)
         raise failures.conflict(kind, base["metadata"].get("name", ""))
@@ -335,7 +341,8 @@ class Resources(Reading):
 
         main = Target(kind, target.version, target.namespace, target.name)
         tracked = self._tracked(target, options)
-        return _as_scale(target, await self._rewrite(main, rewrite, options, user, owned=tracked))
+        done = await self._rewrite(main, rewrite, options, user, owned=tracked, through="scale")
+        return _as_scale(target, done)
 
     async def bind(self, target: Target, body: Any, options: WriteOptions, user: User) -> Written:
         """POST pods/NAME/binding. Raises ApiError 400, 404, 409."""
@@ -343,8 +350,9 @@ class Resources(Reading):
         def change(old: dict[str, Any]) -> dict[str, Any]:
             return subresources.bound(old, body, self.clock())
 
-        await self._rewrite(target, change, options, user)
-        return Written(codec.dumps(subresources.CREATED), 201)
+        posted = {**body, "apiVersion": "v1", "kind": "Binding"} if isinstance(body, dict) else None
+        done = await self._rewrite(target, change, options, user, posted=posted)
+        return Written(codec.dumps(subresources.CREATED), 201, done.warnings)
 
     async def _rewrite(
         self,
@@ -355,24 +363,28 @@ class Resources(Reading):
         *,
         once: bool = False,
         owned: Owned | None = None,
+        through: str = "",
+        posted: dict[str, Any] | None = None,
     ) -> Written:
         """Read, change, write if still unchanged; again unless `once`."""
         kind = target.kind
         owned = owned or self._tracked(target, options)
+        asking = Asking(user, options.dry_run, through, posted)
         for _ in range(1 if once else WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
             new = change(codec.to_object(entry.value, entry.mod_revision))
             verbs.check_replacement(target, old, new)
             new, warnings = rules.decode(kind, target.version, new, options.field_validation)
-            new, said = await self._decide_update(target, old, new, user, options.dry_run)
-            claims = await self._claims(kind, old, new)
+            new, said = await self._decide_update(target, old, new, asking)
+            claims = await self.claims.of(kind, old, new)
             if not target.subresource or kind.definition is not None:
                 errors = rules.validate_update(kind, target.version, new, old)
                 rules.refuse_invalid(kind, target.name, errors)
             new, told = self.definitions.settle(kind, new, self.clock())
+            new = admission_status.settled(kind, new, self.definitions.catalog)
             new = owned(old, new)
-            added = await self._validate("UPDATE", target, new, old, user, dry_run=options.dry_run)
+            added = await self._validate(target, new, old, asking)
             warnings = (*warnings, *said, *told, *added)
             finished = verbs.is_finished(kind, new)
             if new == old and not finished:
@@ -384,14 +396,14 @@ class Resources(Reading):
             value = codec.to_stored(kind, new)
             revision = entry.mod_revision
             if not options.dry_run:
-                written = self._removal(kind, entry.key, old) if finished else None
+                written = removal(kind, entry.key, old) if finished else None
                 ops = written or (Put(entry.key, value), *claims.ops, *charges.ops)
                 held = Expect(entry.key, entry.mod_revision)
                 expect = (held, *claims.expect, *charges.expect)
                 try:
                     revision = await self._commit(kind, None if finished else new, ops, expect, old)
                 except Conflict as error:
-                    self._refuse_taken(kind, new, claims, error)
+                    claims.refuse_taken(kind, new, error)
                     continue
             return Written(codec.to_served(kind, target.version, value, revision), 200, warnings)
         raise failures.conflict(kind, target.name)
@@ -401,8 +413,7 @@ class Resources(Reading):
         target: Target,
         old: dict[str, Any],
         new: dict[str, Any],
-        user: User,
-        dry_run: bool,
+        asking: Asking,
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Each subresource changes its own part only, and the main resource all others."""
         kind = target.kind
@@ -416,13 +427,17 @@ class Resources(Reading):
                 else (certificate_requests.with_status)
             )
             new = part(old, new, self.clock())
-            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
+            new, said = await self._admit("UPDATE", target, new, old, asking)
         elif target.subresource == "status":
             new = rules.prepare_status_update(kind, new, old)
+            asked = self._review("UPDATE", target, new, old, asking)
+            changed, said = await self.chain.mutate(asked, rules.settler(target))
+            if changed is not new:
+                new = rules.prepare_status_update(kind, changed, old)
         elif target.subresource == "ephemeralcontainers":
-            asked = rules.default(kind, target.version, new)
-            new = subresources.with_ephemeral(old, asked)
-            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
+            wanted = rules.default(kind, target.version, new)
+            new = subresources.with_ephemeral(old, wanted)
+            new, said = await self._admit("UPDATE", target, new, old, asking)
             before = subresources.with_ephemeral(
                 old | {"spec": dict(old["spec"], ephemeralContainers=[])}, new
             )
@@ -434,7 +449,7 @@ class Resources(Reading):
             new = verbs.finalized(old, new)
         elif not target.subresource:
             new = rules.default(kind, target.version, new)
-            new, said = await self._admit("UPDATE", target, new, old, user, dry_run=dry_run)
+            new, said = await self._admit("UPDATE", target, new, old, asking)
             new = rules.prepare_update(kind, target.version, new, old)
         verbs.check_finalizers(kind, old, new)
         return new, said
@@ -456,14 +471,16 @@ class Resources(Reading):
         for _ in range(WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
-            await self._admit("DELETE", target, None, old, user, dry_run=options.dry_run)
-            said = await self._validate("DELETE", target, None, old, user, dry_run=options.dry_run)
+            asking = Asking(user, options.dry_run)
+            await self._admit("DELETE", target, None, old, asking)
+            review = self._review("DELETE", target, None, old, asking)
+            said = await self.chain.validate(review)
             decided = verbs.delete(kind, self.definitions.guarded(kind, old), options, self.clock())
             decided = self.definitions.ending(kind, decided, self.clock())
             value = codec.to_stored(kind, decided.obj)
             revision = entry.mod_revision
             if decided.action != "none" and not options.dry_run:
-                ops = self._removal(kind, entry.key, old)
+                ops = removal(kind, entry.key, old)
                 if decided.action == "write":
                     ops = (Put(entry.key, value),)
                 kept = decided.obj if decided.action == "write" else None
@@ -497,80 +514,51 @@ class Resources(Reading):
 
     # ------------------------------------------------------------ helpers of writes
 
-    async def _admit(
+    def _review(
         self,
-        operation: Literal["CREATE", "UPDATE", "DELETE"],
+        operation: Operation,
         target: Target,
         new: dict[str, Any] | None,
         old: dict[str, Any] | None,
-        user: User,
-        *,
-        dry_run: bool,
+        asking: Asking,
+    ) -> Review:
+        name = target.name or str(((new or old or {}).get("metadata") or {}).get("name") or "")
+        return Review(
+            operation, target.kind, target.namespace, name, new, old, asking.user,
+            asking.through or target.subresource, asking.dry_run, target.version,
+        )  # fmt: skip
+
+    async def _admit(
+        self,
+        operation: Operation,
+        target: Target,
+        new: dict[str, Any] | None,
+        old: dict[str, Any] | None,
+        asking: Asking,
     ) -> tuple[Any, tuple[str, ...]]:
-        warnings: tuple[str, ...] = ()
-        kind, namespace = target.kind, target.namespace
-        name = str(((new or old or {}).get("metadata") or {}).get("name") or "")
-        for hook in self.admission:
-            asked = Review(
-                operation, kind, namespace, name, new, old, user, target.subresource, dry_run
-            )
-            verdict = await hook.review(asked)
-            if verdict.errors:
-                raise failures.invalid(kind, name, verdict.errors)
-            new = new if verdict.obj is None else verdict.obj
-            warnings += verdict.warnings
-        return new, warnings
+        return await self.chain.admit(
+            self._review(operation, target, new, old, asking), rules.settler(target)
+        )
 
     async def _validate(
         self,
-        operation: Literal["CREATE", "UPDATE", "DELETE"],
         target: Target,
-        new: dict[str, Any] | None,
-        old: dict[str, Any] | None,
-        user: User,
-        *,
-        dry_run: bool,
+        new: dict[str, Any],
+        old: dict[str, Any],
+        asking: Asking,
     ) -> tuple[str, ...]:
-        """What those say who see what is going to be stored. Raises ApiError."""
-        warnings: tuple[str, ...] = ()
-        name = str(((new or old or {}).get("metadata") or {}).get("name") or "")
-        for hook in self.validating:
-            asked = Review(
-                operation, target.kind, target.namespace, name, new, old, user,
-                target.subresource, dry_run,
-            )  # fmt: skip
-            warnings += (await hook.review(asked)).warnings
-        return warnings
-
-    async def _claims(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> _Claims:
-        """Settle a Service's addresses and say which keys claim and release them."""
-        if kind.plural != "services":
-            return _Claims()
-        addresses.settle(new)
-        name = new["metadata"]["name"]
-        _refuse(kind, name, addresses.problems(new, self.ranges))
-        had = addresses.held(old) if old else frozenset()
-        wished = addresses.held(new) - had
-        if addresses.lacking(new):
-            used = frozenset(e.key for e in (await self.store.range(keys.RANGES)).entries)
-            if not addresses.assign(new, self.ranges, used, self._random):
-                raise failures.internal("failed to allocate an address: range is full")
-        wanted = addresses.held(new)
-        owner = f"{new['metadata']['namespace']}/{name}".encode()
-        taken = sorted(wanted - had)
-        claimed = [Put(key, owner) for key in taken]
-        released = [Delete(key) for key in sorted(had - wanted)]
-        return _Claims((*claimed, *released), tuple(Expect(key, 0) for key in taken), wished)
-
-    def _refuse_taken(
-        self, kind: Kind, obj: Mapping[str, Any], claims: _Claims, error: Conflict
-    ) -> None:
-        if error.key in claims.wished:
-            _refuse(kind, obj["metadata"]["name"], [addresses.taken(obj, error.key)])
-
-    def _removal(self, kind: Kind, key: str, old: Mapping[str, Any]) -> tuple[Put | Delete, ...]:
-        held = addresses.held(old) if kind.plural == "services" else frozenset()
-        return (Delete(key), *(Delete(k) for k in sorted(held)))
+        """Of an update: subresources that are objects of their own are put as such."""
+        if not self.chain.validating:
+            return ()
+        operation: Operation = "UPDATE"
+        before: dict[str, Any] | None = old
+        if asking.through == "scale":
+            kind, version = target.kind, target.version
+            new = subresources.scale_of(kind, version, new)
+            before = subresources.scale_of(kind, version, old)
+        elif asking.posted is not None:
+            operation, new, before = "CREATE", asking.posted, None
+        return await self.chain.validate(self._review(operation, target, new, before, asking))
 
 
 def _as_view(target: Target, done: Written, said: tuple[str, ...] = ()) -> Written:
@@ -581,15 +569,6 @@ def _as_view(target: Target, done: Written, said: tuple[str, ...] = ()) -> Writt
 def _as_scale(target: Target, done: Written) -> Written:
     scale = subresources.scale_of(target.kind, target.version, codec.loads(done.body))
     return Written(codec.dumps(scale), done.code, done.warnings)
-
-
-def _refuse(kind: Kind, name: str, problems: Sequence[addresses.Problem]) -> None:
-    if problems:
-        causes = [
-            {"reason": "FieldValueInvalid", "message": p.message, "field": p.field}
-            for p in problems
-        ]
-        raise failures.invalid(kind, name, causes)
 
 
 _RETURNED_WHEN_DELETED = ("pods", "services", "serviceaccounts")

@@ -1,6 +1,6 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from weft.api.objects import without_nulls
 from weft.api.schema import Schema, schema_for
 from weft.api.validation import drop_unknown, structure_errors
 from weft.apiserver import custom, failures, managed_fields
-from weft.apiserver.request import FieldValidation
+from weft.apiserver.request import FieldValidation, Target
 from weft.apiserver.strategic import FieldRule, Rules
 from weft.apiserver.structured_merge import MergeError
 
@@ -97,6 +97,16 @@ def default(kind: Kind, version: str, obj: dict[str, Any]) -> dict[str, Any]:
     if kind.definition is not None:
         return custom.defaulted(kind, version, obj)
     return defaults.default(kind, with_halves(kind, obj))
+
+
+def settler(target: Target) -> Callable[[Json], Json]:
+    """Gives an object that others changed on its way its shape and defaults again."""
+
+    def settle(obj: Json) -> Json:
+        known, _ = decode(target.kind, target.version, obj, "Ignore")
+        return default(target.kind, target.version, known)
+
+    return settle
 
 
 def track(

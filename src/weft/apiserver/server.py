@@ -10,6 +10,7 @@ from aiohttp import web
 from weft.api.errors import ApiError
 from weft.apiserver import (
     access,
+    audit,
     discovery,
     failures,
     impersonation,
@@ -174,7 +175,7 @@ class Server:
         self._authorize(user, wanted, target, trail)
         body = await read_body(http) if http.method not in ("GET", "HEAD") else b""
         if trail is not None and self.audit is not None:
-            trail.body = body
+            trail.body, trail.notes = body, audit.take_notes()
             if verb == "watch" or target.subresource in STREAMS:
                 self.audit.tell(trail, "ResponseStarted", 200)
         if verb == "watch" or target.subresource in STREAMS:

@@ -5,6 +5,7 @@ steps that are left, and whose others are the variables' values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -52,9 +53,15 @@ class Program(Struct, frozen=True):
         return self.run(env), env[0]
 
 
-def compile_expression(source: str, variables: Sequence[str]) -> Program:
-    """Raises CelError for bad syntax, unknown names and functions."""
-    compiler = _Compiler(variables)
+Methods = Mapping[str, Callable[..., Any]]
+
+
+def compile_expression(
+    source: str, variables: Sequence[str], methods: Methods = MappingProxyType({})
+) -> Program:
+    """`methods` are known beside the library's. Raises CelError for bad syntax, unknown names and
+    functions."""
+    compiler = _Compiler(variables, methods)
     run = compiler.node(parse(source))
     return Program(source, tuple(variables), run, compiler.slots)
 
@@ -66,7 +73,8 @@ def _spend(env: Env, steps: int) -> None:
 
 
 class _Compiler:
-    def __init__(self, variables: Sequence[str]) -> None:
+    def __init__(self, variables: Sequence[str], methods: Methods) -> None:
+        self._methods = {**library.METHODS, **methods} if methods else library.METHODS
         self._scope = {name: at for at, name in enumerate(variables, 1)}
         self.slots = len(variables) + 1
 
@@ -155,7 +163,7 @@ class _Compiler:
         full = f"{name}.{node.function}" if name else node.function
         if node.target is None or (name and full in library.FUNCTIONS):
             return self._function(full, library.FUNCTIONS, arguments)
-        return self._function(node.function, library.METHODS, [self.node(node.target), *arguments])
+        return self._function(node.function, self._methods, [self.node(node.target), *arguments])
 
     def _function(
         self, name: str, known: Mapping[str, Callable[..., Any]], arguments: list[Run]
