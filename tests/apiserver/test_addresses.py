@@ -52,3 +52,17 @@ def test_wishes_outside_the_ranges_are_problems() -> None:
     assert [p.field for p in problems(service, RANGES)] == [
         "spec.clusterIPs", "spec.ports[0].nodePort",
     ]  # fmt: skip
+
+
+def test_a_health_check_port_for_local_load_balancers() -> None:
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]}
+    made = {"metadata": {}, "spec": {**spec}}
+    assert lacking(made)
+    assert assign(made, Ranges(), frozenset(), lambda n: 0)
+    number = made["spec"]["healthCheckNodePort"]
+    assert number != made["spec"]["ports"][0]["nodePort"]
+    assert any(key.endswith(f"/{number}") for key in held(made))
+    assert not lacking(made)
+    made["spec"]["externalTrafficPolicy"] = "Cluster"
+    settle(made)
+    assert "healthCheckNodePort" not in made["spec"]

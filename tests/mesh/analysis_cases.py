@@ -131,6 +131,32 @@ spec:
 """
 
 
+def node(annotation: str, text: str) -> str:
+    return f"""apiVersion: v1
+kind: Node
+metadata: {{name: n, annotations: {{weft.dev/{annotation}: '{text}'}}}}
+---
+"""
+
+
+def sidecar(name: str, labels: str) -> str:
+    return f"""{ISTIO}Sidecar
+metadata: {{name: {name}, creationTimestamp: "2026-01-01T00:00:0{len(name)}Z"}}
+spec: {{workloadSelector: {{labels: {labels}}}, egress: [{{hosts: ["*/*"]}}]}}
+---
+"""
+
+
+def envoy_filter(name: str, operation: str, priority: str = "0", thing: str = "HTTP_FILTER") -> str:
+    return f"""{ISTIO}EnvoyFilter
+metadata: {{name: {name}}}
+spec:
+  priority: {priority}
+  configPatches: [{{applyTo: {thing}, patch: {{operation: {operation}, value: {{name: x}}}}}}]
+---
+"""
+
+
 CASES = (
     # --- references
     Case(
@@ -495,5 +521,38 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
     Case(
         "WEFT2459", "host network", pod("hostNetwork: @, containers: [{name: a, image: a:1}]"),
         "true", "false", "Pod", "p", "spec.hostNetwork", "not routed",
+    ),
+    Case(
+        "WEFT2500", "taken port", WEB
+        + node("service-places", '{"Service default/web":{"@":[["127.0.0.1",30080,80,"tcp"]]}}'),
+        "lacking", "places", "Service", "web", "spec.ports", "port 30080 of 127.0.0.1",
+    ),
+    Case(
+        "WEFT2501", "affinity", WEB.replace(
+            "  selector: {app: web}\n  ports",
+            "  selector: {app: web}\n  sessionAffinity: ClientIP\n"
+            "  sessionAffinityConfig: {clientIP: {timeoutSeconds: @}}\n  ports", 1
+        ),
+        "60", "10800", "Service", "web", "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        "60 s",
+    ),
+    Case(
+        "WEFT2502", "address", WEB.replace(
+            "  selector: {app: web}\n  ports",
+            "  selector: {app: web}\n  type: LoadBalancer\n  loadBalancerIP: @\n  ports", 1
+        ) + node("gateway-bindings", '{"Service default/web":{"unusable":["192.0.2.1"]}}'),
+        "192.0.2.1", "192.0.2.2", "Service", "web", "spec.loadBalancerIP", "192.0.2.1",
+    ),
+    Case(
+        "WEFT2503", "overlap", WEB + sidecar("a", "{app: web}") + sidecar("b", "@"),
+        "{version: v1}", "{version: v2}", "Sidecar", "b", "spec.workloadSelector", "default/a",
+    ),
+    Case(
+        "WEFT2504", "order", envoy_filter("a", "ADD") + envoy_filter("b", "INSERT_BEFORE", "@"),
+        "0", "10", "EnvoyFilter", "b", "spec.configPatches[0].patch.operation", "priority",
+    ),
+    Case(
+        "WEFT2505", "operation", envoy_filter("a", "@", thing="CLUSTER"),
+        "REPLACE", "ADD", "EnvoyFilter", "a", "spec.configPatches[0].patch.operation", "CLUSTER",
     ),
 )  # fmt: skip

@@ -224,6 +224,8 @@ def _keep_addresses(new: Json, old: Mapping[str, Any]) -> None:
         spec["clusterIPs"] = [spec["clusterIP"]]
     if spec.get("type") not in ("NodePort", "LoadBalancer"):
         return
+    if before.get("healthCheckNodePort") and not spec.get("healthCheckNodePort"):
+        spec["healthCheckNodePort"] = before["healthCheckNodePort"]
     known = {
         (p.get("protocol"), p.get("port")): p.get("nodePort") for p in before.get("ports") or ()
     }

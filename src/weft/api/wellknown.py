@@ -58,6 +58,8 @@ ANNOTATION_NODE_GATEWAY_ADDRESS = "weft.dev/gateway-address"
 ANNOTATION_NODE_GATEWAY_PORTS = "weft.dev/gateway-ports"
 # Node: JSON object of Gateway (Gateway API, namespace/name) -> its addresses and ports here.
 ANNOTATION_NODE_GATEWAY_BINDINGS = "weft.dev/gateway-bindings"
+# Node: JSON object of Service or pod -> where the node listens for it (NodePort, hostPort, ...).
+ANNOTATION_NODE_SERVICE_PLACES = "weft.dev/service-places"
 # Node, host mode: the lowest port that its proxy may bind; services' ports below it move.
 ANNOTATION_NODE_FIRST_PORT = "weft.dev/first-port"
 

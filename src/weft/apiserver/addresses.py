@@ -58,6 +58,8 @@ def settle(new: dict[str, Any]) -> None:
     if spec.get("type") not in NODE_PORT_TYPES:
         for port in _ports(spec):
             port.pop("nodePort", None)
+    if not _has_health_port(spec):
+        spec.pop("healthCheckNodePort", None)
 
 
 def held(service: Mapping[str, Any]) -> frozenset[str]:
@@ -65,6 +67,8 @@ def held(service: Mapping[str, Any]) -> frozenset[str]:
     spec = service.get("spec") or {}
     ips = [ip for ip in spec.get("clusterIPs") or [] if ip != HEADLESS] if _has_ip(spec) else []
     ports = {p["nodePort"] for p in _ports(spec) if p.get("nodePort")}
+    if spec.get("healthCheckNodePort"):
+        ports.add(spec["healthCheckNodePort"])
     return frozenset(
         [keys.address("clusterips", ip) for ip in ips]
         + [keys.address("nodeports", str(port)) for port in sorted(ports)]
@@ -127,23 +131,39 @@ def assign(service: dict[str, Any], ranges: Ranges, used: frozenset[str], random
         spec.get("type") not in NODE_PORT_TYPES
         or spec.get("allocateLoadBalancerNodePorts") is False
     ):
-        return True
+        return _assign_health_port(spec, ranges, used, random)
     mine = {keys.address("nodeports", str(p.get("nodePort"))) for p in _ports(spec)}
     for port in _ports(spec):
         if port.get("nodePort"):
             continue
-        number = _free(
-            ranges.node_port_first,
-            ranges.node_port_last,
-            used | mine,
-            random,
-            lambda n: keys.address("nodeports", str(n)),
-        )
+        number = _free_node_port(ranges, used | mine, random)
         if number is None:
             return False
         port["nodePort"] = number
         mine.add(keys.address("nodeports", str(number)))
-    return True
+    return _assign_health_port(spec, ranges, used | mine, random)
+
+
+def _assign_health_port(
+    spec: dict[str, Any], ranges: Ranges, used: frozenset[str] | set[str], random: Random
+) -> bool:
+    if not _has_health_port(spec) or spec.get("healthCheckNodePort"):
+        return True
+    number = _free_node_port(ranges, used, random)
+    if number is not None:
+        spec["healthCheckNodePort"] = number
+    return number is not None
+
+
+def _free_node_port(ranges: Ranges, used: frozenset[str] | set[str], random: Random) -> int | None:
+    first, last = ranges.node_port_first, ranges.node_port_last
+    return _free(first, last, used, random, lambda n: keys.address("nodeports", str(n)))
+
+
+def _has_health_port(spec: Mapping[str, Any]) -> bool:
+    """Whether load balancers outside have to be told which nodes have endpoints."""
+    local = spec.get("externalTrafficPolicy") == "Local"
+    return spec.get("type") == "LoadBalancer" and local
 
 
 def lacking(service: Mapping[str, Any]) -> bool:
@@ -153,6 +173,8 @@ def lacking(service: Mapping[str, Any]) -> bool:
         return True
     if spec.get("type") not in NODE_PORT_TYPES:
         return False
+    if _has_health_port(spec) and not spec.get("healthCheckNodePort"):
+        return True
     wanted = spec.get("allocateLoadBalancerNodePorts") is not False
     return bool(wanted) and any(not p.get("nodePort") for p in _ports(spec))
 

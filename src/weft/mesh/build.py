@@ -32,6 +32,7 @@ from weft.mesh.callers import Callers, Scoping, callers, read_scoping, with_scop
 from weft.mesh.destinations import host_destinations
 from weft.mesh.egress_gateways import with_egress_gateways
 from weft.mesh.envoy_filters import reached_through_listeners, read_envoy_filters
+from weft.mesh.exposure import exposed_pods, with_local_endpoints
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
 from weft.mesh.gateway_api_derived import derived_destinations
@@ -122,19 +123,26 @@ def build(
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
+    exposed = replace(routing.exposed, tables=limited.tables)
+    exposed = with_local_endpoints(exposed, backends.destinations)
+    of_pods = exposed_pods(facts)
     for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
         report.extend(findings)
     workloads = _workloads(facts, served, callers(routing, scoping, memo), memo)
-    every = (*backends.destinations, *derived)
+    # Pods with a network of their own apply their policies themselves there.
+    judged = tuple(d for d in of_pods.destinations if not d.through_inbound)
+    unjudged = tuple(d for d in of_pods.destinations if d.through_inbound)
+    every = (*backends.destinations, *derived, *exposed.destinations, *judged)
     destinations = _patched(every, routing, facts, patches)
-    plain = Securable(destinations, workloads, limited.tables, gateways, routing.listeners)
+    listeners = (*routing.listeners, *exposed.listeners, *of_pods.listeners)
+    plain = Securable(destinations, workloads, exposed.tables, gateways, listeners)
     secured = secure(snapshot, plain, settings.trust_domain, memo)
     report.extend(secured.findings)
     model = MeshModel(
         localities=_localities(snapshot),
         trust_domain=settings.trust_domain,
         workloads=secured.workloads,
-        destinations=secured.destinations,
+        destinations=(*secured.destinations, *unjudged),
         route_tables=secured.tables,
         service_listeners=secured.listeners,
         gateways=secured.gateways,

@@ -110,7 +110,8 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
 
 
 def _place(listener: ServiceListener) -> str:
-    return f"{listener.address}:{listener.port}/{'udp' if listener.udp else 'tcp'}"
+    transport = "udp" if listener.udp else "tcp"
+    return f"{listener.owner} {listener.address}:{listener.port}/{transport}"
 
 
 def _gateway_port(gateway: GatewayListener) -> str:

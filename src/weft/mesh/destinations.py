@@ -13,6 +13,7 @@ from weft.mesh.model import (
     Destination,
     Endpoint,
     LoadBalancer,
+    LocalityPolicy,
     UpstreamTls,
 )
 from weft.mesh.names import destination_name, udp_destination_name
@@ -66,6 +67,7 @@ def _destination(
         load_balancer=_balancer(policy, host),
         pool=policy.pool or ConnectionPool(),
         outlier=policy.outlier,
+        node_local=host.node_local,
         tls=_tls(policy, host),
         service=host.name,
         namespace=host.namespace,
@@ -124,6 +126,9 @@ def _with_labels(
 
 def _balancer(policy: Policy, host: Host) -> LoadBalancer:
     balancer = policy.load_balancer or host.load_balancer
+    if policy.locality is None and host.nearness:
+        near = LocalityPolicy(labels=tuple((n, "") for n in host.nearness), failover_enabled=True)
+        return replace(balancer, locality=near)
     locality = locality_policy(policy.locality, policy.outlier is not None)
     return balancer if locality is None else replace(balancer, locality=locality)
 

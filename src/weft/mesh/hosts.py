@@ -28,6 +28,16 @@ class HostPod(Struct, frozen=True, gc=False):
     """All forms of the name; empty when callers cannot know it."""
 
 
+class Outside(Struct, frozen=True, gc=False):
+    """How callers from outside the mesh reach a service on nodes' own addresses."""
+
+    source_ranges: tuple[str, ...] = ()
+    """CIDRs of those who may; all when empty."""
+    node_local: bool = False
+    """Only endpoints of the node that was called serve (externalTrafficPolicy: Local)."""
+    health_port: int = 0
+
+
 class Host(Struct, frozen=True, gc=False):
     """A named target of calls."""
 
@@ -63,6 +73,12 @@ class Host(Struct, frozen=True, gc=False):
     """Names of which a certificate of its endpoints must have one, where TLS is originated."""
     visible_in: tuple[str, ...] = ()
     """Namespaces whose callers see it; all when empty."""
+    outside: Outside | None = None
+    node_local: bool = False
+    """Callers reach endpoints of their own node only (internalTrafficPolicy: Local)."""
+    nearness: tuple[str, ...] = ()
+    """Labels of places, the widest first, in which endpoints should agree with the caller's node
+    (trafficDistribution)."""
 
     def port(self, number: int) -> HostPort | None:
         """The TCP port with this number."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from weft.api import gateway_bindings
+from weft.api import gateway_bindings, service_places
 from weft.api.k8s.core_v1 import Node
 from weft.api.wellknown import (
     ANNOTATION_NODE_ADDRESS,
@@ -12,10 +12,11 @@ from weft.api.wellknown import (
     ANNOTATION_NODE_GATEWAY_PORTS,
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
+    ANNOTATION_NODE_SERVICE_PLACES,
     ISOLATION_HOST,
     LABELS_LOCALITY,
 )
-from weft.mesh.model import GatewayBinding, NodeSettings
+from weft.mesh.model import GatewayBinding, NodePlace, NodeSettings
 
 GATEWAY_ADDRESS_DEFAULT = "127.0.0.1"
 
@@ -34,6 +35,7 @@ def node_settings(node: Node) -> NodeSettings:
         or GATEWAY_ADDRESS_DEFAULT,
         gateway_ports=_ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "")),
         gateway_bindings=_bindings(annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, "")),
+        places=_places(annotations.get(ANNOTATION_NODE_SERVICE_PLACES, "")),
         locality=locality(node),
         first_port=int(first_port) if first_port.isdecimal() else 0,
     )
@@ -41,9 +43,9 @@ def node_settings(node: Node) -> NodeSettings:
 
 def locality(node: Node) -> str:
     """`region/zone/subzone` from the node's labels, shortened where parts are absent; empty when
-    there is no region."""
+    there is neither region nor zone."""
     parts = [node.metadata.labels.get(name, "") for name in LABELS_LOCALITY]
-    return "/".join(parts).rstrip("/") if parts[0] else ""
+    return "/".join(parts).rstrip("/") if parts[0] or parts[1] else ""
 
 
 def _ports(text: str) -> tuple[tuple[int, int], ...]:
@@ -53,6 +55,14 @@ def _ports(text: str) -> tuple[tuple[int, int], ...]:
         return tuple(sorted(msgspec.json.decode(text, type=dict[int, int]).items()))
     except msgspec.DecodeError:
         return ()
+
+
+def _places(text: str) -> tuple[NodePlace, ...]:
+    return tuple(
+        NodePlace(owner, place.address, place.bound, place.port, place.transport)
+        for owner, held in sorted(service_places.decode(text).items())
+        for place in held.places
+    )
 
 
 def _bindings(text: str) -> tuple[GatewayBinding, ...]:

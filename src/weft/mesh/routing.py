@@ -15,6 +15,7 @@ from weft.api.k8s.core_v1 import Secret
 from weft.api.objects import key_of
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
+from weft.mesh.exposure import Exposed, exposed_services
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api_objects import ServiceRoutes
 from weft.mesh.hosts import Host
@@ -84,6 +85,8 @@ class Routing(Struct, frozen=True):
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...]
+    exposed: Exposed = Exposed()
+    """Services that nodes listen for, for callers from outside."""
     scopes: Mapping[str, ScopedRouting] = {}
     """By name of the scope, which is that of some workloads."""
 
@@ -143,9 +146,17 @@ def route(
     )
     scopes = {name: with_own_clusters(name, each, objects.patches) for name, each in scopes.items()}
     scoped_tables = (table for scope in scopes.values() for table in scope.tables)
+    exposed = exposed_services(shapes, tables, tcp, udp)
     return Routing(
         rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},
-        tables=(*tables, *gateway_tables, *proxy_tables, *own_tables, *scoped_tables),
+        tables=(
+            *tables,
+            *gateway_tables,
+            *proxy_tables,
+            *own_tables,
+            *exposed.tables,
+            *scoped_tables,
+        ),
         outbound=outbound_ports(shapes, tables),
         tcp=tcp,
         tcp_special={ns: tcp_routes(shapes, directory, index, ns) for ns in sorted(special)},
@@ -155,6 +166,7 @@ def route(
         listeners=(*listeners, *datagrams),
         missing=tuple(directory.missing.values()),
         findings=report.all(),
+        exposed=exposed,
         scopes=scopes,
     )
 

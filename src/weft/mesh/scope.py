@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from weft.lib.ports import bindable_ports
 from weft.mesh.caller_limits import with_caller_limits
+from weft.mesh.exposure import on_node
 from weft.mesh.model import (
     Destination,
     HttpRoute,
@@ -30,7 +31,11 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     """
     workloads = tuple(w for w in model.workloads if w.node == node.name)
     host = node.isolation == "host"
-    listeners = _bindable(model.service_listeners, node.first_port) if host else ()
+    inside = tuple(each for each in model.service_listeners if not each.owner)
+    listeners = _bindable(inside, node.first_port) if host else ()
+    outward = tuple(each for each in model.service_listeners if each.owner)
+    outside, health = on_node(outward, node, model.destinations)
+    listeners = (*listeners, *outside)
     servers = [server for gateway in model.gateways for server in gateway.servers]
     tcp = [
         *_workload_routes(workloads),
@@ -44,6 +49,7 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     names.update(route.http_table for route in tcp)
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
+    tables = (*tables, *health)
     used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)

@@ -32,6 +32,7 @@ from weft.mesh.model import (
     TcpRoute,
     Workload,
 )
+from weft.mesh.strict_callers import with_strict_callees
 
 
 class Securable(Struct, frozen=True):
@@ -87,7 +88,8 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
     )
     differing = memo("tokens differ", tokens_differ, secured)
     findings = (*rules.findings, *mirrored.findings, *differing)
-    return Securable(secured, callers, tables, gateways, listeners, findings)
+    outward = with_strict_callees(listeners, tables, secured, rules.peers)
+    return Securable(secured, callers, outward.tables, gateways, outward.listeners, findings)
 
 
 def connected_to(

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from weft.api.k8s import discovery_v1
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
-from weft.api.wellknown import ANNOTATION_EXPORT_TO
-from weft.mesh.hosts import Host, HostPod, HostPort
+from weft.api.wellknown import ANNOTATION_EXPORT_TO, LABEL_HOSTNAME, LABELS_LOCALITY
+from weft.mesh.hosts import Host, HostPod, HostPort, Outside
 from weft.mesh.learned_protocols import learned
 from weft.mesh.mesh_visibility import NOBODY, visible_to
 from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
@@ -15,9 +15,17 @@ from weft.mesh.protocols import of_port
 from weft.mesh.workloads import PodFacts, own_port
 
 NO_ADDRESS = ("", "None")
+LABEL_ZONE = LABELS_LOCALITY[1]
 SOURCE_IP = LoadBalancer(algorithm="ring_hash", hash_key=HashKey(kind="source_ip"))
 """What sessionAffinity ClientIP means."""
 ADDRESS_TYPE_NAMES = "FQDN"
+NODE_PORT_TYPES = ("NodePort", "LoadBalancer")
+NEARNESS = {
+    "PreferClose": (LABEL_ZONE,),
+    "PreferSameZone": (LABEL_ZONE,),
+    "PreferSameNode": (LABEL_ZONE, LABEL_HOSTNAME),
+}
+"""trafficDistribution -> labels of places, the widest first."""
 
 
 def build_host(
@@ -59,6 +67,24 @@ def build_host(
         alias_of=spec.external_name.lower().rstrip(".") if spec.type == "ExternalName" else "",
         created=meta.creation_timestamp,
         visible_in=_exported(service),
+        outside=_outside(service),
+        node_local=spec.internal_traffic_policy == "Local",
+        nearness=NEARNESS.get(spec.traffic_distribution, ()),
+    )
+
+
+def _outside(service: Service) -> Outside | None:
+    """None for what no node listens for."""
+    spec = service.spec
+    external = spec.type in NODE_PORT_TYPES
+    if spec.type == "ExternalName" or spec.cluster_ip in NO_ADDRESS:
+        return None
+    if not external and not spec.external_ips:
+        return None
+    return Outside(
+        source_ranges=spec.load_balancer_source_ranges if spec.type == "LoadBalancer" else (),
+        node_local=spec.external_traffic_policy == "Local",
+        health_port=spec.health_check_node_port or 0,
     )
 
 
@@ -142,7 +168,7 @@ def _endpoint(
             health=status,
             node=endpoint.node_name,
             namespace=namespace,
-            locality=endpoint.zone,
+            locality="" if endpoint.node_name or not endpoint.zone else f"/{endpoint.zone}",
         )
     return Endpoint(
         address=endpoint.addresses[0],
@@ -157,7 +183,6 @@ def _endpoint(
         version=pod.version,
         principal=pod.principal,
         labels=pod.labels,
-        locality=endpoint.zone,
     )
 
 

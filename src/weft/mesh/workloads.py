@@ -56,6 +56,8 @@ class PodFacts(Struct, frozen=True, gc=False):
     """TCP container ports, and what their names declare."""
     host_ports: Mapping[int, int]
     """Host isolation: container port to the port on the pod's address."""
+    host_port_targets: tuple[tuple[int, str], ...]
+    """(container port, `TCP` or `UDP`) of the ports that nodes shall open."""
     connected: bool
     """The pod has a network of its own, so its listeners are served. One in the node's network is
     called like any server of the machine, and its own calls are not seen."""
@@ -111,6 +113,7 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
             if port.container_port and port.protocol in ("", "TCP")
         ),
         host_ports=_port_map(host_ports) if host_ports else NO_PORTS,
+        host_port_targets=_host_port_targets(pod),
         connected=bool(status.pod_ip)
         and not terminal
         and not spec.host_network
@@ -128,6 +131,18 @@ def own_port(pod: PodFacts, port: int) -> int:
     if port in pod.host_ports:
         return port
     return next((own for own, there in pod.host_ports.items() if there == port), 0)
+
+
+def _host_port_targets(pod: Pod) -> tuple[tuple[int, str], ...]:
+    sidecars = (c for c in pod.spec.init_containers if c.restart_policy == "Always")
+    return tuple(
+        dict.fromkeys(
+            (port.container_port, port.protocol or "TCP")
+            for container in (*pod.spec.containers, *sidecars)
+            for port in container.ports
+            if port.host_port and port.container_port and port.protocol != "SCTP"
+        )
+    )
 
 
 def _weight(text: str) -> int:

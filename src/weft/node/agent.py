@@ -17,7 +17,7 @@ from msgspec import Struct
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
-from weft.api.k8s.core_v1 import ConfigMap, Secret, ServiceAccount
+from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServiceAccount
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
@@ -30,6 +30,7 @@ from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
 from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
 from weft.node.machine_facts import machine_facts
+from weft.node.node_ports import may_listen
 from weft.node.node_registration import NodeRegistration
 from weft.node.pod_runner import PodRunner
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
@@ -126,6 +127,7 @@ class NodeAgent:
         self._tasks.spawn(self._look_for_images(), "node-images")
         self._tasks.spawn(self._renew_tokens(), "node-tokens")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
+        self._registration.listeners_changed(self._parts.objects)
         self._gateways_changed()
 
     def _make_mount_point(self) -> None:
@@ -195,6 +197,9 @@ class NodeAgent:
             return
         if cls is Pod:
             self._pod_changed(before, after)
+            self._listeners_changed(before, after)
+        elif cls is Service:
+            self._listeners_changed(before, after)
         elif cls in GATEWAY_CLASSES:
             self._gateways_changed()
         elif cls in (ConfigMap, Secret):
@@ -210,6 +215,10 @@ class NodeAgent:
             objects.list(gateway_api.GatewayClass),
             objects.list(gateway_api.ListenerSet),
         )
+
+    def _listeners_changed(self, before: Struct | None, after: Struct | None) -> None:
+        if any(may_listen(obj) for obj in (before, after)):
+            self._registration.listeners_changed(self._parts.objects)
 
     def _pod_changed(self, before: Struct | None, after: Struct | None) -> None:
         if isinstance(before, Pod) and (

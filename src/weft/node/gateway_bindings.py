@@ -1,4 +1,5 @@
-"""Addresses and ports for Gateways of the Gateway API. Pure: whether a port is free is asked.
+"""Addresses and ports for Gateways of the Gateway API and for Services of type LoadBalancer. Pure:
+whether a port is free is asked.
 
 The first Gateway gets the node's gateway address, the next ones each an address of its own from a
 pool, so that all of them have the ports that they name. What a Gateway has it keeps while it
@@ -32,6 +33,8 @@ class Wanted(Struct, frozen=True):
     udp_ports: tuple[int, ...] = ()
     addresses: tuple[str, ...] = ()
     """Empty: any."""
+    own: bool = False
+    """A Service: it takes the shared address only where there is no pool, and Gateways keep it."""
 
     def places(self) -> Iterator[tuple[int, str]]:
         """All ports with their transport."""
@@ -83,7 +86,8 @@ def bind(
         known = held.pop(each.gateway, Binding())
         others = [*held.values(), *made.values()]
         room = _Room(known, others, free)
-        made[each.gateway] = _bound(each, room, (shared, *_pool(pool)))
+        candidates = (*_pool(pool),) or (shared,) if each.own else (shared, *_pool(pool))
+        made[each.gateway] = _bound(each, room, candidates)
     return made
 
 

@@ -9,14 +9,21 @@ from typing import Any
 
 import msgspec
 
-from weft.api import registry
+from weft.api import registry, service_places
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.gateway_bindings import Binding, decode, encode
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.coordination_v1 import Lease
-from weft.api.k8s.core_v1 import Node
-from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_BINDINGS, ANNOTATION_NODE_GATEWAY_PORTS
+from weft.api.k8s.core_v1 import Node, Service
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.service_places import Held
+from weft.api.snapshot import Snapshot
+from weft.api.wellknown import (
+    ANNOTATION_NODE_GATEWAY_BINDINGS,
+    ANNOTATION_NODE_GATEWAY_PORTS,
+    ANNOTATION_NODE_SERVICE_PLACES,
+)
 from weft.lib.aio import now
 from weft.node.agent_settings import AgentSettings, MachineFacts
 from weft.node.gateway_bindings import Wanted, bind, wanted_bindings
@@ -28,6 +35,7 @@ from weft.node.node_object import (
     node_object,
     node_status,
 )
+from weft.node.node_ports import Asked, asked_places, bind_places, load_balancers
 from weft.node.ports import allocate_gateway_ports, gateway_ports
 from weft.runtime.client import Client
 
@@ -67,7 +75,13 @@ class NodeRegistration:
         self._shared_ports: dict[int, int] = {}
         """Of Istio's Gateways, which share the node's gateway address."""
         self._bindings: dict[str, Binding] = {}
+        self._places: dict[str, Held] = {}
         self._wanted: tuple[tuple[int, ...], tuple[Wanted, ...]] | None = None
+        self._objects: Snapshot | None = None
+        self._balanced: tuple[Wanted, ...] = ()
+        self._asked: tuple[Asked, ...] = ()
+        self._published: dict[str, str] = {}
+        """Annotations as they were written last."""
         self._changed = asyncio.Event()
 
     async def register(self) -> None:
@@ -83,6 +97,7 @@ class NodeRegistration:
         self._uid = str(before["metadata"].get("uid") or "")
         annotations = before["metadata"].get("annotations") or {}
         self._bindings = decode(annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, ""))
+        self._places = service_places.decode(annotations.get(ANNOTATION_NODE_SERVICE_PLACES, ""))
         ports = _ports(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, ""))
         of_others = self._ports_at_shared()
         self._shared_ports = {p: bound for p, bound in ports.items() if of_others.get(p) != bound}
@@ -104,6 +119,8 @@ class NodeRegistration:
                 if loop.time() - renewed >= HEARTBEAT_SECONDS:
                     await self._keep_registered()
                     renewed = loop.time()
+                    if any(held.lacking for held in self._places.values()):
+                        self._changed.set()
                 if self._changed.is_set():
                     self._changed.clear()
                     await self._publish_ports()
@@ -129,9 +146,25 @@ class NodeRegistration:
             self._wanted = wanted
             self._changed.set()
 
+    def listeners_changed(self, objects: Snapshot) -> None:
+        """Give addresses and ports to Services that listen on nodes, and to containers, as they
+        are when it is their turn."""
+        self._objects = objects
+        self._changed.set()
+
+    def _read_services(self) -> None:
+        if self._objects is None:
+            return
+        settings, services = self._settings, self._objects.list(Service)
+        own = tuple(dict.fromkeys((settings.host_ip, settings.gateway_address)))
+        self._balanced = load_balancers(services)
+        pods = self._objects.list(Pod)
+        self._asked = asked_places(services, pods, settings.node_name, own)
+
     async def _publish_ports(self) -> None:
         if self._wanted is None:
             return
+        self._read_services()
         shared, wanted = self._settings.gateway_address, self._wanted
         ports = allocate_gateway_ports(
             wanted[0], self._shared_ports, lambda port: can_bind(shared, port)
@@ -141,14 +174,20 @@ class NodeRegistration:
             of_istio = address == shared and transport == "tcp" and port in ports.values()
             return not of_istio and can_bind(address, port, transport)
 
-        bindings = bind(wanted[1], self._bindings, shared, self._settings.gateway_pool, free)
-        self._shared_ports, self._bindings = ports, bindings
+        every = (*wanted[1], *self._balanced)
+        bindings = bind(every, self._bindings, shared, self._settings.gateway_pool, free)
+        places = bind_places(self._asked, self._places, free)
+        self._shared_ports, self._bindings, self._places = ports, bindings, places
         annotations = {
             ANNOTATION_NODE_GATEWAY_PORTS: json.dumps(self._ports_at_shared() | ports),
             ANNOTATION_NODE_GATEWAY_BINDINGS: encode(bindings),
+            ANNOTATION_NODE_SERVICE_PLACES: service_places.encode(places),
         }
+        if annotations == self._published:
+            return
         body = {"metadata": {"annotations": annotations}}
         await self._client.patch(self._node, self._settings.node_name, body)
+        self._published = annotations
 
     def _ports_at_shared(self) -> dict[int, int]:
         """Ports that Gateways of the Gateway API have at the address that Istio's share."""
@@ -161,6 +200,7 @@ class NodeRegistration:
         if not await self._existing():
             log.warning("node was deleted, registering again node=%s", self._settings.node_name)
             await self.register()
+            self._published = {}
             await self._publish_ports()
         else:
             await self._renew()

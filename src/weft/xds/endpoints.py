@@ -21,7 +21,9 @@ def endpoints_resource(destination: Destination, node: NodeSettings) -> Resource
 
     An endpoint whose address is no IP is left out: EDS does not resolve names.
     """
-    usable = [endpoint for endpoint in destination.endpoints if is_address(endpoint.address)]
+    usable = [e for e in destination.endpoints if is_address(e.address)]
+    if destination.node_local:
+        usable = [e for e in usable if e.node == node.name]
     serving = frozenset(e.pod_uid for e in usable if e.pod_uid and e.health == "HEALTHY")
     assignment = load_assignment(destination, usable, node)
     return resource(ENDPOINTS, destination.name, assignment, serving=serving)

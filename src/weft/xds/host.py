@@ -13,7 +13,7 @@ from weft.xds import telemetry
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import connection_facts
 from weft.xds.listeners import HTTP_NAMES, finish_listener, http_inspector, outbound_name
-from weft.xds.proto import Proto, resource, socket_address
+from weft.xds.proto import Proto, cidr, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
 
@@ -40,6 +40,7 @@ def service_listener(
         traffic_direction=base_pb2.OUTBOUND,
         listener_filters=[connection_facts(None)],
     )
+    edge = bool(listener.owner)
     bytes_chain = listener_components_pb2.FilterChain(
         name="tcp",
         filters=tcp_filters("outbound", tcp, logs, facts)
@@ -49,14 +50,25 @@ def service_listener(
     if not table:
         result.filter_chains.append(bytes_chain)
     else:
-        http_chain = _http_chain(table, telemetry.NOBODY, node)
+        http_chain = _http_chain(table, telemetry.NOBODY, node, edge=edge)
         if tcp is not None:
             http_chain.filter_chain_match.application_protocols.extend(HTTP_NAMES)
             result.listener_filters.append(http_inspector())
             result.default_filter_chain.CopyFrom(bytes_chain)
         result.filter_chains.append(http_chain)
+    if listener.source_ranges:
+        _restrict(result, listener.source_ranges)
     finish_listener(result)
     return resource(LISTENER, result.name, result, uses=(table,) if table else ())
+
+
+def _restrict(listener: Proto, ranges: tuple[str, ...]) -> None:
+    """Connections from elsewhere match no filter chain, so they are closed."""
+    if listener.HasField("default_filter_chain"):
+        listener.filter_chains.append(listener.default_filter_chain)
+        listener.ClearField("default_filter_chain")
+    for chain in listener.filter_chains:
+        chain.filter_chain_match.source_prefix_ranges.extend(cidr(each) for each in ranges)
 
 
 def proxy_listener(workload: Workload, node: NodeSettings) -> Resource | None:
@@ -84,7 +96,7 @@ def proxy_table(workload: Workload) -> str:
     return ""
 
 
-def _http_chain(table: str, source: Party, node: NodeSettings) -> Proto:
+def _http_chain(table: str, source: Party, node: NodeSettings, *, edge: bool = False) -> Proto:
     logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
-    hcm = http_connection_manager("outbound", table, logs)
+    hcm = http_connection_manager("outbound", table, logs, edge=edge)
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

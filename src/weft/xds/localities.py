@@ -61,7 +61,8 @@ def _first_choice(
 ) -> tuple[Group, ...]:
     """The endpoints of the destination's own."""
     plain = _by_place(endpoints, node)
-    if policy is None or not node.locality:
+    by_node = policy is not None and HOSTNAME_LABEL in dict(policy.labels)
+    if policy is None or not (node.locality or by_node):
         return tuple(plain)
     rule = next((r for r in policy.distribute if covers(r.origin, node.locality)), None)
     if rule is not None:

@@ -100,7 +100,7 @@ def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 def _elements(model: NodeModel) -> list[_Element]:
     """Everything in a model that resources are made from."""
     # A Gateway that comes or goes is nothing to the others.
-    node = replace(model.node, gateway_ports=(), gateway_bindings=())
+    node = replace(model.node, gateway_ports=(), gateway_bindings=(), places=())
     elements: list[_Element] = [("node", node.name, node_clusters, (node,))]
     for name, (content, key) in secrets(model).items():
         elements.append(("secret", name, _secret, (name, content, key)))
@@ -188,7 +188,7 @@ def _service_addresses(listeners: tuple[ServiceListener, ...]) -> dict[str, dict
     """Route table -> service address -> host."""
     found: dict[str, dict[str, str]] = {}
     for listener in listeners:
-        if listener.route_table and listener.host:
+        if listener.route_table and listener.host and not listener.owner:
             found.setdefault(listener.route_table, {})[listener.address] = listener.host
     return found
 

@@ -11,10 +11,12 @@ from weft.api.snapshot import Snapshot
 from weft.mesh.analysis import (
     annotations,
     destination_rules,
+    exposed_services,
     gateway_api,
     gateways,
     http_rules,
     namespaces,
+    proxy_objects,
     security_policies,
     service_entries,
     services,
@@ -28,6 +30,8 @@ from weft.mesh.findings import Findings
 Check = Callable[[World, Findings], None]
 CHECKS: tuple[Check, ...] = (
     *services.CHECKS,
+    *exposed_services.CHECKS,
+    *proxy_objects.CHECKS,
     *workloads.CHECKS,
     *annotations.CHECKS,
     *namespaces.CHECKS,

@@ -249,3 +249,40 @@ TOKEN_OPTIONAL = Finding(
     "requests without a token pass: no AuthorizationPolicy of namespace `{namespace}` asks for one",
     'add one that allows `requestPrincipals: ["*"]` only',
 )
+
+# --- Services on nodes, Sidecars, EnvoyFilters
+PORT_TAKEN = Finding(
+    "WEFT2500",
+    "warning",
+    "port {port} of {address} on node `{node}` belongs to another program: nobody gets here there",
+    "`ss -lntup` names the program; the port is opened once it is free",
+)
+AFFINITY_ENDLESS = Finding(
+    "WEFT2501",
+    "info",
+    "callers keep their endpoint for as long as the endpoints are the same, not for {seconds} s",
+)
+ADDRESS_UNUSABLE = Finding(
+    "WEFT2502",
+    "warning",
+    "no node has the address {address}: the load balancer gets none",
+    "`ip address` lists those of a machine",
+)
+SIDECARS_OVERLAP = Finding(
+    "WEFT2503",
+    "error",
+    "{other}, which is older, selects `{pod}` too; this one does not hold for it",
+)
+PATCH_ORDER = Finding(
+    "WEFT2504",
+    "info",
+    "{operation} needs something that another EnvoyFilter of the same priority may only bring "
+    "along",
+    "set `priority`: lower ones are applied first",
+)
+PATCH_OPERATION = Finding(
+    "WEFT2505",
+    "error",
+    "{operation} does nothing with a {thing}; this patch is not in force",
+    "what can be done with it: {possible}",
+)

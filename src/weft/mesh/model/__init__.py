@@ -69,6 +69,7 @@ from weft.mesh.model.http import (
 from weft.mesh.model.mesh import (
     MeshModel,
     NodeModel,
+    NodePlace,
     NodeSettings,
 )
 from weft.mesh.model.patch import (
@@ -142,6 +143,7 @@ __all__ = [
     "Mirror",
     "NamedMatch",
     "NodeModel",
+    "NodePlace",
     "NodeSettings",
     "OutboundPort",
     "OutlierDetection",

@@ -192,6 +192,8 @@ class Destination(Struct, frozen=True, gc=False):
     """With fewer healthy endpoints, all are used. None is the outlier detection's, else never."""
     through_inbound: bool = False
     """Its pods are reached through their own inbound listeners, which do what users had them do."""
+    node_local: bool = False
+    """A node's proxy uses the endpoints of its own node only."""
     tls: UpstreamTls | None = None
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""

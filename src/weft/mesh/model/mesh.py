@@ -29,6 +29,16 @@ class MeshModel(Struct, frozen=True, gc=False):
     """In the order in which they are applied to resources."""
 
 
+class NodePlace(Struct, frozen=True, gc=False):
+    """An address and port of a node that leads to a port of a Service or pod."""
+
+    owner: str
+    address: str
+    bound: int
+    port: int
+    transport: Literal["tcp", "udp", "health"] = "tcp"
+
+
 class NodeSettings(Struct, frozen=True, gc=False):
     """Facts about a node that its proxy configuration depends on."""
 
@@ -43,6 +53,8 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """(Gateway port, host port bound for it) at that address."""
     gateway_bindings: tuple[GatewayBinding, ...] = ()
     """Of Gateways with addresses of their own."""
+    places: tuple[NodePlace, ...] = ()
+    """Where it listens for Services and pods."""
     first_port: int = 0
     """Host isolation: the lowest port that the proxy may bind; 0 is no limit."""
     locality: str = ""

@@ -95,7 +95,8 @@ class Workload(Struct, frozen=True, gc=False):
 
 
 class ServiceListener(Struct, frozen=True, gc=False):
-    """Host isolation: a service address that the node proxy itself listens on.
+    """A service address that the node proxy itself listens on: in host isolation, and for callers
+    from outside (`owner`).
 
     Exactly one of `route_table`, `tcp` and `udp` is set.
     """
@@ -107,3 +108,12 @@ class ServiceListener(Struct, frozen=True, gc=False):
     udp: UdpRoute | None = None
     host: str = ""
     """The service it stands for; the virtual host is chosen by it when Host names none."""
+    owner: str = ""
+    """`Service <namespace>/<name>` or `Pod <namespace>/<name>` that callers from outside reach.
+    In the whole mesh it has no address; on a node, one listener for each place there."""
+    source_ranges: tuple[str, ...] = ()
+    """CIDRs of callers that are let in; all when empty."""
+    node_local: bool = False
+    """Only endpoints of the node that was called serve."""
+    health_port: int = 0
+    """Where the node's proxy says over HTTP whether the node has such endpoints; 0 is nowhere."""

@@ -1,0 +1,67 @@
+"""Services and containers on nodes' own addresses: ports that somebody else has, addresses that
+nobody has, affinity that does not end."""
+
+from weft.api import gateway_bindings, service_places
+from weft.api.k8s.core_v1 import Node, Service
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.service_places import Held, pod_owner, service_owner
+from weft.api.wellknown import (
+    ANNOTATION_NODE_GATEWAY_BINDINGS,
+    ANNOTATION_NODE_SERVICE_PLACES,
+)
+from weft.mesh.analysis import catalogue as c
+from weft.mesh.analysis.world import World
+from weft.mesh.findings import Findings
+
+AFFINITY_SECONDS_DEFAULT = 10800
+
+
+def lacking_ports(world: World, report: Findings) -> None:
+    """Ports that nodes cannot open."""
+    for node in world.list(Node):
+        text = node.metadata.annotations.get(ANNOTATION_NODE_SERVICE_PLACES, "")
+        held = {owner: h for owner, h in service_places.decode(text).items() if h.lacking}
+        if not held:
+            continue
+        for service in world.list(Service):
+            meta = service.metadata
+            _lacking(service, held.get(service_owner(meta.namespace, meta.name)), node, report)
+        for pod in world.list(Pod):
+            meta = pod.metadata
+            _lacking(pod, held.get(pod_owner(meta.namespace, meta.name)), node, report)
+
+
+def _lacking(obj: Service | Pod, held: Held | None, node: Node, report: Findings) -> None:
+    path = "spec.ports" if isinstance(obj, Service) else "spec.containers"
+    for place in held.lacking if held else ():
+        report.add(
+            c.PORT_TAKEN, obj, path,
+            port=place.bound, address=place.address, node=node.metadata.name,
+        )  # fmt: skip
+
+
+def addresses(world: World, report: Findings) -> None:
+    """Addresses that load balancers ask for and no node has."""
+    found = [
+        gateway_bindings.decode(n.metadata.annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, ""))
+        for n in world.list(Node)
+    ]
+    for service in world.list(Service):
+        meta, address = service.metadata, service.spec.load_balancer_ip
+        owner = service_owner(meta.namespace, meta.name)
+        if address and any(address in b[owner].unusable for b in found if owner in b):
+            report.add(c.ADDRESS_UNUSABLE, service, "spec.loadBalancerIP", address=address)
+
+
+def affinity(world: World, report: Findings) -> None:
+    """Time-outs of affinity that somebody wrote."""
+    for service in world.list(Service):
+        config = service.spec.session_affinity_config
+        client = config.client_ip if config else None
+        seconds = client.timeout_seconds if client else None
+        if seconds and seconds != AFFINITY_SECONDS_DEFAULT:
+            path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+            report.add(c.AFFINITY_ENDLESS, service, path, seconds=seconds)
+
+
+CHECKS = (lacking_ports, addresses, affinity)
