@@ -157,6 +157,29 @@ spec:
 """
 
 
+WEB_80 = "service: {name: web, port: {number: 80}}"
+TLS_SECRET = """
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: cert}
+type: kubernetes.io/tls
+stringData: {tls.crt: x, tls.key: y}
+"""
+
+
+def ingress(more: str, backend: str) -> str:
+    return f"""
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: front}}
+spec:
+  {more}
+  defaultBackend: {{{backend}}}
+"""
+
+
 CASES = (
     # --- references
     Case(
@@ -235,6 +258,26 @@ spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
             f"parentRefs: [{{name: gate, sectionName: @}}], {BACK}"
         ),
         "https", "http", "HTTPRoute", "r", "spec.parentRefs[0]", "NoMatchingParent",
+    ),
+    Case(
+        "WEFT2780", "class", WEB + ingress("ingressClassName: @", WEB_80), "wefd", "weft",
+        "Ingress", "front", "spec.ingressClassName", "did you mean `weft`?",
+    ),
+    Case(
+        "WEFT2781", "resource", WEB + ingress("", "@"), "resource: {kind: Bucket, name: b}", WEB_80,
+        "Ingress", "front", "spec.defaultBackend", "name a Service",
+    ),
+    Case(
+        "WEFT2782", "secret", WEB + TLS_SECRET + ingress("tls: [{secretName: @}]", WEB_80),
+        "other", "cert", "Ingress", "front", "spec.tls[0].secretName", "no Secret `other`",
+    ),
+    Case(
+        "WEFT2161", "ingress", WEB + ingress("", "service: {name: @, port: {number: 80}}"),
+        "wep", "web", "Ingress", "front", "spec.defaultBackend.service.name", "did you mean `web`?",
+    ),
+    Case(
+        "WEFT2162", "ingress", WEB + ingress("", "service: {name: web, port: {number: @}}"),
+        "81", "80", "Ingress", "front", "spec.defaultBackend.service.port", "`80`",
     ),
     Case(
         "WEFT2161", "service", WEB + gateway_api() + http_route(

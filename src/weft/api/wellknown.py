@@ -72,3 +72,6 @@ MANAGER = "weft"
 
 ISOLATION_NETNS = "netns"
 ISOLATION_HOST = "host"
+
+INGRESS_CONTROLLER = "weft.dev/ingress-controller"
+"""`spec.controller` of the IngressClasses that weft serves."""

@@ -10,9 +10,10 @@ import orjson
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
+from weft.api.k8s.networking_v1 import IngressClass
 from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.kinds import Kind
-from weft.api.wellknown import SYSTEM_PRIORITIES
+from weft.api.wellknown import INGRESS_CONTROLLER, SYSTEM_PRIORITIES
 from weft.apiserver import default_roles, rbac
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
@@ -28,6 +29,7 @@ async def bootstrap(
         await _create(client, known_kind("namespaces"), {"metadata": {"name": name}})
     await _create(client, known_kind("services"), kubernetes_service(service_ip))
     await _create(client, registry.kind_for(gateway_api.GatewayClass), gateway_class())
+    await _create(client, registry.kind_for(IngressClass), ingress_class())
     for name, value in SYSTEM_PRIORITIES.items():
         await _create(client, registry.kind_for(PriorityClass), priority_class(name, value))
     await _default_roles(client)
@@ -93,6 +95,15 @@ def gateway_class() -> dict[str, Any]:
             "controllerName": gateway_api.CONTROLLER_NAME,
             "description": "Gateways on weft's own nodes",
         },
+    }
+
+
+def ingress_class() -> dict[str, Any]:
+    """The class of Ingresses that weft serves, also of those that name none."""
+    annotations = {"ingressclass.kubernetes.io/is-default-class": "true"}
+    return {
+        "metadata": {"name": gateway_api.CLASS_NAME, "annotations": annotations},
+        "spec": {"controller": INGRESS_CONTROLLER},
     }
 
 

@@ -15,6 +15,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
@@ -45,6 +46,8 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     Namespace,
     Secret,
     ConfigMap,
+    Ingress,
+    IngressClass,
     istio.VirtualService,
     istio.DestinationRule,
     istio.Gateway,

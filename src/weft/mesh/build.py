@@ -16,6 +16,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.meta_v1 import ObjectMeta
+from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
 from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
@@ -39,6 +40,7 @@ from weft.mesh.gateway_api_derived import derived_destinations
 from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
+from weft.mesh.ingresses import IngressObjects, ingress_objects
 from weft.mesh.memo import Memo
 from weft.mesh.mesh_config import MeshConfig, mesh_config
 from weft.mesh.model import (
@@ -103,7 +105,8 @@ def build(
     _resolve_aliases(hosts)
     hosts = with_egress_gateways(hosts, snapshot.list(istio.Gateway), snapshot.list(Service))
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
-    api = gateway_api(_gateway_api_objects(snapshot, memo), shapes, memo)
+    edges = _ingresses(snapshot, memo)
+    api = gateway_api(_gateway_api_objects(snapshot, edges, memo), shapes, memo)
     wide = mesh_config(snapshot, MeshConfig(settings.unknown_hosts), report)
     patches = _patches(snapshot, memo, report)
     scoping, findings = _scoping(snapshot, facts, wide, patches, memo)
@@ -150,7 +153,7 @@ def build(
         patches=patches,
     )
     memo.end()
-    return Built(model, report.all(), api.statuses)
+    return Built(model, report.all(), (*edges.others(api.statuses), *edges.statuses))
 
 
 def _patches(snapshot: Snapshot, memo: Memo, report: Findings) -> tuple[EnvoyPatch, ...]:
@@ -312,20 +315,30 @@ def _routing_objects(
     )
 
 
-def _gateway_api_objects(snapshot: Snapshot, memo: Memo) -> GatewayApiObjects:
+def _ingresses(snapshot: Snapshot, memo: Memo) -> IngressObjects:
+    found = memo.mapped(Ingress, _without_status, zip(snapshot.list(Ingress)))
+    if not found:
+        return IngressObjects()
+    classes, services = snapshot.list(IngressClass), snapshot.list(Service)
+    return memo("ingresses", ingress_objects, found, tuple(classes), tuple(services))
+
+
+def _gateway_api_objects(
+    snapshot: Snapshot, edges: IngressObjects, memo: Memo
+) -> GatewayApiObjects:
     def specs(cls: type[T]) -> tuple[T, ...]:
         return memo.mapped(cls, _without_status, zip(snapshot.list(cls)))
 
-    gateways = specs(gw.Gateway)
+    gateways = (*specs(gw.Gateway), *edges.gateways)
     return GatewayApiObjects(
-        classes=specs(gw.GatewayClass),
+        classes=(*specs(gw.GatewayClass), *edges.classes),
         gateways=gateways,
-        http_routes=specs(gw.HTTPRoute),
+        http_routes=(*specs(gw.HTTPRoute), *edges.http_routes),
         grpc_routes=specs(gw.GRPCRoute),
         tls_routes=specs(gw.TLSRoute),
         tcp_routes=specs(gw.TCPRoute),
         udp_routes=specs(gw.UDPRoute),
-        listener_sets=specs(gw.ListenerSet),
+        listener_sets=(*specs(gw.ListenerSet), *edges.listener_sets),
         tls_policies=specs(gw.BackendTLSPolicy),
         grants=specs(gw.ReferenceGrant),
         namespaces=specs(Namespace) if gateways else (),

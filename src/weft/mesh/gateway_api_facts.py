@@ -58,6 +58,8 @@ def _binding(gateway: str, node: NodeSettings) -> GatewayBinding:
 def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) -> Json:
     """The status with a Gateway's addresses; nothing is programmed before the proxies have it."""
     body: Json = dict(status.status)
+    if "loadBalancer" in body:
+        return _balanced(status, facts) if acknowledged and facts.bound else {"loadBalancer": {}}
     if "listeners" not in body:
         return body
     listeners = body["listeners"]
@@ -73,6 +75,13 @@ def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) ->
         body["addresses"] = [{"type": "IPAddress", "value": a} for a in facts.addresses]
         conditions = [_addressed(c, facts) for c in conditions]
     return {**body, "conditions": conditions, "listeners": listeners}
+
+
+def _balanced(status: ObjectStatus, facts: GatewayFacts) -> Json:
+    """The status of an Ingress: where it can be reached."""
+    moved = dict(facts.moved)
+    ports = [{"port": moved.get(p, p), "protocol": t.upper()} for p, t in status.places]
+    return {"loadBalancer": {"ingress": [{"ip": a, "ports": ports} for a in facts.addresses]}}
 
 
 def _pending(condition: Json) -> Json:

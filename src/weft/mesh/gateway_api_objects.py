@@ -11,6 +11,9 @@ from weft.mesh.model import GatewayListener, GatewayTls, HttpRoute, RouteTable, 
 
 Route = gw.HTTPRoute | gw.GRPCRoute | gw.TLSRoute | gw.TCPRoute | gw.UDPRoute
 Json = dict[str, Any]
+MADE_FROM = "weft.dev/made-from"
+"""Annotation of objects that stand for another one (an Ingress) and have no uid: that one, as
+explanations name it."""
 
 
 class GatewayApiObjects(Struct, frozen=True):

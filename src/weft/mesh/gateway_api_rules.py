@@ -15,7 +15,7 @@ from weft.mesh.gateway_api_filters import (
     backend_problem,
     is_header_filter,
 )
-from weft.mesh.gateway_api_objects import Derived, Route
+from weft.mesh.gateway_api_objects import MADE_FROM, Derived, Route
 from weft.mesh.gateway_api_refs import Backend, BackendReference
 from weft.mesh.istio_routes import DEFAULT_RETRY
 from weft.mesh.model import (
@@ -80,7 +80,8 @@ Lookup = Callable[[BackendReference], Backend]
 
 def source(obj: Route) -> str:
     """How explanations name the object."""
-    return f"{type(obj).__name__} {obj.metadata.namespace}/{obj.metadata.name}"
+    own = f"{type(obj).__name__} {obj.metadata.namespace}/{obj.metadata.name}"
+    return obj.metadata.annotations.get(MADE_FROM, own) if not obj.metadata.uid else own
 
 
 def http_rules(obj: HttpLike, port: int, lookup: Lookup) -> Rules:

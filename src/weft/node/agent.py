@@ -18,9 +18,11 @@ from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServiceAccount
+from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
+from weft.mesh.ingresses import ingress_objects
 from weft.node import dns, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
@@ -43,7 +45,8 @@ from weft.runtime.informer import Informers
 log = logging.getLogger("weft.node")
 
 GATEWAY_CLASSES = (
-    Gateway, gateway_api.Gateway, gateway_api.GatewayClass, gateway_api.ListenerSet,
+    Gateway, gateway_api.Gateway, gateway_api.GatewayClass, gateway_api.ListenerSet, Ingress,
+    IngressClass,
 )  # fmt: skip
 CLASSES: tuple[type[Struct], ...] = (
     *(Pod, ConfigMap, Secret, ServiceAccount),
@@ -209,11 +212,12 @@ class NodeAgent:
 
     def _gateways_changed(self) -> None:
         objects = self._parts.objects
+        edges = ingress_objects(objects.list(Ingress), objects.list(IngressClass))
         self._registration.gateways_changed(
             objects.list(Gateway),
-            objects.list(gateway_api.Gateway),
-            objects.list(gateway_api.GatewayClass),
-            objects.list(gateway_api.ListenerSet),
+            (*objects.list(gateway_api.Gateway), *edges.gateways),
+            (*objects.list(gateway_api.GatewayClass), *edges.classes),
+            (*objects.list(gateway_api.ListenerSet), *edges.listener_sets),
         )
 
     def _listeners_changed(self, before: Struct | None, after: Struct | None) -> None:

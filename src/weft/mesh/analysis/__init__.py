@@ -15,6 +15,7 @@ from weft.mesh.analysis import (
     gateway_api,
     gateways,
     http_rules,
+    ingresses,
     namespaces,
     proxy_objects,
     security_policies,
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     *gateways.CHECKS,
     *service_entries.CHECKS,
     *gateway_api.CHECKS,
+    *ingresses.CHECKS,
     *security_policies.CHECKS,
 )
 

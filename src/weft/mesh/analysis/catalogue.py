@@ -286,3 +286,20 @@ PATCH_OPERATION = Finding(
     "{operation} does nothing with a {thing}; this patch is not in force",
     "what can be done with it: {possible}",
 )
+
+# --- Ingresses
+INGRESS_CLASS_UNKNOWN = Finding(
+    "WEFT2780", "warning", "no IngressClass is named `{name}`; nobody serves this Ingress"
+)
+INGRESS_RESOURCE = Finding(
+    "WEFT2781",
+    "error",
+    "weft serves no resource backends; these requests are answered 500",
+    "name a Service: `backend: {{service: {{name: web, port: {{number: 80}}}}}}`",
+)
+INGRESS_SECRET = Finding(
+    "WEFT2782",
+    "error",
+    "no Secret `{name}` of type kubernetes.io/tls in namespace `{namespace}`; these hosts are not "
+    "served with TLS",
+)
