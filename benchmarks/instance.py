@@ -19,6 +19,8 @@ import aiohttp
 
 from benchmarks.harness import Process
 from weft.api import registry
+from weft.api.gateway_bindings import decode
+from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_BINDINGS
 from weft.cli.connection import Connection, connect
 from weft.cli.up import daemon_command
 from weft.lib.envoy_binary import envoy_path
@@ -168,7 +170,12 @@ class Weft:
             annotations = node["metadata"].get("annotations", {})
             ports = json.loads(annotations.get("weft.dev/gateway-ports", "{}"))
             bound = ports.get(str(port))
-            return f"http://{self.settings.gateway_address}:{bound}" if bound else None
+            if bound:
+                return f"http://{self.settings.gateway_address}:{bound}"
+            # Where something else has the port, a Gateway of the Gateway API has another address.
+            own = decode(annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, ""))
+            having = ((b.addresses[0], b.ports.get(port)) for b in own.values() if b.addresses)
+            return next((f"http://{host}:{at}" for host, at in having if at), None)
 
         return await until(look, "gateway bound")
 

@@ -20,6 +20,8 @@ from tests.mesh.cluster import snapshot
 from weft.mesh.build import build
 from weft.mesh.explain import Explanation, explain_from_gateway, explain_from_workload
 from weft.mesh.model import MeshModel
+from weft.xds import scoped_routes
+from weft.xds.resource import SCOPES
 
 CONFIGURATIONS = int(os.environ.get("WEFT_SOAK_CONFIGURATIONS", "30"))
 FIRST_SEED = int(os.environ.get("WEFT_SOAK_SEED", "1"))
@@ -78,10 +80,26 @@ async def differing(rig: Rig, model: MeshModel, batch: list[Asked]) -> list[tupl
 
 @pytest.mark.timeout(60 + 3 * CONFIGURATIONS)
 async def test_envoy_does_what_is_said(rig: Rig) -> None:
+    await agree(rig, CONFIGURATIONS)
+
+
+@pytest.mark.timeout(60 + 3 * CONFIGURATIONS)
+async def test_tables_divided_by_host_do_the_same(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoped_routes, "SCOPED_HOSTS_MIN", 0)
+    monkeypatch.setattr(scoped_routes, "WHOLE_HOSTS_MAX", 0)
+    monkeypatch.setattr(scoped_routes, "EXACT_PER_WILDCARD_MIN", 0)
+    await agree(rig, max(CONFIGURATIONS // 5, 1))
+    divided = rig.server.acked_names(rig.node.name, SCOPES)
+    assert divided, "no table was divided"
+
+
+async def agree(rig: Rig, configurations: int) -> None:
     ports = dict(GATEWAY_PORTS)
     failures: list[str] = []
     asked_in_all = 0
-    for seed in range(FIRST_SEED, FIRST_SEED + CONFIGURATIONS):
+    for seed in range(FIRST_SEED, FIRST_SEED + configurations):
         random = Random(seed)
         netns = [rig.workload(n, "x").netns for n in range(len(CALLERS))]
         objects = documents(random, netns, rig.node.name)
@@ -103,4 +121,4 @@ async def test_envoy_does_what_is_said(rig: Rig) -> None:
         ]
     shown = "\n".join(failures[:FAILURES_SHOWN_MAX])
     assert not failures, f"{len(failures)} of {asked_in_all} differ:\n{shown}"
-    assert asked_in_all == CONFIGURATIONS * REQUESTS
+    assert asked_in_all == configurations * REQUESTS

@@ -5,6 +5,7 @@ import pytest
 from weft.xds.acks import resource_state
 from weft.xds.delta import StreamState, TypeState
 from weft.xds.resource import ROUTES, Resource, world_of
+from weft.xds.scoped_routes import PARTS, part_name
 
 OLD, NEW = (Resource(ROUTES, "80", version, b"") for version in ("1", "2"))
 
@@ -27,3 +28,17 @@ def test_states(known: TypeState | None, state: str) -> None:
 
 def test_what_a_proxy_shall_not_have_is_absent() -> None:
     assert resource_state(StreamState(world_of([])), ROUTES, "80") == "absent"
+
+
+def test_a_divided_table_is_as_far_as_its_last_part() -> None:
+    parts = {n: Resource(ROUTES, part_name("http.80", n), "1", b"") for n in range(PARTS)}
+    world, names = world_of(parts.values()), {r.name: r for r in parts.values()}
+    everything = TypeState(acked=names)
+    state = StreamState(world, {ROUTES: everything})
+    assert resource_state(state, ROUTES, "http.80") == "acknowledged"
+    missing = {name: r for name, r in names.items() if r is not parts[3]}
+    state = StreamState(world, {ROUTES: TypeState(acked=missing)})
+    assert resource_state(state, ROUTES, "http.80") == "pending"
+    bad = TypeState(acked=missing, bad={parts[3].name: "1"})
+    state = StreamState(world, {ROUTES: bad})
+    assert resource_state(state, ROUTES, "http.80") == "refused"

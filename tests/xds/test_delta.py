@@ -24,6 +24,7 @@ from weft.xds.resource import (
     ENDPOINTS,
     LISTENER,
     ROUTES,
+    SCOPES,
     TYPE_URLS,
     Resource,
     World,
@@ -430,3 +431,12 @@ def test_bad_resources_harm_only_themselves(steps: list[World | str], data: st.D
         wanted = world[ROUTES].get(name)
         if wanted is not None and wanted.version not in bad:
             assert envoy.has[ROUTES].get(name) == wanted
+
+
+def test_scopes_stay_for_listeners_that_drain() -> None:
+    scopes = [res(SCOPES, "http.80/0"), res(SCOPES, "http.80/1")]
+    peer = Peer([*web(), *scopes])
+    peer.start()
+    sent = peer.settle(peer.tell(Request(SCOPES)))
+    assert brief(sent) == ["+S http.80/0", "+S http.80/1"]
+    assert peer.update(web()) == []

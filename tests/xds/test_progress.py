@@ -11,12 +11,13 @@ from weft.xds.progress import (
     offered,
     refused_between,
 )
-from weft.xds.resource import CLUSTER, LISTENER, ROUTES, Resource, World, changes, world_of
+from weft.xds.resource import CLUSTER, LISTENER, ROUTES, SCOPES, Resource, World, changes, world_of
 
 
 def world(**versions: str) -> World:
     kinds: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "c": (CLUSTER, ()), "l": (LISTENER, ("r",)), "r": (ROUTES, ()),
+        "s": (SCOPES, ()),
     }  # fmt: skip
     return world_of(
         Resource(kinds[name[0]][0], name, version, b"", kinds[name[0]][1])
@@ -115,3 +116,15 @@ def test_a_proxy_that_never_answers_costs_little() -> None:
         proxy.change(world(c="1", l="1", r=f"v{version}"))
     assert len(proxy.pending[ROUTES, "r"]) <= VERSIONS_KEPT_MAX
     assert proxy.at() == 1
+
+
+def test_scopes_count_for_proxies_that_ask_for_them() -> None:
+    proxy = ready()
+    proxy.change(world(c="1", l="1", r="1", s="1"))
+    assert proxy.at() == 2
+    proxy.say(Request(SCOPES))
+    proxy.change(world(c="1", l="1", r="1", s="2"))
+    assert proxy.at() == 2
+    proxy.ack(SCOPES)
+    proxy.ack(SCOPES)
+    assert proxy.at() == 3

@@ -33,6 +33,7 @@ from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES
+from weft.xds.scoped_routes import table_of
 from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
 
@@ -98,6 +99,7 @@ class MeshLoop:
         self._ads = ads
         self._settings = settings
         self._memo = Memo()
+        self._scope_memo = Memo()
         self._built: Built | None = None
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
@@ -128,6 +130,8 @@ class MeshLoop:
         ads.on_nack = self.refused
 
     def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
+        if before == after:
+            return  # another status
         if cls in MESH_CLASSES:
             self.book.changed(before, after)
             self._dirty.set()
@@ -183,7 +187,7 @@ class MeshLoop:
         if patched:
             return frozenset(patch.source for patch in patched)
         if report.type_url == ROUTES:
-            tables = (t for t in self.model.route_tables if t.name == report.name)
+            tables = (t for t in self.model.route_tables if t.name == table_of(report.name))
             return frozenset(r.source for t in tables for v in t.virtual_hosts for r in v.routes)
         if report.type_url in (CLUSTER, ENDPOINTS):
             named = (d.source for d in self.model.destinations if d.name == report.name)
@@ -220,7 +224,7 @@ class MeshLoop:
         patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
-            model = scope(built.model, node_settings(node))
+            model = scope(built.model, node_settings(node), self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
             resources = translator.translate(model)
             patched.update(
@@ -228,5 +232,6 @@ class MeshLoop:
             )
             self.wanted[name] = Counter(resource.type_url for resource in resources)
             self._ads.update(name, resources, self.number)
+        self._scope_memo.end()
         self._byte_streams = frozenset(streams)
         self._patched = patched

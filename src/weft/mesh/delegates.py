@@ -4,7 +4,7 @@ A rule with `delegate` stands for the rules of the other object, each narrowed b
 conditions; what a delegate's rule does not say is taken from the rule that delegates.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import asdict, replace
@@ -21,21 +21,31 @@ _INHERITED = (
 )  # fmt: skip
 
 
+def delegates(obj: istio.VirtualService) -> bool:
+    """Whether others have a say in the routes of the object."""
+    return any(rule.delegate is not None for rule in obj.spec.http)
+
+
 class Delegates:
     """All VirtualServices that others may delegate to."""
 
-    def __init__(self, objects: Iterable[istio.VirtualService], report: Findings) -> None:
+    def __init__(self, objects: Sequence[istio.VirtualService], report: Findings) -> None:
         self._report = report
-        self._known: Mapping[tuple[str, str], istio.VirtualService] = {
-            (o.metadata.namespace, o.metadata.name): o for o in objects
-        }
+        self._objects = objects
+        self._known: dict[tuple[str, str], istio.VirtualService] = {}
+        """By namespace and name, once one is asked for."""
         self._rules: dict[tuple[str, str], tuple[istio.VirtualService, tuple[Rule, ...]]] = {}
 
     def reporting_to(self, report: Findings) -> "Delegates":
         """The same, with findings of its own."""
-        other = Delegates((), report)
+        other = Delegates(self._objects, report)
         other._known = self._known
         return other
+
+    def _by_name(self) -> Mapping[tuple[str, str], istio.VirtualService]:
+        if not self._known:  # few objects delegate, if any
+            self._known.update({(o.metadata.namespace, o.metadata.name): o for o in self._objects})
+        return self._known
 
     def rules(self, obj: istio.VirtualService) -> tuple[Rule, ...]:
         """The HTTP rules of an object, with those of its delegates in their places."""
@@ -56,10 +66,10 @@ class Delegates:
     def _delegated(self, rule: Rule, wanted: istio.Delegate) -> Iterator[Rule]:
         root = rule.obj
         namespace = wanted.namespace or root.metadata.namespace
-        found = self._known.get((namespace, wanted.name))
+        found = self._by_name().get((namespace, wanted.name))
         path = f"{rule.path}.delegate"
         if found is None or not _visible(found, root):
-            names = [n for ns, n in self._known if ns == namespace]
+            names = [n for ns, n in self._by_name() if ns == namespace]
             hint = f.suggest(wanted.name, names, "VirtualServices there")
             if found is not None:
                 hint = f"name `{root.metadata.namespace}` in its `exportTo`"

@@ -1,14 +1,15 @@
 """Finding what a route names: hosts, their ports and subsets."""
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar
+import functools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from weft.api.istio import networking_v1 as istio
 from weft.mesh import findings as f
-from weft.mesh.delegates import Delegates
+from weft.mesh.delegates import Delegates, delegates
 from weft.mesh.destinations import missing_destination, named, named_udp
 from weft.mesh.findings import Findings
 from weft.mesh.hosts import Host, HostPort
@@ -50,8 +51,8 @@ class Directory:
         memo: RouteMemo | None = None,
     ) -> None:
         """`memo` must have been told all of these but `virtual_services`."""
-        self._memo = memo or RouteMemo()
-        self.virtual_services = tuple(virtual_services)
+        self.memo = memo or RouteMemo()
+        self.virtual_services = oldest_first(virtual_services, self.memo)
         self.delegates = Delegates(self.virtual_services, report)
         self.hosts = hosts
         self.rules = rules
@@ -73,20 +74,44 @@ class Directory:
         """`make` of this directory, or what it came to in the last build for the same object and
         place; in both cases with its findings. For what depends on nothing but these two and the
         hosts and rules."""
-        known = self._memo.find(obj, place)
+        known = self.memo.find(obj, place)
         if known is None:
-            own = copy.copy(self)
-            own.report, own.missing = Findings(), {}
-            own.delegates = self.delegates.reporting_to(own.report)
-            known = Remembered(obj, make(own), own.report.all(), own.missing)
-            if all(rule.delegate is None for rule in obj.spec.http):
-                self._memo.keep(place, known)
+            known = self._made(obj, make)
+            if not delegates(obj):
+                self.memo.keep(place, known)
+        result: T = self._told(known)
+        return result
+
+    def each_remembered(
+        self,
+        objects: Sequence[istio.VirtualService],
+        place: Hashable,
+        make: "Callable[[istio.VirtualService, Directory], T]",
+    ) -> list[T]:
+        """`remembered` for each of many objects, in order."""
+
+        def once(obj: istio.VirtualService) -> Remembered | None:
+            return None if delegates(obj) else self._made(obj, functools.partial(make, obj))
+
+        found = self.memo.each(place, once, objects)
+        return [
+            self._told(self._made(obj, functools.partial(make, obj)) if known is None else known)
+            for obj, known in zip(objects, found, strict=True)
+        ]
+
+    def _made(self, obj: istio.VirtualService, make: "Callable[[Directory], object]") -> Remembered:
+        own = copy.copy(self)
+        own.report, own.missing = Findings(), {}
+        own.delegates = self.delegates.reporting_to(own.report)
+        return Remembered(obj, make(own), own.report.all(), own.missing)
+
+    def _told(self, known: Remembered) -> Any:
+        """The result, its findings reported."""
         if known.findings or known.missing:
             self.report.extend(known.findings)
             for name, destination in known.missing.items():
                 self.missing.setdefault(name, destination)
-        result: T = known.result
-        return result
+        return known.result
 
     def reporting_to(self, report: Findings) -> "Directory":
         """The same, with findings told to another. Missing destinations are remembered by both."""
@@ -197,3 +222,17 @@ class Directory:
         made = missing_destination(host, port, subset, why)
         self.missing.setdefault(made.name, made)
         return Target(made.name, why)
+
+
+def oldest_first(
+    objects: Iterable[istio.VirtualService], memo: RouteMemo
+) -> tuple[istio.VirtualService, ...]:
+    """In order of creation; equal times by namespace and name."""
+    listed = tuple(objects)
+    ages = memo.each("ages", _age, listed)
+    return tuple(listed[place] for place in sorted(range(len(listed)), key=ages.__getitem__))
+
+
+def _age(obj: istio.VirtualService) -> tuple[str, str, str]:
+    own = obj.metadata
+    return own.creation_timestamp, own.namespace, own.name

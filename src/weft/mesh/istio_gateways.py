@@ -5,7 +5,8 @@ Every Gateway is served by the gateway of the nodes' proxies, whatever its selec
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,8 +19,7 @@ from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
 from weft.mesh.istio_matches import MESH, full_gateway
 from weft.mesh.istio_policies import ROOT_NAMESPACE
-from weft.mesh.istio_routes import Place, http_routes, source
-from weft.mesh.mesh_index import oldest_first
+from weft.mesh.istio_routes import Place, own_http_routes, source
 from weft.mesh.model import (
     GatewayListener,
     GatewayServer,
@@ -80,7 +80,7 @@ class _Server(Struct, frozen=True):
 class _Edge(Struct, frozen=True):
     """What the servers of all ports have in common."""
 
-    bound: Mapping[str, list[istio.VirtualService]]
+    bound: Mapping[str, Sequence[istio.VirtualService]]
     """VirtualServices by the gateway that they name."""
     directory: Directory
 
@@ -106,7 +106,7 @@ def gateway_parts(
         snapshot.list(istio.Gateway),
         key=lambda g: (g.metadata.creation_timestamp, g.metadata.namespace, g.metadata.name),
     )
-    bound = _bound(snapshot.list(istio.VirtualService), gateways, directory.report)
+    bound = _bound(directory, gateways)
     source_of = _Certificates(snapshot, missing_files, directory.report)
     servers = [s for g in gateways for s in _servers(g, source_of)]
     by_port: dict[tuple[bool, int], list[_Server]] = {}
@@ -125,24 +125,32 @@ def gateway_parts(
 
 
 def _bound(
-    objects: Iterable[istio.VirtualService], gateways: Iterable[istio.Gateway], report: Findings
-) -> Mapping[str, list[istio.VirtualService]]:
+    directory: Directory, gateways: Iterable[istio.Gateway]
+) -> Mapping[str, Sequence[istio.VirtualService]]:
     """VirtualServices by the gateway that they name."""
     known = {f"{g.metadata.namespace}/{g.metadata.name}" for g in gateways}
     found: dict[str, list[istio.VirtualService]] = {}
-    for obj in oldest_first(objects):
-        for number, name in enumerate(obj.spec.gateways):
-            if name == MESH:
+    objects = directory.virtual_services
+    named = directory.memo.each("gateways", _gateways_of, objects)
+    for obj, names in zip(objects, named, strict=True):
+        for number, gateway in names:
+            if gateway in known:
+                found.setdefault(gateway, []).append(obj)
                 continue
-            gateway = full_gateway(name, obj.metadata.namespace)
-            if gateway not in known:
-                hint = f.suggest(gateway, known, "known gateways")
-                report.add(
-                    f.GATEWAY_UNKNOWN, obj, f"spec.gateways[{number}]", hint, gateway=gateway
-                )
-                continue
-            found.setdefault(gateway, []).append(obj)
+            hint = f.suggest(gateway, known, "known gateways")
+            directory.report.add(
+                f.GATEWAY_UNKNOWN, obj, f"spec.gateways[{number}]", hint, gateway=gateway
+            )
     return found
+
+
+def _gateways_of(obj: istio.VirtualService) -> tuple[tuple[int, str], ...]:
+    """Place in the list and full name of each gateway that an object names."""
+    return tuple(
+        (number, full_gateway(name, obj.metadata.namespace))
+        for number, name in enumerate(obj.spec.gateways)
+        if name != MESH
+    )
 
 
 class _Certificates(Struct, frozen=True):
@@ -422,26 +430,46 @@ def _table(
 ) -> RouteTable:
     """One table for servers that share a connection; routes of several objects for one host are
     joined, oldest first."""
-    routes: dict[str, list[HttpRoute]] = {}
+    memo = edge.directory.memo
+    routes: dict[str, tuple[HttpRoute, ...]] = {}
     for server in servers:
-        for domain, obj in _domains(server, edge):
-            if server.redirect:
-                routes.setdefault(domain, [_redirect(server)])
-                continue
-            place = Place(server.gateway_name, server.port)
-            found = routes.setdefault(domain, [])
-            known = {r.name for r in found}
-            found.extend(r for r in http_routes(obj, place, edge.directory) if r.name not in known)
         if server.redirect:
-            for _, host in server.hosts:
-                routes.setdefault(host, [_redirect(server)])
-    ordered = sorted(routes, key=lambda d: (not specificity(d)[0], -len(d), d))
-    hosts = tuple(
-        VirtualHost(f"{domain}:{servers[0].port}", (domain,), tuple(routes[domain]))
-        for domain in ordered
-        if routes[domain]
-    )
-    return RouteTable(name, hosts, passthrough=False, ignore_port=True)
+            to_https = (_redirect(server),)
+            own = (host for _, host in server.hosts)
+            for domain in chain(chain.from_iterable(d for _, d in _domains(server, edge)), own):
+                routes.setdefault(domain, to_https)
+            continue
+        _add_routes(routes, server, edge)
+    names = list(routes)
+    known_names, ordered = memo.last(("order", name), ([""], [""]))
+    if names != known_names:
+        ordered = sorted(names, key=lambda d: (not specificity(d)[0], -len(d), d))
+    memo.note(("order", name), (names, ordered))
+    known = memo.last(("hosts", name), dict[str, VirtualHost]())
+    made: dict[str, VirtualHost] = {}
+    for domain in ordered:
+        host, wanted = known.get(domain), routes[domain]
+        if host is None or host.routes != wanted:
+            host = VirtualHost(f"{domain}:{servers[0].port}", (domain,), wanted)
+        if wanted:
+            made[domain] = host
+    memo.note(("hosts", name), made)
+    return RouteTable(name, tuple(made.values()), passthrough=False, ignore_port=True)
+
+
+def _add_routes(routes: dict[str, tuple[HttpRoute, ...]], server: _Server, edge: _Edge) -> None:
+    place = Place(server.gateway_name, server.port)
+    domains = [(obj, found) for obj, found in _domains(server, edge) if found]
+    objects = tuple(obj for obj, _ in domains)
+    every = edge.directory.each_remembered(objects, place, own_http_routes(place))
+    for (_, found), made in zip(domains, every, strict=True):
+        for domain in found:
+            before = routes.get(domain)
+            if before is None:
+                routes[domain] = made
+                continue
+            known = {r.name for r in before}
+            routes[domain] = (*before, *(r for r in made if r.name not in known))
 
 
 def _redirect(server: _Server) -> HttpRoute:
@@ -453,20 +481,19 @@ def _redirect(server: _Server) -> HttpRoute:
 
 
 def _domains(
-    server: _Server,
-    edge: _Edge,
-) -> Iterator[tuple[str, istio.VirtualService]]:
-    """The hosts that both a server and a VirtualService name: the narrower of the two."""
-    for obj in edge.bound.get(server.gateway_name, ()):
-        seen = set()
-        for namespace, pattern in server.hosts:
-            if namespace and namespace != obj.metadata.namespace:
-                continue
-            for host in obj.spec.hosts:
-                domain = intersection(pattern, host.lower())
-                if domain is not None and domain not in seen:
-                    seen.add(domain)
-                    yield domain, obj
+    server: _Server, edge: _Edge
+) -> Iterable[tuple[istio.VirtualService, tuple[str, ...]]]:
+    """VirtualServices of the server's Gateway, with the hosts that both it and they name: the
+    narrower of the two."""
+    objects = edge.bound.get(server.gateway_name, ())
+
+    def shared(obj: istio.VirtualService) -> tuple[str, ...]:
+        patterns = [p for ns, p in server.hosts if not ns or ns == obj.metadata.namespace]
+        found = (intersection(p, host.lower()) for p in patterns for host in obj.spec.hosts)
+        return tuple(dict.fromkeys(domain for domain in found if domain is not None))
+
+    key = ("domains", server.gateway_name, server.hosts)
+    return zip(objects, edge.directory.memo.each(key, shared, objects), strict=True)
 
 
 def _byte_servers(
@@ -477,10 +504,7 @@ def _byte_servers(
 ) -> Iterator[GatewayServer]:
     """TCP and TLS servers: one for each connection route, told apart by server name."""
     number = 0
-    objects = dict.fromkeys(source(obj) for _, obj in _domains(server, edge))
-    for obj in edge.bound.get(server.gateway_name, ()):
-        if source(obj) not in objects:
-            continue
+    for obj in (obj for obj, domains in _domains(server, edge) if domains):
         routed = connection_routes(obj, server.gateway_name, server.port, edge.directory)
         for match, destinations in routed:
             wanted = match.sni_hosts or (hosts if server.kind == "tls" else ("*",))
@@ -505,19 +529,21 @@ def _report_unmatched(
     servers: list[_Server],
 ) -> None:
     served: dict[str, list[str]] = {}
-    used: set[tuple[str, str]] = set()
-    """(gateway, VirtualService) pairs that share a host, be the server in force or not."""
+    used: dict[str, set[int]] = {}
+    """Gateway -> VirtualServices (by identity) that share a host with it, be the server in force
+    or not."""
     for server in servers:
-        used.update((server.gateway_name, source(obj)) for _, obj in _domains(server, edge))
+        here = used.setdefault(server.gateway_name, set())
+        here.update(id(obj) for obj, domains in _domains(server, edge) if domains)
         served.setdefault(server.gateway_name, []).extend(h for _, h in server.hosts)
-    for gateway, objects in edge.bound.items():
-        for obj in objects:
-            if gateway in served and (gateway, source(obj)) not in used:
+    for gateway, hosts in served.items():
+        for obj in edge.bound.get(gateway, ()):
+            if id(obj) not in used[gateway]:
                 edge.directory.report.add(
                     f.GATEWAY_HOST_UNMATCHED,
                     obj,
                     "spec.hosts",
                     gateway=gateway,
                     hosts=f.quoted(obj.spec.hosts),
-                    served=f.quoted(dict.fromkeys(served[gateway])),
+                    served=f.quoted(dict.fromkeys(hosts)),
                 )

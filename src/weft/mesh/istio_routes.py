@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -75,11 +76,19 @@ def http_routes(
     """The routes of an object that apply at a place, in order. What is wrong is reported, and only
     that is left out."""
 
-    def make(own: Directory) -> tuple[HttpRoute, ...]:
-        made = (_route(rule, place, own) for rule in own.delegates.rules(obj))
+    return directory.remembered(obj, place, partial(own_http_routes(place), obj))
+
+
+def own_http_routes(
+    place: Place,
+) -> Callable[[istio.VirtualService, Directory], tuple[HttpRoute, ...]]:
+    """The same for one place, to be remembered for many objects at a time."""
+
+    def make(obj: istio.VirtualService, directory: Directory) -> tuple[HttpRoute, ...]:
+        made = (_route(rule, place, directory) for rule in directory.delegates.rules(obj))
         return tuple(route for route in made if route is not None)
 
-    return directory.remembered(obj, place, make)
+    return make
 
 
 def for_callers(routes: Iterable[HttpRoute], namespaces: tuple[str, ...]) -> tuple[HttpRoute, ...]:

@@ -22,13 +22,12 @@ class Entry(Struct, frozen=True):
 
 
 class MeshIndex:
-    """VirtualServices by host. For one host and the same callers the oldest wins, as in Istio."""
+    """VirtualServices by host. For one host and the same callers the first wins: as in Istio, they
+    are to be given oldest first."""
 
     def __init__(self, objects: Iterable[istio.VirtualService], directory: Directory) -> None:
         self._entries: dict[str, list[Entry]] = {}
-        for obj in oldest_first(objects):
-            if not in_mesh(obj):
-                continue
+        for obj in filter(in_mesh, objects):
             callers = visible_to(obj.spec.export_to, obj.metadata.namespace)
             if callers is not None:
                 self._add(obj, callers, directory)
@@ -78,11 +77,3 @@ class MeshIndex:
 def in_mesh(obj: istio.VirtualService) -> bool:
     """Whether the object applies to calls inside the mesh."""
     return not obj.spec.gateways or MESH in obj.spec.gateways
-
-
-def oldest_first(objects: Iterable[istio.VirtualService]) -> list[istio.VirtualService]:
-    """In order of creation; equal times by namespace and name."""
-    return sorted(
-        objects,
-        key=lambda o: (o.metadata.creation_timestamp, o.metadata.namespace, o.metadata.name),
-    )

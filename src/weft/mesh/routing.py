@@ -118,10 +118,9 @@ def route(
         lambda obj, read: with_credentials(obj, read, secrets),
     )
     directory = Directory(hosts, rules, report, objects.virtual_services, memo)
-    index = MeshIndex(objects.virtual_services, directory)
+    index = MeshIndex(directory.virtual_services, directory)
     edge = _Listed(
         {
-            istio.VirtualService: objects.virtual_services,
             istio.Gateway: objects.gateways,
             Secret: objects.secrets,
         }

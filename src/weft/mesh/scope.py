@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from weft.lib.ports import bindable_ports
 from weft.mesh.caller_limits import with_caller_limits
 from weft.mesh.exposure import on_node
+from weft.mesh.memo import Memo
 from weft.mesh.model import (
     Destination,
     HttpRoute,
@@ -23,8 +24,9 @@ from weft.mesh.model import (
 LOOPBACK = "127."
 
 
-def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
-    """The node's workloads, and what they and the gateways can reach.
+def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> NodeModel:
+    """The node's workloads, and what they and the gateways can reach. Pass the same `memo` each
+    time, and of long tables only what changed is read.
 
     Routes for callers of namespaces that have no workload on the node are left out, and so is
     every table and destination that nothing here refers to.
@@ -50,7 +52,8 @@ def scope(model: MeshModel, node: NodeSettings) -> NodeModel:
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     tables = (*tables, *health)
-    used = _destination_names(tables, tcp) | _udp_destinations(workloads, listeners)
+    used = _destination_names(tables, tcp, node.name, memo or Memo())
+    used |= _udp_destinations(workloads, listeners)
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)
     destinations = _with_key_servers(model.destinations, tables, used)
@@ -133,11 +136,16 @@ def _with_key_servers(
     return tuple(d for d in destinations if d.name in used or d.name in servers)
 
 
-def _destination_names(tables: Iterable[RouteTable], tcp: Iterable[TcpRoute]) -> set[str]:
+def _destination_names(
+    tables: Iterable[RouteTable], tcp: Iterable[TcpRoute], node: str, memo: Memo
+) -> set[str]:
     names = {d.destination for route in tcp for d in route.destinations}
     for table in tables:
-        for host in table.virtual_hosts:
-            for route in host.routes:
-                names.update(d.destination for d in route.destinations)
-                names.update(m.destination for m in route.mirrors)
+        rows = zip(table.virtual_hosts)
+        names.update(*set(memo.mapped(("called", node, table.name), _called, rows)))
     return names
+
+
+def _called(host: VirtualHost) -> frozenset[str]:
+    names = {d.destination for route in host.routes for d in route.destinations}
+    return frozenset(names.union(m.destination for r in host.routes for m in r.mirrors))

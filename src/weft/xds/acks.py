@@ -6,6 +6,7 @@ from typing import Literal
 from weft.xds.delta import StreamState
 from weft.xds.listeners import inbound_name, outbound_name
 from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, World
+from weft.xds.scoped_routes import PARTS, part_name
 from weft.xds.udp import udp_prefix
 
 
@@ -38,11 +39,15 @@ def in_force(state: StreamState, type_url: str, name: str) -> bool:
 
 ResourceState = Literal["acknowledged", "pending", "refused", "absent"]
 """What a proxy has of a resource as it is wanted; absent: it shall not have it."""
+_WORST_FIRST: tuple[ResourceState, ...] = ("refused", "pending", "absent", "acknowledged")
 
 
 def resource_state(state: StreamState, type_url: str, name: str) -> ResourceState:
-    """How far the proxy is with one resource."""
+    """How far the proxy is with one resource, or with all parts of a divided route table."""
     wanted = state.world.get(type_url, {}).get(name)
+    if wanted is None and type_url == ROUTES and part_name(name, 0) in state.world.get(ROUTES, {}):
+        states = {resource_state(state, ROUTES, part_name(name, n)) for n in range(PARTS)}
+        return next(each for each in _WORST_FIRST if each in states)
     if wanted is None:
         return "absent"
     current = state.types.get(type_url)

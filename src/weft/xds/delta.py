@@ -13,7 +13,7 @@ was learnt (acknowledged, refused). The rules, each of which cost somebody an ou
 * Envoy may refuse a whole response for one bad resource. The response is then repeated one
   resource at a time; the bad one is remembered and not sent again until it changes.
 * Endpoints and routes are never removed by the server: a proxy unsubscribes from them itself when
-  it drops the cluster or listener that needed them.
+  it drops the cluster or listener that needed them. Nor are scopes: listeners that drain need them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,16 @@ from weft.xds.resource import (
     ENDPOINTS,
     LISTENER,
     ROUTES,
+    SCOPES,
     TYPE_URLS,
     Resource,
     World,
 )
 
 WILDCARD = "*"
-WILDCARD_TYPES = frozenset((CLUSTER, LISTENER))
+WILDCARD_TYPES = frozenset((CLUSTER, LISTENER, SCOPES))
+REMOVED_TYPES = frozenset((CLUSTER, LISTENER))
+"""Types whose resources the proxy is told to drop."""
 WAITING_TYPES = frozenset((LISTENER, ROUTES))
 """Types whose changes wait for the clusters they may name."""
 
@@ -293,10 +296,10 @@ def _pending(state: StreamState, type_url: str, current: TypeState) -> _Pending:
             continue
         if resource is None:
             last = current.acked.get(name)
-            if type_url not in WILDCARD_TYPES and name in current.forced and last is not None:
+            if type_url not in REMOVED_TYPES and name in current.forced and last is not None:
                 # Asked for again while it leaves: what it was last ends the waiting.
                 resources.append(last)
-            elif name in current.forced or (type_url in WILDCARD_TYPES and name in current.sent):
+            elif name in current.forced or (type_url in REMOVED_TYPES and name in current.sent):
                 removed.append(name)
         elif current.bad.get(name) == resource.version:
             continue

@@ -12,6 +12,7 @@ from weft.xds.identity import gateway_facts, gateway_facts_of_requests
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
+from weft.xds.scoped_routes import route_names
 from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
 from weft.xds.tls import downstream_tls, quic_tls, usable
 from weft.xds.udp import udp_address, udp_listener, udp_proxy
@@ -54,7 +55,7 @@ def egress_listener(
     finish_listener(listener)
     listener.ClearField("enable_reuse_port")
     tables = sorted({server.route_table for server in gateway.servers if server.route_table})
-    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+    return resource(LISTENER, listener.name, listener, uses=route_names(tables, facts.scoped))
 
 
 def gateway_listener(
@@ -85,16 +86,20 @@ def gateway_listener(
         listener.listener_filters.append(tls_inspector())
     finish_listener(listener)
     tables = sorted({server.route_table for server in gateway.servers if server.route_table})
-    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+    return resource(LISTENER, listener.name, listener, uses=route_names(tables, facts.scoped))
 
 
 def http3_listener(
-    gateway: GatewayListener, binding: GatewayBinding, access_log: str, trust_domain: str
+    gateway: GatewayListener,
+    binding: GatewayBinding,
+    access_log: str,
+    trust_domain: str,
+    facts: TcpFacts = NO_TCP_FACTS,
 ) -> Resource | None:
     """The QUIC listener of a gateway port, on the UDP port of the same number; None when no server
     of it speaks HTTP/3."""
     host_port = binding.bound(gateway)
-    chains = _quic_chains(gateway, access_log, trust_domain)
+    chains = _quic_chains(gateway, access_log, trust_domain, facts.scoped)
     if not host_port or not chains or not binding.addresses:
         return None
     first, *others = (udp_address(address, host_port) for address in binding.addresses)
@@ -108,7 +113,7 @@ def http3_listener(
     )
     listener.udp_listener_config.quic_options.SetInParent()
     tables = sorted({server.route_table for server in gateway.servers if server.http3})
-    return resource(LISTENER, listener.name, listener, uses=tuple(tables))
+    return resource(LISTENER, listener.name, listener, uses=route_names(tables, facts.scoped))
 
 
 def alternative_services(
@@ -178,7 +183,9 @@ def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Pro
     return chains
 
 
-def _quic_chains(gateway: GatewayListener, log: str, trust_domain: str) -> list[Proto]:
+def _quic_chains(
+    gateway: GatewayListener, log: str, trust_domain: str, scoped: frozenset[str]
+) -> list[Proto]:
     chains: list[Proto] = []
     taken: set[str] = set()
     for server in gateway.servers:
@@ -191,7 +198,13 @@ def _quic_chains(gateway: GatewayListener, log: str, trust_domain: str) -> list[
         logs = telemetry.http_access_logs(telemetry.GATEWAY, telemetry.ANSWERING, "source", log)
         facts = gateway_facts_of_requests(trust_domain)
         filter_ = http_connection_manager(
-            "gateway", server.route_table, logs, edge=True, http3=True, facts=facts
+            "gateway",
+            server.route_table,
+            logs,
+            edge=True,
+            http3=True,
+            facts=facts,
+            scoped=server.route_table in scoped,
         )
         chain = listener_components_pb2.FilterChain(name=server.name, filters=[filter_])
         if _ANY_HOST not in names:
@@ -205,7 +218,9 @@ def _chain(name: str, server: GatewayServer, log: str, facts: TcpFacts) -> Proto
     source, answering = telemetry.GATEWAY, telemetry.ANSWERING
     if server.route_table:
         logs = telemetry.http_access_logs(source, answering, "source", log)
-        filters = [http_connection_manager("gateway", server.route_table, logs, edge=True)]
+        table = server.route_table
+        scoped = table in facts.scoped
+        filters = [http_connection_manager("gateway", table, logs, edge=True, scoped=scoped)]
     else:
         logs = telemetry.tcp_access_logs(source, answering, "source", log)
         nothing = tcp_proxy("gateway", (), logs)

@@ -22,6 +22,7 @@ from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
 from weft.xds.forward import FORWARD_FILTER, forward_filter
 from weft.xds.proto import ADS, Proto, any_of, duration
+from weft.xds.scoped_routes import select_scope
 from weft.xds.tokens import tokens_filter
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
@@ -41,12 +42,14 @@ def http_connection_manager(
     edge: bool = False,
     http3: bool = False,
     facts: Proto | None = None,
+    scoped: bool = False,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
     `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
     `http3`: the connections are QUIC.
     `facts`: the HTTP filter that says who calls, where the connection does not.
+    `scoped`: the route configuration is divided by host.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
@@ -71,7 +74,9 @@ def http_connection_manager(
     if http3:
         hcm.codec_type = _Hcm.HTTP3
         hcm.http3_protocol_options.SetInParent()
-    if isinstance(routes, str):
+    if scoped and isinstance(routes, str):
+        select_scope(hcm, routes)
+    elif isinstance(routes, str):
         hcm.rds.route_config_name = routes
         hcm.rds.config_source.CopyFrom(ADS)
     else:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from weft.xds.delta import WILDCARD_TYPES, StreamState
-from weft.xds.resource import CLUSTER, LISTENER, ROUTES, TYPE_URLS, World
+from weft.xds.delta import REMOVED_TYPES, StreamState
+from weft.xds.resource import CLUSTER, LISTENER, ROUTES, SCOPES, TYPE_URLS, World
 
 Key = tuple[str, str]
 """(type URL, name)"""
@@ -45,7 +45,7 @@ def offered(
         for name in names:
             resource = wanted.get(name)
             version = GONE if resource is None else resource.version
-            if resource is not None or type_url in WILDCARD_TYPES:
+            if resource is not None or type_url in REMOVED_TYPES:
                 first, *rest = (*made.get((type_url, name), ()), Offered(number, version, after))
                 made[type_url, name] = (first, *rest[1 - VERSIONS_KEPT_MAX :])
             else:
@@ -83,9 +83,11 @@ def _unanswered(
 def _needed(type_url: str, name: str, state: StreamState, left: Pending) -> bool:
     """Whether the proxy will ask for it. It may still do so as long as a cluster or listener is
     on its way; route tables are asked for by whatever listener names them."""
-    if type_url in WILDCARD_TYPES:
+    if type_url in REMOVED_TYPES:
         return True
     current = state.types.get(type_url)
+    if type_url == SCOPES:
+        return current is not None
     if current is not None and name in current.names:
         return True
     if type_url == ROUTES:

@@ -7,16 +7,17 @@ from typing import Any
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
-from envoy.config.route.v3 import route_pb2
+from envoy.config.route.v3 import route_pb2, scoped_route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf.json_format import MessageToDict
 
-from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource
+from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPES, SECRET, Resource
 
 MESSAGES: Mapping[str, Any] = {
     CLUSTER: cluster_pb2.Cluster,
     ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
     LISTENER: listener_pb2.Listener,
+    SCOPES: scoped_route_pb2.ScopedRouteConfiguration,
     ROUTES: route_pb2.RouteConfiguration,
     SECRET: secret_pb2.Secret,
 }
@@ -25,6 +26,7 @@ WORDS = {
     SECRET: "secrets",
     ENDPOINTS: "endpoints",
     LISTENER: "listeners",
+    SCOPES: "scopes",
     ROUTES: "routes",
 }
 """What people call the types."""

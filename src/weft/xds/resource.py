@@ -15,7 +15,9 @@ LISTENER = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
 EXTENSION = TYPE_PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 ROUTES = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 
-TYPE_URLS = (CLUSTER, SECRET, ENDPOINTS, EXTENSION, LISTENER, ROUTES)
+SCOPES = TYPE_PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
+
+TYPE_URLS = (CLUSTER, SECRET, ENDPOINTS, EXTENSION, LISTENER, SCOPES, ROUTES)
 """In the order in which changes are sent (make before break)."""
 
 VERSION_BYTES = 8

@@ -1,6 +1,6 @@
 """Route tables to RouteConfigurations (RDS)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
@@ -18,8 +18,10 @@ from weft.xds.rate_limits import (
     local_configuration,
     response_headers,
 )
+from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
+from weft.xds.scoped_routes import PARTS, SCOPE_HEADER, domains_by_part, part_name
 from weft.xds.tokens import TOKENS_FILTER, ask_for_tokens, at_gateway, requirement
 
 PROXY_HEADERS = ("x-envoy-external-address", "x-envoy-internal")
@@ -52,6 +54,8 @@ class TableFacts(Struct, frozen=True):
     """Some destination's answers carry load reports, which are for the proxy only."""
     tokens: Mapping[str, str] = {}
     """Destination -> what its workloads ask of tokens."""
+    scoped: bool = False
+    """The table is divided by host."""
 
 
 NO_FACTS = TableFacts()
@@ -70,6 +74,8 @@ class HostInputs(Struct, frozen=True):
     """Requests sent to these are for this host, whatever host they name."""
     tokens: Mapping[str, str] = {}
     """Destination of the host -> what its workloads ask of tokens."""
+    scoped: bool = False
+    """The table is divided by host."""
 
 
 class HostPart(Struct, frozen=True):
@@ -79,10 +85,20 @@ class HostPart(Struct, frozen=True):
     virtual_host: bytes
     by_address: bytes
     """Its routes again, as fields of the virtual host for unknown hosts."""
+    by_scope: Mapping[int, bytes] = {}
+    """Of a divided table, instead of `virtual_host`: what each part has of it."""
 
 
-Parts = dict[str, HostPart]
-"""By the virtual host's name."""
+class Parts:
+    """What the last translation of a table was made of, for the next one to take over."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, HostPart] = {}
+        """By the virtual host's name."""
+        self.around: tuple[HashKeys, TableFacts] | None = None
+        """All that the parts depend on besides their hosts."""
+        self.resources: dict[str, tuple[list[bytes], Resource]] = {}
+        """Of a divided table, by name: what each was put together from."""
 
 
 def route_table(
@@ -98,43 +114,87 @@ def route_table(
     are long and change in few places: `parts` holds the virtual hosts of the last call, of which
     those are taken that would come out the same, and afterwards those of this call.
     """
-    known, made = dict(parts), []
-    parts.clear()
-    for inputs in _host_inputs(table, hash_keys, facts):
-        part = known.get(inputs.host.name)
-        if part is None or part.inputs != inputs:
-            part = _host_part(inputs)
-        parts[inputs.host.name] = part
-        made.append(part)
+    made = _host_parts(table, hash_keys, facts, parts)
     body = [_head(table, facts).SerializeToString(deterministic=True)]
     body.extend(part.virtual_host for part in made)
     body.extend(_hosts_without_routes(table, passthrough_cluster, facts, made))
     return b"".join(body)
 
 
-def _host_inputs(table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> Iterator[HostInputs]:
-    by_domain: dict[str, VirtualHost] = {}
-    if facts.addresses:
-        by_domain = {domain: host for host in table.virtual_hosts for domain in host.domains}
-    moved: dict[str, list[str]] = {}
-    own = {address for host in table.virtual_hosts for address in host.addresses}
-    for address, domain in facts.addresses.items():
-        if domain in by_domain and address not in own:
-            moved.setdefault(by_domain[domain].name, []).append(address)
-    open_to_all = _ANY_HOST in _domains(table, facts)
-    https = frozenset(facts.https_hosts)
+def divided_table(
+    table: RouteTable, hash_keys: HashKeys, facts: TableFacts, parts: Parts
+) -> list[Resource]:
+    """The RouteConfigurations of a table that is divided by host. `parts` as of `route_table`."""
+    bodies: list[list[bytes]] = [[] for _ in range(PARTS)]
+    for part in _host_parts(table, hash_keys, facts, parts):
+        for number, body in part.by_scope.items():
+            bodies[number].append(body)
+    for number, body in _redirected_hosts(table, facts).items():
+        bodies[number].append(body)
+    head = _head(table, facts)
+    known, parts.resources = parts.resources, {}
+    for number, hosts in enumerate(bodies):
+        head.name = part_name(table.name, number)
+        pieces = [head.SerializeToString(deterministic=True), *hosts]
+        before, made = known.get(head.name, (None, None))
+        if made is None or before != pieces:
+            body = b"".join(pieces)
+            made = Resource(ROUTES, head.name, content_version(body), body)
+        parts.resources[head.name] = (pieces, made)
+    return [made for _, made in parts.resources.values()]
+
+
+def _host_parts(
+    table: RouteTable, hash_keys: HashKeys, facts: TableFacts, parts: Parts
+) -> list[HostPart]:
+    """A part for each virtual host; `parts` holds them afterwards."""
+    known, around = parts.hosts, (hash_keys, facts)
+    # Where all else is the same, a host that is the same object need not be looked at. Addresses
+    # may move from one host to another.
+    same = around == parts.around and not facts.addresses
+    inputs_of = _Inputs(table, hash_keys, facts).of
+    made = []
     for host in table.virtual_hosts:
-        addresses = (*moved.get(host.name, ()), *host.addresses)
+        part = known.get(host.name)
+        if part is None or not same or part.inputs.host is not host or host.addresses:
+            inputs = inputs_of(host)
+            if part is None or part.inputs != inputs:
+                part = _host_part(inputs)
+        made.append(part)
+    parts.hosts, parts.around = {part.inputs.host.name: part for part in made}, around
+    return made
+
+
+class _Inputs:
+    """What the parts of a table are made from."""
+
+    def __init__(self, table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> None:
+        self._hash_keys, self._facts = hash_keys, facts
+        self._moved: dict[str, list[str]] = {}
+        self._open_to_all = False
+        self._https = frozenset(facts.https_hosts)
+        if facts.addresses or any(host.addresses for host in table.virtual_hosts):
+            self._open_to_all = _ANY_HOST in _domains(table, facts)
+            by_domain = {domain: host for host in table.virtual_hosts for domain in host.domains}
+            own = {address for host in table.virtual_hosts for address in host.addresses}
+            for address, domain in facts.addresses.items():
+                if domain in by_domain and address not in own:
+                    self._moved.setdefault(by_domain[domain].name, []).append(address)
+
+    def of(self, host: VirtualHost) -> HostInputs:
+        """What one of its hosts is made from."""
+        facts, https = self._facts, self._https
+        addresses = (*self._moved.get(host.name, ()), *host.addresses)
         keys: HashKeys = {}
         tokens: Mapping[str, str] = {}
-        if hash_keys or facts.tokens:
+        if self._hash_keys or facts.tokens:
             used = _destinations(host)
-            keys = {name: key for name, key in hash_keys.items() if name in used}
+            keys = {name: key for name, key in self._hash_keys.items() if name in used}
             tokens = {name: asked for name, asked in facts.tokens.items() if name in used}
         redirected = bool(https) and (_ANY_HOST in https or not https.isdisjoint(host.domains))
         resolved = facts.resolved & _destinations(host) if facts.resolved else facts.resolved
-        shown = () if open_to_all else addresses
-        yield HostInputs(host, keys, redirected, resolved, shown, tokens)
+        shown = () if self._open_to_all else addresses
+        return HostInputs(host, keys, redirected, resolved, shown, tokens, facts.scoped)
 
 
 def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
@@ -146,6 +206,8 @@ def _host_part(inputs: HostInputs) -> HostPart:
     made = route_pb2.VirtualHost(name=host.name, domains=host.domains, routes=_routes(inputs))
     if inputs.https:
         made.require_tls = route_pb2.VirtualHost.ALL
+    if inputs.scoped:
+        return HostPart(inputs, b"", b"", _by_scope(made, domains_by_part(host.domains)))
     by_address = route_pb2.VirtualHost()
     for address in dict.fromkeys(inputs.addresses):
         for route in [*_routes(inputs), _answer(NOT_FOUND_STATUS)]:
@@ -158,12 +220,22 @@ def _host_part(inputs: HostInputs) -> HostPart:
     )
 
 
+def _by_scope(host: Proto, domains: Mapping[int, Sequence[str]]) -> dict[int, bytes]:
+    """What the parts of a divided table have of a virtual host."""
+    found: dict[int, bytes] = {}
+    for number, names in domains.items():
+        del host.domains[:]
+        host.domains.extend(names)
+        found[number] = embedded(_VIRTUAL_HOSTS, host.SerializeToString(deterministic=True))
+    return found
+
+
 def _head(table: RouteTable, facts: TableFacts) -> Proto:
     """All that is not about single hosts."""
     result = configuration_pb2.RouteConfiguration(
         name=table.name,
         ignore_port_in_host_matching=table.ignore_port,
-        request_headers_to_remove=PROXY_HEADERS,
+        request_headers_to_remove=(*PROXY_HEADERS, SCOPE_HEADER) if facts.scoped else PROXY_HEADERS,
         max_direct_response_body_size_bytes=uint32(DIRECT_RESPONSE_BYTES_MAX),
         response_headers_to_remove=[REPORT_HEADER] if facts.measured else [],
     )
@@ -176,6 +248,8 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
     if table.authentication is not None:
         asked = requirement(at_gateway(table.authentication.name))
         result.typed_per_filter_config[TOKENS_FILTER].CopyFrom(asked)
+    if not any([route.rate_limits for host in table.virtual_hosts for route in host.routes]):  # noqa: C419
+        return result
     buckets = local_configuration(table)
     if buckets is not None:
         result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
@@ -190,14 +264,11 @@ def _hosts_without_routes(
 ) -> Iterator[bytes]:
     """Virtual hosts for what no virtual host of the table names: hosts that are redirected to
     HTTPS, and unknown hosts, for which the address decides that requests were sent to."""
-    named = {domain for host in table.virtual_hosts for domain in host.domains}
-    redirected = [host for host in dict.fromkeys(facts.https_hosts) if host not in named]
+    redirected = _redirected(table, facts)
     if redirected:
-        made = route_pb2.VirtualHost(
-            name="https-redirect", domains=redirected, require_tls=route_pb2.VirtualHost.ALL
-        )
+        made = _to_https(redirected)
         yield embedded(_VIRTUAL_HOSTS, made.SerializeToString(deterministic=True))
-    if _ANY_HOST in named or _ANY_HOST in redirected:
+    if _ANY_HOST in _domains(table, facts):
         return
     routes = [part.by_address for part in parts if part.by_address]
     if table.passthrough:
@@ -207,6 +278,26 @@ def _hosts_without_routes(
         fallback = route_pb2.VirtualHost(name="unknown-host", domains=[_ANY_HOST])
         head = fallback.SerializeToString(deterministic=True)
         yield embedded(_VIRTUAL_HOSTS, b"".join((head, *routes)))
+
+
+def _redirected_hosts(table: RouteTable, facts: TableFacts) -> dict[int, bytes]:
+    """The same virtual host as the parts of a divided table have it."""
+    redirected = _redirected(table, facts)
+    return _by_scope(_to_https(()), domains_by_part(redirected)) if redirected else {}
+
+
+def _redirected(table: RouteTable, facts: TableFacts) -> list[str]:
+    """Hosts without routes that are redirected to HTTPS."""
+    if not facts.https_hosts:
+        return []
+    named = {domain for host in table.virtual_hosts for domain in host.domains}
+    return [host for host in dict.fromkeys(facts.https_hosts) if host not in named]
+
+
+def _to_https(domains: Iterable[str]) -> Proto:
+    return route_pb2.VirtualHost(
+        name="https-redirect", domains=domains, require_tls=route_pb2.VirtualHost.ALL
+    )
 
 
 def passthrough_configuration(

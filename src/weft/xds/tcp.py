@@ -52,9 +52,11 @@ def _cluster(part: WeightedDestination, denied: Container[str]) -> str:
 
 
 class TcpFacts(Struct, frozen=True):
-    """What the destinations of connections mean for the filters that lead to them."""
+    """What destinations and tables mean for the filters that lead to them."""
 
     resolved: ResolvedPorts = NOTHING_RESOLVED
+    scoped: frozenset[str] = frozenset()
+    """Route tables that are divided by host."""
 
 
 NO_TCP_FACTS = TcpFacts()

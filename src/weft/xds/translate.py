@@ -35,7 +35,8 @@ from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
-from weft.xds.routes import Parts, TableFacts, destinations_of, route_table
+from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
+from weft.xds.scoped_routes import scopes, shall_be_scoped
 from weft.xds.tcp import TcpFacts
 from weft.xds.tls import secret_resource, secrets
 from weft.xds.tokens import Asked, at_both, tokens_configuration
@@ -63,6 +64,8 @@ class Translator:
         self._parts: dict[str, Parts] = {}
         """Of route tables, by name."""
         self._patcher = Patcher()
+        self._scoped: frozenset[str] = frozenset()
+        """Route tables that are divided by host."""
 
     @property
     def applied(self) -> frozenset[EnvoyPatch]:
@@ -72,9 +75,10 @@ class Translator:
     def translate(self, model: NodeModel) -> tuple[Resource, ...]:
         """All resources of a node, clusters first."""
         self._patcher.begin(model)
+        self._scoped = _scoped_tables(model, self._scoped)
         previous, self._built = self._built, {}
         result: list[Resource] = []
-        for kind, name, build, inputs in _elements(model):
+        for kind, name, build, inputs in _elements(model, self._scoped):
             known = previous.get((kind, name))
             if known is None or not _same(known[0], inputs):
                 known = (inputs, self._build(kind, name, build, inputs))
@@ -89,7 +93,7 @@ class Translator:
         self, kind: str, name: str, build: _Build, inputs: tuple[Any, ...]
     ) -> list[Resource]:
         if kind == "table":
-            return build(*inputs, self._parts.setdefault(name, {}))
+            return build(*inputs, self._parts.setdefault(name, Parts()))
         return build(*inputs)
 
 
@@ -97,7 +101,14 @@ def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
     return all(a is b or a == b for a, b in zip(left, right, strict=True))
 
 
-def _elements(model: NodeModel) -> list[_Element]:
+def _scoped_tables(model: NodeModel, before: frozenset[str]) -> frozenset[str]:
+    """Route tables to divide; none where patches may be about the routes of gateways."""
+    if any(patch.context in ("ANY", "GATEWAY") for patch in model.patches):
+        return frozenset()
+    return frozenset(t.name for t in model.route_tables if shall_be_scoped(t, t.name in before))
+
+
+def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     """Everything in a model that resources are made from."""
     # A Gateway that comes or goes is nothing to the others.
     node = replace(model.node, gateway_ports=(), gateway_bindings=(), places=())
@@ -117,7 +128,7 @@ def _elements(model: NodeModel) -> list[_Element]:
     if asked != Asked():
         elements.append(("tokens", "", _tokens, (asked,)))
     resolved = resolved_ports(model.destinations)
-    tcp_facts = TcpFacts(resolved)
+    tcp_facts = TcpFacts(resolved, scoped)
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
@@ -131,6 +142,7 @@ def _elements(model: NodeModel) -> list[_Element]:
             measured=reports,
             alt_svc=alternatives.get(table.name, ""),
             tokens=_of_table(table, tokens),
+            scoped=table.name in scoped,
         )
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
@@ -208,6 +220,8 @@ def _table(
     facts: TableFacts,
     parts: Parts,
 ) -> list[Resource]:
+    if facts.scoped:
+        return [*scopes(table.name), *divided_table(table, hash_keys, facts, parts)]
     cluster = passthrough_cluster(node)
     body = route_table(table, hash_keys, cluster, facts, parts)
     return [Resource(ROUTES, table.name, content_version(body), body)]
@@ -244,7 +258,7 @@ def _gateway(
     else:
         found = [
             gateway_listener(gateway, binding, log, trust_domain, facts),
-            http3_listener(gateway, binding, log, trust_domain),
+            http3_listener(gateway, binding, log, trust_domain, facts),
         ]
     return [listener for listener in found if listener is not None]
 
