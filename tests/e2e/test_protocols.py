@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS
@@ -385,3 +386,25 @@ def test_metrics_name_caller_and_callee(net: Instance) -> None:
         'response_code="200"',
     ):
         assert any(part in line for line in lines), part
+
+
+def test_top_and_graph_show_what_passed(net: Instance) -> None:
+    """Proxies report every few seconds; both isolations have the gateway's calls."""
+    assert ask(net, "/who", CLIENT)[0] == 200
+    lines = wait_for(
+        lambda: [line for line in net.weft("top", "workloads").splitlines() if "client-v1" in line],
+        "the client's line",
+        15,
+    )
+    namespace, workload, version, protocol, rate, errors, *_ = lines[0].split()
+    assert (namespace, workload, version, protocol) == ("default", "client-v1", "v1", "http")
+    assert float(rate.replace(",", "")) > 0
+    assert errors.endswith("%")
+    tree = net.weft("graph").splitlines()
+    assert tree[0] == "weft-system/ingress-gateway"
+    assert any("─ default/client-v1" in line for line in tree)
+    _, text = net.api("/metrics")
+    families = {f.name: f for f in text_string_to_metric_families(text.decode())}
+    callers = {s.labels["source_workload"] for s in families["istio_requests"].samples}
+    assert "ingress-gateway" in callers
+    assert "apiserver_request" in families

@@ -16,7 +16,7 @@ def test_counters_gauges_and_histograms() -> None:
     resource.resource.attributes.append(attribute("weft.node", "node-1"))
     metrics = resource.instrumentation_library_metrics.add().metrics
     point = metrics.add(name="istio.requests_total").sum.data_points.add(as_int=7)
-    point.start_time_unix_nano = 5_000_000_000
+    point.start_time_unix_nano = 1_795_903_231_573_652
     point.attributes.append(attribute("edge", "a;b"))
     metrics.add(name="load").gauge.data_points.add(as_double=0.5)
     durations = metrics.add(name="istio.request_duration_milliseconds").histogram
@@ -26,7 +26,7 @@ def test_counters_gauges_and_histograms() -> None:
     metrics.add(name="summary").summary.data_points.add(count=1)
     assert node_name(resource.resource.attributes) == "node-1"
     assert list(samples(request)) == [
-        Sample("istio_requests_total", (("edge", "a;b"),), 7, 5.0),
+        Sample("istio_requests_total", (("edge", "a;b"),), 7, 1_795_903_231.573652),
         Sample("load", (), 0.5, 0.0),
         Sample("istio_request_duration_milliseconds", (), 12.5, 0.0, (1, 2, 0), (5.0, 10.0)),
     ]
@@ -34,3 +34,11 @@ def test_counters_gauges_and_histograms() -> None:
 
 def test_a_resource_without_a_name() -> None:
     assert node_name([attribute("service.name", "x")]) == ""
+
+
+def test_times_are_nanoseconds_or_what_envoy_takes_for_them() -> None:
+    request = metrics_service_pb2.ExportMetricsServiceRequest()
+    metrics = request.resource_metrics.add().instrumentation_library_metrics.add().metrics
+    point = metrics.add(name="x").sum.data_points.add(as_int=1)
+    point.start_time_unix_nano = 1_795_903_231_500_000_000
+    assert next(samples(request)).since == 1_795_903_231.5

@@ -18,6 +18,8 @@ COMMANDS = {
     "why": ("weft.cli.why", "Say where a request goes, and why"),
     "translate": ("weft.cli.translate", "Print the Envoy configuration that files result in"),
     "diff": ("weft.cli.diff", "Say what applying files would change"),
+    "top": ("weft.cli.traffic", "Rate, errors and latency of services, live"),
+    "graph": ("weft.cli.traffic", "Who calls whom"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),

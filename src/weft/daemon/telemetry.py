@@ -4,33 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from weft.lib.aio import now
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
-from weft.telemetry.traffic import Counts, EdgeKey, Traffic
+from weft.telemetry.signals import EdgeTraffic, TrafficDocument
+from weft.telemetry.traffic import Traffic
 
 TRAFFIC = "/weft/v1/traffic"
 SECONDS_DEFAULT = 60.0
 SECONDS_MAX = 3 * 3600.0
-
-
-class EdgeTraffic(Struct, frozen=True, rename="camel"):
-    """An edge and what passed over it."""
-
-    edge: EdgeKey
-    counts: Counts
-    series: tuple[float, ...] = ()
-    """Requests (TCP: connections) per second, step by step, oldest first."""
-
-
-class TrafficDocument(Struct, frozen=True, rename="camel"):
-    """What `weft top` and the like are drawn from."""
-
-    seconds: float
-    step_seconds: int
-    edges: tuple[EdgeTraffic, ...]
 
 
 class Telemetry:
@@ -59,7 +42,8 @@ class Telemetry:
         for key, counts in self.traffic.edges(moment, seconds).items():
             step, rows = self.traffic.series(key, moment, seconds)
             rates = tuple((row.requests + row.opened) / step for row in rows)
-            found.append(EdgeTraffic(key, counts, rates))
+            errors = tuple(row.errors / step for row in rows)
+            found.append(EdgeTraffic(key, counts, rates, errors))
         return TrafficDocument(seconds, step, tuple(found))
 
 

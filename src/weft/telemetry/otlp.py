@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 Labels = tuple[tuple[str, str], ...]
+_NANOSECONDS_MIN = 10**17
 
 
 class Sample(Struct, frozen=True):
@@ -49,15 +50,23 @@ def _samples(metric: Any) -> Iterator[Sample]:
         for point in metric.histogram.data_points:
             yield Sample(
                 *(name, _labels(point.attributes), point.sum),
-                since=point.start_time_unix_nano / 1e9,
+                since=_seconds(point.start_time_unix_nano),
                 buckets=tuple(point.bucket_counts),
                 bounds=tuple(point.explicit_bounds),
             )
     elif kind in ("sum", "gauge"):
         for point in getattr(metric, kind).data_points:
             value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
-            yield Sample(name, _labels(point.attributes), value, point.start_time_unix_nano / 1e9)
+            yield Sample(
+                name, _labels(point.attributes), value, _seconds(point.start_time_unix_nano)
+            )
 
 
 def _labels(attributes: Iterable[Any]) -> Labels:
     return tuple([(a.key, a.value.string_value) for a in attributes])
+
+
+def _seconds(nanoseconds: int) -> float:
+    """Envoy 1.40 gives the start of its counting in microseconds, though the field is of
+    nanoseconds; what would be before 1973 is meant so."""
+    return nanoseconds / (1e6 if nanoseconds < _NANOSECONDS_MIN else 1e9)

@@ -47,6 +47,19 @@ class EdgeKey(Struct, frozen=True, order=True, rename="camel"):
     protocol: str
     security: str
 
+    @property
+    def caller(self) -> tuple[str, str]:
+        """Namespace and name of the calling workload."""
+        return self.source_namespace, self.source
+
+    @property
+    def callee(self) -> tuple[str, str]:
+        """Namespace and name of the workload that answered; of the service when none did, or when
+        it is outside the mesh."""
+        if self.destination == edge_labels.UNKNOWN:
+            return self.service_namespace, self.service
+        return self.destination_namespace, self.destination
+
 
 class Counts(Struct, frozen=True, rename="camel"):
     """What passed over an edge within some time."""
@@ -88,8 +101,9 @@ class Counts(Struct, frozen=True, rename="camel"):
 
 
 COLUMNS = 8
-BUCKETS = 15
-"""One more than the bounds of the durations' histogram that proxies are given."""
+BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)
+"""Of the durations' histogram, as proxies are told."""
+BUCKETS = len(BOUNDS_MS) + 1
 WIDTH = COLUMNS + BUCKETS
 _COLUMN = {OPENED: 3, CLOSED: 4, SENT: 5, RECEIVED: 6}
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.telemetry.traffic import BOUNDS_MS
+
 TYPE = "type.googleapis.com/"
 XDS_CLUSTER = "xds"
 RECONNECT_BASE_SECONDS = "0.05s"
@@ -46,22 +48,6 @@ STATS_EVICTION_INTERVAL = "1800s"
 """Request metrics that nobody has counted on for this long end: else they would only grow."""
 STATS_FLUSH_INTERVAL = "5s"
 """Between two reports of the mesh's metrics to the control plane."""
-DURATION_BUCKETS_MILLISECONDS = [
-    1,
-    2.5,
-    5,
-    10,
-    25,
-    50,
-    100,
-    250,
-    500,
-    1000,
-    2500,
-    5000,
-    10000,
-    30000,
-]
 
 
 class BootstrapSettings(Struct, frozen=True):
@@ -164,9 +150,7 @@ def _stats() -> dict[str, Any]:
     return {
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
         "use_all_default_tags": False,
-        "histogram_bucket_settings": [
-            {"match": {"prefix": "istio."}, "buckets": DURATION_BUCKETS_MILLISECONDS}
-        ],
+        "histogram_bucket_settings": [{"match": {"prefix": "istio."}, "buckets": list(BOUNDS_MS)}],
         "stats_tags": [
             {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?);\.)"},
             {
