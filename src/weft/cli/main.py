@@ -31,6 +31,7 @@ COMMANDS = {
     "port-forward": ("weft.cli.pods", "Make ports of a pod reachable here"),
     "delete": ("weft.cli.resources", "Delete objects"),
     "image": ("weft.cli.image", "Say what image names mean on this machine"),
+    "workload": ("weft.cli.workload", "Be a machine of a WorkloadGroup"),
     "demo": ("weft.cli.demo", "Run the sample applications and show what the mesh does"),
 }
 

@@ -14,6 +14,7 @@ from weft.controllers import (
     podgc,
     replicasets,
     serviceaccounts,
+    workload_entries,
 )
 from weft.runtime.controller import Controller
 
@@ -31,6 +32,7 @@ def controllers() -> tuple[Controller, ...]:
         jobs.CONTROLLER,
         endpointslices.CONTROLLER,
         load_balancers.CONTROLLER,
+        workload_entries.CONTROLLER,
         gc.CONTROLLER,
         podgc.CONTROLLER,
         nodes.CONTROLLER,

@@ -14,6 +14,7 @@ from weft.mesh.mesh_visibility import visible_to
 from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 from weft.mesh.protocols import of_istio
 from weft.mesh.values import is_ip, is_network
+from weft.mesh.workload_groups import is_healthy
 from weft.mesh.workloads import PodFacts, own_port, principal
 
 ROUND_ROBIN = LoadBalancer(algorithm="round_robin")
@@ -167,8 +168,9 @@ def _endpoints(
                     each.ports.get(port.name, number),
                     entry.metadata.namespace,
                     given.trust_domain,
+                    healthy,
                 )
-                for each in machines
+                for each, healthy in machines
             ),
         )
     if not spec.endpoints and spec.resolution in NAMED:
@@ -185,12 +187,17 @@ def _endpoints(
 
 
 def _entry_endpoint(
-    entry: istio.WorkloadEntrySpec, port: int, namespace: str, trust_domain: str
+    entry: istio.WorkloadEntrySpec,
+    port: int,
+    namespace: str,
+    trust_domain: str,
+    healthy: bool = True,
 ) -> Endpoint:
     account = entry.service_account
     return Endpoint(
         address=entry.address,
         port=port,
+        health="HEALTHY" if healthy else "UNHEALTHY",
         weight=entry.weight or 1,
         namespace=namespace,
         version=entry.labels.get("version", ""),
@@ -217,13 +224,14 @@ def _selected(
 
 def _machines(
     namespace: str, labels: Mapping[str, str], entries: Iterable[istio.WorkloadEntry]
-) -> Iterable[istio.WorkloadEntrySpec]:
-    """WorkloadEntries with these labels, which stand in the spec or in the metadata."""
+) -> Iterable[tuple[istio.WorkloadEntrySpec, bool]]:
+    """WorkloadEntries with these labels, which stand in the spec or in the metadata, and whether
+    they are healthy."""
     for each in entries:
         own = {**each.metadata.labels, **each.spec.labels}
         here = each.metadata.namespace == namespace and is_ip(each.spec.address)
         if here and labels.items() <= own.items():
-            yield replace(each.spec, labels=own)
+            yield replace(each.spec, labels=own), is_healthy(each)
 
 
 def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
