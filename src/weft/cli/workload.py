@@ -207,7 +207,7 @@ async def _client(data_dir: str | None, kubeconfig: str | None) -> AsyncIterator
         await client.close()
 
 
-@click.group()
+@click.group(epilog="Example: weft workload register --group db --address 192.0.2.7")
 def workload() -> None:
     """Machines that weft does not run, as members of a WorkloadGroup."""
 
