@@ -147,6 +147,10 @@ KUBERNETES_KINDS = (
     *(Kind("admissionregistration.k8s.io", "v1", struct.__name__, plural, namespaced=False,
            categories=("api-extensions",), subresources=subresources, struct=struct)
       for struct, plural, subresources in (
+          (admissionregistration_v1.MutatingWebhookConfiguration,
+           "mutatingwebhookconfigurations", ()),
+          (admissionregistration_v1.ValidatingWebhookConfiguration,
+           "validatingwebhookconfigurations", ()),
           (admissionregistration_v1.ValidatingAdmissionPolicy,
            "validatingadmissionpolicies", ("status",)),
           (admissionregistration_v1.ValidatingAdmissionPolicyBinding,

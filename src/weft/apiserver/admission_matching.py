@@ -97,7 +97,9 @@ def selects(holder: Json, asked: Review, namespace: Json | None) -> bool:
 
 
 def _labels(obj: Json) -> Json:
-    return (obj.get("metadata") or {}).get("labels") or {}
+    metadata = obj.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return labels if isinstance(labels, Mapping) else {}
 
 
 def _is_namespace(kind: Kind) -> bool:

@@ -29,7 +29,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.pod_policies import PodPolicies
-from weft.apiserver.policy_admission import PolicyAdmission
+from weft.apiserver.policy_admission import PolicyAdmission, Surroundings
 from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
@@ -39,6 +39,8 @@ from weft.apiserver.server import Page, Question, Server
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.watching import Watches
+from weft.apiserver.webhook_admission import WebhookAdmission
+from weft.apiserver.webhook_client import WebhookClient
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
 from weft.pki import jws
@@ -100,9 +102,8 @@ class ApiServer:
         self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store)))
         self._resources.admission.append(CertificateRequests(authorizer or self._rbac))
         self.authorizer: Authorizer = authorizer or self._rbac
-        self._resources.chain.validating += [
-            PolicyAdmission(store, self._resources.definitions, authorizer or self._rbac)
-        ]
+        self._webhooks = WebhookClient(store)
+        self._add_policies(self.authorizer)
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
         tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens))
@@ -125,6 +126,17 @@ class ApiServer:
         self._runner: web.ServerRunner | None = None
         self.port = 0
         """The port that is listened on, once started."""
+
+    def _add_policies(self, access: Authorizer) -> None:
+        """Policies and webhooks: asked after weft's own hooks."""
+        store, chain = self._store, self._resources.chain
+        around = Surroundings(store, access)
+        client, new_uid = self._webhooks, uuid.uuid4
+        chain.mutating.append(WebhookAdmission("mutating", store, client, around, new_uid))
+        chain.validating += [
+            PolicyAdmission(store, self._resources.definitions, access),
+            WebhookAdmission("validating", store, client, around, new_uid),
+        ]
 
     @property
     def log_source(self) -> LogSource | None:
@@ -231,6 +243,7 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._webhooks.close()
         if self._server.audit is not None:
             await self._server.audit.close()
 

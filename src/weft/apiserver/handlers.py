@@ -91,6 +91,8 @@ class Handlers:
         if verb == "get" and target.subresource == "log":
             return await self._log(http, target)
         if target.subresource in streams.SUBRESOURCES and verb in ("get", "create"):
+            asked = streams.options_object(target.subresource, http.query, _all(http, "command"))
+            await self.resources.ask("CONNECT", target, asked, user)
             return await self.streaming.answer(http, target)
         if verb == "get" and target.subresource in ("binding", "eviction", "finalize", "token"):
             raise failures.method_not_allowed()
@@ -138,8 +140,12 @@ class Handlers:
         if target.subresource == "eviction":
             return await self._evict(target, obj, writing, user)
         if target.subresource == "token":
+            said: tuple[str, ...] = ()
+            if isinstance(obj, dict):
+                dry = writing.dry_run
+                obj, said = await self.resources.ask("CREATE", target, obj, user, dry_run=dry)
             made = await self.tokens.request(target, obj, dry_run=writing.dry_run)
-            return Written(codec.dumps(made), 201)
+            return Written(codec.dumps(made), 201, said)
         if target.subresource == "binding":
             return await self.resources.bind(target, obj, writing, user)
         if verb == "create":
@@ -160,8 +166,10 @@ class Handlers:
         options = request.delete_options({}, deletion)
         options = structs.replace(options, dry_run=options.dry_run or writing.dry_run)
         pod = structs.replace(target, subresource="")
+        dry = options.dry_run
+        _, said = await self.resources.ask("CREATE", target, obj, user, dry_run=dry)
         await self.resources.delete(pod, options, user)
-        return Written(codec.dumps(subresources.CREATED), 201)
+        return Written(codec.dumps(subresources.CREATED), 201, said)
 
     async def _question(
         self, target: Target, body: Any, options: request.WriteOptions, user: User
@@ -264,6 +272,10 @@ def _deprecation(target: Target) -> tuple[str, ...]:
         return ()
     warning = custom.version_of(target.kind, target.version).warning
     return (warning,) if warning else ()
+
+
+def _all(http: web.BaseRequest, name: str) -> list[str]:
+    return [str(value) for value in http.query.getall(name, [])]
 
 
 def _with_manager(http: web.BaseRequest, writing: WriteOptions) -> WriteOptions:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
@@ -539,6 +539,21 @@ class Resources(Reading):
         return await self.chain.admit(
             self._review(operation, target, new, old, asking), rules.settler(target)
         )
+
+    async def ask(
+        self,
+        operation: Operation,
+        target: Target,
+        posted: dict[str, Any],
+        user: User,
+        *,
+        dry_run: bool = False,
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Admission of what is posted to a subresource and stored nowhere (evictions, tokens,
+        streams): what to go on with, and warnings. Raises ApiError."""
+        asked = self._review(operation, target, posted, None, Asking(user, dry_run))
+        posted, said = await self.chain.mutate(asked, lambda obj: obj)
+        return posted, (*said, *await self.chain.validate(structs.replace(asked, new=posted)))
 
     async def _validate(
         self,

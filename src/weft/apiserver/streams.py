@@ -114,6 +114,28 @@ def parse_options(subresource: str, query: Mapping[str, str], commands: Sequence
     return options
 
 
+_OPTION_KINDS = {"exec": "PodExecOptions", "attach": "PodAttachOptions"}
+_FLAGS = ("stdin", "stdout", "stderr", "tty")
+
+
+def options_object(
+    subresource: str, query: Mapping[str, str], commands: Sequence[str]
+) -> dict[str, Any]:
+    """What is asked for, as admission sees it. Raises ApiError 400."""
+    found: dict[str, Any] = {
+        "kind": _OPTION_KINDS.get(subresource, "PodPortForwardOptions"),
+        "apiVersion": "v1",
+    }
+    if subresource not in _OPTION_KINDS:
+        return found
+    found |= {name: True for name in _FLAGS if flag(query, name)}
+    if container := query.get("container"):
+        found["container"] = container
+    if commands:
+        found["command"] = list(commands)
+    return found
+
+
 def parse_ports(values: Sequence[str]) -> tuple[int, ...]:
     """The query's `ports`, each a number or several with commas. Raises ApiError 400."""
     ports = []
