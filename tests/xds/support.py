@@ -99,7 +99,8 @@ class Proxy:
         config = self.directory / "bootstrap.json"
         settings = BootstrapSettings(self.node.name, str(self.directory / "xds.sock"), self.admin)
         config.write_text(json.dumps(bootstrap(settings)))
-        command = [*self.prefix, envoy_path(), "-c", str(config), *arguments()]
+        own = "--use-dynamic-base-id"  # there may be others in the same network namespace
+        command = [*self.prefix, envoy_path(), "-c", str(config), *arguments(), own]
         with (self.directory / "envoy.log").open("ab") as log:
             self.envoy = subprocess.Popen(command, stdout=log, stderr=log)
 

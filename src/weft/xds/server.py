@@ -43,6 +43,8 @@ COALESCE_SECONDS = 0.010
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 """A reconnecting Envoy lists all it has."""
 STREAMS_MAX = 10_000
+EARLY_REQUESTS_MAX = 256
+"""Requests of a proxy whose resources are not known yet; one that sends more is disconnected."""
 RETRY_SECONDS_MIN = 0.25
 RETRY_SECONDS_MAX = 30.0
 """Between the attempts to have a refused listener accepted."""
@@ -383,6 +385,8 @@ class AdsServer:
             log.info("proxy connected node=%s", stream.node)
         known = self._nodes.setdefault(stream.node, _Node())
         if known.world is None:
+            if len(stream.early) >= EARLY_REQUESTS_MAX:
+                raise MalformedRequest("too many requests before the first answer")
             stream.early.append(request)
         else:
             self._advance(stream, known, request)
@@ -392,6 +396,8 @@ class AdsServer:
         known = self._nodes.get(stream.node)
         if known is not None and stream in known.streams:
             known.streams.remove(stream)
+            if not known.streams and known.world is None and known.offered is None:
+                del self._nodes[stream.node]  # nobody told us of such a node
             log.info("proxy disconnected node=%s", stream.node)
         self._notify()
 
