@@ -21,6 +21,7 @@ from msgspec import Struct
 from msgspec import inspect as msginspect
 
 import generate_api
+from weft.api import metrics_v1beta1
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security
 from weft.api.weft import policy_v1alpha1
@@ -32,6 +33,7 @@ ISTIO = "io.istio.networking.v1"
 SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
+METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
 EXTRA = (
     f"{META}.DeleteOptions",
     f"{META}.Status",
@@ -405,6 +407,8 @@ def main() -> None:
     write("istio-security-v1", secure, "weft.api.istio.security")
     gateway = of_structs(GATEWAY_ROOTS, GATEWAY, gateway_v1.GROUP, "v1")
     write("gateway-api-v1", gateway, "weft.api.gateway")
+    roots = (metrics_v1beta1.PodMetrics, metrics_v1beta1.NodeMetrics)
+    write("metrics-v1beta1", of_structs(roots, METRICS, "metrics.k8s.io", "v1beta1"), "weft.api")
     own = of_structs(WEFT_ROOTS, WEFT, "policy.weft.dev", "v1alpha1")
     write("weft-policy-v1alpha1", own, "weft.api.weft")
 

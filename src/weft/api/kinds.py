@@ -72,6 +72,8 @@ class Kind(Struct, frozen=True):
 ALL = ("all",)
 _HPA, _HPA_PLURAL = "HorizontalPodAutoscaler", "horizontalpodautoscalers"
 QUESTION = ("create",)
+MEASURED = ("get", "list")
+"""Verbs of kinds that are made when they are asked for: nothing of them is stored."""
 KUBERNETES_KINDS = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
          subresources=("status", "finalize"), struct=core_v1.Namespace),
@@ -167,5 +169,7 @@ KUBERNETES_KINDS = (
     *(Kind("authentication.k8s.io", "v1", kind, kind.lower() + "s", namespaced=False,
            verbs=QUESTION)
       for kind in ("SelfSubjectReview", "TokenReview")),
+    Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, verbs=MEASURED),
+    Kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", verbs=MEASURED),
 )  # fmt: skip
 ISTIO_VERSIONS = ("v1", "v1beta1", "v1alpha3")

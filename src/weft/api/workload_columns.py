@@ -3,7 +3,7 @@
 Source: pkg/printers/internalversion/printers.go of Kubernetes 1.33.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from weft.api.column_parts import (
@@ -163,6 +163,22 @@ def _disruption_budget(obj: Json, now: float) -> Cells:
     ]
 
 
+def _pod_metrics(obj: Json, now: float) -> Cells:
+    rows = [each.get("usage") or {} for each in obj.get("containers") or ()]
+    return [name_of(obj), *_used(rows), obj.get("window") or ""]
+
+
+def _node_metrics(obj: Json, now: float) -> Cells:
+    return [name_of(obj), *_used([obj.get("usage") or {}]), obj.get("window") or ""]
+
+
+def _used(rows: Sequence[Json]) -> tuple[str, str]:
+    """Nanocores and kibibytes, added up."""
+    cpu = sum(int(str(row.get("cpu") or "0").removesuffix("n")) for row in rows)
+    memory = sum(int(str(row.get("memory") or "0").removesuffix("Ki")) for row in rows)
+    return f"{cpu}n", f"{memory}Ki"
+
+
 TABLES: dict[tuple[str, str], tuple[str, Callable[[Json, float], Cells]]] = {
     ("apps", "StatefulSet"): ("Name Ready Age +Containers +Images", _stateful_set),
     ("apps", "DaemonSet"): (
@@ -184,6 +200,8 @@ TABLES: dict[tuple[str, str], tuple[str, Callable[[Json, float], Cells]]] = {
         "Name Reference Targets MinPods MaxPods# Replicas# Age",
         _autoscaler,
     ),
+    ("metrics.k8s.io", "PodMetrics"): ("Name Cpu Memory Window", _pod_metrics),
+    ("metrics.k8s.io", "NodeMetrics"): ("Name Cpu Memory Window", _node_metrics),
     ("policy", "PodDisruptionBudget"): (
         "Name Min_Available Max_Unavailable Allowed_Disruptions# Age",
         _disruption_budget,

@@ -38,6 +38,7 @@ from weft.apiserver.reviews import Reviews
 from weft.apiserver.server import Page, Question, Server
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
+from weft.apiserver.usage import UsageSource
 from weft.apiserver.watching import Watches
 from weft.apiserver.webhook_admission import WebhookAdmission
 from weft.apiserver.webhook_client import WebhookClient
@@ -172,6 +173,10 @@ class ApiServer:
         """Do something of another part of the program on a POST to `path`, and answer with what
         came of it."""
         self._server.actions[path] = action
+
+    def add_usage(self, source: UsageSource) -> None:
+        """Serve metrics.k8s.io with what the source measures."""
+        self._handlers.usage_source = source
 
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""

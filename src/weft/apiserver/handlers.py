@@ -10,11 +10,14 @@ from aiohttp import web
 from msgspec import structs
 from msgspec.structs import replace
 
+from weft.api import registry
 from weft.api.errors import ApiError
-from weft.api.kinds import QUESTION
+from weft.api.k8s.policy_v1 import PodDisruptionBudget
+from weft.api.kinds import MEASURED, QUESTION
 from weft.apiserver import (
     codec,
     custom,
+    evictions,
     failures,
     logs,
     negotiation,
@@ -26,7 +29,7 @@ from weft.apiserver import (
     tables,
     verbs,
 )
-from weft.apiserver.access import User
+from weft.apiserver.access import WEFT, User
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.logs import LogSource
 from weft.apiserver.managed_fields import manager_name
@@ -37,6 +40,7 @@ from weft.apiserver.resources import Resources, Written
 from weft.apiserver.reviews import Reviews
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streaming import Streaming
+from weft.apiserver.usage import UsageSource, metrics_of
 from weft.apiserver.watching import Change, Watches
 from weft.lib.aio import Tasks
 
@@ -47,6 +51,8 @@ WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
 
 
+BUDGET_ATTEMPTS_MAX = 20
+"""How often an eviction is decided anew when its budget changed meanwhile."""
 LIST_PIECE_ITEMS = 500
 """Items of a long list that are made and sent at once, so that others get their turn."""
 
@@ -67,6 +73,7 @@ class Handlers:
         self.resources = resources
         self.watches = watches
         self.log_source: LogSource | None = None
+        self.usage_source: UsageSource | None = None
         self.streaming = Streaming(resources)
         self._clock = clock
         self._writes = Tasks()
@@ -97,6 +104,8 @@ class Handlers:
         if verb == "get" and target.subresource in ("binding", "eviction", "finalize", "token"):
             raise failures.method_not_allowed()
         wanted = negotiation.accept(http.headers.get("Accept", ""))
+        if target.kind.verbs == MEASURED:
+            return await self._measured(http, target, wanted)
         match verb:
             case "get":
                 done = Written(await self.resources.get(target))
@@ -168,8 +177,32 @@ class Handlers:
         pod = structs.replace(target, subresource="")
         dry = options.dry_run
         _, said = await self.resources.ask("CREATE", target, obj, user, dry_run=dry)
+        await self._take_from_budget(pod, dry)
         await self.resources.delete(pod, options, user)
         return Written(codec.dumps(subresources.CREATED), 201, said)
+
+    async def _take_from_budget(self, target: Target, dry_run: bool) -> None:
+        """Raises ApiError 429 when a PodDisruptionBudget does not allow the eviction."""
+        kind = registry.kind_for(PodDisruptionBudget)
+        for _ in range(BUDGET_ATTEMPTS_MAX):
+            pod = codec.to_object((await self.resources.entry(target)).value)
+            page = await self.resources.list(
+                Target(kind, kind.version, target.namespace), request.ListOptions()
+            )
+            budgets = [codec.to_object(e.value, e.mod_revision) for e in page.entries]
+            taken = evictions.decide(pod, budgets, self._clock()).budget
+            if taken is None or dry_run:
+                return
+            name = taken["metadata"]["name"]
+            at = Target(kind, kind.version, target.namespace, name, "status")
+            try:
+                await self.resources.update(at, taken, WriteOptions(), WEFT)
+            except ApiError as error:
+                if error.code != 409:
+                    raise
+            else:
+                return
+        raise evictions.refused("The disruption budget changes too often.")
 
     async def _question(
         self, target: Target, body: Any, options: request.WriteOptions, user: User
@@ -217,6 +250,34 @@ class Handlers:
         else:
             body = codec.to_list(kind, version, items, metadata)
         return _response(body, wanted, 200, _deprecation(target))
+
+    async def _measured(
+        self, http: web.BaseRequest, target: Target, wanted: Wanted
+    ) -> web.Response:
+        """What pods or nodes use. Raises ApiError 404 for what nobody measured, 503."""
+        if self.usage_source is None:
+            raise failures.unavailable("nobody measures what pods use")
+        kind, options = target.kind, request.list_options(http.query)
+        if target.name:
+            options = request.ListOptions(field_selector=f"metadata.name={target.name}")
+        stored = structs.replace(target, kind=verbs.known_kind(kind.plural), version="v1", name="")
+        page = await self.resources.list(stored, structs.replace(options, limit=0))
+        objects = [codec.to_object(e.value) for e in page.entries]
+        found = metrics_of(kind, objects, await self.usage_source.read())
+        if target.name and not found:
+            raise failures.missing(kind, target.name)
+        items = [codec.dumps(each) for each in found]
+        if target.name:
+            return self._object(http.query, target, Written(items[0]), wanted)
+        metadata = codec.list_metadata(page.revision)
+        if wanted.shape == "table":
+            include = include_object(http.query)
+            body = tables.table(
+                kind, target.version, items, self._clock(), include, metadata=metadata
+            )
+        else:
+            body = codec.to_list(kind, target.version, items, metadata)
+        return _response(body, wanted, 200, ())
 
     # ------------------------------------------------------------ streams
 

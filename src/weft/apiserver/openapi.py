@@ -8,7 +8,7 @@ import orjson
 from msgspec import Struct
 
 from weft.api import schema
-from weft.api.kinds import QUESTION, Kind
+from weft.api.kinds import MEASURED, QUESTION, Kind
 from weft.apiserver import discovery, openapi_v2, patches
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.request import subresources_of
@@ -186,6 +186,12 @@ def _paths(kind: Kind, version: str, root: str) -> dict[str, Any]:
     where = [_path_parameter("namespace")] if kind.namespaced else []
     if kind.verbs == QUESTION:
         return {base: operations.question() | {"parameters": where}}
+    if kind.verbs == MEASURED:
+        listed, one = operations.collection()["get"], operations.item()["get"]
+        return {
+            base: {"get": listed, "parameters": where},
+            f"{base}/{{name}}": {"get": one, "parameters": name + where},
+        }
     found: dict[str, Any] = {
         base: operations.collection() | {"parameters": where},
         f"{base}/{{name}}": operations.item() | {"parameters": name + where},

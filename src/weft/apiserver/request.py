@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 from msgspec import Struct
 
-from weft.api.kinds import QUESTION, Kind
+from weft.api.kinds import MEASURED, QUESTION, Kind
 from weft.api.selectors import parse_fields
 from weft.apiserver import failures
 from weft.apiserver.access import Attributes
@@ -117,6 +117,10 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:
     """What a method means on a target. Raises ApiError 405."""
     named = bool(target.name)
     if target.kind.verbs == QUESTION and (method != "POST" or named):
+        raise failures.method_not_allowed()
+    if target.kind.verbs == MEASURED and (
+        method not in ("GET", "HEAD") or (not named and flag(query, "watch"))
+    ):
         raise failures.method_not_allowed()
     if method in ("GET", "HEAD"):
         if named:

@@ -32,6 +32,7 @@ from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.telemetry import TRAFFIC, Telemetry
+from weft.daemon.usage import UsageSampler
 from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
@@ -199,6 +200,7 @@ class Instance:
             api_ca=self.api_ca,
         )
         self.api.log_source = NodeLogs(self.agent)
+        self.api.add_usage(UsageSampler(self.machine.runtime, self.settings.node_name))
         self.api.node_streams = LocalStreams(self.agent)
         await self.agent.start()
 
