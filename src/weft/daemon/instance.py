@@ -178,6 +178,7 @@ class Instance:
         )
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.on_model = self._on_model
+        self.mesh.access_log = str(self.settings.access_log)
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal

@@ -106,6 +106,8 @@ class MeshLoop:
         self.book = ObjectBook((*STATUS_CLASSES, *ROUTE_CLASSES))
         self.number = 0
         """Of the last build."""
+        self.access_log = ""
+        """The file that proxies write requests to, where the MeshConfig asks for it."""
         self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
         """Called with every object of which is found out that a proxy refuses it."""
         self._files: frozenset[str] = frozenset()
@@ -224,7 +226,10 @@ class MeshLoop:
         patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
-            model = scope(built.model, node_settings(node), self._scope_memo)
+            settings = node_settings(node)
+            if built.model.access_log:
+                settings = structs.replace(settings, access_log=self.access_log)
+            model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
             resources = translator.translate(model)
             patched.update(

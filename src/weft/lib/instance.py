@@ -56,6 +56,11 @@ class Settings(Struct, frozen=True):
         return Path(self.data_dir) / "log" / "weft.log"
 
     @property
+    def access_log(self) -> Path:
+        """Of the proxies' requests, where the MeshConfig has an `accessLogFile`."""
+        return Path(self.data_dir) / "log" / "access.log"
+
+    @property
     def audit_log(self) -> Path:
         return Path(self.data_dir) / "log" / "audit.log"
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 
 from msgspec import Struct
@@ -71,24 +72,28 @@ class SecurityRules(Struct, frozen=True):
     findings: tuple[Diagnostic, ...] = ()
 
 
-def security_rules(objects: SecurityObjects, destinations: tuple[str, ...]) -> SecurityRules:
-    """The policies of all objects. `destinations` are the names of those that exist."""
+def security_rules(
+    objects: SecurityObjects, destinations: tuple[str, ...], providers: tuple[str, ...] = ()
+) -> SecurityRules:
+    """The policies of all objects. `destinations` are the names of those that exist, `providers`
+    those of the services that may be asked."""
     report = Findings()
-    known = frozenset(destinations)
-
-    def resolve(host: str, port: int) -> str:
-        parts = host.removesuffix(".").split(".")
-        full = f"{host}.svc.cluster.local" if len(parts) == 2 else host
-        full = f"{full}.cluster.local" if full.endswith(".svc") else full
-        name = destination_name(port, full)
-        return name if name in known else ""
-
+    resolve = partial(destination_of, frozenset(destinations))
     return SecurityRules(
-        access_policies(objects.authorization, report),
+        access_policies(objects.authorization, report, providers),
         authentications(objects.tokens, resolve, report),
         peer_rules(objects.peers),
         report.all(),
     )
+
+
+def destination_of(known: frozenset[str], host: str, port: int) -> str:
+    """The name of the destination for a host and port; empty when none of `known` is."""
+    parts = host.removesuffix(".").split(".")
+    full = f"{host}.svc.cluster.local" if len(parts) == 2 else host
+    full = f"{full}.cluster.local" if full.endswith(".svc") else full
+    name = destination_name(port, full)
+    return name if name in known else ""
 
 
 def with_owners(
@@ -317,7 +322,8 @@ class Connection(Struct, frozen=True):
 def allows(policies: Sequence[AccessPolicy], connection: Connection) -> bool:
     """Whether a connection of bytes is let through. Conditions on requests cannot hold for it: in
     ALLOW rules they never do, in DENY rules they are left out, so that the rule denies more."""
-    deny = [p for p in policies if p.action == "deny" and not p.dry_run]
+    # Nobody can be asked about bytes: they are refused.
+    deny = [p for p in policies if p.action in ("deny", "custom") and not p.dry_run]
     allow = [p for p in policies if p.action == "allow" and not p.dry_run]
     if any(_matches(p, connection, for_requests=True) for p in deny):
         return False
@@ -358,6 +364,13 @@ def _holds(condition: AccessCondition, connection: Connection, for_requests: boo
     else:
         return for_requests
     return found is not condition.negated
+
+
+def endpoint_holds(condition: AccessCondition, endpoint: Endpoint) -> bool:
+    """Whether a condition on the endpoint, its port or its address, holds for this one."""
+    if condition.kind == "port":
+        return (endpoint.port in condition.ports) is not condition.negated
+    return _in(condition.networks, endpoint.address) is not condition.negated
 
 
 def _of_endpoints(holds: Sequence[bool], refuses: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -19,7 +20,9 @@ _ANY_PRINCIPAL = "[^/]+"
 _Translate = Callable[[str], StringMatch]
 _Group = tuple[tuple[AccessCondition, ...], ...]
 _CLAIM_PART = re.compile(r"\[([^\[\]]+)\]")
-_ACTIONS = {"": "allow", "ALLOW": "allow", "DENY": "deny", "AUDIT": "audit"}
+_ACTIONS: Mapping[str, Literal["allow", "deny", "audit", "custom"]] = {
+    "": "allow", "ALLOW": "allow", "DENY": "deny", "AUDIT": "audit", "CUSTOM": "custom",
+}  # fmt: skip
 
 
 class Selected(Struct, frozen=True):
@@ -79,24 +82,27 @@ def _holds(
 
 
 def access_policies(
-    policies: Sequence[security.AuthorizationPolicy], report: Findings
+    policies: Sequence[security.AuthorizationPolicy],
+    report: Findings,
+    providers: Collection[str] = (),
 ) -> AccessPolicies:
-    """All policies that can be enforced; a policy that cannot be is reported, and an ALLOW policy
-    then allows nothing: on doubt, no."""
+    """All policies. `providers` may be asked by those of action CUSTOM; one that names another
+    refuses what it matches: on doubt, no."""
     found = []
     for policy in sorted(policies, key=lambda p: (p.metadata.namespace, p.metadata.name)):
         spec, meta = policy.spec, policy.metadata
-        if spec.action == "CUSTOM":
-            report.add(
-                f.NOT_IN_FORCE, policy, "spec.action", field="CUSTOM",
-                consequence="requests are neither asked about nor refused by it",
-            )  # fmt: skip
-            continue
+        action, provider = _ACTIONS[spec.action], ""
+        if action == "custom":
+            provider = spec.provider.name if spec.provider else ""
+            if provider not in providers:
+                report.add(f.PROVIDER_UNKNOWN, policy, "spec.provider.name", provider=provider)
+                action, provider = "deny", ""
         translated = AccessPolicy(
             name=f"{meta.namespace}/{meta.name}",
-            action=_ACTIONS[spec.action],  # type: ignore[arg-type]
+            action=action,
             rules=tuple(_rule(rule, meta.namespace) for rule in spec.rules),
             dry_run=meta.annotations.get(DRY_RUN) == ANNOTATION_TRUE,
+            provider=provider,
         )
         found.append(
             Selected(

@@ -138,7 +138,9 @@ def build(
     every = (*backends.destinations, *derived, *exposed.destinations, *judged)
     destinations = _patched(every, routing, facts, patches)
     listeners = (*routing.listeners, *exposed.listeners, *of_pods.listeners)
-    plain = Securable(destinations, workloads, exposed.tables, gateways, listeners)
+    plain = Securable(
+        destinations, workloads, exposed.tables, gateways, listeners, authorizers=wide.authorizers
+    )
     secured = secure(snapshot, plain, settings.trust_domain, memo)
     report.extend(secured.findings)
     model = MeshModel(
@@ -151,6 +153,8 @@ def build(
         gateways=secured.gateways,
         rate_limits=limited.shared,
         patches=patches,
+        authorizers=secured.authorizers,
+        access_log=wide.access_log,
     )
     memo.end()
     return Built(model, report.all(), (*edges.others(api.statuses), *edges.statuses))

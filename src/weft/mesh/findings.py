@@ -132,6 +132,19 @@ JWKS_INVALID = Finding(
     "tokens are refused",
     "a set holds public keys: RSA of 2048 bits or more, EC on P-256, P-384 or P-521, or Ed25519",
 )
+PROVIDER_UNKNOWN = Finding(
+    "WEFT2621",
+    "error",
+    "no extension provider is named `{provider}`; requests that the policy matches are refused",
+    "name it in `extensionProviders` of the ConfigMap istio-system/istio, with `envoyExtAuthzHttp` "
+    "or `envoyExtAuthzGrpc`",
+)
+PROVIDER_UNREACHABLE = Finding(
+    "WEFT2622",
+    "error",
+    "extension provider `{provider}`: {problem}; nothing can be asked",
+)
+PROVIDER_INVALID = Finding("WEFT2623", "warning", "the setting is not in force: {problem}")
 TOKENS_DIFFER = Finding(
     "WEFT2620",
     "warning",

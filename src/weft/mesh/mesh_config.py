@@ -9,9 +9,10 @@ from weft.api.k8s.core_v1 import ConfigMap
 from weft.api.snapshot import Snapshot
 from weft.api.yaml_reader import read
 from weft.mesh import findings as f
+from weft.mesh.extension_providers import PROVIDERS, authorizers
 from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import ROOT_NAMESPACE
-from weft.mesh.model import PASS_UNKNOWN, UnknownHosts
+from weft.mesh.model import PASS_UNKNOWN, Authorizer, UnknownHosts
 
 CONFIG_MAP = "istio"
 CONFIG_KEY = "mesh"
@@ -22,10 +23,11 @@ MODES = {
 }
 """What becomes of calls to unknown hosts."""
 POLICY = "outboundTrafficPolicy"
+ACCESS_LOG = "accessLogFile"
 WITHOUT_MEANING = frozenset(
     {
-        "accessLogEncoding", "accessLogFile", "configSources", "defaultProviders",
-        "dnsRefreshRate", "enablePrometheusMerge", "extensionProviders", "rootNamespace",
+        "accessLogEncoding", "configSources", "defaultProviders",
+        "dnsRefreshRate", "enablePrometheusMerge", "rootNamespace",
         "trustDomain", "enableAutoMtls", "defaultConfig", "proxyListenPort", "ingressClass",
         "ingressControllerMode", "ingressSelector", "ingressService",
     }
@@ -37,6 +39,10 @@ class MeshConfig(Struct, frozen=True):
     """The settings that weft honours."""
 
     unknown: UnknownHosts = PASS_UNKNOWN
+    authorizers: tuple[Authorizer, ...] = ()
+    """That policies of action CUSTOM may name; their destinations are not known yet."""
+    access_log: bool = False
+    """Proxies write a line for each request; where, weft decides."""
 
 
 def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> MeshConfig:
@@ -52,9 +58,13 @@ def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> Me
         report.add(f.MESH_CONFIG_UNREADABLE, found, where, problem=problem)
         return default
     for name in value:
-        if name != POLICY and name not in WITHOUT_MEANING:
+        if name not in (POLICY, PROVIDERS, ACCESS_LOG) and name not in WITHOUT_MEANING:
             report.add(f.MESH_CONFIG_IGNORED, found, f"{where}.{name}", field=name)
-    return MeshConfig(unknown=_unknown(found, value, default, report))
+    return MeshConfig(
+        unknown=_unknown(found, value, default, report),
+        authorizers=authorizers(found, value, where, report),
+        access_log=bool(value.get(ACCESS_LOG)),
+    )
 
 
 def _unknown(

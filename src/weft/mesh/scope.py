@@ -56,7 +56,9 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     used |= _udp_destinations(workloads, listeners)
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)
+    used.update(each.destination for each in model.authorizers)
     destinations = _with_key_servers(model.destinations, tables, used)
+    node = replace(node, authorizers=tuple(each.name for each in model.authorizers))
     found = NodeModel(
         node=replace(node, localities=model.localities) if model.localities else node,
         trust_domain=model.trust_domain,
@@ -66,6 +68,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         route_tables=tables,
         service_listeners=listeners,
         gateways=model.gateways,
+        authorizers=model.authorizers,
     )
     return with_caller_limits(found)
 

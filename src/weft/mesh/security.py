@@ -1,17 +1,20 @@
 """Security policies of all kinds, laid over a model that knows nothing of them yet."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
 from weft.api.snapshot import Snapshot
+from weft.mesh import findings as f
 from weft.mesh.access import (
     BYTES,
     SecurityObjects,
     by_address,
     denials,
+    destination_of,
     secured_destination,
     secured_gateway,
     secured_listener,
@@ -21,10 +24,14 @@ from weft.mesh.access import (
     tokens_differ,
     with_owners,
 )
+from weft.mesh.authorization import ROOT_NAMESPACE
+from weft.mesh.external_authorization import with_asked
 from weft.mesh.memo import Memo
+from weft.mesh.mesh_config import CONFIG_MAP
 from weft.mesh.mirrors import protected, without_protected_mirrors
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
+    Authorizer,
     Destination,
     GatewayListener,
     RouteTable,
@@ -44,10 +51,18 @@ class Securable(Struct, frozen=True):
     gateways: tuple[GatewayListener, ...]
     listeners: tuple[ServiceListener, ...]
     findings: tuple[Diagnostic, ...] = ()
+    authorizers: tuple[Authorizer, ...] = ()
 
 
-def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) -> Securable:
-    """The same parts under the snapshot's policies."""
+def secure(
+    snapshot: Snapshot,
+    plain: Securable,
+    trust_domain: str,
+    memo: Memo,
+) -> Securable:
+    """The same parts under the snapshot's policies. `plain.authorizers` have no destinations."""
+    reachable = memo("authorizers", reached, plain.authorizers, plain.destinations)
+    plain = replace(plain, authorizers=reachable.authorizers, findings=reachable.findings)
     objects = SecurityObjects(
         tuple(snapshot.list(security.AuthorizationPolicy)),
         tuple(snapshot.list(security.PeerAuthentication)),
@@ -56,9 +71,11 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
     if not objects:
         return plain
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
-    rules = memo("security rules", security_rules, objects, names)
+    providers = tuple(each.name for each in plain.authorizers)
+    rules = memo("security rules", security_rules, objects, names, providers)
     owned = memo("owners", with_owners, plain.destinations, plain.workloads)
     secured = memo.mapped("secured", secured_destination, owned, rules)
+    secured = memo.mapped("asked", with_asked, zip(secured))
     # What carries bytes is let through or not by the caller's listener: once a connection is
     # open, a server that speaks first has been heard.
     # Routes for connections may lead to what is declared as HTTP, too.
@@ -87,9 +104,41 @@ def secure(snapshot: Snapshot, plain: Securable, trust_domain: str, memo: Memo) 
         "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
     )
     differing = memo("tokens differ", tokens_differ, secured)
-    findings = (*rules.findings, *mirrored.findings, *differing)
+    findings = (*plain.findings, *rules.findings, *mirrored.findings, *differing)
     outward = with_strict_callees(listeners, tables, secured, rules.peers)
-    return Securable(secured, callers, outward.tables, gateways, outward.listeners, findings)
+    return Securable(
+        secured, callers, outward.tables, gateways, outward.listeners, findings, plain.authorizers
+    )
+
+
+class Reached(Struct, frozen=True):
+    """Authorizers with their destinations, and which of them have none."""
+
+    authorizers: tuple[Authorizer, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def reached(authorizers: tuple[Authorizer, ...], destinations: tuple[Destination, ...]) -> Reached:
+    """Authorizers with the destinations through which they are asked."""
+    known = {d.name: d for d in destinations} if authorizers else {}
+    names, found, lost = frozenset(known), [], []
+    for each in authorizers:
+        name = destination_of(names, each.host, each.port)
+        problem = ""
+        if not name:
+            problem = f"no Service or ServiceEntry has `{each.host}` with port {each.port}"
+        elif each.grpc and known[name].protocol not in ("http2", "grpc"):
+            problem = f"port {each.port} of `{each.host}` is not declared as gRPC"
+        if problem:
+            finding = f.PROVIDER_UNREACHABLE
+            text = finding.message.format(provider=each.name, problem=problem)
+            lost.append(
+                Diagnostic(
+                    finding.code, finding.severity, text, "ConfigMap", ROOT_NAMESPACE, CONFIG_MAP
+                )
+            )
+        found.append(replace(each, destination="" if problem else name))
+    return Reached(tuple(found), tuple(lost))
 
 
 def connected_to(

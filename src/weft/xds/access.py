@@ -51,6 +51,8 @@ _Permission = rules_pb2.Permission
 _Principal = rules_pb2.Principal
 _RBAC_TYPE = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"
 _ACTIONS = {"deny": rules_pb2.RBAC.DENY, "allow": rules_pb2.RBAC.ALLOW}
+_TRIED = {"deny": ("deny", "custom", "audit"), "allow": ("allow",)}
+"""Filter -> actions of the policies that it tries."""
 _AS_PERMISSION = frozenset(("header", "host", "method", "path", "port", "destination_ip", "sni"))
 
 
@@ -61,6 +63,8 @@ class Place(Struct, frozen=True):
     """After an endpoint was chosen; else in front of the routes."""
     refuses: bool = False
     """What matches is refused: then doubtful paths match as well."""
+    payload: str = ""
+    """Where the payload of tokens is; empty is the place's usual."""
 
 
 UPSTREAM = Place(upstream=True)
@@ -112,7 +116,7 @@ def route_policies(policies: tuple[AccessPolicy, ...]) -> dict[str, Proto]:
 
 def listener_filters() -> tuple[tuple[str, Proto], ...]:
     """(name, configuration) of the filters that such tables turn on."""
-    return (DENY_FILTER, rbac_pb2.RBAC()), (ALLOW_FILTER, rbac_pb2.RBAC())
+    return tuple((name, rbac_pb2.RBAC()) for name in (DENY_FILTER, ALLOW_FILTER))
 
 
 def rbac(kind: str, access: Sequence[Access], place: Place) -> Proto:
@@ -121,17 +125,18 @@ def rbac(kind: str, access: Sequence[Access], place: Place) -> Proto:
     result = rbac_pb2.RBAC(rules_stat_prefix=f"{kind}_", shadow_rules_stat_prefix="dry_run_")
     result.track_per_rule_stats = False
     place = replace(place, refuses=kind == "deny")
-    enforced = _policies(access, place, lambda p: p.action == kind and not p.dry_run)
+    enforced = policies_of(access, place, lambda p: p.action == kind and not p.dry_run)
     if kind == "allow" and enforced:
         enforced |= _without_allow(access, place)
     if enforced:
         result.rules.action = _ACTIONS[kind]
         for name, policy in enforced.items():
             result.rules.policies[name].CopyFrom(policy)
-    tried = _policies(
-        access, place,
-        lambda p: (p.action == kind and p.dry_run) or (p.action == "audit" and kind == "deny"),
-    )  # fmt: skip
+    tried = policies_of(
+        access,
+        place,
+        lambda p: (p.dry_run or p.action == "audit") and p.action in _TRIED[kind],
+    )
     if tried:
         result.shadow_rules.action = _ACTIONS[kind]
         for name, policy in tried.items():
@@ -139,9 +144,10 @@ def rbac(kind: str, access: Sequence[Access], place: Place) -> Proto:
     return result
 
 
-def _policies(
+def policies_of(
     access: Sequence[Access], place: Place, wanted: Callable[[AccessPolicy], bool]
 ) -> dict[str, Proto]:
+    """Name -> RBAC policy of the rules of those policies that are wanted."""
     made: dict[str, Proto] = {}
     for number, group in enumerate(access):
         mark = f"@{number}" if group.endpoints else ""
@@ -323,7 +329,7 @@ def _claim(path: Sequence[str], text: StringMatch, place: Place) -> Proto:
     one = value_pb2.ValueMatcher(string_match=_string(text))
     several = value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=one))
     either = value_pb2.OrMatcher(value_matchers=[one, several])
-    payload = JWT_PAYLOAD if place.upstream else EDGE_PAYLOAD
+    payload = place.payload or (JWT_PAYLOAD if place.upstream else EDGE_PAYLOAD)
     segment = metadata_pb2.MetadataMatcher.PathSegment
     return metadata_pb2.MetadataMatcher(
         filter=JWT_METADATA,

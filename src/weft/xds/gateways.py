@@ -3,6 +3,7 @@
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
+from msgspec import Struct
 
 from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, NodeSettings
 from weft.xds import telemetry
@@ -16,6 +17,16 @@ from weft.xds.scoped_routes import route_names
 from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
 from weft.xds.tls import downstream_tls, quic_tls, usable
 from weft.xds.udp import udp_address, udp_listener, udp_proxy
+
+
+class EdgeSettings(Struct, frozen=True):
+    """What all gateways of a node have in common."""
+
+    access_log: str = ""
+    trust_domain: str = "cluster.local"
+    authorizers: tuple[str, ...] = ()
+    """Names of the services that policies may have asked."""
+
 
 ALTERNATIVE_SECONDS = 86400
 """How long clients may remember that HTTP/3 is spoken."""
@@ -38,10 +49,10 @@ def binding_of(gateway: GatewayListener, node: NodeSettings) -> GatewayBinding:
 
 
 def egress_listener(
-    gateway: GatewayListener, access_log: str, facts: TcpFacts = NO_TCP_FACTS
+    gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts = NO_TCP_FACTS
 ) -> Resource | None:
     """The listener of an egress gateway's port, for connections from within this Envoy."""
-    chains = _plain_chains(gateway, access_log, facts) or _tls_chains(gateway, access_log, facts)
+    chains = _plain_chains(gateway, edge, facts) or _tls_chains(gateway, edge, facts)
     if not chains:
         return None
     listener = listener_pb2.Listener(
@@ -61,8 +72,7 @@ def egress_listener(
 def gateway_listener(
     gateway: GatewayListener,
     binding: GatewayBinding,
-    access_log: str,
-    trust_domain: str,
+    edge: EdgeSettings,
     facts: TcpFacts = NO_TCP_FACTS,
 ) -> Resource | None:
     """The listener of a gateway port; None when the node opens no port of its own for it, or
@@ -70,7 +80,7 @@ def gateway_listener(
     host_port = binding.bound(gateway)
     if gateway.protocol == "udp":
         return _datagrams(gateway, binding, host_port)
-    chains = _plain_chains(gateway, access_log, facts) or _tls_chains(gateway, access_log, facts)
+    chains = _plain_chains(gateway, edge, facts) or _tls_chains(gateway, edge, facts)
     if not host_port or not chains or not binding.addresses:
         return None
     first, *others = (socket_address(address, host_port) for address in binding.addresses)
@@ -80,7 +90,7 @@ def gateway_listener(
         additional_addresses=[listener_pb2.AdditionalAddress(address=a) for a in others],
         traffic_direction=base_pb2.INBOUND,
         filter_chains=chains,
-        listener_filters=[gateway_facts(trust_domain)],
+        listener_filters=[gateway_facts(edge.trust_domain)],
     )
     if any(chain.HasField("filter_chain_match") for chain in chains):
         listener.listener_filters.append(tls_inspector())
@@ -92,14 +102,13 @@ def gateway_listener(
 def http3_listener(
     gateway: GatewayListener,
     binding: GatewayBinding,
-    access_log: str,
-    trust_domain: str,
+    edge: EdgeSettings,
     facts: TcpFacts = NO_TCP_FACTS,
 ) -> Resource | None:
     """The QUIC listener of a gateway port, on the UDP port of the same number; None when no server
     of it speaks HTTP/3."""
     host_port = binding.bound(gateway)
-    chains = _quic_chains(gateway, access_log, trust_domain, facts.scoped)
+    chains = _quic_chains(gateway, edge, facts)
     if not host_port or not chains or not binding.addresses:
         return None
     first, *others = (udp_address(address, host_port) for address in binding.addresses)
@@ -151,15 +160,15 @@ def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[s
     return found
 
 
-def _plain_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Proto]:
+def _plain_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
     """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table."""
     for server in gateway.servers:
         if gateway.protocol in ("http", "tcp") and server.tls is None:
-            return [_chain("plain", server, log, facts)]
+            return [_chain("plain", server, edge, facts)]
     return []
 
 
-def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Proto]:
+def _tls_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
     """A chain per server, chosen by the server name that the caller asks for; an exact name
     beats a wildcard, and the first server that claims a name has it."""
     chains: list[Proto] = []
@@ -173,7 +182,7 @@ def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Pro
         if not names:
             continue
         taken.update(names)
-        chain = _chain(server.name, server, log, facts)
+        chain = _chain(server.name, server, edge, facts)
         if _ANY_HOST not in names:
             chain.filter_chain_match.server_names.extend(names)
         chain.filter_chain_match.transport_protocol = "tls"
@@ -183,9 +192,7 @@ def _tls_chains(gateway: GatewayListener, log: str, facts: TcpFacts) -> list[Pro
     return chains
 
 
-def _quic_chains(
-    gateway: GatewayListener, log: str, trust_domain: str, scoped: frozenset[str]
-) -> list[Proto]:
+def _quic_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
     chains: list[Proto] = []
     taken: set[str] = set()
     for server in gateway.servers:
@@ -195,17 +202,7 @@ def _quic_chains(
         if not names:
             continue
         taken.update(names)
-        logs = telemetry.http_access_logs(telemetry.GATEWAY, telemetry.ANSWERING, "source", log)
-        facts = gateway_facts_of_requests(trust_domain)
-        filter_ = http_connection_manager(
-            "gateway",
-            server.route_table,
-            logs,
-            edge=True,
-            http3=True,
-            facts=facts,
-            scoped=server.route_table in scoped,
-        )
+        filter_ = _requests(server, edge, facts, http3=True)
         chain = listener_components_pb2.FilterChain(name=server.name, filters=[filter_])
         if _ANY_HOST not in names:
             chain.filter_chain_match.server_names.extend(names)
@@ -214,15 +211,30 @@ def _quic_chains(
     return chains
 
 
-def _chain(name: str, server: GatewayServer, log: str, facts: TcpFacts) -> Proto:
+def _requests(
+    server: GatewayServer, edge: EdgeSettings, facts: TcpFacts, http3: bool = False
+) -> Proto:
+    """The filter for a server's requests."""
+    return http_connection_manager(
+        "gateway",
+        server.route_table,
+        telemetry.http_access_logs(
+            telemetry.GATEWAY, telemetry.ANSWERING, "source", edge.access_log
+        ),
+        edge=True,
+        http3=http3,
+        facts=gateway_facts_of_requests(edge.trust_domain) if http3 else None,
+        authorizers=edge.authorizers,
+        scoped=server.route_table in facts.scoped,
+    )
+
+
+def _chain(name: str, server: GatewayServer, edge: EdgeSettings, facts: TcpFacts) -> Proto:
     source, answering = telemetry.GATEWAY, telemetry.ANSWERING
     if server.route_table:
-        logs = telemetry.http_access_logs(source, answering, "source", log)
-        table = server.route_table
-        scoped = table in facts.scoped
-        filters = [http_connection_manager("gateway", table, logs, edge=True, scoped=scoped)]
+        filters = [_requests(server, edge, facts)]
     else:
-        logs = telemetry.tcp_access_logs(source, answering, "source", log)
+        logs = telemetry.tcp_access_logs(source, answering, "source", edge.access_log)
         nothing = tcp_proxy("gateway", (), logs)
         filters = tcp_filters("gateway", server.tcp, logs, facts) if server.tcp else [nothing]
     return listener_components_pb2.FilterChain(name=name, filters=filters)

@@ -98,5 +98,5 @@ def proxy_table(workload: Workload) -> str:
 
 def _http_chain(table: str, source: Party, node: NodeSettings, *, edge: bool = False) -> Proto:
     logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
-    hcm = http_connection_manager("outbound", table, logs, edge=edge)
+    hcm = http_connection_manager("outbound", table, logs, edge=edge, authorizers=node.authorizers)
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

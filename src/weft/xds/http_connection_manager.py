@@ -20,6 +20,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
+from weft.xds.external_authorization import authorizer_filters
 from weft.xds.forward import FORWARD_FILTER, forward_filter
 from weft.xds.proto import ADS, Proto, any_of, duration
 from weft.xds.scoped_routes import select_scope
@@ -43,6 +44,7 @@ def http_connection_manager(
     http3: bool = False,
     facts: Proto | None = None,
     scoped: bool = False,
+    authorizers: tuple[str, ...] = (),
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -50,10 +52,14 @@ def http_connection_manager(
     `http3`: the connections are QUIC.
     `facts`: the HTTP filter that says who calls, where the connection does not.
     `scoped`: the route configuration is divided by host.
+    `authorizers`: names of the services that routes may have asked.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
-        http_filters=[*([facts] if facts is not None else []), *_http_filters(edge)],
+        http_filters=[
+            *([facts] if facts is not None else []),
+            *_http_filters(edge, authorizers),
+        ],
         access_log=access_logs,
         use_remote_address=BoolValue(value=True),
         skip_xff_append=not edge,
@@ -98,7 +104,7 @@ def _allow_websockets_over_streams(hcm: Proto) -> None:
     upgrade.filters.extend([add_key, *hcm.http_filters])
 
 
-def _http_filters(edge: bool) -> list[Proto]:
+def _http_filters(edge: bool, authorizers: tuple[str, ...]) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     by_route: tuple[tuple[str, Proto], ...] = (
@@ -110,7 +116,7 @@ def _http_filters(edge: bool) -> list[Proto]:
         *bandwidth.filters(),
         (FORWARD_FILTER, forward_filter()),
     )
-    filters = [tokens_filter()]
+    filters = [tokens_filter(), *authorizer_filters(authorizers)]
     filters += [
         hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
         for name, config in by_route
@@ -119,7 +125,10 @@ def _http_filters(edge: bool) -> list[Proto]:
         # It touches calls of gRPC-web only, and routes cannot turn it on.
         web = any_of(grpc_web_pb2.GrpcWeb())
         filters.append(hcm_pb2.HttpFilter(name=GRPC_WEB_FILTER, typed_config=web))
-    router = router_pb2.Router(suppress_envoy_headers=True, dynamic_stats=BoolValue(value=False))
+    router = router_pb2.Router(
+        suppress_envoy_headers=True,
+        dynamic_stats=BoolValue(value=False),
+    )
     filters.append(
         hcm_pb2.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router))
     )

@@ -72,7 +72,12 @@ def outbound_listener(
     claims, denied = AddressClaims(), frozenset(workload.denied)
     for table, matches in tables.items():
         logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
-        hcm = http_connection_manager("outbound", table, logs)
+        hcm = http_connection_manager(
+            "outbound",
+            table,
+            logs,
+            authorizers=node.authorizers,
+        )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):
         for match in tcp_matches(route, claims):
@@ -114,7 +119,9 @@ def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
     let_in, refused = tcp_proxy("inbound", INBOUND, tcp_logs), tcp_proxy("blackhole", BLACKHOLE, [])
     logs = telemetry.http_access_logs(telemetry.NOBODY, folded(own), "destination", log)
     routes = passthrough_configuration(INBOUND, INBOUND, workload.access)
-    requests = http_connection_manager("inbound", routes, logs) if http_ports else None
+    requests = None
+    if http_ports:
+        requests = http_connection_manager("inbound", routes, logs, authorizers=node.authorizers)
     door = workload.door
     chains = [_own_port_chain(INBOUND_PORT)]
     for at in (*door.ports, None):

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from weft.mesh.model import AccessPolicy, RouteTable, UnknownHosts, VirtualHost
 from weft.xds.access import route_policies
+from weft.xds.external_authorization import Asking, ask_on_route, asking_configs
 from weft.xds.forward import FORWARD
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, embedded, uint32
@@ -56,6 +57,8 @@ class TableFacts(Struct, frozen=True):
     """Destination -> what its workloads ask of tokens."""
     scoped: bool = False
     """The table is divided by host."""
+    asking: Asking = {}
+    """Destination -> the policies for which somebody is asked about requests to it."""
 
 
 NO_FACTS = TableFacts()
@@ -76,6 +79,9 @@ class HostInputs(Struct, frozen=True):
     """Destination of the host -> what its workloads ask of tokens."""
     scoped: bool = False
     """The table is divided by host."""
+    asking: Asking = {}
+    custom: tuple[AccessPolicy, ...] = ()
+    """CUSTOM policies of the table, where some destination has such policies of its own."""
 
 
 class HostPart(Struct, frozen=True):
@@ -95,7 +101,7 @@ class Parts:
     def __init__(self) -> None:
         self.hosts: dict[str, HostPart] = {}
         """By the virtual host's name."""
-        self.around: tuple[HashKeys, TableFacts] | None = None
+        self.around: tuple[HashKeys, TableFacts, tuple[AccessPolicy, ...]] | None = None
         """All that the parts depend on besides their hosts."""
         self.resources: dict[str, tuple[list[bytes], Resource]] = {}
         """Of a divided table, by name: what each was put together from."""
@@ -148,7 +154,7 @@ def _host_parts(
     table: RouteTable, hash_keys: HashKeys, facts: TableFacts, parts: Parts
 ) -> list[HostPart]:
     """A part for each virtual host; `parts` holds them afterwards."""
-    known, around = parts.hosts, (hash_keys, facts)
+    known, around = parts.hosts, (hash_keys, facts, early(table))
     # Where all else is the same, a host that is the same object need not be looked at. Addresses
     # may move from one host to another.
     same = around == parts.around and not facts.addresses
@@ -165,11 +171,18 @@ def _host_parts(
     return made
 
 
+def early(table: RouteTable) -> tuple[AccessPolicy, ...]:
+    """The policies of a table that ask somebody or leave marks only: routes to destinations that
+    have such policies, too, are made from both."""
+    return tuple(p for p in table.access if p.action not in ("allow", "deny") or p.dry_run)
+
+
 class _Inputs:
     """What the parts of a table are made from."""
 
     def __init__(self, table: RouteTable, hash_keys: HashKeys, facts: TableFacts) -> None:
         self._hash_keys, self._facts = hash_keys, facts
+        self._custom = early(table)
         self._moved: dict[str, list[str]] = {}
         self._open_to_all = False
         self._https = frozenset(facts.https_hosts)
@@ -187,14 +200,19 @@ class _Inputs:
         addresses = (*self._moved.get(host.name, ()), *host.addresses)
         keys: HashKeys = {}
         tokens: Mapping[str, str] = {}
-        if self._hash_keys or facts.tokens:
+        asking: Asking = {}
+        if self._hash_keys or facts.tokens or facts.asking:
             used = _destinations(host)
             keys = {name: key for name, key in self._hash_keys.items() if name in used}
             tokens = {name: asked for name, asked in facts.tokens.items() if name in used}
+            asking = {name: found for name, found in facts.asking.items() if name in used}
         redirected = bool(https) and (_ANY_HOST in https or not https.isdisjoint(host.domains))
         resolved = facts.resolved & _destinations(host) if facts.resolved else facts.resolved
         shown = () if self._open_to_all else addresses
-        return HostInputs(host, keys, redirected, resolved, shown, tokens, facts.scoped)
+        own = self._custom if asking else ()
+        return HostInputs(
+            host, keys, redirected, resolved, shown, tokens, facts.scoped, asking, own
+        )
 
 
 def _domains(table: RouteTable, facts: TableFacts) -> set[str]:
@@ -243,7 +261,7 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
         added = result.response_headers_to_add.add()
         added.header.key, added.header.value = "alt-svc", facts.alt_svc
         added.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    for name, config in route_policies(table.access).items():
+    for name, config in _policies(table.access).items():
         result.typed_per_filter_config[name].CopyFrom(any_of(config))
     if table.authentication is not None:
         asked = requirement(at_gateway(table.authentication.name))
@@ -310,9 +328,13 @@ def passthrough_configuration(
     result = configuration_pb2.RouteConfiguration(
         name=name, virtual_hosts=[host], request_headers_to_remove=PROXY_HEADERS
     )
-    for filter_name, config in route_policies(policies).items():
+    for filter_name, config in _policies(policies).items():
         result.typed_per_filter_config[filter_name].CopyFrom(any_of(config))
     return result
+
+
+def _policies(policies: tuple[AccessPolicy, ...]) -> dict[str, Proto]:
+    return {**route_policies(policies), **asking_configs(policies)}
 
 
 def destinations_of(table: RouteTable) -> set[str]:
@@ -332,6 +354,7 @@ def _routes(inputs: HostInputs) -> list[Proto]:
     ]
     for route in made:
         ask_for_tokens(route, inputs.tokens)
+        ask_on_route(route, inputs.asking, inputs.custom)
     return made
 
 

@@ -151,6 +151,7 @@ def _logger(name: str, config: Proto, *log_types: int) -> Proto:
     return logger
 
 
+_RBAC = "envoy.filters.http.rbac"
 _HTTP_FIELDS = {
     "time": "%START_TIME%",
     "method": "%REQUEST_HEADER(:METHOD)%",
@@ -169,6 +170,9 @@ _HTTP_FIELDS = {
     "endpoint": "%UPSTREAM_HOST%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "caller_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    # Which rule of an AUDIT policy matched, and which of a denial on trial would have denied.
+    "audit": f"%DYNAMIC_METADATA({_RBAC}:audit_shadow_effective_policy_id)%",
+    "dry_run_denied_by": f"%DYNAMIC_METADATA({_RBAC}:trial_shadow_effective_policy_id)%",
 }
 _TCP_FIELDS = {
     "time": "%START_TIME%",

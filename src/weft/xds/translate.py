@@ -6,6 +6,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from weft.mesh.model import (
+    AccessPolicy,
+    Authorizer,
     Destination,
     EnvoyPatch,
     GatewayBinding,
@@ -21,8 +23,10 @@ from weft.xds import udp
 from weft.xds.access import destination_policies
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
+from weft.xds.external_authorization import authorizer_configuration
 from weft.xds.forward import resolved_ports
 from weft.xds.gateways import (
+    EdgeSettings,
     alternative_services,
     binding_of,
     egress_listener,
@@ -124,6 +128,9 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
         d.name for d in model.destinations if d.load_balancer.algorithm == "least_response_time"
     }
     tokens = {d.name: d.authentication.name for d in model.destinations if d.authentication}
+    asking = _asking(model)
+    for authorizer in model.authorizers:
+        elements.append(("authorizer", authorizer.name, _authorizer, (authorizer,)))
     asked = _asked(model, tokens)
     if asked != Asked():
         elements.append(("tokens", "", _tokens, (asked,)))
@@ -143,6 +150,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
             alt_svc=alternatives.get(table.name, ""),
             tokens=_of_table(table, tokens),
             scoped=table.name in scoped,
+            asking={n: asking[n] for n in destinations_of(table) if n in asking} if asking else {},
         )
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
@@ -153,9 +161,9 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
         elements.append(("service", name, _service, (listener, node, tcp_facts)))
     for gateway in model.gateways:
         place = binding_of(gateway, model.node)
-        log, trust_domain = node.access_log, model.trust_domain
+        edge = EdgeSettings(node.access_log, model.trust_domain, node.authorizers)
         kind = "egress" if gateway.egress else "gateway"
-        facts_of = (gateway, place, log, trust_domain, tcp_facts)
+        facts_of = (gateway, place, edge, tcp_facts)
         elements.append((kind, gateway_name(gateway), _gateway, facts_of))
     return elements
 
@@ -169,6 +177,11 @@ def _of_table(table: RouteTable, tokens: dict[str, str]) -> dict[str, str]:
         return used
     own = table.authentication.name
     return {name: at_both(own, asked) for name, asked in used.items()}
+
+
+def _asking(model: NodeModel) -> dict[str, tuple[AccessPolicy, ...]]:
+    """Destination -> the policies for which somebody is asked about requests to it."""
+    return {d.name: d.asked for d in model.destinations if d.asked}
 
 
 def _asked(model: NodeModel, tokens: dict[str, str]) -> Asked:
@@ -249,22 +262,25 @@ def _service(listener: ServiceListener, node: NodeSettings, facts: TcpFacts) -> 
 def _gateway(
     gateway: GatewayListener,
     binding: GatewayBinding,
-    log: str,
-    trust_domain: str,
+    edge: EdgeSettings,
     facts: TcpFacts,
 ) -> list[Resource]:
     if gateway.egress:
-        found = [egress_listener(gateway, log, facts)]
+        found = [egress_listener(gateway, edge, facts)]
     else:
         found = [
-            gateway_listener(gateway, binding, log, trust_domain, facts),
-            http3_listener(gateway, binding, log, trust_domain, facts),
+            gateway_listener(gateway, binding, edge, facts),
+            http3_listener(gateway, binding, edge, facts),
         ]
     return [listener for listener in found if listener is not None]
 
 
 def _tokens(asked: Asked) -> list[Resource]:
     return [tokens_configuration(asked)]
+
+
+def _authorizer(authorizer: Authorizer) -> list[Resource]:
+    return [authorizer_configuration(authorizer)]
 
 
 def _secret(name: str, content: str, key: str) -> list[Resource]:

@@ -67,6 +67,10 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
             return Verdict(False, f"AuthorizationPolicy {policy.name} denies it")
         if matched is None:
             doubtful = f"AuthorizationPolicy {policy.name} denies some tokens"
+    for policy in (p for p in enforced if p.action == "custom"):
+        if _matches(policy, replace(arrival, refuses=True)) is not False:
+            asked = f"AuthorizationPolicy {policy.name} asks `{policy.provider}`"
+            doubtful = f"{doubtful}; {asked}" if doubtful else asked
     allowing = [p for p in enforced if p.action == "allow"]
     found = {p.name: _matches(p, arrival) for p in allowing}
     names = ", ".join(found)

@@ -52,10 +52,12 @@ class AccessPolicy(Struct, frozen=True, gc=False):
 
     name: str
     """`<namespace>/<name>`."""
-    action: Literal["allow", "deny", "audit"]
+    action: Literal["allow", "deny", "audit", "custom"]
     rules: tuple[AccessRule, ...] = ()
     dry_run: bool = False
     """Matches are counted and nothing is refused."""
+    provider: str = ""
+    """Of action `custom`: the authorizer that is asked about what matches."""
 
 
 class Access(Struct, frozen=True, gc=False):
@@ -84,6 +86,42 @@ class Door(Struct, frozen=True, gc=False):
     bytes_closed: bool = False
     """Their other connections are."""
     ports: tuple[PortDoor, ...] = ()
+
+
+class CheckedBody(Struct, frozen=True, gc=False):
+    """How much of a request's body an authorizer gets."""
+
+    bytes_max: int
+    partial: bool = False
+    """A longer body is cut; else it is refused with 413."""
+    as_bytes: bool = False
+
+
+class Authorizer(Struct, frozen=True, gc=False):
+    """A service that is asked whether a request may pass (Envoy's ext_authz)."""
+
+    name: str
+    grpc: bool
+    host: str
+    port: int
+    destination: str = ""
+    """Through which it is asked; empty is nowhere."""
+    timeout: float = 600.0
+    """Seconds."""
+    fail_open: bool = False
+    """Requests pass when it cannot be asked."""
+    status_on_error: int = 403
+    body: CheckedBody | None = None
+    path_prefix: str = ""
+    request_headers: tuple[StringMatch, ...] = ()
+    """Of the request, that it gets besides Host, method, path and Authorization."""
+    added_headers: tuple[tuple[str, str], ...] = ()
+    upstream_headers: tuple[StringMatch, ...] = ()
+    """Of its answer, that the callee gets."""
+    denied_headers: tuple[StringMatch, ...] = ()
+    """Of its answer, that the caller gets with a refusal."""
+    allowed_headers: tuple[StringMatch, ...] = ()
+    """And with the callee's answer."""
 
 
 class TokenSource(Struct, frozen=True, gc=False):

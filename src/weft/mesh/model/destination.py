@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.mesh.model.access import Access, Authentication
+from weft.mesh.model.access import Access, AccessPolicy, Authentication
 from weft.mesh.model.protocol import AppProtocol
 from weft.mesh.model.tls import UpstreamTls
 
@@ -202,5 +202,7 @@ class Destination(Struct, frozen=True, gc=False):
     """Who may call which of the endpoints. Every endpoint is in one of these, or has no policy."""
     authentication: Authentication | None = None
     """The tokens that requests may carry."""
+    asked: tuple[AccessPolicy, ...] = ()
+    """For which requests to it an authorizer is asked before an endpoint is chosen."""
     source: str = ""
     """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""

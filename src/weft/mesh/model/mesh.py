@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weft.mesh.model.access import Authorizer
 from weft.mesh.model.destination import Destination
 from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
@@ -27,6 +28,10 @@ class MeshModel(Struct, frozen=True, gc=False):
     """The limits that all proxies count together."""
     patches: tuple[EnvoyPatch, ...] = ()
     """In the order in which they are applied to resources."""
+    authorizers: tuple[Authorizer, ...] = ()
+    """Services that policies of action `custom` may ask."""
+    access_log: bool = False
+    """Proxies write a line for each request."""
 
 
 class NodePlace(Struct, frozen=True, gc=False):
@@ -63,6 +68,8 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """Those of all nodes that have one."""
     access_log: str = ""
     """File that the proxy writes a JSON line per request to; empty is none."""
+    authorizers: tuple[str, ...] = ()
+    """Names of those that policies may ask."""
 
 
 class NodeModel(Struct, frozen=True, gc=False):
@@ -76,3 +83,4 @@ class NodeModel(Struct, frozen=True, gc=False):
     service_listeners: tuple[ServiceListener, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()
     patches: tuple[EnvoyPatch, ...] = ()
+    authorizers: tuple[Authorizer, ...] = ()
