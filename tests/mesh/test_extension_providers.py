@@ -13,7 +13,8 @@ from weft.mesh.model import StringMatch as Text
 
 HTTP = {
     "service": "shop/authz.shop.svc.cluster.local", "port": 80, "timeout": "2s", "failOpen": True,
-    "statusOnError": "503", "pathPrefix": "/check", "includeRequestHeadersInCheck": ["X-User", "x-*"],
+    "statusOnError": "503", "pathPrefix": "/check",
+    "includeRequestHeadersInCheck": ["X-User", "x-*"],
     "includeAdditionalHeadersInCheck": {"X-From": "mesh"}, "headersToUpstreamOnAllow": ["*-id"],
     "includeRequestBodyInCheck": {"maxRequestBytes": 10, "allowPartialMessage": True},
 }  # fmt: skip
