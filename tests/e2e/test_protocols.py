@@ -1,5 +1,6 @@
 """Protocols between pods: what goes in comes out, whatever the program speaks."""
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -408,3 +409,18 @@ def test_top_and_graph_show_what_passed(net: Instance) -> None:
     callers = {s.labels["source_workload"] for s in families["istio_requests"].samples}
     assert "ingress-gateway" in callers
     assert "apiserver_request" in families
+
+
+def test_tap_shows_requests_while_somebody_looks(net: Instance) -> None:
+    printed: list[str] = []
+    arguments = ("tap", "--to", "client", "--count", "2", "-o", "json")
+    looking = threading.Thread(target=lambda: printed.append(net.weft(*arguments)))
+    looking.start()
+    wait_for(
+        lambda: ask(net, "/who?q=1", CLIENT)[0] == 200 and not looking.is_alive(), "two seen", 15
+    )
+    seen = [json.loads(line) for line in printed[0].splitlines()]
+    assert [(r["method"], r["path"], r["status"]) for r in seen] == [("GET", "/who?q=1", 200)] * 2
+    assert seen[0]["source"] == "weft-system/ingress-gateway"
+    assert seen[0]["destination"] == "default/client-v1"
+    assert seen[0]["number"] < seen[1]["number"]

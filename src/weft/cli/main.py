@@ -20,6 +20,7 @@ COMMANDS = {
     "diff": ("weft.cli.diff", "Say what applying files would change"),
     "top": ("weft.cli.traffic", "Rate, errors and latency of services, live"),
     "graph": ("weft.cli.traffic", "Who calls whom"),
+    "tap": ("weft.cli.tap", "Single requests as they pass"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),

@@ -31,7 +31,7 @@ from weft.daemon.node import LocalStreams, NodeLogs, make_agent
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
-from weft.daemon.telemetry import TRAFFIC, Telemetry
+from weft.daemon.telemetry import REQUESTS, TRAFFIC, Telemetry
 from weft.daemon.usage import UsageSampler
 from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
@@ -164,6 +164,7 @@ class Instance:
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         self.api.add_metrics(self.telemetry.metrics)
         self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
+        self.api.add_question(REQUESTS, self.telemetry.requests_page)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         try:
             await self.api.start("127.0.0.1", self.settings.port, tls)
@@ -179,6 +180,7 @@ class Instance:
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.on_model = self._on_model
         self.mesh.access_log = str(self.settings.access_log)
+        self.telemetry.tap = self.mesh.tap
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
@@ -280,6 +282,7 @@ class Instance:
             await loop.close()
         await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
+        await self.telemetry.close()
         await self.recorder.close()
         await self.informers.close()
         if keep_pods:

@@ -33,6 +33,7 @@ from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES
+from weft.xds.runtime import runtime
 from weft.xds.scoped_routes import table_of
 from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
@@ -110,6 +111,7 @@ class MeshLoop:
         """The file that proxies write requests to, where the MeshConfig asks for it."""
         self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
         """Called with every object of which is found out that a proxy refuses it."""
+        self._switches = runtime()
         self._files: frozenset[str] = frozenset()
         self._patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         """(type, name, version) of resources -> the patches in them."""
@@ -161,6 +163,11 @@ class MeshLoop:
         return frozenset(
             path for path in self._files if not (os.path.isfile(path) and os.access(path, os.R_OK))
         )
+
+    def tap(self, percent: int) -> None:
+        """Have proxies log this share of their requests to the control plane."""
+        self._switches = runtime(percent)
+        self._dirty.set()
 
     def byte_streams(self) -> frozenset[str]:
         """Destinations that carry connections, not requests."""
@@ -231,7 +238,7 @@ class MeshLoop:
                 settings = structs.replace(settings, access_log=self.access_log)
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
-            resources = translator.translate(model)
+            resources = (self._switches, *translator.translate(model))
             patched.update(
                 {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}
             )

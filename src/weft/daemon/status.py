@@ -19,7 +19,16 @@ from weft.xds.server import AdsServer
 RESOURCE_NAMES = dict(
     zip(
         TYPE_URLS,
-        ("clusters", "secrets", "endpoints", "extensions", "listeners", "scopes", "routes"),
+        (
+            "switches",
+            "clusters",
+            "secrets",
+            "endpoints",
+            "extensions",
+            "listeners",
+            "scopes",
+            "routes",
+        ),
         strict=True,
     )
 )

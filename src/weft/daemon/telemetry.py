@@ -1,17 +1,28 @@
 """Telemetry, composed: what proxies report, kept, and the pages that show it."""
 
-from collections.abc import Mapping
+import asyncio
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from weft.lib.aio import now
+from weft.lib import aio
+from weft.lib.aio import now, ticks
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
+from weft.telemetry.requests import Filter, RequestLog
 from weft.telemetry.signals import EdgeTraffic, TrafficDocument
 from weft.telemetry.traffic import Traffic
 
 TRAFFIC = "/weft/v1/traffic"
+REQUESTS = "/weft/v1/requests"
+REQUESTS_MAX = 1000
+"""In one answer."""
+TAP_SECONDS = 5.0
+"""After so long without a look, proxies log no requests any more."""
+LOOK_SECONDS = 0.2
+WAIT_SECONDS_MAX = 10.0
 SECONDS_DEFAULT = 60.0
 SECONDS_MAX = 3 * 3600.0
 
@@ -21,7 +32,16 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.traffic = Traffic(now())
-        self.collector = Collector(self.traffic)
+        self.requests = RequestLog()
+        self.collector = Collector(self.traffic, self.requests)
+        self.tap: Callable[[int], None] = lambda _: None
+        """Has proxies log this percentage of their requests."""
+        self._tasks = aio.Tasks()
+        self._percent = 0
+        self._looked_at = 0.0
+
+    async def close(self) -> None:
+        await self._tasks.close()
 
     def handlers(self) -> tuple[Any, ...]:
         """gRPC handlers of the services that proxies report to."""
@@ -46,9 +66,54 @@ class Telemetry:
             found.append(EdgeTraffic(key, counts, rates, errors))
         return TrafficDocument(seconds, step, tuple(found))
 
+    async def requests_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """Requests that came after the number `after`, as they come: waits for the first up to
+        `wait` seconds. Without `after` only those of from now on. Proxies log requests for as long
+        as somebody asks."""
+        wanted = Filter(
+            source=query.get("from", ""),
+            destination=query.get("to", ""),
+            method=query.get("method", ""),
+            path=query.get("path", ""),
+            status=query.get("status", ""),
+            slower_ms=_number(query, "slower", 0.0),
+        )
+        self._look(int(_number(query, "percent", 100)))
+        after = int(_number(query, "after", self.requests.newest))
+        deadline = ticks() + min(WAIT_SECONDS_MAX, _number(query, "wait", 0.0))
+        while not (found := self.requests.since(after, wanted.wants, REQUESTS_MAX)):
+            if ticks() >= deadline:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            self._looked_at = ticks()
+        newest = self.requests.newest
+        body = {"requests": found, "newest": newest}
+        return "application/json", msgspec.json.encode(body)
+
+    def _look(self, percent: int) -> None:
+        percent = min(100, max(1, percent))
+        self._looked_at = ticks()
+        if percent != self._percent:
+            if not self._percent:
+                self._tasks.spawn(self._stop_when_unwatched(), "tap")
+            self._percent = percent
+            self.tap(percent)
+
+    async def _stop_when_unwatched(self) -> None:
+        while ticks() - self._looked_at < TAP_SECONDS:  # noqa: ASYNC110 - time passes, no event
+            await asyncio.sleep(TAP_SECONDS / 5)
+        self._percent = 0
+        self.tap(0)
+
 
 def _seconds(query: Mapping[str, str]) -> float:
+    return min(SECONDS_MAX, max(5.0, _number(query, "seconds", SECONDS_DEFAULT)))
+
+
+def _number(query: Mapping[str, str], name: str, default: float) -> float:
+    """A finite number of the query; the default for anything else."""
     try:
-        return min(SECONDS_MAX, max(5.0, float(query.get("seconds", SECONDS_DEFAULT))))
+        value = float(query.get(name, default))
     except ValueError:
-        return SECONDS_DEFAULT
+        return default
+    return value if math.isfinite(value) and value >= 0 else default

@@ -37,6 +37,14 @@ def samples(request: Any) -> Iterator[Sample]:
                 yield from _samples(metric)
 
 
+def log_texts(request: Any) -> Iterator[tuple[str, float]]:
+    """Of an ExportLogsServiceRequest: each record's text and time."""
+    for resource in request.resource_logs:
+        for scope in resource.instrumentation_library_logs:
+            for record in scope.logs:
+                yield record.body.string_value, record.time_unix_nano / 1e9
+
+
 def node_name(resource_attributes: Iterable[Any]) -> str:
     """The proxy's node, as its resource says; empty when it does not."""
     found = (a.value.string_value for a in resource_attributes if a.key == "weft.node")

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from weft.telemetry.traffic import BOUNDS_MS
+from weft.xds.runtime import LAYER
 
 TYPE = "type.googleapis.com/"
 XDS_CLUSTER = "xds"
@@ -85,7 +86,7 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
         "stats_flush_interval": STATS_FLUSH_INTERVAL,
         "stats_sinks": [_metrics_sink(settings.node)],
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
-        "layered_runtime": {"layers": [{"name": "weft", "static_layer": _runtime()}]},
+        "layered_runtime": {"layers": [{"name": "weft", "static_layer": _runtime()}, _switches()]},
         "overload_manager": _overload(settings.downstream_connections_max),
     }
 
@@ -200,6 +201,11 @@ def _resource(node: str) -> dict[str, Any]:
 
 def _runtime() -> dict[str, Any]:
     return {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE_MAX}
+
+
+def _switches() -> dict[str, Any]:
+    """What the control plane sets while the proxy runs."""
+    return {"name": "switches", "rtds_layer": {"name": LAYER, "rtds_config": _wildcard()}}
 
 
 def _overload(connections_max: int) -> dict[str, Any]:

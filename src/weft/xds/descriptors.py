@@ -6,8 +6,9 @@ message itself takes precedence.
 
 from typing import Any
 
+from envoy.config.core.v3 import grpc_service_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
 
 _LABEL_OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _LABEL_REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
@@ -78,3 +79,23 @@ _ShadowField = _declare(
 def set_shadow_mode(descriptor: Any) -> None:
     """Set `shadow_mode` of a LocalRateLimitDescriptor: it counts, and refuses nothing."""
     descriptor.MergeFromString(_ShadowField(shadow_mode=True).SerializeToString())
+
+
+_LogServiceFields = _declare(
+    "weft.xds",
+    "OpenTelemetryLogService",
+    (
+        (9, "grpc_service", grpc_service_pb2.GrpcService, False),
+        (10, "log_name", str, False),
+        (11, "buffer_flush_interval", duration_pb2.Duration, False),
+    ),
+)
+
+
+def set_log_service(config: Any, cluster: str, log_name: str, flush: Any) -> None:
+    """Set where an OpenTelemetryAccessLogConfig sends to, over gRPC, and how often (a Duration)."""
+    service = grpc_service_pb2.GrpcService(
+        envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=cluster)
+    )
+    fields = _LogServiceFields(grpc_service=service, log_name=log_name, buffer_flush_interval=flush)
+    config.MergeFromString(fields.SerializeToString())

@@ -8,6 +8,7 @@ from msgspec import Struct
 from weft.mesh.model import EnvoyPatch
 
 TYPE_PREFIX = "type.googleapis.com/"
+RUNTIME = TYPE_PREFIX + "envoy.service.runtime.v3.Runtime"
 CLUSTER = TYPE_PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = TYPE_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -17,7 +18,7 @@ ROUTES = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 
 SCOPES = TYPE_PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 
-TYPE_URLS = (CLUSTER, SECRET, ENDPOINTS, EXTENSION, LISTENER, SCOPES, ROUTES)
+TYPE_URLS = (RUNTIME, CLUSTER, SECRET, ENDPOINTS, EXTENSION, LISTENER, SCOPES, ROUTES)
 """In the order in which changes are sent (make before break)."""
 
 VERSION_BYTES = 8

@@ -12,20 +12,26 @@ from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.data.accesslog.v3 import accesslog_pb2 as data_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
 from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt64Value
+from opentelemetry.proto.common.v1 import common_pb2
 
 from weft.mesh.model import Destination, Endpoint, Workload
 from weft.telemetry.edge_labels import TAG, UNKNOWN, Answer, Callee, Party, folded, tag_value
-from weft.xds.descriptors import set_stats_scope
+from weft.telemetry.requests import BETWEEN, FIELDS
+from weft.xds.bootstrap import XDS_CLUSTER
+from weft.xds.descriptors import set_log_service, set_stats_scope
 from weft.xds.identity import literal
-from weft.xds.proto import Proto, any_of
+from weft.xds.proto import Proto, any_of, duration
+from weft.xds.runtime import TAP
 
 METADATA = "weft"
 """The metadata namespace of clusters and endpoints."""
 STATS_PREFIX = "istio"
 """Envoy puts its own name before it: `envoy_istio_requests_total` on its Prometheus page."""
+TAP_FLUSH_SECONDS = 0.2
 WORKLOADS_KEPT_MAX = 4096
 """Workloads whose metadata is kept ready: all their replicas have the same."""
 
@@ -64,7 +70,8 @@ def http_access_logs(source: Party, destination: str, reporter: str, log: str) -
             )
         ],
     )
-    return [_stats_logger(stats), *_json_logs(source, log, _HTTP_FIELDS)]
+    tapped = _tap(source, destination, _HTTP_TAPPED)
+    return [_stats_logger(stats), tapped, *_json_logs(source, log, _HTTP_FIELDS)]
 
 
 def tcp_access_logs(source: Party, destination: str, reporter: str, log: str) -> list[Proto]:
@@ -81,6 +88,7 @@ def tcp_access_logs(source: Party, destination: str, reporter: str, log: str) ->
     return [
         _stats_logger(opened, data_pb2.TcpUpstreamConnected),
         _stats_logger(closed, data_pb2.TcpConnectionEnd),
+        _tap(source, destination, _TCP_TAPPED, data_pb2.TcpConnectionEnd),
         *_json_logs(source, log, _TCP_FIELDS, data_pb2.TcpConnectionEnd),
     ]
 
@@ -196,3 +204,49 @@ def _json_logs(source: Party, path: str, fields: dict[str, str], *log_types: int
     log_format = substitution_format_string_pb2.SubstitutionFormatString(json_format=json_format)
     config = file_pb2.FileAccessLog(path=path, log_format=log_format)
     return [_logger("envoy.access_loggers.file", config, *log_types)]
+
+
+_BYTES = {
+    "flags": "%RESPONSE_FLAGS%",
+    "duration_ms": "%DURATION%",
+    "received_bytes": "%BYTES_RECEIVED%",
+    "sent_bytes": "%BYTES_SENT%",
+    "endpoint": "%UPSTREAM_HOST%",
+}
+_TCP_TAPPED = _BYTES | {"details": "%CONNECTION_TERMINATION_DETAILS%"}
+_HTTP_TAPPED = _BYTES | {
+    "method": "%REQUEST_HEADER(:METHOD)%",
+    "authority": "%REQUEST_HEADER(:AUTHORITY)%",
+    "path": "%REQUEST_HEADER(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "status": "%RESPONSE_CODE%",
+    "grpc_status": "%GRPC_STATUS_NUMBER%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "request_id": "%REQUEST_HEADER(X-REQUEST-ID)%",
+    "traceparent": "%REQUEST_HEADER(TRACEPARENT)%",
+    "route": "%ROUTE_NAME%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "user_agent": "%REQUEST_HEADER(USER-AGENT)%",
+}
+
+
+def _tap(source: Party, destination: str, fields: dict[str, str], *log_types: int) -> Proto:
+    """Logs to the control plane while somebody looks; else it costs the look at a switch."""
+    said = fields | {"source": folded(source), "destination": destination, "service": _CALLEE}
+    body = BETWEEN.join(said.get(name, "-") for name in FIELDS)
+    config = logs_service_pb2.OpenTelemetryAccessLogConfig(
+        disable_builtin_labels=True, body=common_pb2.AnyValue(string_value=body)
+    )
+    set_log_service(config, XDS_CLUSTER, "tap", duration(TAP_FLUSH_SECONDS))
+    logger = _logger("envoy.access_loggers.open_telemetry", config)
+    share = accesslog_pb2.AccessLogFilter()
+    share.runtime_filter.runtime_key = TAP
+    share.runtime_filter.percent_sampled.numerator = 0
+    share.runtime_filter.use_independent_randomness = True
+    if log_types:
+        kinds = accesslog_pb2.AccessLogFilter()
+        kinds.log_type_filter.types.extend(log_types)
+        logger.filter.and_filter.filters.extend((kinds, share))
+    else:
+        logger.filter.CopyFrom(share)
+    return logger
