@@ -1,9 +1,12 @@
 """Evictions and the budgets that they take from."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from tests.apiserver.serving import Running
+from tests.apiserver.support import pod
 from weft.api.errors import ApiError
 from weft.apiserver.evictions import decide
 
@@ -78,3 +81,106 @@ def test_two_budgets_for_one_pod() -> None:
     with pytest.raises(ApiError) as refusal:
         decide(POD, [budget(1), budget(1)], 0.0)
     assert refusal.value.code == 500
+
+
+# --- over HTTP
+
+PODS = "/api/v1/namespaces/default/pods"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+READY: Any = [{"type": "Ready", "status": "True"}]
+
+
+async def put_pod(live: Running, name: str, ready: bool = True, app: str = "web") -> None:
+    body = pod(name)
+    body["metadata"]["labels"] = {"app": app}
+    assert (await live.json("POST", PODS, json=body))[0] == 201
+    status = {"phase": "Running", "conditions": READY if ready else []}
+    await patch(live, f"{PODS}/{name}/status", {"status": status})
+
+
+async def patch(live: Running, path: str, body: Any) -> None:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    assert (await live.json("PATCH", path, json=body, headers=headers))[0] == 200
+
+
+async def put_budget(live: Running, name: str = "b", observed: int = 1, **status: Any) -> None:
+    more = {k: status.pop(k) for k in ("unhealthyPodEvictionPolicy",) if k in status}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 2, **more}
+    made = {"metadata": {"name": name}, "spec": spec}
+    assert (await live.json("POST", BUDGETS, json=made))[0] == 201
+    base = {"observedGeneration": observed, "disruptionsAllowed": 0, "currentHealthy": 2,
+            "desiredHealthy": 2, "expectedPods": 3}  # fmt: skip
+    await patch(live, f"{BUDGETS}/{name}/status", {"status": base | status})
+
+
+async def evict(live: Running, name: str, **more: Any) -> tuple[int, Any]:
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}, **more}
+    return await live.json("POST", f"{PODS}/{name}/eviction", json=body)
+
+
+async def test_a_budget_without_room_refuses(live: Running) -> None:
+    await put_pod(live, "p")
+    await put_budget(live)
+    status, answer = await evict(live, "p")
+    assert (status, answer["reason"]) == (429, "TooManyRequests")
+    assert answer["message"] == (
+        "Cannot evict pod as it would violate the pod's disruption budget."
+    )
+    (cause,) = answer["details"]["causes"]
+    assert cause["message"] == "The disruption budget b needs 2 healthy pods and has 2 currently"
+    assert (await live.json("GET", f"{PODS}/p"))[0] == 200
+
+
+async def test_room_is_used_up(live: Running) -> None:
+    for name in ("p", "q"):
+        await put_pod(live, name)
+    await put_budget(live, disruptionsAllowed=1, currentHealthy=3)
+    dry = {"deleteOptions": {"dryRun": ["All"]}}
+    assert (await evict(live, "p", **dry))[0] == 201
+    assert (await evict(live, "p"))[0] == 201
+    status = (await live.json("GET", f"{BUDGETS}/b"))[1]["status"]
+    assert status["disruptionsAllowed"] == 0
+    assert list(status["disruptedPods"]) == ["p"]
+    assert (await evict(live, "q"))[0] == 429
+
+
+async def test_many_at_once_take_no_more_than_is_allowed(live: Running) -> None:
+    names = [f"p{i}" for i in range(12)]
+    for name in names:
+        await put_pod(live, name)
+    await put_budget(live, disruptionsAllowed=4, currentHealthy=6)
+    answers = await asyncio.gather(*(evict(live, name) for name in names))
+    assert sorted(code for code, _ in answers) == [201] * 4 + [429] * 8
+    left = (await live.json("GET", PODS))[1]["items"]
+    assert len(left) == 8
+
+
+async def test_a_budget_that_is_not_counted_yet_refuses(live: Running) -> None:
+    await put_pod(live, "p")
+    await put_budget(live, observed=0, disruptionsAllowed=1)
+    status, answer = await evict(live, "p")
+    assert status == 429
+    assert "still being processed" in answer["details"]["causes"][0]["message"]
+
+
+async def test_two_budgets_are_one_too_many(live: Running) -> None:
+    await put_pod(live, "p")
+    await put_budget(live, "a", disruptionsAllowed=1)
+    await put_budget(live, "b", disruptionsAllowed=1)
+    assert (await evict(live, "p"))[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("policy", "healthy", "code"),
+    [("IfHealthyBudget", 2, 201), ("IfHealthyBudget", 1, 429), ("AlwaysAllow", 1, 201)],
+)
+async def test_pods_that_do_not_serve(live: Running, policy: str, healthy: int, code: int) -> None:
+    await put_pod(live, "p", ready=False)
+    await put_budget(live, unhealthyPodEvictionPolicy=policy, currentHealthy=healthy)
+    assert (await evict(live, "p"))[0] == code
+
+
+async def test_other_pods_are_not_concerned(live: Running) -> None:
+    await put_pod(live, "p", app="other")
+    await put_budget(live)
+    assert (await evict(live, "p"))[0] == 201

@@ -102,6 +102,19 @@ def _insufficient(budget: Json, now: float) -> list[Json]:
     return [*(c for c in before if c.get("type") != _CONDITION), made]
 
 
+def disrupted(now: float) -> dict[str, Any]:
+    """The strategic patch of a pod's status that says why it ends (a Job's pod failure policy
+    reads it)."""
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "lastTransitionTime": rfc3339(now),
+    }
+    return {"status": {"conditions": [condition]}}
+
+
 def refused(why: str) -> ApiError:
     """429, as `kubectl drain` understands it: it tries again."""
     cause = {"reason": "DisruptionBudget", "message": why}

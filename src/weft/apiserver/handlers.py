@@ -178,6 +178,10 @@ class Handlers:
         dry = options.dry_run
         _, said = await self.resources.ask("CREATE", target, obj, user, dry_run=dry)
         await self._take_from_budget(pod, dry)
+        if not dry:
+            told = evictions.disrupted(self._clock())
+            status = structs.replace(pod, subresource="status")
+            await self.resources.patch(status, "strategic", told, WriteOptions(), WEFT)
         await self.resources.delete(pod, options, user)
         return Written(codec.dumps(subresources.CREATED), 201, said)
 

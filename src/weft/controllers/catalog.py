@@ -3,7 +3,10 @@
 from weft.controllers import (
     certificates,
     clusterroles,
+    cronjobs,
+    daemonsets,
     deployments,
+    disruption,
     endpoints,
     endpointslices,
     gateway_accounts,
@@ -15,6 +18,7 @@ from weft.controllers import (
     podgc,
     replicasets,
     serviceaccounts,
+    statefulsets,
     workload_entries,
 )
 from weft.runtime.controller import Controller
@@ -30,7 +34,11 @@ def controllers() -> tuple[Controller, ...]:
         clusterroles.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,
+        statefulsets.CONTROLLER,
+        daemonsets.CONTROLLER,
         jobs.CONTROLLER,
+        cronjobs.CONTROLLER,
+        disruption.CONTROLLER,
         endpointslices.CONTROLLER,
         endpoints.CONTROLLER,
         load_balancers.CONTROLLER,

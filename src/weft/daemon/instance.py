@@ -22,6 +22,7 @@ from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
+from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
@@ -219,9 +220,14 @@ class Instance:
         for controller in (*controllers(), SCHEDULER):
             loop = ControllerLoop(controller, self.client, self.informers, self.recorder)
             self.loops.append(loop)
+        scaler = Autoscaler(
+            *(self.client, self.informers, self.recorder, self.machine),
+            traffic=self.telemetry.traffic,
+        )
         self.informers.start()
         for loop in self.loops:
             loop.start()
+        self.tasks.spawn(scaler.run(), "autoscaler")
 
     def _announce(self) -> None:
         seconds = now() - self.started_at

@@ -3,18 +3,14 @@
 Static filters look at what pods and nodes declare; `fits` looks at what is still free.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
+from weft.api import node_selectors
 from weft.api.conditions import is_true
 from weft.api.k8s.core_v1 import Node, Taint
-from weft.api.k8s.pod_v1 import (
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
-    PodSpec,
-    Toleration,
-)
+from weft.api.k8s.pod_v1 import PodSpec, Toleration
 from weft.api.taints import TAINT_NOT_READY, TAINT_UNSCHEDULABLE, covers
 from weft.scheduler.resources import PODS, Amounts
 
@@ -82,40 +78,6 @@ def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
     return any(covers(t, taint) for t in tolerations)
 
 
-def matches_term(term: NodeSelectorTerm, node: Node) -> bool:
-    """Whether a node satisfies every requirement; an empty term matches nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": node.metadata.name}
-    return all(_meets(r, node.metadata.labels) for r in term.match_expressions) and all(
-        _meets(r, fields) for r in term.match_fields
-    )
-
-
-def _meets(need: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(need.key)
-    match need.operator:
-        case "In":
-            return value in need.values
-        case "NotIn":
-            return value not in need.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(need, value)
-    return False
-
-
-def _compares(need: NodeSelectorRequirement, value: str | None) -> bool:
-    try:
-        left, right = int(value or ""), int(need.values[0])
-    except (ValueError, IndexError):
-        return False
-    return left > right if need.operator == "Gt" else left < right
-
-
 def _unschedulable(spec: PodSpec, node: Node) -> str:
     blocked = node.spec.unschedulable and not tolerates(spec.tolerations, UNSCHEDULABLE)
     return REASON_UNSCHEDULABLE if blocked else ""
@@ -129,14 +91,7 @@ def _tainted(spec: PodSpec, node: Node) -> str:
 
 
 def _affine(spec: PodSpec, node: Node) -> str:
-    labels = node.metadata.labels
-    if any(labels.get(k) != v for k, v in spec.node_selector.items()):
-        return REASON_AFFINITY
-    affinity = spec.affinity.node_affinity if spec.affinity else None
-    needed = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    if needed is None or any(matches_term(t, node) for t in needed.node_selector_terms):
-        return ""
-    return REASON_AFFINITY
+    return "" if node_selectors.admits(spec, node) else REASON_AFFINITY
 
 
 def _ready(spec: PodSpec, node: Node) -> str:

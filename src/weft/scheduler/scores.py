@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import PodSpec
-from weft.scheduler.filters import Free, matches_term, tolerates
+from weft.api.node_selectors import matches_term
+from weft.scheduler.filters import Free, tolerates
 from weft.scheduler.resources import (
     CPU,
     MEMORY,

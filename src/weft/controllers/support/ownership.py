@@ -1,6 +1,6 @@
 """Which objects a controller owns: by owner reference, adopting and releasing by selector."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -32,12 +32,17 @@ def owner_reference(owner: Struct) -> OwnerReference:
 
 
 def claim(
-    snapshot: Snapshot, owner: Struct, cls: type[T], selector: LabelSelector | None
+    snapshot: Snapshot,
+    owner: Struct,
+    cls: type[T],
+    selector: LabelSelector | None,
+    belongs: Callable[[T], bool] = lambda obj: True,
 ) -> tuple[tuple[T, ...], tuple[Patch, ...]]:
     """The objects that `owner` controls from now on, and the patches that make it so.
 
     Orphans that match are adopted; owned objects that no longer match are released. An owner or
     an object that is being deleted takes part in neither. An empty selector matches nothing.
+    Only what `belongs` besides is kept (by its name, say).
     """
     chosen = _nonempty(selector)
     dying = bool(meta(owner).deletion_timestamp)
@@ -47,7 +52,7 @@ def claim(
         current = controller_of(obj)
         if current is not None and current.uid != meta(owner).uid:
             continue
-        fits = chosen is not None and chosen.matches(meta(obj).labels)
+        fits = chosen is not None and chosen.matches(meta(obj).labels) and belongs(obj)
         if current is None:
             if fits and not dying and not meta(obj).deletion_timestamp:
                 kept.append(obj)

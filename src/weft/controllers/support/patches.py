@@ -18,12 +18,17 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def status_patch(obj: Struct, status: Struct) -> tuple[Patch, ...]:
-    """The patch of the status subresource that brings `obj` to `status`, if one is needed."""
+def status_patch(obj: Struct, status: Struct, *, conditional: bool = False) -> tuple[Patch, ...]:
+    """The patch of the status subresource that brings `obj` to `status`, if one is needed.
+
+    `conditional` patches fail when the object changed meanwhile: where others write too."""
     changes = merge_diff(plain(obj.status), plain(status))  # type: ignore[attr-defined]
     if not changes:
         return ()
-    return (_patch(obj, {"status": changes}, "status"),)
+    body: dict[str, Any] = {"status": changes}
+    if conditional:
+        body["metadata"] = {"resourceVersion": meta(obj).resource_version}
+    return (_patch(obj, body, "status"),)
 
 
 def object_patch(old: Struct, new: Struct, *, conditional: bool = False) -> tuple[Patch, ...]:

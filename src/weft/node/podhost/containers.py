@@ -128,7 +128,13 @@ class Containers:
         self._removals[container_id] = ([*waiting, to], until)
 
     def usage(self, container_id: str) -> tuple[float, int]:
-        return self.running(container_id).group.usage()
+        """CPU seconds and working set; where no control group counts, of its processes."""
+        container = self.running(container_id)
+        counted = container.group.usage()
+        if any(counted):
+            return counted
+        found = procs.members(container.id, container.pid, container.starttime)
+        return procs.usage(found)
 
     def running(self, container_id: str) -> Container:
         """LookupError."""

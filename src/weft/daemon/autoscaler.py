@@ -1,0 +1,114 @@
+"""Runs the HorizontalPodAutoscalers: measures, decides, scales.
+
+Nothing is measured while there is no autoscaler.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
+from weft.controllers.autoscaling import SCALED, decide
+from weft.controllers.autoscaling_behavior import Memory
+from weft.daemon.machine import Machine
+from weft.lib.aio import now, ticks
+from weft.runtime.client import Client
+from weft.runtime.events import EventRecorder
+from weft.runtime.execute import Executor
+from weft.runtime.informer import Informers
+from weft.telemetry.loads import loads
+from weft.telemetry.readings import PodUsage, Readings, Usage
+from weft.telemetry.traffic import BOUNDS_MS, Traffic
+
+log = logging.getLogger("weft.daemon")
+
+SYNC_SECONDS = 5.0
+"""Between decisions (Kubernetes: 15)."""
+LOAD_SECONDS = 15.0
+"""Calls are counted over this time."""
+
+
+class _Counted(Struct, frozen=True):
+    """One reading of a container's CPU seconds."""
+
+    at: float
+    cpu_seconds: float
+
+
+class Autoscaler:
+    """One loop for all autoscalers."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        recorder: EventRecorder,
+        machine: Machine,
+        traffic: Traffic,
+    ) -> None:
+        self._informers = informers
+        self._executor = Executor(client, recorder)
+        self._machine = machine
+        self._traffic = traffic
+        self._memories: dict[str, Memory] = {}
+        self._counted: dict[str, _Counted] = {}
+        informers.add(HorizontalPodAutoscaler)
+        for cls in SCALED.values():
+            informers.add(cls)
+
+    async def run(self) -> None:
+        """For ever."""
+        await self._informers.synced()
+        while True:
+            try:
+                await self.turn()
+            except Exception:
+                log.exception("autoscaling failed")
+            await asyncio.sleep(SYNC_SECONDS)
+
+    async def turn(self) -> None:
+        """Measure once and decide about every autoscaler."""
+        scalers = self._informers.cache.list(HorizontalPodAutoscaler)
+        if not scalers:
+            self._counted, self._memories = {}, {}
+            return
+        readings = await self._read()
+        kept: dict[str, Memory] = {}
+        for scaler in scalers:
+            uid = scaler.metadata.uid
+            memory = self._memories.get(uid, Memory())
+            decision = decide(self._informers.cache, scaler, readings, memory, now())
+            outcome = await self._executor.execute(decision.plan)
+            if outcome.error is not None:
+                log.warning("scaling refused: %s", outcome.error.message)
+            kept[uid] = decision.memory if outcome.error is None else memory
+        self._memories = kept
+
+    async def _read(self) -> Readings:
+        edges = self._traffic.edges(now(), LOAD_SECONDS)
+        calls = loads(edges, LOAD_SECONDS, BOUNDS_MS)
+        return Readings(SYNC_SECONDS, await self._pods(), calls)
+
+    async def _pods(self) -> Mapping[str, PodUsage]:
+        """The usage of every pod since the last turn."""
+        counted: dict[str, _Counted] = {}
+        usage: dict[str, dict[str, Usage]] = {}
+        for state in await self._machine.runtime.list():
+            if state.exit_code is not None or state.id.count("_") < 2:
+                continue
+            try:
+                seconds, memory = await self._machine.runtime.usage(state.id)
+            except (LookupError, OSError):
+                continue
+            counted[state.id] = _Counted(ticks(), seconds)
+            before = self._counted.get(state.id)
+            if before is None or counted[state.id].at <= before.at:
+                continue
+            cores = (seconds - before.cpu_seconds) / (counted[state.id].at - before.at)
+            uid, _, rest = state.id.partition("_")
+            name = rest.rpartition("_")[0]
+            usage.setdefault(uid, {})[name] = Usage(max(0.0, cores), memory)
+        self._counted = counted
+        return {uid: PodUsage(now(), found) for uid, found in usage.items()}

@@ -1,0 +1,310 @@
+"""StatefulSets, DaemonSets, CronJobs, Jobs and budgets, as kubectl and the pods see them."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.callers import Caller
+from tests.e2e.conftest import ISOLATIONS, fresh
+from tests.e2e.instance import Instance, is_ready, wait_for
+
+pytestmark = pytest.mark.e2e
+OBEDIENT = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+
+
+@pytest.fixture(scope="module")
+def weft() -> Iterator[Instance]:
+    for instance in fresh(ISOLATIONS[0]):
+        instance.up()
+        instance.image("sh:1", Path("/tmp"), "/bin/sh")
+        yield instance
+
+
+def apply(weft: Instance, *objects: Any) -> None:
+    text = "\n---\n".join(json.dumps(o) for o in objects)
+    weft.kubectl("apply", "-f", "-", stdin=text)
+
+
+def sh(script: str, **more: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "sh:1", "args": ["-c", script]}
+    return {"containers": [container | more], "terminationGracePeriodSeconds": 5}
+
+
+def echoing(version: str = "v1") -> dict[str, Any]:
+    probe = {"httpGet": {"path": "/who", "port": 8080}, "periodSeconds": 1}
+    container = {
+        "name": "echo", "image": "echo:1", "env": [{"name": "VERSION", "value": version}],
+        "ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": probe,
+    }  # fmt: skip
+    return {"containers": [container], "terminationGracePeriodSeconds": 5}
+
+
+def workload(kind: str, name: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **more},
+    }  # fmt: skip
+
+
+def read(weft: Instance, kind: str, name: str) -> Any:
+    return json.loads(weft.kubectl("get", kind, name, "-o", "json"))
+
+
+def pods(weft: Instance, app: str) -> dict[str, Any]:
+    found = weft.items("pods", f"app={app}")
+    return {p["metadata"]["name"]: p for p in found if "deletionTimestamp" not in p["metadata"]}
+
+
+def versions(weft: Instance, app: str) -> dict[str, str]:
+    return {
+        name: p["spec"]["containers"][0]["env"][0]["value"] for name, p in pods(weft, app).items()
+    }
+
+
+def events(weft: Instance, name: str) -> list[tuple[str, str]]:
+    found = weft.read(
+        f"/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D{name}"
+    )
+    return [(e["reason"], e["message"]) for e in found["items"]]
+
+
+def test_stateful_set(weft: Instance) -> None:
+    """Names that stay, a DNS name for each, order, update, undo, restart, repair, scale."""
+    headless = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
+        "spec": {"clusterIP": "None", "selector": {"app": "db"},
+                 "ports": [{"name": "http", "port": 8080}]},
+    }  # fmt: skip
+    apply(weft, headless, workload("StatefulSet", "db", echoing(), replicas=3, serviceName="db"))
+    assert "3 new pods have been updated" in weft.kubectl(
+        "rollout", "status", "statefulset/db", "--timeout=60s"
+    )
+    made = pods(weft, "db")
+    assert list(made) == ["db-0", "db-1", "db-2"]
+    born = [made[f"db-{i}"]["metadata"]["creationTimestamp"] for i in range(3)]
+    assert born == sorted(born)
+    caller = Caller(weft)
+    for number in (0, 2):
+        status, body, _ = caller.request(f"http://db-{number}.db:8080/x")
+        assert (status, json.loads(body)["pod"]) == (200, f"db-{number}")
+    weft.kubectl("set", "env", "statefulset/db", "VERSION=v2")
+    weft.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+    assert set(versions(weft, "db").values()) == {"v2"}
+    assert "REVISION" in weft.kubectl("rollout", "history", "statefulset/db")
+    # A rollout that cannot work stops at the highest pod, and undo mends it without help.
+    weft.kubectl("set", "image", "statefulset/db", "echo=missing:1")
+    wait_for(lambda: image(weft, "db-2") == "missing:1", "the bad pod is there")
+    weft.kubectl("rollout", "undo", "statefulset/db")
+    weft.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+    assert set(versions(weft, "db").values()) == {"v2"}
+    assert image(weft, "db-2") == "echo:1"
+    before = {p["metadata"]["uid"] for p in pods(weft, "db").values()}
+    weft.kubectl("rollout", "restart", "statefulset/db")
+    weft.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+    assert not before & {p["metadata"]["uid"] for p in pods(weft, "db").values()}
+    weft.kubectl("scale", "statefulset/db", "--replicas=1")
+    wait_for(lambda: list(pods(weft, "db")) == ["db-0"], "scaled down")
+    assert "1/1" in weft.kubectl("get", "statefulset", "db")
+    weft.kubectl("delete", "statefulset/db", "service/db")
+
+
+def image(weft: Instance, pod: str) -> str:
+    found = pods(weft, "db").get(pod)
+    return str(found["spec"]["containers"][0]["image"]) if found else ""
+
+
+def test_daemon_set(weft: Instance) -> None:
+    """One pod per node, replaced on update, also where nothing else may run."""
+    node = weft.read("/api/v1/nodes")["items"][0]["metadata"]["name"]
+    weft.kubectl("cordon", node)
+    try:
+        apply(weft, workload("DaemonSet", "logs", echoing()))
+        weft.kubectl("rollout", "status", "daemonset/logs", "--timeout=60s")
+    finally:
+        weft.kubectl("uncordon", node)
+    (pod,) = pods(weft, "logs").values()
+    assert pod["spec"]["nodeName"] == node
+    weft.kubectl("set", "env", "daemonset/logs", "VERSION=v2")
+    weft.kubectl("rollout", "status", "daemonset/logs", "--timeout=60s")
+    assert list(versions(weft, "logs").values()) == ["v2"]
+    weft.kubectl("rollout", "undo", "daemonset/logs")
+    weft.kubectl("rollout", "status", "daemonset/logs", "--timeout=60s")
+    assert list(versions(weft, "logs").values()) == ["v1"]
+    weft.kubectl("label", "node", node, "off=yes")
+    try:
+        patch = {"spec": {"template": {"spec": {"nodeSelector": {"off": "no"}}}}}
+        weft.kubectl("patch", "daemonset", "logs", "-p", json.dumps(patch))
+        wait_for(lambda: not pods(weft, "logs"), "the node does not suit any more")
+    finally:
+        weft.kubectl("label", "node", node, "off-")
+    weft.kubectl("delete", "daemonset/logs")
+
+
+def job(name: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
+    pod = {"restartPolicy": "Never"} | spec
+    return {
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": {"spec": pod}, **more},
+    }  # fmt: skip
+
+
+def test_cron_job(weft: Instance) -> None:
+    """Runs by its schedule and by hand; each Job ends and is noted."""
+    template = {"spec": job("x", sh("echo ran"))["spec"]}
+    cron = {
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "tick"},
+        "spec": {"schedule": "@every 2s", "timeZone": "Asia/Tokyo", "jobTemplate": template,
+                 "concurrencyPolicy": "Forbid", "successfulJobsHistoryLimit": 1},
+    }  # fmt: skip
+    apply(weft, cron)
+    weft.kubectl("create", "job", "by-hand", "--from=cronjob/tick")
+    weft.kubectl("wait", "--for=condition=complete", "job/by-hand", "--timeout=30s")
+
+    def ran() -> bool:
+        return bool(read(weft, "cronjob", "tick")["status"].get("lastSuccessfulTime"))
+
+    wait_for(ran, "a run by schedule", 20)
+    wait_for(lambda: "SawCompletedJob" in dict(events(weft, "tick")), "its end is noted")
+    weft.kubectl("patch", "cronjob", "tick", "-p", '{"spec":{"suspend":true}}')
+    wait_for(lambda: not read(weft, "cronjob", "tick")["status"].get("active"), "quiet")
+    assert "True" in weft.kubectl("get", "cronjob", "tick")
+    weft.kubectl("delete", "cronjob/tick")
+    wait_for(lambda: not weft.items("jobs"), "its Jobs go with it")
+
+
+def test_job_policies(weft: Instance) -> None:
+    """An exit code that fails at once, an index that fails alone, a leader that ends it all."""
+    rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]
+    fatal = job("fatal", sh("exit 42"), backoffLimit=5, podFailurePolicy={"rules": rules})
+    odd = job(
+        "odd", sh("exit $(( JOB_COMPLETION_INDEX % 2 ))"), completions=4, parallelism=4,
+        completionMode="Indexed", backoffLimitPerIndex=0,
+    )  # fmt: skip
+    leader = job(
+        "leader", sh("[ $JOB_COMPLETION_INDEX = 0 ] && exit 0; " + OBEDIENT), completions=3,
+        parallelism=3, completionMode="Indexed",
+        successPolicy={"rules": [{"succeededIndexes": "0"}]},
+    )  # fmt: skip
+    apply(weft, fatal, odd, leader)
+    weft.kubectl("wait", "--for=condition=failed", "job/fatal", "job/odd", "--timeout=30s")
+    weft.kubectl("wait", "--for=condition=complete", "job/leader", "--timeout=30s")
+    found = read(weft, "job", "fatal")["status"]
+    assert found["conditions"][-1]["reason"] == "PodFailurePolicy"
+    assert found["failed"] == 1
+    found = read(weft, "job", "odd")["status"]
+    assert (found["completedIndexes"], found["failedIndexes"]) == ("0,2", "1,3")
+    assert read(weft, "job", "leader")["status"]["conditions"][-1]["reason"] == "SuccessPolicy"
+    weft.kubectl("delete", "job", "fatal", "odd", "leader")
+
+
+def test_drain_respects_budgets(weft: Instance) -> None:
+    """`kubectl drain` takes one pod after another, as the budget allows."""
+    budget = {
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": 1},
+    }  # fmt: skip
+    apply(weft, workload("Deployment", "web", echoing(), replicas=3), budget)
+    weft.wait_ready("app=web", 3)
+
+    def allowed() -> Any:
+        return read(weft, "pdb", "web").get("status", {}).get("disruptionsAllowed")
+
+    wait_for(lambda: allowed() == 1, "one may go")
+    names = sorted(pods(weft, "web"))
+    codes = []
+
+    def evict(name: str) -> None:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/default/pods/{name}/eviction"
+        codes.append(weft.api(path, "POST", body)[0])
+
+    threads = [threading.Thread(target=evict, args=(n,)) for n in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == [201, 429, 429]
+    weft.wait_ready("app=web", 3)
+    weft.kubectl("delete", "deployment/web", "pdb/web")
+
+
+# --- autoscaling
+
+
+def test_autoscaling_follows_the_requests(weft: Instance) -> None:
+    """Up under load and down after it, by calls per second that Envoy counts."""
+    metric = {"name": "requests_per_second"}
+    goal = {"type": "AverageValue", "averageValue": "20"}
+    quick = {"stabilizationWindowSeconds": 0}
+    scaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web-v1"},
+            "minReplicas": 1, "maxReplicas": 3, "behavior": {"scaleDown": quick},
+            "metrics": [{"type": "Pods", "pods": {"metric": metric, "target": goal}}],
+        },
+    }  # fmt: skip
+    text = m.echo("web") + m.service("web") + m.gateway("web", "web.test")
+    text += m.routes("web", m.to("web"), "web.test", "web")
+    weft.kubectl("apply", "-f", "-", stdin=text)
+    apply(weft, scaler)
+    weft.wait_ready("app=web", 1)
+    url = weft.gateway() + "/who"
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            subprocess.run(
+                ["curl", "-s", "-o", "/dev/null", "-H", "Host: web.test", *[url] * 20], check=False
+            )
+            time.sleep(0.1)
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: len(weft.ready_pods("app=web")) == 3, "three replicas", 60)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    reasons = dict(events(weft, "web"))
+    assert "above target" in reasons["SuccessfulRescale"]
+    wait_for(lambda: len(pods(weft, "web")) == 1, "one replica again", 60)
+    shown = weft.kubectl("get", "hpa", "web")
+    assert "Deployment/web-v1" in shown
+    conditions = {c["type"]: c["status"] for c in read(weft, "hpa", "web")["status"]["conditions"]}
+    assert conditions["ScalingActive"] == conditions["AbleToScale"] == "True"
+    weft.kubectl("delete", "hpa/web", "deployment/web-v1", "service/web")
+
+
+def test_autoscaling_follows_the_processor(weft: Instance) -> None:
+    spec = sh("while :; do :; done", resources={"requests": {"cpu": "50m"}})
+    quick = {"stabilizationWindowSeconds": 0}
+    target = {"type": "Utilization", "averageUtilization": 100}
+    scaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "busy"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
+            "maxReplicas": 2, "behavior": {"scaleDown": quick},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        },
+    }  # fmt: skip
+    apply(weft, workload("Deployment", "busy", spec, replicas=1), scaler)
+    wait_for(lambda: len(pods(weft, "busy")) == 2, "two replicas", 60)
+    patch = {"spec": {"template": {"spec": sh(OBEDIENT, resources={"requests": {"cpu": "50m"}})}}}
+    weft.kubectl("patch", "deployment", "busy", "-p", json.dumps(patch))
+    wait_for(lambda: len(pods(weft, "busy")) == 1, "idle: one replica", 60)
+    assert all(is_ready(p) for p in pods(weft, "busy").values())
+    weft.kubectl("delete", "hpa/busy", "deployment/busy")
