@@ -28,7 +28,7 @@ class Seen:
         change = self._left.pop(0)
         obj = orjson.loads(change.object)
         metadata = obj["metadata"]
-        assert orjson.loads(change.line) == {"type": change.type, "object": obj}
+        assert orjson.loads(change.frame.split(b"\r\n")[1]) == {"type": change.type, "object": obj}
         return change.type, metadata.get("name", ""), int(metadata["resourceVersion"])
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ async def test_an_event_is_encoded_once_for_all(api: Api) -> None:
         for _ in range(3)
     ]
     await api.create("configmaps", config_map("a"))
-    lines = [(await anext(s))[0].line for s in streams]
+    lines = [(await anext(s))[0].frame for s in streams]
     assert lines[0] is lines[1] is lines[2]
     for stream in streams:
         await stream.aclose()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -41,12 +41,14 @@ from weft.apiserver.reviews import Reviews
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streaming import Streaming
 from weft.apiserver.usage import UsageSource, metrics_of
-from weft.apiserver.watching import Change, Watches
+from weft.apiserver.watching import Change, Watches, frame
 from weft.lib.aio import Tasks
 
 log = logging.getLogger("weft.apiserver")
 BEGUN = web.RequestKey("begun", bool)
 """Marks a request whose answer is being streamed."""
+WATCH_BUFFER_BYTES_MAX = 64 * 1024
+"""What may wait in a watcher's connection before the next event waits for it."""
 WATCH_WRITE_SECONDS_MAX = 30.0
 """A watcher that takes nothing for so long is cut off."""
 
@@ -296,11 +298,10 @@ class Handlers:
             headers={"Content-Type": negotiation.JSON, "Cache-Control": "no-cache, private"}
         )
         response.enable_chunked_encoding()
-        await begin(http, response)
+        send = await _frames(http, response)
         try:
             async for changes in stream:
-                async with asyncio.timeout(WATCH_WRITE_SECONDS_MAX):
-                    await response.write(lines.encode(changes))
+                await send(lines.encode(changes))
         except ApiError as error:
             await response.write(codec.event("ERROR", orjson.dumps(error.status())))
         except TimeoutError:
@@ -375,6 +376,27 @@ async def begin(http: web.BaseRequest, response: web.StreamResponse) -> None:
     await response.prepare(http)
 
 
+async def _frames(
+    http: web.BaseRequest, response: web.StreamResponse
+) -> Callable[[bytes], Awaitable[None]]:
+    """Begin a chunked answer, and give what sends chunks that are framed already. Sending raises
+    TimeoutError when the client takes nothing for too long."""
+    http[BEGUN] = True
+    writer = await response.prepare(http)
+    transport = http.transport
+    assert writer is not None
+
+    async def send(chunks: bytes) -> None:
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("Cannot write to closing transport")
+        transport.write(chunks)
+        if transport.get_write_buffer_size() > WATCH_BUFFER_BYTES_MAX:
+            async with asyncio.timeout(WATCH_WRITE_SECONDS_MAX):
+                await writer.drain()
+
+    return send
+
+
 async def _send_log(
     http: web.BaseRequest, pieces: AsyncIterator[bytes], limit: int | None
 ) -> web.StreamResponse:
@@ -417,9 +439,12 @@ class _Lines:
         self._headers = True
 
     def encode(self, changes: Sequence[Change]) -> bytes:
+        """As chunks; that of a single event is shared by all who watch it."""
         if self._shape == "object":
-            return b"".join(change.line for change in changes)
-        return b"".join(self._shaped(change) for change in changes)
+            if len(changes) == 1:
+                return changes[0].frame
+            return b"".join([change.frame for change in changes])
+        return frame(b"".join([self._shaped(change) for change in changes]))
 
     def _shaped(self, change: Change) -> bytes:
         kind = self._target.kind

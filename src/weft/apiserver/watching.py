@@ -19,19 +19,18 @@ from weft.store.interface import Compacted, Event, Store, Watch
 ENCODED_EVENTS_MAX = 2048
 """Encoded events that are kept for watchers that have not sent them yet."""
 BOOKMARK_SECONDS = 60.0
-DRAIN_SECONDS = 0.01
-"""How long a bookmark waits for events that were under way when it fell due."""
 WATCH_SECONDS_DEFAULT = 3600.0
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 
 class Change(Struct, frozen=True):
-    """One event of a watch, as the object and as the line that is sent."""
+    """One event of a watch."""
 
     type: ChangeType
     object: bytes
-    line: bytes
+    frame: bytes
+    """The line that is sent, as a chunk of HTTP/1.1's chunked coding: made once for all."""
 
 
 def classify(event: Event, selection: Selection) -> tuple[ChangeType, bytes] | None:
@@ -53,12 +52,19 @@ def classify(event: Event, selection: Selection) -> tuple[ChangeType, bytes] | N
     return ("DELETED", previous) if before and previous is not None else None
 
 
+def frame(line: bytes) -> bytes:
+    """A line as one chunk (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(line), line)
+
+
 class Watches:
     """Opens watches on a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._encoded: dict[tuple[int, str, str, str, str], Change] = {}
+        self._last: dict[tuple[str, str], tuple[Sequence[Event], tuple[Change, ...]]] = {}
+        """Group and version -> the last batch and what it means."""
         self._live: set[Watch] = set()
         self.open = 0
         """Watches that are open now."""
@@ -119,66 +125,61 @@ class Watches:
         for entry in found.entries:
             if selection.matches(entry.key, entry.value):
                 served = codec.served_entry(target.kind, target.version, entry)
-                changes.append(Change("ADDED", served, codec.event("ADDED", served)))
+                changes.append(Change("ADDED", served, frame(codec.event("ADDED", served))))
         return changes, found.revision
 
     async def _follow(
         self, watch: Watch, target: Target, selection: Selection, options: ListOptions
     ) -> AsyncGenerator[Sequence[Change], None]:
-        """Relies on two things of every engine: reading from a watch may be cancelled without
-        loss, and `revision` never runs ahead of what open watches were offered."""
-        now = asyncio.get_running_loop().time
-        end = now() + (options.timeout_seconds or WATCH_SECONDS_DEFAULT)
-        mark_at = now() + BOOKMARK_SECONDS
-        events = watch.__aiter__()
-        while True:
-            batch = await _next(events, min(end, mark_at) if options.bookmarks else end)
-            if batch is None:
-                return
-            mark = 0
-            if not batch:
-                mark = self._store.revision if options.bookmarks else 0
-                batch = await _next(events, now() + DRAIN_SECONDS) or ()
-                mark_at = now() + BOOKMARK_SECONDS
-            changes = self._changes(batch, target, selection)
-            if mark:
-                changes.append(_bookmark(codec.bookmark(target.kind, target.version, mark)))
-            if changes:
-                yield changes
-            if now() >= end:
-                return
+        """Relies on `revision` never running ahead of what open watches were offered: when an
+        interrupted watch has nothing left, its reader has seen everything up to there."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (options.timeout_seconds or WATCH_SECONDS_DEFAULT)
+        mark_at = loop.time() + BOOKMARK_SECONDS if options.bookmarks else end
+        timer = loop.call_at(min(end, mark_at), watch.interrupt)
+        try:
+            async for batch in watch:
+                if batch:
+                    if changes := self._changes(batch, target, selection):
+                        yield changes
+                    continue
+                if options.bookmarks:
+                    mark = self._store.revision
+                    yield (_bookmark(codec.bookmark(target.kind, target.version, mark)),)
+                if loop.time() >= end:
+                    return
+                timer = loop.call_at(min(end, loop.time() + BOOKMARK_SECONDS), watch.interrupt)
+        except Compacted as error:
+            raise failures.gone(f"watch lagged behind: {too_old(0, error.oldest)}") from error
+        finally:
+            timer.cancel()
 
     def _changes(
         self, batch: Sequence[Event], target: Target, selection: Selection
-    ) -> list[Change]:
-        found = ((event, classify(event, selection)) for event in batch)
-        return [self._encode(event, target, *shown) for event, shown in found if shown]
+    ) -> Sequence[Change]:
+        """Those who watch all of a prefix are handed the same batch: its changes are made once."""
+        if not selection.everything:
+            found = ((event, classify(event, selection)) for event in batch)
+            return [self._encode(event, target, *shown) for event, shown in found if shown]
+        last = self._last.get((target.kind.group, target.version))
+        if last is not None and last[0] is batch:
+            return last[1]
+        shown = ((event, classify(event, selection)) for event in batch)
+        changes = tuple(self._encode(event, target, *each) for event, each in shown if each)
+        self._last[target.kind.group, target.version] = (batch, changes)
+        return changes
 
     def _encode(self, event: Event, target: Target, type_: ChangeType, value: bytes) -> Change:
         known = (event.revision, event.key, target.kind.group, target.version, type_)
         change = self._encoded.get(known)
         if change is None:
             served = codec.to_served(target.kind, target.version, value, event.revision)
-            change = Change(type_, served, codec.event(type_, served))
+            change = Change(type_, served, frame(codec.event(type_, served)))
             if len(self._encoded) >= ENCODED_EVENTS_MAX:
                 del self._encoded[next(iter(self._encoded))]
             self._encoded[known] = change
         return change
 
 
-async def _next(events: object, until: float) -> Sequence[Event] | None:
-    """The next batch; () when the time is up, None when the watch has ended."""
-    try:
-        async with asyncio.timeout_at(until):
-            found: Sequence[Event] = await events.__anext__()  # type: ignore[attr-defined]
-            return found
-    except TimeoutError:
-        return ()
-    except StopAsyncIteration:
-        return None
-    except Compacted as error:
-        raise failures.gone(f"watch lagged behind: {too_old(0, error.oldest)}") from error
-
-
 def _bookmark(obj: bytes) -> Change:
-    return Change("BOOKMARK", obj, codec.event("BOOKMARK", obj))
+    return Change("BOOKMARK", obj, frame(codec.event("BOOKMARK", obj)))

@@ -99,6 +99,10 @@ class Watch(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event]]: ...
 
+    def interrupt(self) -> None:
+        """Let the reader have an empty batch once it has read all that it was offered. A timer
+        calls this: cheaper than a timeout around every read."""
+
     def close(self) -> None:
         """End iteration; idempotent."""
 

@@ -24,6 +24,7 @@ class LocalWatch:
         self._live = 0
         self._lagged: int | None = None
         self._closed = False
+        self._interrupted = False
         self._wake: asyncio.Future[None] | None = None
 
     def offer(self, batch: Sequence[Event], oldest: int) -> None:
@@ -61,8 +62,16 @@ class LocalWatch:
                 self._batches.clear()
                 self._live = 0
                 return batch
+            if self._interrupted:
+                self._interrupted = False
+                return ()
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
+
+    def interrupt(self) -> None:
+        """As Watch.interrupt."""
+        self._interrupted = True
+        self._awake()
 
     def close(self) -> None:
         """End iteration; what is buffered is dropped."""
