@@ -132,7 +132,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path: Path) -> 
     log._close_file()
     trail = Trail("a", START, "/x", "GET", "", "", verdict=Verdict("Metadata"))
     log.tell(trail, "ResponseComplete", 200)
-    log._flush()
+    await log._flush()
     path.rmdir()
     await log.close()
     assert [e["auditID"] for e in lines(path)] == ["a"]
@@ -148,7 +148,7 @@ async def test_a_disk_that_takes_half_a_line_gets_the_other_half_later(tmp_path:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))
     try:
-        log._flush()
+        await log._flush()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.stat().st_size == 400

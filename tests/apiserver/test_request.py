@@ -146,3 +146,11 @@ def test_continue_tokens_come_back(revision: int, rest: str) -> None:
 def test_other_tokens_are_refused(text: str) -> None:
     with pytest.raises(ApiError):
         parse_continue(text, "/registry/core/pods/")
+
+
+@pytest.mark.parametrize("name", ["limit", "timeoutSeconds"])
+def test_numbers_that_may_not_be_negative(name: str) -> None:
+    with pytest.raises(ApiError, match="must be greater than or equal to 0") as refused:
+        list_options({name: "-1"})
+    assert refused.value.code == 400
+    assert list_options({name: "0"}).limit == 0

@@ -13,8 +13,7 @@ from tests.apiserver.serving import GUEST_TOKEN, Running
 from tests.apiserver.support import config_map, deployment, kind, pod
 from tests.waiting import until
 from weft.api.errors import ApiError
-from weft.apiserver import handlers
-from weft.apiserver import server as server_module
+from weft.apiserver import bodies, handlers
 from weft.apiserver.logs import LogOptions
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -206,7 +205,7 @@ async def test_warnings_reach_the_client(live: Running) -> None:
 async def test_a_body_that_is_too_large_is_refused(
     live: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "BODY_BYTES_MAX", 1000)
+    monkeypatch.setattr(bodies, "BODY_BYTES_MAX", 1000)
     code, body = await live.json("POST", MAPS, json=config_map("a", k="x" * 2000))
     assert (code, body["reason"]) == (413, "RequestEntityTooLarge")
 

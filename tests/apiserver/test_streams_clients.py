@@ -5,7 +5,7 @@ import asyncio
 import orjson
 
 from weft.apiserver import spdy
-from weft.apiserver.channels import RESIZE, WebSocketClient
+from weft.apiserver.channels import CLOSE, RESIZE, STDIN, WebSocketClient
 from weft.apiserver.spdy_session import SpdySession
 
 
@@ -45,3 +45,12 @@ async def test_only_the_last_size_of_a_terminal_is_kept() -> None:
     await asyncio.sleep(0)
     assert not pending.done()
     pending.cancel()
+
+
+async def test_input_that_nobody_asked_for_is_dropped() -> None:
+    client = WebSocketClient(Socket(), stdin=False)  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        for _ in range(100):
+            await client._take(STDIN, b"x")
+        await client._take(CLOSE, bytes((STDIN,)))
+    assert client._input.empty()

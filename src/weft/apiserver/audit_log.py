@@ -48,15 +48,20 @@ class AuditLog:
         self._fd = -1
         self._size = 0
         self._tasks = Tasks()
+        self._closing = asyncio.Event()
+        self._flushing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Raises OSError: the file cannot be had."""
         self._open()
-        self._tasks.spawn(self._flush_now_and_then(), "audit-log")
+        self._flushing = self._tasks.spawn(self._flush_now_and_then(), "audit-log")
 
     async def close(self) -> None:
-        await self._tasks.close()
-        self._flush()
+        """What was told before is written; idempotent."""
+        self._closing.set()
+        if self._flushing is not None:
+            await self._flushing
+        await self._flush()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -93,39 +98,49 @@ class AuditLog:
         self._waiting_bytes += len(line)
 
     async def _flush_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            self._flush()
+        """In a thread: a slow disk stops nobody's request."""
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), FLUSH_SECONDS)
+            await self._flush()
 
-    def _flush(self) -> None:
-        """One write for all that came since the last; what cannot be written waits."""
-        try:
-            while self._lines:
-                if self._fd < 0:
-                    self._open()
-                lines, size = self._batch()
-                written = os.write(self._fd, lines)
-                # A disk that fills up takes a part: the rest goes right behind it.
-                self._lines[:size] = [lines[written:]] if written < len(lines) else []
-                self._waiting_bytes -= written
-                self._size += written
-                if self._size >= self._settings.file_bytes_max:
-                    self._rotate()
-        except OSError as error:
-            log.error("audit log not written error=%s waiting_bytes=%d", error, self._waiting_bytes)
-            self._close_file()
+    async def _flush(self) -> None:
+        """Write all that came since the last time; what cannot be written waits."""
+        lines, self._lines = self._lines, []
+        if lines:
+            before = sum(map(len, lines))
+            await asyncio.to_thread(self._write, lines)
+            self._waiting_bytes -= before - sum(map(len, lines))
+            self._lines[:0] = lines
         if self._dropped and not self._lines:
             log.error("audit events dropped count=%d", self._dropped)
             self._dropped = 0
 
-    def _batch(self) -> tuple[bytes, int]:
+    def _write(self, lines: list[bytes]) -> None:
+        """Leaves in `lines` what could not be written."""
+        try:
+            while lines:
+                if self._fd < 0:
+                    self._open()
+                batch, size = self._batch(lines)
+                written = os.write(self._fd, batch)
+                # A disk that fills up takes a part: the rest goes right behind it.
+                lines[:size] = [batch[written:]] if written < len(batch) else []
+                self._size += written
+                if self._size >= self._settings.file_bytes_max:
+                    self._rotate()
+        except OSError as error:
+            log.error("audit log not written error=%s lines=%d", error, len(lines))
+            self._close_file()
+
+    def _batch(self, lines: list[bytes]) -> tuple[bytes, int]:
         """As many lines as fit into the current file, at least one."""
         room, size, total = self._settings.file_bytes_max - self._size, 0, 0
-        for line in self._lines:
+        for line in lines:
             if size and total + len(line) > room:
                 break
             size, total = size + 1, total + len(line)
-        return b"".join(self._lines[:size]), size
+        return b"".join(lines[:size]), size
 
     def _open(self) -> None:
         path = self._settings.path

@@ -70,8 +70,10 @@ def _from_text(text: str | bytes) -> tuple[int, bytes] | None:
 class WebSocketClient:
     """streaming.Client: the client of one exec or attach."""
 
-    def __init__(self, ws: web.WebSocketResponse) -> None:
+    def __init__(self, ws: web.WebSocketResponse, *, stdin: bool = True) -> None:
+        """Without `stdin` nobody reads input: what comes is dropped."""
         self._channels = Channels(ws)
+        self._stdin = stdin
         self._input: asyncio.Queue[bytes] = asyncio.Queue(QUEUED_PIECES_MAX)
         self._sizes: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue(1)
         """The last that was told: nobody reads them when there is no terminal."""
@@ -88,9 +90,12 @@ class WebSocketClient:
 
     async def _take(self, channel: int, data: bytes) -> None:
         if channel == STDIN and data:
+            if not self._stdin:
+                return
             await self._input.put(data)
         elif channel == CLOSE and data[:1] == bytes((STDIN,)):
-            await self._input.put(b"")
+            if self._stdin:
+                await self._input.put(b"")
         elif channel == RESIZE:
             try:
                 size = streams.window_size(orjson.loads(data))

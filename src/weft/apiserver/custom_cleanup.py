@@ -17,6 +17,7 @@ from weft.api.kinds import Kind
 from weft.apiserver import codec, keys, verbs
 from weft.apiserver.access import WEFT
 from weft.apiserver.definitions import PLURAL
+from weft.apiserver.dependents import Dependents
 from weft.apiserver.request import DeleteOptions, Target, WriteOptions
 from weft.apiserver.resources import Resources
 from weft.store.interface import Compacted, Entry, Event, StoreError
@@ -43,6 +44,8 @@ class CustomCleanup:
         """Uids of removed owners, and whether their kind was custom."""
         self._ending: set[str] = set()
         """Keys of custom objects that wait for their dependents."""
+        self._owned: Dependents | None = None
+        """Of all objects; not kept while there is no custom kind."""
         self._namespaces: set[str] = set()
         self._definitions: set[str] = set()
 
@@ -71,6 +74,10 @@ class CustomCleanup:
             except TimeoutError:
                 batch = ()
             for event in batch:
+                if self._owned is not None and event.type == "put":
+                    self._owned.put(event.key, event.value)
+                elif self._owned is not None:
+                    self._owned.remove(event.key)
                 self._note(event.type == "delete", event.key, event.value)
             await self._work()
 
@@ -81,9 +88,18 @@ class CustomCleanup:
         for kind in (definitions_kind(), verbs.known_kind("namespaces"), *self._customs()):
             for entry in (await self._resources.store.range(keys.prefix(kind))).entries:
                 self._note(False, entry.key, entry.value)
-        for entry in await self._entries(everything=bool(self._customs())):
+        self._owned = None
+        await self._index()
+        for entry in await self._entries():
             if b'"ownerReferences"' in entry.value:
                 await self._collect(entry, frozenset())
+
+    async def _index(self) -> None:
+        """Begin to keep who depends on whom, with the first custom kind."""
+        if self._owned is None and self._customs():
+            self._owned = Dependents()
+            for entry in (await self._resources.store.range(keys.ROOT)).entries:
+                self._owned.put(entry.key, entry.value)
 
     def _customs(self) -> tuple[Kind, ...]:
         return tuple(self._resources.definitions.catalog.customs.values())
@@ -112,13 +128,16 @@ class CustomCleanup:
     # ------------------------------------------------------------ what to do
 
     async def _work(self) -> None:
+        await self._index()
         gone, self._gone = self._gone, {}
-        if gone:
-            uids = frozenset(gone)
-            needles = [f'"{uid}"'.encode() for uid in uids]
-            for entry in await self._entries(everything=any(gone.values())):
-                if any(needle in entry.value for needle in needles):
-                    await self._collect(entry, uids)
+        for key in self._owned.of(gone) if self._owned is not None else ():
+            entry = await self._resources.store.get(key)
+            kind = self._kind_at(key)
+            if entry is None or kind is None:
+                continue
+            # Built-in dependents of built-in owners are the garbage collector's.
+            if kind.definition is not None or any(gone.values()):
+                await self._collect(entry, frozenset(gone))
         for key in list(self._ending):
             if await self._end(key):
                 self._ending.discard(key)
@@ -129,9 +148,9 @@ class CustomCleanup:
             if await self._end_definition(name):
                 self._definitions.discard(name)
 
-    async def _entries(self, *, everything: bool) -> list[Entry]:
-        """All objects, or the custom ones only."""
-        prefixes = [keys.ROOT] if everything else [keys.prefix(k) for k in self._customs()]
+    async def _entries(self) -> list[Entry]:
+        """All objects, where custom kinds are."""
+        prefixes = [keys.ROOT] if self._customs() else []
         ranges = [await self._resources.store.range(prefix) for prefix in prefixes]
         return [entry for found in ranges for entry in found.entries]
 
@@ -198,10 +217,9 @@ class CustomCleanup:
         return True
 
     async def _dependents(self, uid: str) -> Any:
-        needle = f'"{uid}"'.encode()
-        for entry in await self._entries(everything=True):
-            kind = self._kind_at(entry.key)
-            if needle not in entry.value or kind is None:
+        for key in self._owned.of((uid,)) if self._owned is not None else ():
+            entry, kind = await self._resources.store.get(key), self._kind_at(key)
+            if entry is None or kind is None:
                 continue
             obj = codec.to_object(entry.value)
             for reference in obj["metadata"].get("ownerReferences") or []:

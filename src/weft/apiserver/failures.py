@@ -129,6 +129,11 @@ def too_large(limit_bytes: int) -> ApiError:
     )
 
 
+def body_too_slow(seconds: float) -> ApiError:
+    """408: the request's body did not come in time."""
+    return ApiError(408, "Timeout", f"the request's body was not complete after {seconds:g} s")
+
+
 def timeout_future(asked: int, current: int) -> ApiError:
     """504: a revision that this server has not reached (a client of another cluster's life)."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}

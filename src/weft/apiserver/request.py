@@ -175,8 +175,18 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     )
 
 
+def natural(query: Mapping[str, str], name: str) -> int | None:
+    """A number that may not be negative. Raises ApiError 400."""
+    found = number(query, name)
+    if found is not None and found < 0:
+        raise failures.bad_request(
+            f"invalid query parameter {name}: {found}: must be greater than or equal to 0"
+        )
+    return found
+
+
 def number(query: Mapping[str, str], name: str) -> int | None:
-    """A non-negative integer, None when absent. Raises ApiError 400."""
+    """An integer, None when absent. Raises ApiError 400."""
     value = query.get(name, "")
     if value == "":
         return None
@@ -220,14 +230,14 @@ def list_options(query: Mapping[str, str]) -> ListOptions:
     options = ListOptions(
         label_selector=query.get("labelSelector", ""),
         field_selector=query.get("fieldSelector", ""),
-        limit=max(0, number(query, "limit") or 0),
+        limit=natural(query, "limit") or 0,
         continue_token=query.get("continue", ""),
         resource_version=query.get("resourceVersion", ""),
         resource_version_match=query.get("resourceVersionMatch", ""),
         watch=flag(query, "watch"),
         bookmarks=flag(query, "allowWatchBookmarks"),
         send_initial_events=initial,
-        timeout_seconds=number(query, "timeoutSeconds"),
+        timeout_seconds=natural(query, "timeoutSeconds"),
     )
     _check_revision_match(options)
     return options

@@ -22,6 +22,7 @@ from weft.apiserver.access import ANONYMOUS, Attributes, Authorizer, User
 from weft.apiserver.audit import Stage, Trail
 from weft.apiserver.audit_log import AUDIT_ID, AuditLog
 from weft.apiserver.authentication import Authenticator
+from weft.apiserver.bodies import Bodies
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
@@ -31,8 +32,6 @@ from weft.telemetry.exposition import openmetrics
 
 log = logging.getLogger("weft.apiserver")
 OPENMETRICS = "application/openmetrics-text"
-BODY_BYTES_MAX = 3 * 1024 * 1024
-"""As kube-apiserver's limit for resource requests."""
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 STREAMS = ("log", "exec", "attach", "portforward", "proxy")
 """Subresources whose answers may take as long as they like."""
@@ -80,6 +79,7 @@ class Server:
         self._metrics = metrics
         self._version = orjson.dumps(version_document(weft_version))
         self.fairness = fairness or Fairness()
+        self.bodies = Bodies()
         self.ready = False
         self.questions: dict[str, Question] = {}
         self.audit: AuditLog | None = None
@@ -173,7 +173,7 @@ class Server:
                 return json_response(body, media)
             return self._document(http, path)
         self._authorize(user, wanted, target, trail)
-        body = await read_body(http) if http.method not in ("GET", "HEAD") else b""
+        body = await self.bodies.read(http, user) if http.method not in ("GET", "HEAD") else b""
         if trail is not None and self.audit is not None:
             trail.body, trail.notes = body, audit.take_notes()
             if verb == "watch" or target.subresource in STREAMS:
@@ -302,20 +302,6 @@ def _group_discovery(http: web.BaseRequest, catalog: Catalog, *, core: bool) -> 
         media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         return json_response(discovery.aggregated(catalog, core, version), media)
     return json_response(discovery.api_versions() if core else discovery.group_list(catalog))
-
-
-async def read_body(http: web.BaseRequest) -> bytes:
-    """The whole body. Raises ApiError 413."""
-    if (http.content_length or 0) > BODY_BYTES_MAX:
-        raise failures.too_large(BODY_BYTES_MAX)
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in http.content.iter_any():
-        size += len(piece)
-        if size > BODY_BYTES_MAX:
-            raise failures.too_large(BODY_BYTES_MAX)
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def json_response(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from weft.api.errors import ApiError
-from weft.apiserver import channels, codec, failures, streams, upgrade
+from weft.apiserver import channels, codec, failures, hangup, streams, upgrade
 from weft.apiserver.channels import Channels, Tunnel, WebSocketClient
 from weft.apiserver.request import Target
 from weft.apiserver.resources import Resources
@@ -50,7 +50,12 @@ class Streaming:
         self.nodes: NodeStreams | None = None
 
     async def answer(self, http: web.BaseRequest, target: Target) -> web.StreamResponse:
-        """Raises ApiError before the connection is upgraded."""
+        """Raises ApiError before the connection is upgraded, ConnectionError when the client hung
+        up while what it had sent was not taken."""
+        async with hangup.ends_with(http.transport):
+            return await self._answer(http, target)
+
+    async def _answer(self, http: web.BaseRequest, target: Target) -> web.StreamResponse:
         pod = codec.to_object((await self._resources.entry(target)).value)
         if self.nodes is None:
             raise failures.unavailable("no node serves streams")
@@ -67,7 +72,7 @@ class Streaming:
             if dialect == "websocket":
                 ws = channels.server(streams.WEBSOCKET_PROTOCOLS)
                 await ws.prepare(http)
-                await converse(process, WebSocketClient(ws), options)
+                await converse(process, WebSocketClient(ws, stdin=options.stdin), options)
                 return ws
             headers = _spdy_headers(http, streams.SPDY_PROTOCOLS)
             session = SpdySession(upgrade.take_over(http, headers))

@@ -132,7 +132,7 @@ async def _upload(target: Any, source: Path, to: _Place, container: str) -> None
 async def _download(target: Any, source: _Place, to: Path, container: str) -> None:
     namespace, pod, path = source
     with tempfile.TemporaryFile() as packed:
-        command = ["tar", "-cf", "-", "-C", str(path.parent), path.name or "."]
+        command = ["tar", "-cf", "-", "-C", str(path.parent), "--", path.name or "."]
         await _tar(target, namespace, pod, container, command, None, packed)
         packed.seek(0)
         final = to / path.name if to.is_dir() else to
