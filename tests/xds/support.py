@@ -46,7 +46,7 @@ table ip mesh {
   chain in {
     type nat hook prerouting priority -100; policy accept;
     iifname "lo" return
-    ip saddr 10.244.9.1 return
+    ip saddr NETWORK.1 return
     meta l4proto tcp redirect to :15006
   }
 }
@@ -152,7 +152,9 @@ class Proxy:
 class NetnsNode(Proxy):
     """A node in a network namespace of its own, with pods on a bridge. Needs root."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 9) -> None:
+        """`number` is that of its pods' network, 10.244.NUMBER.0/24."""
+        self.network = f"10.244.{number}"
         self.tag = f"wx{os.getpid() % 10000}x{next(_numbers)}"
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.namespaces: list[str] = []
@@ -160,12 +162,16 @@ class NetnsNode(Proxy):
         for command in (
             "link set lo up",
             "link add br0 type bridge",
-            "addr add 10.244.9.1/24 dev br0",
-            "addr add 10.244.9.254/24 dev br0",
+            f"addr add {self.network}.1/24 dev br0",
+            f"addr add {self.network}.254/24 dev br0",
             "link set br0 up",
         ):
             run("ip", "-n", self.tag, *command.split())
-        node = NodeSettings(name=self.tag, address="10.244.9.1", passthrough_address="10.244.9.254")
+        node = NodeSettings(
+            name=self.tag,
+            address=f"{self.network}.1",
+            passthrough_address=f"{self.network}.254",
+        )
         super().__init__(node, ("nsenter", f"--net=/run/netns/{self.tag}"))
 
     def _namespace(self, name: str) -> None:
@@ -174,7 +180,7 @@ class NetnsNode(Proxy):
 
     def pod(self, number: int, mesh: bool = True) -> str:
         """Make a pod's network; returns its address."""
-        name, address = self.netns(number), f"10.244.9.{10 + number}"
+        name, address = self.netns(number), f"{self.network}.{10 + number}"
         self._namespace(name)
         for command in (
             f"link add eth0 netns {name} type veth peer name v{number} netns {self.tag}",
@@ -182,11 +188,18 @@ class NetnsNode(Proxy):
             f"-n {name} link set lo up",
             f"-n {name} addr add {address}/24 dev eth0",
             f"-n {name} link set eth0 up",
-            f"-n {name} route add default via 10.244.9.1",
+            f"-n {name} route add default via {self.network}.1",
         ):
             run("ip", *command.split())
         if mesh:
-            run("nsenter", f"--net=/run/netns/{name}", "nft", "-f", "-", text=NFT_POD)
+            run(
+                "nsenter",
+                f"--net=/run/netns/{name}",
+                "nft",
+                "-f",
+                "-",
+                text=NFT_POD.replace("NETWORK", self.network),
+            )
         return address
 
     def netns(self, number: int) -> str:
@@ -201,7 +214,7 @@ class NetnsNode(Proxy):
             name=f"{name}-{number}",
             namespace=fields.pop("namespace", "default"),
             node=self.tag,
-            address=f"10.244.9.{10 + number}",
+            address=f"{self.network}.{10 + number}",
             workload=name,
             principal=f"spiffe://cluster.local/ns/default/sa/{name}",
             netns=f"/run/netns/{self.netns(number)}",

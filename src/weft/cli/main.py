@@ -21,6 +21,7 @@ COMMANDS = {
     "top": ("weft.cli.traffic", "Rate, errors and latency of services, live"),
     "graph": ("weft.cli.traffic", "Who calls whom"),
     "tap": ("weft.cli.tap", "Single requests as they pass"),
+    "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),

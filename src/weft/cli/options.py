@@ -1,6 +1,58 @@
 """Options that several commands share."""
 
+import os
+from typing import Any
+
 import click
+
+from weft.lib.durations import parse_duration
+
+CERT_SECONDS_MIN = 5.0
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time span such as `12h`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            found = parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if found < CERT_SECONDS_MIN:
+            self.fail(f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least", param, ctx)
+        return found
+
+
+_IDENTITY = (
+    click.option(
+        "--ca-dir",
+        default="",
+        metavar="DIR",
+        callback=lambda _context, _option, value: value and os.path.abspath(value),
+        help="The mesh's authority: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem as in"
+        " Istio's `cacerts`.  [default: weft makes its own]",
+    ),
+    click.option(
+        "--workload-cert-ttl", type=Duration(), default="12h", show_default=True,
+        help="Life of workloads' certificates.",
+    ),
+    click.option(
+        "--root-cert-ttl", type=Duration(), default="87600h", show_default=True,
+        help="Life of the mesh's roots; the next overlaps with the last.",
+    ),
+)  # fmt: skip
+
+
+def identity(command: Any) -> Any:
+    """How the mesh's identities are made."""
+    for option in reversed(_IDENTITY):
+        command = option(command)
+    return command
+
 
 data_dir = click.option(
     "--data-dir",

@@ -93,6 +93,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     show_default=True,
     help="What becomes of calls to hosts that the mesh does not know, unless a MeshConfig says so.",
 )
+@options.identity
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""

@@ -14,14 +14,18 @@ import yaml
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
 from weft.apiserver.audit import PolicyError, parse_policy
 from weft.apiserver.audit_log import AuditSettings
+from weft.daemon.mesh_identity import MeshIdentity
 from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
 from weft.node.podhost.wire import SOCKET_NAME
 from weft.pki.ca import Authority
 from weft.pki.identity import api_server_names
+from weft.pki.mesh_ca import OwnRoots, PluggedIn
+from weft.pki.rotation import Lives, lives_of
 from weft.runtime import kubeconfig
 from weft.runtime.kubeconfig import Connection
+from weft.xds.server import AdsServer
 
 ADMIN_USER = "weft-admin"
 TOKEN_BYTES = 32
@@ -118,6 +122,23 @@ def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLConte
     context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
     return context, ca
+
+
+def mesh_identity(settings: Settings, ads: AdsServer) -> MeshIdentity:
+    """The mesh's authority, its own or from files. Raises CaError."""
+    found = lives(settings)
+    ca: OwnRoots | PluggedIn
+    if settings.ca_dir:
+        ca = PluggedIn(Path(settings.ca_dir), now())
+    else:
+        ca = OwnRoots(Path(settings.data_dir) / "pki" / "mesh", settings.trust_domain, found)
+    made = MeshIdentity(ca, found, ads)
+    made.open()
+    return made
+
+
+def lives(settings: Settings) -> Lives:
+    return lives_of(settings.root_cert_ttl, settings.workload_cert_ttl)
 
 
 def publish_kubeconfig(settings: Settings, port: int, ca: Authority, token: str) -> None:

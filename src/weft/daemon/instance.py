@@ -23,6 +23,7 @@ from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
 from weft.daemon.autoscaler import Autoscaler
+from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
@@ -45,8 +46,7 @@ from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
-from weft.pki.ca import Authority, CaError
-from weft.pki.identity import WORKLOAD_SECONDS_DEFAULT
+from weft.pki.ca import CaError
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -150,12 +150,11 @@ class Instance:
         self.informers = Informers(self.client)
         tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
         self.api_ca = ca.roots
-        mesh_root = Authority.load_or_create(
-            Path(self.settings.data_dir) / "pki" / "mesh", self.settings.trust_domain, now()
-        )
-        mesh_ca = mesh_root.intermediate("weft", now())
+        self.identity = files.mesh_identity(self.settings, self.ads)
         workloads = WorkloadAuthority(
-            lambda: mesh_ca, WORKLOAD_SECONDS_DEFAULT, lambda: self.settings.trust_domain
+            self.identity.authority,
+            self.settings.workload_cert_ttl,
+            lambda: self.mesh.model.trust_domain,
         )
         self.signer = CertificateSigner(
             self.client, self.informers, self.api.authorizer, ca, workloads
@@ -167,6 +166,7 @@ class Instance:
         self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
         self.api.add_question(REQUESTS, self.telemetry.requests_page)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
+        CaPages(self.identity).add_to(self.api)
         try:
             await self.api.start("127.0.0.1", self.settings.port, tls)
         except OSError as error:
@@ -177,11 +177,16 @@ class Instance:
         build_settings = BuildSettings(
             trust_domain=self.settings.trust_domain,
             unknown_hosts=MODES[self.settings.outbound_traffic_policy],
+            connection_seconds=files.lives(self.settings).connection,
         )
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.on_model = self._on_model
         self.mesh.access_log = str(self.settings.access_log)
         self.telemetry.tap = self.mesh.tap
+        self.mesh.secrets = self.identity.secrets_of
+        self.mesh.on_forget = self.identity.forget
+        self.identity.on_change = self.mesh.wake
+        self.tasks.spawn(self.identity.run(), "mesh-identity")
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
@@ -195,6 +200,7 @@ class Instance:
         self.tasks.spawn(objects.run(), "object-status")
         self.recorder = EventRecorder(self.client, "weft")
         self.recorder.start()
+        self.tasks.spawn(self.identity.publish(self.client, self.recorder), "roots-published")
         self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
         self.tasks.spawn(self.learner.run(), "protocol-learner")
         gate = AdsGate(self.ads, self.settings.node_name)
@@ -279,6 +285,7 @@ class Instance:
 
     async def _metrics_page(self) -> tuple[str, bytes]:
         counted = rate_limits.exposition(self.rate_limits).encode()
+        counted += self.identity.exposition().encode()
         return "text/plain; version=0.0.4", await self.machine.metrics() + counted
 
     async def close(self, keep_pods: bool) -> None:

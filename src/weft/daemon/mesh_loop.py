@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec import Struct, structs
 
@@ -23,7 +23,7 @@ from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
-from weft.mesh.model import EnvoyPatch, MeshModel
+from weft.mesh.model import EnvoyPatch, MeshModel, NodeModel
 from weft.mesh.node_settings import node_settings
 from weft.mesh.object_book import ObjectBook, Refusal
 from weft.mesh.object_status import Rejection, without_status
@@ -32,7 +32,7 @@ from weft.mesh.quarantine import Quarantined
 from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
-from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES
+from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES, Resource
 from weft.xds.runtime import runtime
 from weft.xds.scoped_routes import table_of
 from weft.xds.server import AdsServer, NackReport
@@ -116,6 +116,10 @@ class MeshLoop:
         self._patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         """(type, name, version) of resources -> the patches in them."""
         self._byte_streams: frozenset[str] = frozenset()
+        self.secrets: Callable[[NodeModel], Iterable[Resource]] = lambda _: ()
+        """Gives the certificates that a node's proxy shall have."""
+        self.on_forget: Callable[[str], None] = lambda _: None
+        """Called with each node that is gone."""
         self.model = MeshModel()
         self.before_first_build: Callable[[], Awaitable[None]] = _nothing
         """Awaited when all objects are known."""
@@ -132,6 +136,10 @@ class MeshLoop:
             informers.keep_as(cls, without_status)
         informers.subscribe(self._on_change)
         ads.on_nack = self.refused
+
+    def wake(self) -> None:
+        """Build again soon."""
+        self._dirty.set()
 
     def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
         if before == after:
@@ -229,6 +237,7 @@ class MeshLoop:
             del self._translators[gone]
             self.wanted.pop(gone, None)
             self._ads.forget(gone)
+            self.on_forget(gone)
         streams: set[str] = set()
         patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         for name, node in nodes.items():
@@ -238,7 +247,7 @@ class MeshLoop:
                 settings = structs.replace(settings, access_log=self.access_log)
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
-            resources = (self._switches, *translator.translate(model))
+            resources = (self._switches, *self.secrets(model), *translator.translate(model))
             patched.update(
                 {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}
             )

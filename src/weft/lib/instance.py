@@ -34,6 +34,12 @@ class Settings(Struct, frozen=True):
     network when `gateway_address` is in it, else none."""
     node_name: str = ""
     trust_domain: str = "cluster.local"
+    ca_dir: str = ""
+    """Directory with an authority for the mesh that others made; "" has weft make its own."""
+    workload_cert_ttl: float = 12 * 3600.0
+    """Seconds that certificates of workloads live."""
+    root_cert_ttl: float = 3650 * 86400.0
+    """Seconds that a root of the mesh lives."""
     log_level: str = "warning"
     audit_policy: str = ""
     """File with the policy of the audit log; "" for none."""

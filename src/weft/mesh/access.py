@@ -13,6 +13,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
+from weft.api.wellknown import TRUST_DOMAIN_DEFAULT
 from weft.mesh import findings as f
 from weft.mesh.authentication import (
     Authentications,
@@ -42,6 +43,7 @@ from weft.mesh.model import (
     Workload,
 )
 from weft.mesh.names import SERVICE_SUFFIX, destination_name
+from weft.mesh.trust_domains import with_aliases
 
 BYTES = ("tcp", "tls", "auto", "udp")
 """Protocols of which a connection may hold no request."""
@@ -73,14 +75,18 @@ class SecurityRules(Struct, frozen=True):
 
 
 def security_rules(
-    objects: SecurityObjects, destinations: tuple[str, ...], providers: tuple[str, ...] = ()
+    objects: SecurityObjects,
+    destinations: tuple[str, ...],
+    providers: tuple[str, ...] = (),
+    domains: tuple[str, ...] = (TRUST_DOMAIN_DEFAULT,),
 ) -> SecurityRules:
     """The policies of all objects. `destinations` are the names of those that exist, `providers`
-    those of the services that may be asked."""
+    those of the services that may be asked, `domains` the mesh's trust domain and those that count
+    as it."""
     report = Findings()
     resolve = partial(destination_of, frozenset(destinations))
     return SecurityRules(
-        access_policies(objects.authorization, report, providers),
+        with_aliases(access_policies(objects.authorization, report, providers), domains),
         authentications(objects.tokens, resolve, report),
         peer_rules(objects.peers),
         report.all(),

@@ -53,7 +53,7 @@ from weft.mesh.model import (
     UnknownHosts,
     Workload,
 )
-from weft.mesh.node_settings import locality
+from weft.mesh.node_settings import locality, node_addresses
 from weft.mesh.rate_limits import with_rate_limits
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.security import Securable, secure
@@ -74,8 +74,16 @@ class BuildSettings(Struct, frozen=True):
     trust_domain: str = TRUST_DOMAIN_DEFAULT
     unknown_hosts: UnknownHosts = PASS_UNKNOWN
     """What becomes of calls to unknown hosts where no MeshConfig says so."""
+    connection_seconds: float = 3 * 3600.0
+    """How long a connection between nodes may last: less than the certificates that it begins with.
+    """
     missing_files: frozenset[str] = frozenset()
     """Of the files that `istio_gateways.referenced_files` names, those that do not exist."""
+
+    @property
+    def mesh(self) -> MeshConfig:
+        """What holds where no MeshConfig says otherwise."""
+        return MeshConfig(self.unknown_hosts, trust_domain=self.trust_domain)
 
 
 DEFAULTS = BuildSettings()
@@ -97,17 +105,16 @@ def build(
     did not change is taken over from the last one."""
     memo = memo or Memo()
     report = Findings()
-    rows = zip(snapshot.list(Pod))
-    facts = memo.mapped("pods", pod_facts, rows, settings.trust_domain)
+    wide = mesh_config(snapshot, settings.mesh, report)
+    facts = memo.mapped("pods", pod_facts, zip(snapshot.list(Pod)), wide.trust_domain)
     pods = memo("pods by name", _by_name, facts)
     hosts, served = _service_hosts(snapshot, pods, memo)
-    _add_entries(hosts, snapshot, pods, settings, report)
+    _add_entries(hosts, snapshot, pods, wide.trust_domain, report)
     _resolve_aliases(hosts)
     hosts = with_egress_gateways(hosts, snapshot.list(istio.Gateway), snapshot.list(Service))
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
     edges = _ingresses(snapshot, memo)
     api = gateway_api(_gateway_api_objects(snapshot, edges, memo), shapes, memo)
-    wide = mesh_config(snapshot, MeshConfig(settings.unknown_hosts), report)
     patches = _patches(snapshot, memo, report)
     scoping, findings = _scoping(snapshot, facts, wide, patches, memo)
     report.extend(findings)
@@ -141,11 +148,14 @@ def build(
     plain = Securable(
         destinations, workloads, exposed.tables, gateways, listeners, authorizers=wide.authorizers
     )
-    secured = secure(snapshot, plain, settings.trust_domain, memo)
+    secured = secure(snapshot, plain, wide, memo)
     report.extend(secured.findings)
     model = MeshModel(
         localities=_localities(snapshot),
-        trust_domain=settings.trust_domain,
+        trust_domain=wide.trust_domain,
+        trust_domain_aliases=wide.trust_domain_aliases,
+        nodes=node_addresses(snapshot.list(Node)),
+        connection_seconds=settings.connection_seconds,
         workloads=secured.workloads,
         destinations=(*secured.destinations, *unjudged),
         route_tables=secured.tables,
@@ -263,7 +273,7 @@ def _add_entries(
     hosts: dict[str, Host],
     snapshot: Snapshot,
     pods: Mapping[PodKey, PodFacts],
-    settings: BuildSettings,
+    trust_domain: str,
     report: Findings,
 ) -> None:
     entries = sorted(
@@ -272,7 +282,7 @@ def _add_entries(
     )
     machines = snapshot.list(istio.WorkloadEntry)
     for entry in entries:
-        endpoints = Endpoints(pods, machines, settings.trust_domain)
+        endpoints = Endpoints(pods, machines, trust_domain)
         for host in entry_hosts(entry, endpoints, report):
             known = hosts.setdefault(host.host, host)
             if known is not host:

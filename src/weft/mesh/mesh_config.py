@@ -1,5 +1,6 @@
 """Istio's MeshConfig: settings of the whole mesh, in the ConfigMap that its users have."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from msgspec import Struct
 
 from weft.api.k8s.core_v1 import ConfigMap
 from weft.api.snapshot import Snapshot
+from weft.api.wellknown import TRUST_DOMAIN_DEFAULT
 from weft.api.yaml_reader import read
 from weft.mesh import findings as f
 from weft.mesh.extension_providers import PROVIDERS, authorizers
@@ -14,6 +16,8 @@ from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.model import PASS_UNKNOWN, Authorizer, UnknownHosts
 
+TRUST_DOMAIN_PATTERN = re.compile(r"[a-z0-9._-]{1,255}")
+"""SPIFFE-ID.md, 2.1."""
 CONFIG_MAP = "istio"
 CONFIG_KEY = "mesh"
 MODES = {
@@ -24,11 +28,13 @@ MODES = {
 """What becomes of calls to unknown hosts."""
 POLICY = "outboundTrafficPolicy"
 ACCESS_LOG = "accessLogFile"
+TRUST_DOMAIN, ALIASES = "trustDomain", "trustDomainAliases"
+HONOURED = (POLICY, PROVIDERS, ACCESS_LOG, TRUST_DOMAIN, ALIASES)
 WITHOUT_MEANING = frozenset(
     {
         "accessLogEncoding", "configSources", "defaultProviders",
         "dnsRefreshRate", "enablePrometheusMerge", "rootNamespace",
-        "trustDomain", "enableAutoMtls", "defaultConfig", "proxyListenPort", "ingressClass",
+        "enableAutoMtls", "defaultConfig", "proxyListenPort", "ingressClass",
         "ingressControllerMode", "ingressSelector", "ingressService",
     }
 )  # fmt: skip
@@ -43,6 +49,9 @@ class MeshConfig(Struct, frozen=True):
     """That policies of action CUSTOM may name; their destinations are not known yet."""
     access_log: bool = False
     """Proxies write a line for each request; where, weft decides."""
+    trust_domain: str = TRUST_DOMAIN_DEFAULT
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Trust domains whose identities count as those of the mesh's own."""
 
 
 def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> MeshConfig:
@@ -58,13 +67,40 @@ def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> Me
         report.add(f.MESH_CONFIG_UNREADABLE, found, where, problem=problem)
         return default
     for name in value:
-        if name not in (POLICY, PROVIDERS, ACCESS_LOG) and name not in WITHOUT_MEANING:
+        if name not in HONOURED and name not in WITHOUT_MEANING:
             report.add(f.MESH_CONFIG_IGNORED, found, f"{where}.{name}", field=name)
+    own, aliases = _trust_domains(found, value, default, report)
     return MeshConfig(
         unknown=_unknown(found, value, default, report),
         authorizers=authorizers(found, value, where, report),
         access_log=bool(value.get(ACCESS_LOG)),
+        trust_domain=own,
+        trust_domain_aliases=aliases,
     )
+
+
+def _trust_domains(
+    found: ConfigMap, value: Mapping[str, Any], default: MeshConfig, report: Findings
+) -> tuple[str, tuple[str, ...]]:
+    """The mesh's own, and its aliases; what is none is left out."""
+
+    def usable(name: str, text: Any) -> bool:
+        if isinstance(text, str) and TRUST_DOMAIN_PATTERN.fullmatch(text):
+            return True
+        report.add(
+            f.VALUE_INVALID, found, f"data.{CONFIG_KEY}.{name}",
+            "lower-case letters, digits, `.`, `-`, `_`",
+            problem=f"`{text}` is no trust domain", part="setting",
+        )  # fmt: skip
+        return False
+
+    own = value.get(TRUST_DOMAIN)
+    if own is None or not usable(TRUST_DOMAIN, own):
+        own = default.trust_domain
+    listed = value.get(ALIASES) or ()
+    aliases: list[Any] = listed if isinstance(listed, list) else [listed] if listed else []
+    kept = dict.fromkeys(str(a) for a in aliases if usable(ALIASES, a) and a != own)
+    return own, tuple(kept)
 
 
 def _unknown(

@@ -1,5 +1,8 @@
 """What a Node object says about its proxy."""
 
+import ipaddress
+from collections.abc import Iterable
+
 import msgspec
 
 from weft.api import gateway_bindings, service_places
@@ -39,6 +42,27 @@ def node_settings(node: Node) -> NodeSettings:
         locality=locality(node),
         first_port=int(first_port) if first_port.isdecimal() else 0,
     )
+
+
+def node_addresses(nodes: Iterable[Node]) -> tuple[tuple[str, str], ...]:
+    """(name, InternalIP) of the nodes whose proxies can take each other's calls: pods have networks
+    of their own there, and other machines can reach the address."""
+    found = []
+    for node in nodes:
+        addresses = (a.address for a in node.status.addresses if a.type == "InternalIP")
+        address = next(addresses, "")
+        host = node.metadata.annotations.get(ANNOTATION_NODE_ISOLATION) == ISOLATION_HOST
+        if not host and _reachable(address):
+            found.append((node.metadata.name, address))
+    return tuple(sorted(found))
+
+
+def _reachable(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified or address.is_link_local)
 
 
 def locality(node: Node) -> str:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from weft.lib.ports import bindable_ports
 from weft.mesh.caller_limits import with_caller_limits
+from weft.mesh.entrances import entrances, peers_of, through_gates
 from weft.mesh.exposure import on_node
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
@@ -57,10 +58,14 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)
     used.update(each.destination for each in model.authorizers)
-    destinations = _with_key_servers(model.destinations, tables, used)
     node = replace(node, authorizers=tuple(each.name for each in model.authorizers))
+    peers = peers_of(model, node.name)
+    destinations = tuple(
+        through_gates(d, node.name, peers)
+        for d in _with_key_servers(model.destinations, tables, used)
+    )
     found = NodeModel(
-        node=replace(node, localities=model.localities) if model.localities else node,
+        node=replace(node, localities=model.localities, peers=peers),
         trust_domain=model.trust_domain,
         patches=model.patches,
         workloads=workloads,
@@ -69,6 +74,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         service_listeners=listeners,
         gateways=model.gateways,
         authorizers=model.authorizers,
+        entrances=entrances(model, node.name, workloads) if peers.address else (),
     )
     return with_caller_limits(found)
 

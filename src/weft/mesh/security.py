@@ -27,7 +27,7 @@ from weft.mesh.access import (
 from weft.mesh.authorization import ROOT_NAMESPACE
 from weft.mesh.external_authorization import with_asked
 from weft.mesh.memo import Memo
-from weft.mesh.mesh_config import CONFIG_MAP
+from weft.mesh.mesh_config import CONFIG_MAP, MeshConfig
 from weft.mesh.mirrors import protected, without_protected_mirrors
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
@@ -54,12 +54,7 @@ class Securable(Struct, frozen=True):
     authorizers: tuple[Authorizer, ...] = ()
 
 
-def secure(
-    snapshot: Snapshot,
-    plain: Securable,
-    trust_domain: str,
-    memo: Memo,
-) -> Securable:
+def secure(snapshot: Snapshot, plain: Securable, wide: MeshConfig, memo: Memo) -> Securable:
     """The same parts under the snapshot's policies. `plain.authorizers` have no destinations."""
     reachable = memo("authorizers", reached, plain.authorizers, plain.destinations)
     plain = replace(plain, authorizers=reachable.authorizers, findings=reachable.findings)
@@ -70,9 +65,10 @@ def secure(
     )
     if not objects:
         return plain
+    domains = (wide.trust_domain, *wide.trust_domain_aliases)
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
     providers = tuple(each.name for each in plain.authorizers)
-    rules = memo("security rules", security_rules, objects, names, providers)
+    rules = memo("security rules", security_rules, objects, names, providers, domains)
     owned = memo("owners", with_owners, plain.destinations, plain.workloads)
     secured = memo.mapped("secured", secured_destination, owned, rules)
     secured = memo.mapped("asked", with_asked, zip(secured))
@@ -99,7 +95,7 @@ def secure(
         "secured tables", secured_tables, mirrored.tables, plain.gateways, edges, own, rules
     )
     listeners = memo.mapped("secured listeners", secured_listener, zip(plain.listeners), guarded)
-    gateway = f"spiffe://{trust_domain}/{GATEWAY_ACCOUNT}"
+    gateway = f"spiffe://{wide.trust_domain}/{GATEWAY_ACCOUNT}"
     gateways = memo.mapped(
         "secured gateways", secured_gateway, zip(plain.gateways), guarded, gateway
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
@@ -23,6 +23,7 @@ from weft.pki.identity import SpiffeId, Validity
 CERTIFICATE_FILE = "ca.crt"
 KEY_FILE = "ca.key"
 CERTIFICATE_MODE = 0o644
+NAME_DIGITS = 16
 ROOT_PATH_LENGTH = 1
 """Intermediates below the root."""
 
@@ -44,6 +45,9 @@ class Credential(Struct, frozen=True):
     validity: Validity
 
 
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
 class Wanted(Struct, frozen=True):
     """What a certificate says about its holder."""
 
@@ -59,7 +63,7 @@ class Authority:
     def __init__(
         self,
         certificate: x509.Certificate,
-        key: ec.EllipticCurvePrivateKey,
+        key: SigningKey,
         *,
         roots: str,
         chain: str = "",
@@ -72,12 +76,14 @@ class Authority:
         self.validity = validity_of(certificate)
 
     @classmethod
-    def create(cls, trust_domain: str, now: float) -> "Authority":
+    def create(
+        cls, trust_domain: str, now: float, seconds: float = identity.ROOT_SECONDS_DEFAULT
+    ) -> "Authority":
         """A new root in memory. Raises ValueError for what is no trust domain."""
         identity.check_trust_domain(trust_domain)
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"weft root {trust_domain}", ("weft",))
-        valid = identity.validity(now, identity.ROOT_SECONDS_DEFAULT)
+        valid = identity.validity(now, seconds)
         builder = _ca_builder(key, name, valid, SpiffeId(trust_domain), ROOT_PATH_LENGTH)
         certificate = builder.issuer_name(name).sign(key, hashes.SHA256())
         return cls(certificate, key, roots=_pem(certificate))
@@ -113,6 +119,19 @@ class Authority:
         root = cls(certificate, key, roots=roots)
         root._check(directory, trust_domain, now)
         return root
+
+    @property
+    def name(self) -> str:
+        """Short and unique: the start of the certificate's SHA-256."""
+        return name_of(self._certificate)
+
+    @property
+    def key_pem(self) -> str:
+        return _key_pem(self._key)
+
+    def with_roots(self, roots: str) -> "Authority":
+        """The same, with these authorities to trust."""
+        return Authority(self._certificate, self._key, roots=roots, chain=self._chain)
 
     def _check(self, directory: Path, trust_domain: str, now: float) -> None:
         found = trust_domain_of(self._certificate)
@@ -214,7 +233,8 @@ class Authority:
         own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
         builder = builder.issuer_name(self._certificate.subject)
-        return builder.add_extension(authority, critical=False).sign(self._key, hashes.SHA256())
+        algorithm = None if isinstance(self._key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        return builder.add_extension(authority, critical=False).sign(self._key, algorithm)
 
 
 def trust_domain_of(certificate: x509.Certificate) -> str:
@@ -226,6 +246,11 @@ def trust_domain_of(certificate: x509.Certificate) -> str:
         ).trust_domain
     except (x509.ExtensionNotFound, IndexError, ValueError):
         return ""
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """Short and unique: the start of the certificate's SHA-256."""
+    return certificate.fingerprint(hashes.SHA256()).hex()[:NAME_DIGITS]
 
 
 def validity_of(certificate: x509.Certificate) -> Validity:
@@ -301,7 +326,7 @@ def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+def _key_pem(key: SigningKey) -> str:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

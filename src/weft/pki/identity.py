@@ -14,6 +14,8 @@ SPIFFE_ID_BYTES_MAX = 2048
 TRUST_DOMAIN_BYTES_MAX = 255
 BACKDATE_SECONDS = 120.0
 """Certificates are valid from a little before their issue: clocks of nodes differ."""
+BACKDATE_FRACTION_MAX = 0.2
+"""Of a life that is short: what lies before the issue must not be most of it."""
 RENEW_FRACTION = 0.5
 """A certificate is renewed when this part of its life has passed (SPIRE's and Istio's ratio)."""
 RENEW_JITTER_FRACTION = 0.1
@@ -90,7 +92,7 @@ def validity(now: float, seconds: float, issuer: Validity | None = None) -> Vali
     until = now + seconds
     if issuer is not None:
         until = min(until, issuer.not_after)
-    return Validity(now - BACKDATE_SECONDS, until)
+    return Validity(now - min(BACKDATE_SECONDS, seconds * BACKDATE_FRACTION_MAX), until)
 
 
 def renew_at(valid: Validity, spread: float = 0.0) -> float:

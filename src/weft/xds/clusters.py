@@ -22,6 +22,7 @@ from weft.xds.access import destination_filters
 from weft.xds.endpoints import load_assignment
 from weft.xds.forward import FORWARD, discover_by_name
 from weft.xds.health_checks import health_check
+from weft.xds.node_mtls import socket_matches
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
 from weft.xds.resource import CLUSTER, Resource
 from weft.xds.response_time import balance_by_response_time, measure
@@ -37,6 +38,8 @@ BLACKHOLE = "blackhole"
 
 CONNECT_TIMEOUT = 10.0
 """Seconds, where no ConnectionPool says otherwise."""
+CALLER_LETS_GO_FRACTION = 0.8
+"""Of the time that a connection between nodes may last."""
 CONNECTION_BUFFER_BYTES_MAX = 1024 * 1024
 """Per connection and direction; also the longest request body that can be repeated by a retry."""
 MAGLEV_TABLE_SIZE_MAX = 5000011
@@ -71,7 +74,7 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
     _discovery(cluster, destination, node)
     _common_balancing(cluster, destination)
     if destination.protocol not in ("tcp", "tls", "udp"):
-        options = _http_options(destination)
+        options = _http_options(destination, node)
         options.http_filters.extend(destination_filters(destination))
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
     if destination.outlier is not None:
@@ -81,6 +84,8 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
         cluster.health_checks.append(health_check(destination.health_check, http2))
     if destination.pool.tcp_keepalive:
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(destination.pool))
+    if destination.discovery == "endpoints" and _in_mesh(destination):
+        cluster.transport_socket_matches.extend(socket_matches(destination, node.peers))
     if destination.tls is not None:
         cluster.transport_socket.CopyFrom(upstream_tls(destination.tls, _alpn(destination)))
     return resource(CLUSTER, destination.name, cluster)
@@ -245,14 +250,14 @@ def _circuit_breakers(pool: ConnectionPool) -> Proto:
     return circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
 
 
-def _http_options(destination: Destination) -> Proto:
+def _http_options(destination: Destination, node: NodeSettings) -> Proto:
     options = _HttpOptions()
     pool = destination.pool
     common = protocol_pb2.HttpProtocolOptions()
     if pool.idle_timeout:
         common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
-    if pool.connection_duration_max:
-        common.max_connection_duration.CopyFrom(duration(pool.connection_duration_max))
+    if longest := _connection_seconds(destination, node):
+        common.max_connection_duration.CopyFrom(duration(longest))
     if pool.requests_per_connection_max:
         requests_max = uint32(pool.requests_per_connection_max)
         common.max_requests_per_connection.CopyFrom(requests_max)
@@ -276,6 +281,16 @@ def _http_options(destination: Destination) -> Proto:
     if destination.load_balancer.algorithm == "least_response_time":
         measure(options)
     return options
+
+
+def _connection_seconds(destination: Destination, node: NodeSettings) -> float:
+    """Connections to other nodes are let go of before their certificates end. The caller's side
+    does it, who knows when there is no request on one; the other side waits a little longer."""
+    wanted = destination.pool.connection_duration_max or 0.0
+    if not node.peers.nodes or not _in_mesh(destination):
+        return wanted
+    longest = node.peers.connection_seconds * CALLER_LETS_GO_FRACTION
+    return min(wanted, longest) if wanted else longest
 
 
 def _alpn(destination: Destination) -> tuple[str, ...]:

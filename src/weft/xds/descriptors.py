@@ -6,7 +6,7 @@ message itself takes precedence.
 
 from typing import Any
 
-from envoy.config.core.v3 import grpc_service_pb2
+from envoy.config.core.v3 import config_source_pb2, extension_pb2, grpc_service_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
 
@@ -70,6 +70,22 @@ def set_stats_scope(config: Any, prefix: str) -> None:
     scope = _Scope(prefix=prefix, enable_eviction=True)
     config.MergeFromString(_ScopeField(stats_scope=scope).SerializeToString())
 
+
+_TLS = "envoy.extensions.transport_sockets.tls"
+FilterStateMapper = _declare(
+    f"{_TLS}.cert_mappers.filter_state_override.v3", "Config", ((1, "default_value", str, False),)
+)
+"""`envoy.tls.upstream_certificate_mappers.filter_state_override`: the certificate that a connection
+shows is the one whose name the caller's connection carries."""
+OnDemandSecret = _declare(
+    f"{_TLS}.cert_selectors.on_demand_secret.v3",
+    "Config",
+    (
+        (1, "config_source", config_source_pb2.ConfigSource, False),
+        (2, "certificate_mapper", extension_pb2.TypedExtensionConfig, False),
+    ),
+)
+"""`envoy.tls.certificate_selectors.on_demand_secret`: certificates are asked for when needed."""
 
 _ShadowField = _declare(
     "weft.xds", "LocalRateLimitDescriptorShadow", ((3, "shadow_mode", bool, False),)

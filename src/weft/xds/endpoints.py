@@ -5,6 +5,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
 from weft.mesh.model import Destination, Endpoint, NodeSettings
 from weft.xds.localities import Group, groups
+from weft.xds.node_mtls import GATED, SOCKET_MATCH
 from weft.xds.proto import Proto, is_address, resource, socket_address, uint32
 from weft.xds.resource import ENDPOINTS, Resource
 from weft.xds.telemetry import endpoint_metadata
@@ -60,4 +61,9 @@ def _endpoint(endpoint: Endpoint) -> Proto:
     metadata = endpoint_metadata(endpoint)
     if metadata is not None:
         result.metadata.CopyFrom(metadata)
+    if endpoint.gate:
+        result.endpoint.hostname = endpoint.gate
+        # Active checks are made in nobody's name, so other nodes refuse them.
+        result.endpoint.health_check_config.disable_active_health_check = True
+        result.metadata.filter_metadata[SOCKET_MATCH][GATED] = True
     return result

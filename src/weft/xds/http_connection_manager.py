@@ -30,6 +30,8 @@ HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 CORS_FILTER = "envoy.filters.http.cors"
 GRPC_WEB_FILTER = "envoy.filters.http.grpc_web"
 FAULT_FILTER = "envoy.filters.http.fault"
+DRAIN_SECONDS_MAX = 5.0
+"""From telling a client that its connection ends until it does; Envoy's default."""
 WEBSOCKET_KEY = "d2VmdC13cy1vdmVyLWgyIQ=="
 """Sixteen bytes, as RFC 6455 wants them; it protects clients that a proxy has in front of it."""
 _Hcm = hcm_pb2.HttpConnectionManager
@@ -45,6 +47,7 @@ def http_connection_manager(
     facts: Proto | None = None,
     scoped: bool = False,
     authorizers: tuple[str, ...] = (),
+    connection_seconds: float = 0.0,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -53,6 +56,7 @@ def http_connection_manager(
     `facts`: the HTTP filter that says who calls, where the connection does not.
     `scoped`: the route configuration is divided by host.
     `authorizers`: names of the services that routes may have asked.
+    `connection_seconds`: after so long a connection is let go of; 0 is never.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
@@ -80,6 +84,10 @@ def http_connection_manager(
     if http3:
         hcm.codec_type = _Hcm.HTTP3
         hcm.http3_protocol_options.SetInParent()
+    if connection_seconds:
+        options = hcm.common_http_protocol_options
+        options.max_connection_duration.CopyFrom(duration(connection_seconds))
+        hcm.drain_timeout.CopyFrom(duration(min(connection_seconds / 3, DRAIN_SECONDS_MAX)))
     if scoped and isinstance(routes, str):
         select_scope(hcm, routes)
     elif isinstance(routes, str):

@@ -12,6 +12,9 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
 )
+from envoy.extensions.filters.network.set_filter_state.v3 import (
+    set_filter_state_pb2 as network_filter_state_pb2,
+)
 
 from weft.mesh.model import GATEWAY_ACCOUNT, Workload
 from weft.xds.descriptors import ListenerSetFilterState
@@ -24,6 +27,8 @@ WORKLOAD_KEY = "weft.source_workload"
 """`<namespace>/<workload>` of the caller."""
 LABELS_KEY = "weft.source_labels"
 """All labels of the caller's workload, each between semicolons: `;app=web;version=v1;`."""
+ORIGINAL_DESTINATION_KEY = "envoy.network.transport_socket.original_dst_address"
+"""Where clusters of the kind ORIGINAL_DST connect to, if set."""
 DESTINATION_KEY = "weft.destination_address"
 
 HASHABLE_STRING = "envoy.hashable_string"
@@ -47,6 +52,25 @@ def gateway_facts_of_requests(trust_domain: str) -> Proto:
         typed_config=any_of(
             set_filter_state_pb2.Config(on_request_headers=[_gateway(trust_domain)])
         ),
+    )
+
+
+def peer_facts() -> Proto:
+    """The HTTP filter of calls from other nodes: the caller is whom its certificate names. The
+    certificate is not known yet when the connection is accepted."""
+    principal = _value(PRINCIPAL_KEY, HASHABLE_STRING, "%DOWNSTREAM_PEER_URI_SAN%")
+    return hcm_pb2.HttpFilter(
+        name="envoy.filters.http.set_filter_state",
+        typed_config=any_of(set_filter_state_pb2.Config(on_request_headers=[principal])),
+    )
+
+
+def target_facts(address: str, port: int) -> Proto:
+    """The network filter that sends connections on to a pod, whatever address they came to."""
+    target = _value(ORIGINAL_DESTINATION_KEY, ORIGINAL_DESTINATION_KEY, f"{address}:{port}")
+    return listener_components_pb2.Filter(
+        name="envoy.filters.network.set_filter_state",
+        typed_config=any_of(network_filter_state_pb2.Config(on_new_connection=[target])),
     )
 
 

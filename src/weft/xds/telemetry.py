@@ -37,13 +37,15 @@ WORKLOADS_KEPT_MAX = 4096
 
 NOBODY = Party(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 """A caller outside the mesh."""
+PEER = Party(UNKNOWN, UNKNOWN, "%DOWNSTREAM_PEER_URI_SAN%", UNKNOWN, UNKNOWN)
+"""A caller from another node, known by its certificate."""
 GATEWAY = Party("ingress-gateway", "weft-system", UNKNOWN, "ingress-gateway", "latest")
 ANSWERING = f"%UPSTREAM_METADATA({METADATA}:party)%"
 """The workload of the endpoint that was chosen."""
 _CALLEE = f"%CLUSTER_METADATA({METADATA}:service)%"
 _HTTP_ANSWER = Answer("%PROTOCOL%", "%RESPONSE_CODE%", "%GRPC_STATUS_NUMBER%", "%RESPONSE_FLAGS%")
 _TCP_ANSWER = Answer("", "", "", "%RESPONSE_FLAGS%")
-SECURITY = "none"
+SECURITY, MUTUAL = "none", "mutual_tls"
 
 
 def party(workload: Workload) -> Party:
@@ -129,7 +131,7 @@ def _metadata(key: str, value: str) -> Proto:
 def _tag(source: Party, destination: str, reporter: str, answer: Answer) -> str:
     return tag_value(
         reporter,
-        SECURITY,
+        MUTUAL if source is PEER else SECURITY,
         source=folded(source),
         destination=destination,
         callee=_CALLEE,

@@ -37,6 +37,7 @@ from weft.xds.gateways import (
 )
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
+from weft.xds.nodes_listener import nodes_listener
 from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
@@ -156,6 +157,8 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
         elements.append(("table", table.name, _table, inputs))
     for workload in model.workloads:
         elements.append(("workload", workload.uid, _workload, (workload, node, tcp_facts)))
+    if model.entrances:
+        elements.append(("nodes", "", nodes_listener, (model.entrances, node)))
     for listener in model.service_listeners:
         name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
         elements.append(("service", name, _service, (listener, node, tcp_facts)))

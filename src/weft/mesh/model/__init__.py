@@ -40,6 +40,7 @@ from weft.mesh.model.destination import (
     SuccessRate,
     WarmUp,
 )
+from weft.mesh.model.entrance import NODE_MTLS_PORT, Entrance, Peers, entrance_name
 from weft.mesh.model.gateway import (
     GatewayBinding,
     GatewayListener,
@@ -103,6 +104,7 @@ from weft.mesh.model.workload import (
 
 __all__ = [
     "GATEWAY_ACCOUNT",
+    "NODE_MTLS_PORT",
     "NOWHERE",
     "PASS_UNKNOWN",
     "Access",
@@ -124,6 +126,7 @@ __all__ = [
     "DirectResponse",
     "Door",
     "Endpoint",
+    "Entrance",
     "EnvoyPatch",
     "FailurePercentage",
     "Fault",
@@ -151,6 +154,7 @@ __all__ = [
     "NodeSettings",
     "OutboundPort",
     "OutlierDetection",
+    "Peers",
     "PortDoor",
     "RateLimit",
     "RateLimitKey",
@@ -173,4 +177,5 @@ __all__ = [
     "WarmUp",
     "WeightedDestination",
     "Workload",
+    "entrance_name",
 ]

@@ -17,6 +17,9 @@ class Endpoint(Struct, frozen=True, gc=False):
     address: str
     """IP; a host name only when the destination's discovery is `dns`."""
     port: int
+    gate: str = ""
+    """The name under which the proxy of its node takes calls for it, over mutual TLS; empty: it is
+    reached directly."""
     own_port: int = 0
     """Host isolation: the port that its pod declares, which stands in policies. 0: it is `port`."""
     health: HealthStatus = "HEALTHY"

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from weft.mesh.model.access import Authorizer
 from weft.mesh.model.destination import Destination
+from weft.mesh.model.entrance import Entrance, Peers
 from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
 from weft.mesh.model.patch import EnvoyPatch
@@ -19,6 +20,12 @@ class MeshModel(Struct, frozen=True, gc=False):
     """(node, region/zone/subzone) of the nodes that have one."""
 
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
+    """Trust domains whose identities count as those of the mesh's own."""
+    nodes: tuple[tuple[str, str], ...] = ()
+    """(name, address for other nodes) of the nodes whose proxies take each other's calls."""
+    connection_seconds: float = 3 * 3600.0
+    """Connections between nodes are made anew after so long."""
     workloads: tuple[Workload, ...] = ()
     destinations: tuple[Destination, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
@@ -66,6 +73,7 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """region/zone/subzone of the node."""
     localities: tuple[tuple[str, str], ...] = ()
     """Those of all nodes that have one."""
+    peers: Peers = Peers()
     access_log: str = ""
     """File that the proxy writes a JSON line per request to; empty is none."""
     authorizers: tuple[str, ...] = ()
@@ -82,5 +90,7 @@ class NodeModel(Struct, frozen=True, gc=False):
     route_tables: tuple[RouteTable, ...] = ()
     service_listeners: tuple[ServiceListener, ...] = ()
     gateways: tuple[GatewayListener, ...] = ()
+    entrances: tuple[Entrance, ...] = ()
+    """What other nodes' proxies may connect to."""
     patches: tuple[EnvoyPatch, ...] = ()
     authorizers: tuple[Authorizer, ...] = ()
