@@ -26,6 +26,10 @@ LABELS_LOCALITY = (
     "topology.istio.io/subzone",
 )
 """Labels of nodes that say where they are, the widest first."""
+REASON_NODE_NOT_READY = "NodeNotReady"
+"""Of a pod's condition Ready: its node is silent."""
+REASON_NODE_LOST = "NodeLost"
+"""Of the condition Ready: the control plane lost all its connections to the node."""
 LABEL_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 LABEL_POD_TEMPLATE_HASH = "pod-template-hash"
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"

@@ -47,6 +47,8 @@ class Attributes(Struct, frozen=True):
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    selected_node: str = ""
+    """What a field selector of a list or watch demands of `spec.nodeName`."""
 
 
 class Decision(Struct, frozen=True):

@@ -19,6 +19,7 @@ from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
 from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.bootstrap_tokens import BootstrapTokens
 from weft.apiserver.certificate_requests import CertificateRequests
 from weft.apiserver.create_check import CreateCheck
 from weft.apiserver.custom_cleanup import CustomCleanup
@@ -28,6 +29,10 @@ from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
+from weft.apiserver.node_authorizer import FirstYes, NodeAuthorizer
+from weft.apiserver.node_graph import NodeGraph
+from weft.apiserver.node_graph_follower import NodeGraphFollower
+from weft.apiserver.node_restriction import NodeRestriction
 from weft.apiserver.pod_policies import PodPolicies
 from weft.apiserver.policy_admission import PolicyAdmission, Surroundings
 from weft.apiserver.priorities import PriorityAdmission
@@ -35,7 +40,7 @@ from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
-from weft.apiserver.server import Page, Question, Server
+from weft.apiserver.server import Page, Question, Server, Upgrade
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.usage import UsageSource
@@ -99,24 +104,30 @@ class ApiServer:
         self._watches = Watches(store)
         self._rbac = Rbac()
         self._follower = RbacFollower(store, self._rbac)
-        self._resources.admission.insert(0, CreateCheck(authorizer or self._rbac))
-        self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store)))
-        self._resources.admission.append(CertificateRequests(authorizer or self._rbac))
-        self.authorizer: Authorizer = authorizer or self._rbac
+        graph = NodeGraph()
+        self._nodes = NodeGraphFollower(store, graph)
+        decides = authorizer or FirstYes((self._rbac, NodeAuthorizer(graph)))
+        restriction = NodeRestriction(graph)
+        self._resources.admission.insert(0, CreateCheck(decides))
+        self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store), restriction))
+        self._resources.admission.append(CertificateRequests(decides))
+        self.authorizer: Authorizer = decides
         self._webhooks = WebhookClient(store)
         self._add_policies(self.authorizer)
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
-        tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens))
+        bootstrap_tokens = BootstrapTokens(store, clock)
+        tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens, bootstrap_tokens))
         reviews = Reviews(self._rbac, tokens.identify)
         self._handlers = Handlers(
             self._resources, self._watches, clock, reviews, self.service_tokens
         )
+        self._handlers.check_token = restriction.check_token
         self._handlers.log_source = log_source
         self._server = Server(
             self._handlers,
             tokens=tokens,
-            authorizer=authorizer or self._rbac,
+            authorizer=decides,
             metrics=Metrics(),
             weft_version=settings.weft_version,
             fairness=Fairness(settings.levels),
@@ -178,6 +189,14 @@ class ApiServer:
         """Serve metrics.k8s.io with what the source measures."""
         self._handlers.usage_source = source
 
+    def add_open_page(self, path: str, page: Page) -> None:
+        """A page for everybody, also for those who show no credential."""
+        self._server.open_pages[path] = page
+
+    def add_upgrade(self, path: str, upgrade: Upgrade) -> None:
+        """Hand connections to `path` over, with who made them."""
+        self._server.upgrades[path] = upgrade
+
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""
         self._resources.admission.append(hook)
@@ -195,10 +214,12 @@ class ApiServer:
         port: int,
         ssl_context: ssl.SSLContext | None = None,
         *,
-        advertise: tuple[str, int] | None = None,
+        also: str = "",
+        advertise: str = "",
     ) -> None:
-        """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`);
-        `advertise` is where pods reach this server. Raises OSError when the address is taken."""
+        """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`). `also`
+        is one more address to listen on; `advertise` is where pods reach this server. Raises
+        OSError when an address is taken."""
         if self._server.audit is not None:
             self._server.audit.start()
         await self._load_definitions()
@@ -211,10 +232,14 @@ class ApiServer:
         site = web.TCPSite(runner, host, port, ssl_context=ssl_context, reuse_address=True)
         await site.start()
         self.port = int(runner.addresses[0][1])
-        endpoint = advertise or (host, self.port)
+        if also:
+            more = web.TCPSite(runner, also, self.port, ssl_context=ssl_context, reuse_address=True)
+            await more.start()
+        endpoint = (advertise or host, self.port)
         self._publish_keys(f"https://{endpoint[0]}:{endpoint[1]}")
         await bootstrap(self._first_client(), self._settings.ranges.kubernetes_ip, endpoint)
         await self._follower.start()
+        await self._nodes.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
         self._tasks.spawn(self._resources.quotas.run(), "quotas")
         self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
@@ -244,6 +269,7 @@ class ApiServer:
         self._server.ready = False
         await self._tasks.close()
         await self._follower.close()
+        await self._nodes.close()
         self._watches.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -79,6 +79,8 @@ class Handlers:
         self.streaming = Streaming(resources)
         self._clock = clock
         self._writes = Tasks()
+        self.check_token: Callable[[User, str, str, Any], None] = lambda *_: None
+        """Raises ApiError when a user may not have a token that it asks for."""
 
     @property
     def catalog(self) -> Catalog:
@@ -155,6 +157,7 @@ class Handlers:
             if isinstance(obj, dict):
                 dry = writing.dry_run
                 obj, said = await self.resources.ask("CREATE", target, obj, user, dry_run=dry)
+            self.check_token(user, target.namespace, target.name, obj)
             made = await self.tokens.request(target, obj, dry_run=writing.dry_run)
             return Written(codec.dumps(made), 201, said)
         if target.subresource == "binding":

@@ -143,22 +143,24 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> Verb:
 def attributes(target: Target, verb: Verb, query: Mapping[str, str]) -> Attributes:
     """What authorization is asked. A list or watch of one object by its name is about that one;
     a namespace is in itself."""
-    name, namespace = target.name, target.namespace
+    name, namespace, node = target.name, target.namespace, ""
     if verb in ("list", "watch", "deletecollection"):
-        name = _selected_name(query.get("fieldSelector", ""))
+        name = _selected(query.get("fieldSelector", ""), "metadata", "name")
+        node = _selected(query.get("fieldSelector", ""), "spec", "nodeName")
     if target.kind.plural == "namespaces" and not target.kind.group:
         namespace = name
     return Attributes(
         verb, group=target.kind.group, version=target.version, resource=target.kind.plural,
         subresource=target.subresource, namespace=namespace, name=name,
+        selected_node=node,
     )  # fmt: skip
 
 
-def _selected_name(selector: str) -> str:
+def _selected(selector: str, *path: str) -> str:
     """As the list itself reads it: another reading would authorize one object and show others.
     One that cannot be read names nothing; the list refuses it."""
     try:
-        return parse_fields(selector).value_of("metadata", "name") or ""
+        return parse_fields(selector).value_of(*path) or ""
     except ValueError:
         return ""
 

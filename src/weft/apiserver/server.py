@@ -42,6 +42,8 @@ Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """Makes a document: its media type and body."""
 Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """A page whose answer depends on the query."""
+Upgrade = Callable[[web.BaseRequest, User], Awaitable[web.StreamResponse]]
+"""Takes a connection over."""
 
 
 def version_document(weft_version: str) -> dict[str, str]:
@@ -88,6 +90,9 @@ class Server:
         """Documents of other parts of the program, by path; for whom a role's nonResourceURLs
         allow it, like every such path."""
         self.actions: dict[str, Page] = {}
+        self.open_pages: dict[str, Page] = {}
+        """For everybody, without a credential."""
+        self.upgrades: dict[str, Upgrade] = {}
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
@@ -152,6 +157,9 @@ class Server:
                 wanted = request.attributes(target, verb, http.query)
             except ApiError as error:
                 no_verb = error
+        if path in self.open_pages and http.method == "GET":
+            media, body = await self.open_pages[path]()
+            return json_response(body, media)
         try:
             real = await self._authenticate(http)
         except ApiError:
@@ -168,6 +176,8 @@ class Server:
             if path in served:
                 media, body = await served[path]()
                 return json_response(body, media)
+            if http.method == "GET" and path in self.upgrades:
+                return await self.upgrades[path](http, user)
             if http.method == "GET" and path in self.questions:
                 media, body = await self.questions[path](http.query)
                 return json_response(body, media)
