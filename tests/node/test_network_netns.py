@@ -305,3 +305,17 @@ async def test_the_rules_are_what_nft_lists() -> None:
             f"ip saddr {pods.node_address} return",
             "meta l4proto tcp redirect to :15006",
         ]
+
+
+async def test_calls_to_other_nodes_go_to_their_proxies() -> None:
+    async with network() as pods:
+        await pods.open_gates({"10.250.0.0/24": "192.0.2.9"}, 15008)
+        await pods.open_gates({"10.251.0.0/24": "192.0.2.2", "10.251.4.0/24": "192.0.2.3"}, 15008)
+        table = f"{pods.bridge}-nodes"
+        from_proxy = f"meta l4proto tcp ip saddr {pods.node_address}"
+        assert rules_of(table=table) == [
+            "type nat hook output priority -100; policy accept;",
+            f"{from_proxy} ip daddr 10.251.0.0/24 dnat to 192.0.2.2:15008",
+            f"{from_proxy} ip daddr 10.251.4.0/24 dnat to 192.0.2.3:15008",
+        ]
+    assert rules_of(table=table) == []

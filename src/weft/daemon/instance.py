@@ -30,6 +30,7 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.node_gates import NodeGates
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
@@ -43,7 +44,7 @@ from weft.mesh.mesh_config import MODES
 from weft.mesh.model import MeshModel
 from weft.mesh.object_status import Rejection
 from weft.node.envoy import EnvoyError
-from weft.node.network_netns import SERVICES, NetworkError
+from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
 from weft.pki.ca import CaError
@@ -212,6 +213,9 @@ class Instance:
         self.api.log_source = NodeLogs(self.agent)
         self.api.add_usage(UsageSampler(self.machine.runtime, self.settings.node_name))
         self.api.node_streams = LocalStreams(self.agent)
+        if isinstance(self.machine.network, NetnsNetwork):
+            gates = NodeGates(self.informers, self.machine.network, self.settings.node_name)
+            self.tasks.spawn(gates.run(), "node-gates")
         await self.agent.start()
 
     def _on_model(self, model: MeshModel) -> None:

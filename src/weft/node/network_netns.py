@@ -44,6 +44,8 @@ POD_SYSCTLS: Mapping[str, str] = {
 }
 DEVICES_GONE_SECONDS = 2.0
 BRIDGE_PREFIX = "weft"
+GATES_SUFFIX = "-nodes"
+"""Of the name of the table that leads to other nodes' proxies."""
 _TABLE = "mesh"
 _INTERFACE = "eth0"
 
@@ -104,6 +106,12 @@ class NetnsNetwork:
     async def list(self) -> dict[str, PodNetwork]:
         return dict(self._pods)
 
+    async def open_gates(self, gates: Mapping[str, str], port: int) -> None:
+        """Send what the node proxy opens to pods of other nodes (pod network -> address of its
+        node) to those nodes' proxies; replaces what was said before. NetworkError."""
+        async with self._lock:
+            await asyncio.to_thread(self._open_gates, gates, port)
+
     async def destroy(self) -> None:
         """Remove every pod network, the bridge and the subnet's registration."""
         async with self._lock:
@@ -161,6 +169,14 @@ class NetnsNetwork:
                 "Pods cannot reach addresses outside this machine, because the kernel refuses to"
                 f" masquerade ({error.strerror or error})."
             )
+
+    def _open_gates(self, gates: Mapping[str, str], port: int) -> None:
+        table = nft.gates_table(self.node_address, gates, port)
+        try:
+            with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+                nft.install(netfilter, f"{self.bridge}{GATES_SUFFIX}", table)
+        except OSError as error:
+            raise NetworkError(f"no way to other nodes: {error.strerror or error}") from error
 
     @property
     def _state_file(self) -> Path:
@@ -271,6 +287,7 @@ class NetnsNetwork:
                 node.talk(node.delete_link(self.bridge))
             with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
                 nft.remove(netfilter, self.bridge)
+                nft.remove(netfilter, f"{self.bridge}{GATES_SUFFIX}")
             (self._machine_dir / self.bridge).unlink(missing_ok=True)
         self._state_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: something foreign is in it

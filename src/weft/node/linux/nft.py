@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nested
@@ -165,6 +166,22 @@ def node_table(subnet: str, bridges: str) -> Table:
         ("leave", from_pods + _expression("masq")),
     )
     return Table((Chain("leave", _HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
+
+
+def gates_table(node_address: str, gates: Mapping[str, str], port: int) -> Table:
+    """Where the node proxy's calls to pods of other nodes go: pod network -> address of its node,
+    whose proxy takes them at `port`. Only what comes from the address that pods trust, which the
+    proxy alone has; all else goes to the pods themselves, where it is nobody's."""
+    from_node = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
+    from_node += _equals(socket.inet_aton(node_address))
+    rules = []
+    for text, address in sorted(gates.items()):
+        network = ipaddress.IPv4Network(text)
+        to_pods = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
+        to_pods += _mask(network.netmask.packed) + _equals(network.network_address.packed)
+        tcp = _protocol(socket.IPPROTO_TCP)
+        rules.append(("out", tcp + from_node + to_pods + _dnat(address, port)))
+    return Table((Chain("out", _HOOK_OUTPUT, _PRIORITY_DSTNAT),), tuple(rules))
 
 
 def install(netfilter: Netlink, name: str, table: Table) -> None:
