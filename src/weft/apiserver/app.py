@@ -43,6 +43,7 @@ from weft.apiserver.reviews import Reviews
 from weft.apiserver.server import Page, Question, Server, Upgrade
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
+from weft.apiserver.token_secrets import TokenSecrets
 from weft.apiserver.usage import UsageSource
 from weft.apiserver.watching import Watches
 from weft.apiserver.webhook_admission import WebhookAdmission
@@ -117,7 +118,8 @@ class ApiServer:
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
         bootstrap_tokens = BootstrapTokens(store, clock)
-        tokens = AnyOf((StaticTokens(settings.tokens), self.service_tokens, bootstrap_tokens))
+        self._static = StaticTokens(settings.tokens)
+        tokens = AnyOf((self._static, self.service_tokens, bootstrap_tokens))
         reviews = Reviews(self._rbac, tokens.identify)
         self._handlers = Handlers(
             self._resources, self._watches, clock, reviews, self.service_tokens
@@ -136,6 +138,9 @@ class ApiServer:
             self._server.audit = AuditLog(settings.audit, clock)
         self._tasks = aio.Tasks()
         self._runner: web.ServerRunner | None = None
+        self._token_secrets = TokenSecrets(self._resources, self.service_tokens, lambda: self.roots)
+        self.roots = ""
+        """PEM of the CA that clients of this server are to believe; told in token Secrets."""
         self.port = 0
         """The port that is listened on, once started."""
 
@@ -167,6 +172,15 @@ class ApiServer:
     @node_streams.setter
     def node_streams(self, nodes: NodeStreams | None) -> None:
         self._handlers.streaming.nodes = nodes
+
+    def use_signing_keys(self, ring: KeyRing) -> None:
+        """Sign and believe service account tokens with these keys from now on."""
+        self.service_tokens.ring = ring
+        self._tasks.spawn(self._token_secrets.look(), "token-secrets-anew")
+
+    def use_tokens(self, tokens: Mapping[str, User]) -> None:
+        """Believe these bearer tokens from now on, instead of those of the settings."""
+        self._static.tokens = tokens
 
     def add_page(self, path: str, page: Page) -> None:
         """Serve a document of another part of the program under `path`."""
@@ -242,6 +256,7 @@ class ApiServer:
         await self._nodes.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
         self._tasks.spawn(self._resources.quotas.run(), "quotas")
+        self._tasks.spawn(self._token_secrets.run(), "token-secrets")
         self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
         self._server.ready = True
 

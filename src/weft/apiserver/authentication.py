@@ -25,13 +25,13 @@ class Authenticator(Protocol):
 
 
 class StaticTokens:
-    """Those of `tokens.csv`; they are for every audience."""
+    """Those of `tokens.csv`; they are for every audience. `tokens` may be replaced at any time."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
 
     async def identify(self, token: str, audiences: tuple[str, ...]) -> Identity | None:
-        user = access.user_of_token(self._tokens, token)
+        user = access.user_of_token(self.tokens, token)
         return None if user is None else Identity(user, audiences)
 
 

@@ -99,12 +99,31 @@ class ServiceTokens:
                 node = await self._check_pod(target, bound)
         if dry_run:
             return token_claims.answer(namespace, name, wish, "", now)
-        uid, token_id = account["metadata"]["uid"], self._new_id()
+        uid = account["metadata"]["uid"]
+        token = self.issue(namespace, name, uid, wish, bound_uid, node=node)
+        return token_claims.answer(namespace, name, wish, token, now)
+
+    def issue(
+        self,
+        namespace: str,
+        account: str,
+        account_uid: str,
+        wish: token_claims.Wish,
+        bound_uid: str,
+        *,
+        node: dict[str, str] | None = None,
+    ) -> str:
+        """A token of an account that exists, bound to what exists."""
         content = token_claims.claims(
-            namespace=namespace, account=name, account_uid=uid, wish=wish, bound_uid=bound_uid,
-            token_id=token_id, now=now, pod_node=node,
+            namespace=namespace, account=account, account_uid=account_uid, wish=wish,
+            bound_uid=bound_uid, token_id=self._new_id(), now=self._clock(), pod_node=node,
         )  # fmt: skip
-        return token_claims.answer(namespace, name, wish, self._ring.sign(content), now)
+        return self._ring.sign(content)
+
+    def signed(self, token: str) -> bool:
+        """Whether one of the keys that are believed signed it, and it is in time."""
+        found = self._claims(token)
+        return found is not None and token_claims.read(found, self._clock()) is not None
 
     async def _check_pod(self, target: Target, pod: dict[str, Any]) -> dict[str, str] | None:
         """The pod must run as this account; gives its node."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "tap": ("weft.cli.tap", "Single requests as they pass"),
     "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
+    "credentials": ("weft.cli.credentials", "New keys and tokens, old ones forgotten"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),
     "get": ("weft.cli.resources", "List objects"),

@@ -87,6 +87,29 @@ def admin_token(settings: Settings) -> tuple[str, Tokens]:
     raise BadTokens(f"{path} has no token of {ADMIN_USER}; remove it to have a new one made")
 
 
+def rotate_admin_token(settings: Settings) -> None:
+    """Put a new token of the administrator first; the one before stays valid. Raises OSError."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    _rewrite_tokens(settings, [f'{token},{ADMIN_USER},{ADMIN_USER},"{MASTERS}"'], keep=1)
+
+
+def forget_admin_tokens(settings: Settings) -> None:
+    """Keep the administrator's newest token only. Raises OSError."""
+    _rewrite_tokens(settings, [], keep=1)
+
+
+def _rewrite_tokens(settings: Settings, first: list[str], *, keep: int) -> None:
+    """`first`, then so many of the administrator's lines, and everybody else's as they are."""
+    path = Path(settings.data_dir) / "tokens.csv"
+    left, lines = keep, list(first)
+    for line in path.read_text().splitlines():
+        mine = line.split(",")[1:2] == [ADMIN_USER]
+        if not mine or left > 0:
+            lines.append(line)
+        left -= mine
+    replace_file(path, ("\n".join(lines) + "\n").encode())
+
+
 def audit_settings(settings: Settings) -> AuditSettings | None:
     """Of the audit log, when one is wanted. Raises BadAuditPolicy."""
     if not settings.audit_policy:
@@ -111,13 +134,9 @@ def server_tls(settings: Settings, names: tuple[str, ...]) -> tuple[ssl.SSLConte
     CA, which clients' certificates must come from as well."""
     directory = Path(settings.data_dir) / "pki"
     ca = Authority.load_or_create(directory, settings.trust_domain, now())
-    credential = ca.server(api_server_names(names), now())
-    certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
-    replace_file(certificate, credential.certificate.encode())
-    replace_file(key, credential.key.encode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    renew_server_certificate(settings, ca, names, context)
     context.load_verify_locations(cadata=ca.roots)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
@@ -139,6 +158,18 @@ def mesh_identity(settings: Settings, ads: AdsServer) -> MeshIdentity:
 
 def lives(settings: Settings) -> Lives:
     return lives_of(settings.root_cert_ttl, settings.workload_cert_ttl)
+
+
+def renew_server_certificate(
+    settings: Settings, ca: Authority, names: tuple[str, ...], context: ssl.SSLContext
+) -> None:
+    """A new certificate for connections from now on. Raises OSError."""
+    directory = Path(settings.data_dir) / "pki"
+    credential = ca.server(api_server_names(names), now())
+    certificate, key = directory / "apiserver.crt", directory / "apiserver.key"
+    replace_file(certificate, credential.certificate.encode())
+    replace_file(key, credential.key.encode())
+    context.load_cert_chain(certificate, key)
 
 
 def publish_kubeconfig(settings: Settings, port: int, ca: Authority, token: str) -> None:

@@ -25,6 +25,7 @@ from weft.daemon import files, rate_limits, status
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
+from weft.daemon.credentials import Credentials
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
@@ -150,7 +151,12 @@ class Instance:
         self.client = self.api.local_client()
         self.informers = Informers(self.client)
         tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
-        self.api_ca = ca.roots
+        self.api_ca = self.api.roots = ca.roots
+        names = (ranges.kubernetes_ip,)
+        self.credentials = Credentials(
+            *(self.settings, self.api, ca, tls),
+            lambda context: files.renew_server_certificate(self.settings, ca, names, context),
+        )
         self.identity = files.mesh_identity(self.settings, self.ads)
         workloads = WorkloadAuthority(
             self.identity.authority,

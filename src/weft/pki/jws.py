@@ -60,6 +60,9 @@ class KeyRing:
         self._known = {key.key_id: key for key in (VerifyingKey(k.public_key()) for k in keys)}
         self._key_id = VerifyingKey(keys[0].public_key()).key_id
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def sign(self, claims: Mapping[str, Any]) -> str:
         head = msgspec.json.encode({"alg": ALGORITHM, "kid": self._key_id})
         signed = f"{_encode(head)}.{_encode(msgspec.json.encode(claims))}"

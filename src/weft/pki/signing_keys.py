@@ -45,6 +45,13 @@ def rotate(directory: Path) -> None:
     replace_file(path, "".join([_new_key(), *kept]).encode())
 
 
+def forget(directory: Path) -> None:
+    """Believe only what the first key signs. Raises OSError."""
+    path = directory / FILE
+    parts = path.read_text(encoding="ascii").split(_END)
+    replace_file(path, (parts[0] + _END).encode())
+
+
 def _new_key() -> str:
     return (
         ec.generate_private_key(ec.SECP256R1())
