@@ -132,7 +132,9 @@ spec: {targetRef: {kind: Service, name: slow}, rules: [{limit: {requests: 1000, 
 
 def test_findings_are_in_the_status_until_they_are_mended(front: Instance) -> None:
     lost = route("lost", "{route: [{destination: {host: late}}]}")
-    assert apply(front, lost).returncode == 0
+    done = apply(front, lost)
+    assert done.returncode == 1
+    assert "no Service or ServiceEntry is named `late`" in done.stderr
     accepted = condition(get(front, "lost"), "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "WEFT2101")
     assert "spec.http[0].route[0].destination.host" in accepted["message"]

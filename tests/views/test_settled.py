@@ -74,5 +74,15 @@ def test_routes_wait_for_all_their_parents() -> None:
     assert found.done
 
 
+def test_what_is_not_accepted_fails_although_proxies_have_it() -> None:
+    obj = mesh("True", "Programmed")
+    refused = {"type": "Accepted", "status": "False", "message": "no Service is named `x`"}
+    obj["status"]["conditions"].append(refused)
+    found = settled(ISTIO, "VirtualService", obj)
+    assert found is not None
+    assert (found.done, found.failed) == (False, True)
+    assert found.text == "no Service is named `x`"
+
+
 def test_nothing_is_awaited_of_other_kinds() -> None:
     assert settled("", "ConfigMap", {}) is None

@@ -18,6 +18,9 @@ LOOK_SECONDS = 0.1
 LOOK_SECONDS_MAX = 0.5
 """Between two looks: at first, and after a while."""
 TIMEOUT_SECONDS_DEFAULT = 60.0
+HOPELESS_SECONDS = 1.0
+"""What is left may be wrong only until weft has looked at all that was applied with it."""
+NEVER = float("inf")
 Key = tuple[Kind, str, str]
 """(kind, namespace, name)"""
 
@@ -36,6 +39,7 @@ async def wait_for(
             place = (document.namespace or namespace) if document.kind.namespaced else ""
             open_[document.kind, place, document.name] = Settled(False, "not looked at yet")
     line, deadline, pause = _Line(len(open_)), ticks() + timeout_seconds, LOOK_SECONDS
+    hopeless_since = NEVER
     while open_:
         objects = await _objects(client, open_)
         for key in tuple(open_):
@@ -45,7 +49,9 @@ async def wait_for(
                 del open_[key]
                 line.clear()
                 report(f"{label(key)} {state.text}")
-        if not open_ or ticks() >= deadline or all(s.failed for s in open_.values()):
+        hopeless = bool(open_) and all(s.failed for s in open_.values())
+        hopeless_since = min(hopeless_since, ticks()) if hopeless else NEVER
+        if not open_ or ticks() >= min(deadline, hopeless_since + HOPELESS_SECONDS):
             break
         line.show(open_)
         await asyncio.sleep(pause)

@@ -13,6 +13,7 @@ from weft.mesh.failover import with_failover
 from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import RETRY_BUDGET_DEFAULT
 from weft.mesh.model import (
+    AdmissionControl,
     ConnectionPool,
     Destination,
     FailurePercentage,
@@ -105,7 +106,29 @@ def _under(destination: Destination, policy: weft.BackendPolicy, report: Finding
         outlier=_outlier(policy, destination.outlier, report),
         health_check=_health_check(policy, destination, report),
         panic_percent=spec.panic_threshold,
+        admission=_admission(policy, report),
+        request_bytes_max=spec.max_request_bytes or 0,
+        compression=spec.compression,
         source=", ".join(part for part in (destination.source, name) if part),
+    )
+
+
+def _admission(policy: weft.BackendPolicy, report: Findings) -> AdmissionControl | None:
+    wanted, usual = policy.spec.admission_control, AdmissionControl()
+    if wanted is None:
+        return None
+
+    def invalid(problem: str) -> None:
+        path = "spec.admissionControl.samplingWindow"
+        report.add(f.VALUE_INVALID, policy, path, problem=problem, part="value")
+
+    rate, most = wanted.success_rate_threshold, wanted.max_rejection_percent
+    return AdmissionControl(
+        success_percent=usual.success_percent if rate is None else float(rate),
+        window=seconds(wanted.sampling_window, usual.window, invalid) or usual.window,
+        aggression=max(wanted.aggression or usual.aggression, 1.0),
+        requests_per_second_min=wanted.minimum_requests_per_second or 0,
+        rejection_percent_max=usual.rejection_percent_max if most is None else float(most),
     )
 
 

@@ -136,7 +136,7 @@ def _connections(
             if share.destination not in known and share.destination != NOWHERE:
                 yield f"{where} names unknown destination {share.destination!r}"
     keys = [
-        (address, route.port, name, route.source_labels)
+        (address, route.port, name, route.source_labels, route.source_networks)
         for route in routes
         for address in (route.addresses or ("",))
         for name in (route.sni_hosts or ("",))

@@ -69,6 +69,7 @@ def _destination(
         outlier=policy.outlier,
         node_local=host.node_local,
         tls=_tls(policy, host),
+        proxy_protocol=policy.proxy_protocol,  # type: ignore[arg-type]
         service=host.name,
         namespace=host.namespace,
         source=", ".join(s for s in (host.source, rule.source) if s),

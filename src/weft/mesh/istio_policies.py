@@ -51,6 +51,8 @@ class Policy(Struct, frozen=True):
     tls: UpstreamTls | None = None
     tls_set: bool = False
     locality: istio.LocalityLbSetting | None = None
+    proxy_protocol: str = ""
+    """V1 or V2."""
 
     def over(self, lower: "Policy") -> "Policy":
         """This policy where it says something, else the lower one."""
@@ -64,6 +66,7 @@ class Policy(Struct, frozen=True):
             tls=self.tls if self.tls_set else lower.tls,
             tls_set=self.tls_set or lower.tls_set,
             locality=self.locality or lower.locality,
+            proxy_protocol=self.proxy_protocol or lower.proxy_protocol,
         )
 
 
@@ -254,18 +257,14 @@ def _ported(
 ) -> PortedPolicy:
     if policy is None:
         return PortedPolicy()
-    for name, field in (
-        ("tunnel", policy.tunnel),
-        ("proxyProtocol", policy.proxy_protocol),
-    ):
-        if field is not None:
-            report.add(
-                f.NOT_IN_FORCE,
-                rule,
-                f"{path}.{name}",
-                field=name,
-                consequence="connections are made without it",
-            )
+    if policy.tunnel is not None:
+        report.add(
+            f.NOT_IN_FORCE,
+            rule,
+            f"{path}.tunnel",
+            field="tunnel",
+            consequence="connections are made without it",
+        )
     ports = []
     for index, port_policy in enumerate(policy.port_level_settings):
         where = f"{path}.portLevelSettings[{index}]"
@@ -275,6 +274,10 @@ def _ported(
             continue
         ports.append((number, _policy(rule, port_policy, where, report)))
     general = _policy(rule, policy, path, report)
+    if policy.proxy_protocol is not None:
+        version = policy.proxy_protocol.version or "V1"
+        general = replace(general, proxy_protocol=version)
+        ports = [(number, replace(p, proxy_protocol=version)) for number, p in ports]
     if policy.retry_budget is not None:
         general = replace(general, pool=_with_budget(general.pool, policy.retry_budget))
     return PortedPolicy(general, tuple(ports))
@@ -474,6 +477,7 @@ def _tls(
         key_file=settings.private_key if settings.mode == "MUTUAL" else "",
         secret=settings.credential_name,
         insecure_skip_verify=bool(settings.insecure_skip_verify),
+        crl_file=settings.ca_crl,
     )
 
 

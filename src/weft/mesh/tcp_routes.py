@@ -17,8 +17,10 @@ from weft.mesh.names import destination_name
 from weft.mesh.protocols import BYTES
 
 _Match = istio.L4MatchAttributes | istio.TLSMatchAttributes
-_Claim = tuple[str, int, str, tuple[tuple[str, str], ...]]
-"""Address, port, server name, labels of the caller."""
+_Callers = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
+"""Labels and networks of callers."""
+_Claim = tuple[str, int, str, _Callers]
+"""Address, port, server name, callers."""
 
 
 class ConnectionMatch(Struct, frozen=True):
@@ -27,6 +29,7 @@ class ConnectionMatch(Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     sni_hosts: tuple[str, ...] = ()
     source_labels: tuple[tuple[str, str], ...] = ()
+    source_networks: tuple[str, ...] = ()
 
 
 def tcp_routes(
@@ -102,6 +105,7 @@ def _port_routes(
                 destinations=destinations,
                 sni_hosts=match.sni_hosts,
                 source_labels=match.source_labels,
+                source_networks=match.source_networks,
                 server_first=port.protocol == "tcp" and not match.sni_hosts,
                 http_table=str(port.number) if auto and not match.sni_hosts else "",
                 source=source(entry.obj),
@@ -134,7 +138,7 @@ def _port_routes(
 def _claim(route: TcpRoute, claimed: set[_Claim]) -> TcpRoute | None:
     """The route with what no earlier one took: a proxy refuses two for one address, port and
     server name. Routes for some callers' labels do not take anything from the others."""
-    places, labels = route.addresses or ("",), route.source_labels
+    places, labels = route.addresses or ("",), (route.source_labels, route.source_networks)
     if route.sni_hosts:
         free = tuple(
             n
@@ -154,13 +158,14 @@ def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterato
     obj = reader.obj
     for number, match in enumerate(matches):
         subnet = match.source_subnet if isinstance(match, istio.L4MatchAttributes) else ""
-        if subnet:
+        if subnet and reader.gateway != MESH:
+            # A gateway's port has one chain for connections without server names.
             reader.directory.report.add(
                 f.NOT_IN_FORCE,
                 obj,
                 f"{path}.match[{number}].sourceSubnet",
                 field="sourceSubnet",
-                consequence="this match never holds",
+                consequence="at gateways this match never holds",
             )
             continue
         if match.source_labels and reader.gateway != MESH:
@@ -173,7 +178,7 @@ def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterato
             continue
         sni = match.sni_hosts if isinstance(match, istio.TLSMatchAttributes) else ()
         labels = tuple(sorted(match.source_labels.items()))
-        yield ConnectionMatch(match.destination_subnets, sni, labels)
+        yield ConnectionMatch(match.destination_subnets, sni, labels, (subnet,) if subnet else ())
 
 
 def _destinations(

@@ -51,6 +51,9 @@ def _programmed(obj: Json) -> Settled:
     if not found or (found.get("observedGeneration") or 0) < _generation(obj):
         return Settled(False, "weft has not looked at it yet")
     text = str(found.get("message") or found.get("reason") or "")
+    accepted = _condition(_status(obj).get("conditions"), "Accepted")
+    if accepted.get("status") == "False":
+        return Settled(False, str(accepted.get("message") or accepted.get("reason")), failed=True)
     if found.get("status") == "True":
         return Settled(True, text if text.startswith("acknowledged") else "in force")
     return Settled(False, text, failed=found.get("reason") in ("Rejected", "Invalid"))

@@ -18,16 +18,17 @@ from weft.mesh.model import (
     OutlierDetection,
     WarmUp,
 )
-from weft.xds.access import destination_filters
 from weft.xds.endpoints import load_assignment
 from weft.xds.forward import FORWARD, discover_by_name
 from weft.xds.health_checks import health_check
 from weft.xds.node_mtls import socket_matches
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
+from weft.xds.proxy_protocol import announce_callers
 from weft.xds.resource import CLUSTER, Resource
 from weft.xds.response_time import balance_by_response_time, measure
 from weft.xds.telemetry import cluster_metadata
 from weft.xds.tls import upstream_tls
+from weft.xds.upstream_filters import cluster_filters
 
 PASSTHROUGH = "passthrough"
 """To where the connection was going; from an address that pods do redirect."""
@@ -75,7 +76,7 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
     _common_balancing(cluster, destination)
     if destination.protocol not in ("tcp", "tls", "udp"):
         options = _http_options(destination, node)
-        options.http_filters.extend(destination_filters(destination))
+        options.http_filters.extend(cluster_filters(destination))
         cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
     if destination.outlier is not None:
         cluster.outlier_detection.CopyFrom(_outlier_detection(destination.outlier))
@@ -88,6 +89,8 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
         cluster.transport_socket_matches.extend(socket_matches(destination, node.peers))
     if destination.tls is not None:
         cluster.transport_socket.CopyFrom(upstream_tls(destination.tls, _alpn(destination)))
+    if destination.proxy_protocol and destination.discovery != "gateway":
+        announce_callers(cluster, destination.proxy_protocol)
     return resource(CLUSTER, destination.name, cluster)
 
 

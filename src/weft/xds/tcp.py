@@ -83,13 +83,19 @@ class AddressClaims:
     """
 
     def __init__(self) -> None:
-        self._taken: set[tuple[str, int, str]] = set()
+        self._taken: set[tuple[str, int, str, tuple[str, ...]]] = set()
 
-    def claim(self, addresses: Iterable[str], port: int, name: str = "") -> list[str]:
+    def claim(
+        self,
+        addresses: Iterable[str],
+        port: int,
+        name: str = "",
+        networks: tuple[str, ...] = (),
+    ) -> list[str]:
         """The addresses that were still free; `_ANY_ADDRESS` stands for no condition."""
         free = []
         for address in addresses:
-            key = (address, port, name)
+            key = (address, port, name, networks)
             if key not in self._taken:
                 self._taken.add(key)
                 free.append(address)
@@ -104,10 +110,12 @@ def tcp_matches(route: TcpRoute, claims: AddressClaims) -> list[Proto]:
         return []
     result = []
     for name in route.sni_hosts or ("",):
-        free = claims.claim(addresses or [_ANY_ADDRESS], route.port, name)
+        networks = route.source_networks
+        free = claims.claim(addresses or [_ANY_ADDRESS], route.port, name, networks)
         if not free:
             continue
         match = chain_match(route.port, free)
+        match.source_prefix_ranges.extend(cidr(network) for network in networks)
         if name:
             match.transport_protocol = "tls"
             match.server_names.extend([name] if name != "*" else [])

@@ -128,6 +128,8 @@ def upstream_tls(tls: UpstreamTls, alpn: tuple[str, ...]) -> Proto:
         rules = common_pb2.CertificateValidationContext(
             match_typed_subject_alt_names=[_subject_alt_name(name) for name in names]
         )
+        if tls.crl_file:
+            rules.crl.filename = tls.crl_file
         if tls.ca_pem:
             combined = common.combined_validation_context
             combined.default_validation_context.CopyFrom(rules)

@@ -18,6 +18,8 @@ GATEWAY_GROUPS = ("networking.istio.io", "gateway.networking.k8s.io")
 RULES_MAX = 64
 RETRIES_MAX = 100
 REQUESTS_MAX = 1_000_000_000
+REQUEST_BYTES_MAX = 1024 * 1024
+"""What a proxy holds of one connection; a longer body would be cut off before."""
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 """RFC 9110 section 5.6.2."""
 _VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
@@ -52,6 +54,14 @@ def validate_backend(obj: Json) -> list[FieldError]:
     errors += _retry(spec.get("retry") or {}, ("spec", "retry"))
     for field in ("request", "idle", "maxStream"):
         errors += common.at_least(spec.get("timeouts") or {}, ("spec", "timeouts"), field, 0.001)
+    admission = spec.get("admissionControl") or {}
+    here = ("spec", "admissionControl")
+    errors += common.at_least(admission, here, "samplingWindow", 1.0)
+    if admission.get("aggression") is not None and admission["aggression"] < 1:
+        errors.append(invalid((*here, "aggression"), admission["aggression"], "must be at least 1"))
+    if (spec.get("maxRequestBytes") or 0) > REQUEST_BYTES_MAX:
+        problem = f"must be at most {REQUEST_BYTES_MAX}"
+        errors.append(invalid(("spec", "maxRequestBytes"), spec["maxRequestBytes"], problem))
     check = spec.get("healthCheck")
     if check is None:
         return errors

@@ -275,6 +275,22 @@ class OutlierEjection(Message, frozen=True):
     """Share of the endpoints that may be ejected; 10, or the DestinationRule's, when absent."""
 
 
+class AdmissionControl(Message, frozen=True):
+    """Each node proxy refuses (503) a share of the requests while too many of them fail."""
+
+    success_rate_threshold: PercentInt | None = None
+    """Percentage of successes below which requests are refused; 95 when absent. Answers of 5xx and
+    gRPC statuses of servers' failures are no successes."""
+    sampling_window: Duration = ""
+    """How far is looked back; 30s when absent."""
+    aggression: float | None = None
+    """From 1 on; the greater, the more is refused at the same rate of failures; 1 when absent."""
+    minimum_requests_per_second: Count | None = None
+    """With fewer requests nothing is refused; 0 when absent."""
+    max_rejection_percent: PercentInt | None = None
+    """The most that is refused; 80 when absent."""
+
+
 class BackendPolicySpec(Message, frozen=True):
     """How the endpoints of a service are chosen and protected."""
 
@@ -299,6 +315,13 @@ class BackendPolicySpec(Message, frozen=True):
     """How long requests may take."""
     outlier_ejection: OutlierEjection | None = None
     """Which endpoints are ejected for failing more than others."""
+    admission_control: AdmissionControl | None = None
+    """Refusal of requests while too many fail."""
+    max_request_bytes: Positive | None = None
+    """Requests with longer bodies are answered 413. Bodies are read whole before they are sent on,
+    so calls that stream in both directions do not work with it."""
+    compression: tuple[Literal["gzip", "brotli", "zstd"], ...] = ()
+    """Compress responses for callers that take it (`accept-encoding`); the first that one takes."""
 
 
 class BackendPolicy(Message, frozen=True):

@@ -128,7 +128,10 @@ def _to_service_address(listeners: Iterable[ServiceListener], request: Request) 
 def _chains(caller: Workload) -> Iterator[Chain]:
     """Those for HTTP first; of chains with equal conditions only the first is there."""
     own = set(caller.labels)
-    routes = [r for r in caller.tcp if own.issuperset(r.source_labels)]
+    found = [r for r in caller.tcp if own.issuperset(r.source_labels)]
+    widths = {id(r): _from(r, caller.address) for r in found}
+    # The narrowest network of the caller comes first, as in the proxy.
+    routes = sorted((r for r in found if widths[id(r)] >= 0), key=lambda r: -widths[id(r)])
     declared = {p.port for p in caller.outbound if p.declared}
     silent = {r.port for r in routes if r.server_first} - declared
     taken: set[tuple[int, str]] = set()
@@ -148,6 +151,11 @@ def _chains(caller: Workload) -> Iterator[Chain]:
                     claimed.add((route.port, address, name))
                     sni = "" if name == "*" else name
                     yield Chain(route.port, address, sni, tls=bool(name), route=route)
+
+
+def _from(route: TcpRoute, address: str) -> int:
+    """Bits of the narrowest of the route's networks that has the caller; -1 when none has."""
+    return max((_width(network, address) for network in route.source_networks), default=0)
 
 
 def _places(route: TcpRoute) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from weft.mesh.model.access import (
     TokenSource,
 )
 from weft.mesh.model.destination import (
+    AdmissionControl,
     ConnectionPool,
     Destination,
     Endpoint,
@@ -111,6 +112,7 @@ __all__ = [
     "AccessCondition",
     "AccessPolicy",
     "AccessRule",
+    "AdmissionControl",
     "AppProtocol",
     "Authentication",
     "Authorizer",

@@ -175,6 +175,20 @@ class HealthCheck(Struct, frozen=True, gc=False):
     unhealthy_threshold: int = 3
 
 
+class AdmissionControl(Struct, frozen=True, gc=False):
+    """Refusal of a share of the requests while too many of them fail."""
+
+    success_percent: float = 95.0
+    """Share of successes below which requests are refused."""
+    window: float = 30.0
+    """Seconds that are looked back on."""
+    aggression: float = 1.0
+    """How fast the refused share grows; 1 is in proportion."""
+    requests_per_second_min: int = 0
+    """Below, nothing is refused."""
+    rejection_percent_max: float = 80.0
+
+
 class Destination(Struct, frozen=True, gc=False):
     """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
 
@@ -195,9 +209,16 @@ class Destination(Struct, frozen=True, gc=False):
     """With fewer healthy endpoints, all are used. None is the outlier detection's, else never."""
     through_inbound: bool = False
     """Its pods are reached through their own inbound listeners, which do what users had them do."""
+    admission: AdmissionControl | None = None
+    request_bytes_max: int = 0
+    """Longer bodies are answered 413; bodies are read whole before they are sent on. 0: none."""
+    compression: tuple[Literal["gzip", "brotli", "zstd"], ...] = ()
+    """Of responses, for callers that take it; the first that a caller takes."""
     node_local: bool = False
     """A node's proxy uses the endpoints of its own node only."""
     tls: UpstreamTls | None = None
+    proxy_protocol: Literal["", "V1", "V2"] = ""
+    """Connections begin with the caller's address (haproxy's PROXY protocol)."""
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
     namespace: str = ""

@@ -17,6 +17,8 @@ class UpstreamTls(Struct, frozen=True, gc=False):
     certificate_file: str = ""
     key_file: str = ""
     insecure_skip_verify: bool = False
+    crl_file: str = ""
+    """Revoked certificates (PEM)."""
     certificate_pem: str = ""
     key_pem: str = ""
     secret: str = ""

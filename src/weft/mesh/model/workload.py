@@ -22,6 +22,8 @@ class TcpRoute(Struct, frozen=True, gc=False):
     """When not empty: only TLS connections with one of these server names."""
     source_labels: tuple[tuple[str, str], ...] = ()
     """When not empty: only connections of workloads with all of these labels."""
+    source_networks: tuple[str, ...] = ()
+    """When not empty: only connections from one of these IPs or CIDRs."""
     server_first: bool = True
     """The protocol may have the server speak first: no inspection may delay it."""
     http_table: str = ""

@@ -1,0 +1,93 @@
+"""Connections by Istio's rarer fields: routes by the caller's network, the PROXY protocol."""
+
+import sys
+from typing import Any
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.callers import Caller
+from tests.e2e.conftest import APPS
+from tests.e2e.instance import Instance, run_inside, wait_for
+
+pytestmark = pytest.mark.e2e
+
+TALK = """
+async def main():
+    import asyncio
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection({host!r}, 25), 5)
+        greeting = await asyncio.wait_for(reader.readline(), 5)
+        writer.write(b"hello\\r\\n")
+        said = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+        return [greeting.decode(), said.decode()]
+    except (OSError, TimeoutError) as error:
+        return [repr(error), ""]
+"""
+
+
+def plain(name: str) -> str:
+    return f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  containers: [{{name: plain, image: "plain:1", ports: [{{name: greet, containerPort: 2525}}]}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: tcp, port: 25, targetPort: greet}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def callers(isolated: Instance) -> tuple[Caller, Caller]:
+    isolated.image("plain:1", APPS / "plain", sys.executable, "app.py")
+    isolated.weft("apply", "-f", "-", stdin=plain("one") + plain("two"))
+    if isolated.isolation != "netns":
+        pytest.skip("callers have no addresses of their own")
+    return Caller(isolated, "first"), Caller(isolated, "second")
+
+
+def talk(caller: Caller, host: str) -> Any:
+    return run_inside(caller.weft, caller.host, TALK.format(host=host))
+
+
+def address(caller: Caller) -> str:
+    (pod,) = caller.weft.ready_pods(f"app={caller.name}")
+    return str(pod["status"]["podIP"])
+
+
+def test_routes_by_the_network_of_the_caller(callers: tuple[Caller, Caller]) -> None:
+    first, second = callers
+    wait_for(lambda: talk(first, "one")[0].startswith("220 one"), "one answers")
+    rule = f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: one}}
+spec:
+  hosts: [one]
+  tcp:
+    - match: [{{sourceSubnet: {address(first)}/32}}]
+      route: [{{destination: {{host: two}}}}]
+    - route: [{{destination: {{host: one}}}}]
+"""
+    first.weft.weft("apply", "-f", "-", stdin=rule)
+    wait_for(lambda: talk(first, "one")[0].startswith("220 two"), "the first caller gets two")
+    assert talk(second, "one")[0].startswith("220 one")
+    first.weft.weft("delete", "virtualservice", "one")
+
+
+def test_the_proxy_protocol_tells_the_server_who_calls(callers: tuple[Caller, Caller]) -> None:
+    first, second = callers
+    assert talk(first, "two")[1] == "250 hello\r\n"
+    rule = m.subsets("two").replace("trafficPolicy: {}", "trafficPolicy: {proxyProtocol: {}}")
+    first.weft.weft("apply", "-f", "-", stdin=rule.split("  subsets:")[0])
+    for caller in (first, second):
+        wanted = f"250 PROXY TCP4 {address(caller)} "
+        wait_for(lambda: talk(caller, "two")[1].startswith(wanted), wanted)  # noqa: B023
