@@ -374,6 +374,22 @@ def test_port_of_a_redirect(shop: Instance) -> None:
     assert wait_for(answered, "redirect") == "http://away.test:8080/p"
 
 
+def test_a_redirect_keeps_what_follows_its_prefix(shop: Instance) -> None:
+    rule = """
+    - match: [{uri: {prefix: /old/}}]
+      redirect: {prefixRewrite: /new/, redirectCode: 308}
+    - directResponse: {status: 410}
+    """
+    shop.weft("apply", "-f", "-", stdin=m.gateway("moved", "moved.example"))
+    shop.weft("apply", "-f", "-", stdin=m.routes("moved", rule, "moved.example", "moved"))
+
+    def answered() -> Any:
+        status, _, headers = ask_all(shop, "/old/a/b?c=d", "moved.example")
+        return status == 308 and headers["location"]
+
+    assert wait_for(answered, "redirect") == "http://moved.example/new/a/b?c=d"
+
+
 # --- connections
 
 

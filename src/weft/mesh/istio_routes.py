@@ -288,6 +288,7 @@ def _redirected(rule: _Rule, base: HttpRoute, wanted: istio.HTTPRedirect) -> Htt
         host=wanted.authority,
         port=port,
         path=wanted.uri,
+        prefix_rewrite=wanted.prefix_rewrite,
         code=code,
     )
     return replace(base, redirect=redirect)

@@ -119,6 +119,8 @@ class HTTPRedirect(Message, frozen=True):
 
     uri: str = ""
     """New path."""
+    prefix_rewrite: str = ""
+    """What takes the place of the matched prefix; instead of `uri`."""
     authority: str = ""
     """New host."""
     port: Port | None = None

@@ -133,7 +133,10 @@ def _redirect(redirect: Json | None, at: Location) -> list[FieldError]:
     if redirect is None:
         return []
     errors: list[FieldError] = []
-    changes = ("uri", "authority", "scheme", "port", "derivePort", "redirectCode")
+    if redirect.get("uri") and redirect.get("prefixRewrite"):
+        text = "`uri` replaces the whole path, `prefixRewrite` its matched prefix: give one"
+        return [invalid((*at, "prefixRewrite"), redirect["prefixRewrite"], text)]
+    changes = ("uri", "prefixRewrite", "authority", "scheme", "port", "derivePort", "redirectCode")
     if not any(redirect.get(key) for key in changes):
         errors.append(required(at, "must change `uri`, `authority`, `scheme` or `port`"))
     code = redirect.get("redirectCode")
