@@ -13,6 +13,7 @@ from weft.apiserver import (
     audit,
     discovery,
     failures,
+    health,
     impersonation,
     negotiation,
     openapi,
@@ -247,11 +248,9 @@ class Server:
             )
         if path == "/version":
             return json_response(self._version)
-        if path.startswith(("/healthz", "/livez")):
-            return web.Response(text="ok")
-        if path.startswith("/readyz"):
-            return web.Response(text="ok" if self.ready else "starting",
-                                status=200 if self.ready else 500)  # fmt: skip
+        excluded = http.query.getall("exclude", [])
+        if found := health.answer(path, "verbose" in http.query, excluded, self.ready):
+            return web.Response(text=found[1], status=found[0])
         if path == "/metrics":
             return self._metrics_page(http)
         if path.startswith("/openapi/"):
