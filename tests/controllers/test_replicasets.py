@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.controllers.simulate import START, World, finish, kubelet, make, ready
 from weft.api.k8s.apps_v1 import ReplicaSet
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Node, ReplicationController
 from weft.api.k8s.pod_v1 import ContainerStatus, Pod, PodCondition
 from weft.api.snapshot import ObjectSnapshot, controller_of
 from weft.controllers import replicasets
@@ -231,3 +231,17 @@ def test_a_sibling_set_counts_towards_a_nodes_fullness() -> None:
     own = pod("q", node="n2")
     snapshot = ObjectSnapshot([mine, other, theirs, own, make(Node, {}, name="n2")])
     assert replicasets._pods_per_node(snapshot, mine, [own])["n2"] == 2
+
+
+def test_replication_controllers_keep_pods_as_well() -> None:
+    w = World([replicasets.REPLICATION_CONTROLLER])
+    body = {"replicas": 2, "selector": WEB, "template": TEMPLATE}
+    w.put(make(ReplicationController, {"spec": body}, name="old"))
+    settle(w)
+    owners = {(o.kind, o.name) for p in w.all(Pod) if (o := controller_of(p)) is not None}
+    assert (len(w.all(Pod)), owners) == (2, {("ReplicationController", "old")})
+    status = w.need(ReplicationController, "old").status
+    assert (status.replicas, status.ready_replicas, status.observed_generation) == (2, 2, 1)
+    w.patch(ReplicationController, "old", {"spec": {"replicas": 0}})
+    settle(w)
+    assert w.all(Pod) == []

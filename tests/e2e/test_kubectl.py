@@ -69,6 +69,19 @@ def test_endpoints_of_services(shop: Instance, tmp_path: Path) -> None:
     wait_for(answered, "calls through the mirrored slice")
 
 
+def test_a_replication_controller_keeps_pods(shop: Instance) -> None:
+    labels = {"app": "old"}
+    pod = {"containers": [{"name": "echo", "image": "echo:1"}], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    body = {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "old"},
+            "spec": {"replicas": 1, "template": template}}  # fmt: skip
+    shop.kubectl("create", "-f", "-", stdin=json.dumps(body))
+    shop.wait_ready("app=old", 1)
+    assert "scaled" in shop.kubectl("scale", "rc/old", "--replicas=0", "--timeout=30s")
+    assert "0 current / 0 desired" in shop.kubectl("describe", "rc", "old")
+    shop.kubectl("delete", "rc", "old")
+
+
 def test_an_eviction_takes_from_its_budget_once(shop: Instance) -> None:
     """Two at once for one allowed disruption: one goes, the other is told to try again."""
     shop.kubectl("create", "pdb", "web", "--selector=app=web", "--min-available=1")

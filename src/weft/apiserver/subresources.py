@@ -24,7 +24,10 @@ def scale_of(kind: Kind, version: str, obj: Mapping[str, Any]) -> dict[str, Any]
     else:
         spec, found = obj.get("spec") or {}, obj.get("status") or {}
         wanted = spec.get("replicas", 1)
-        text = _selector_text(spec.get("selector"))
+        selector = spec.get("selector")
+        if kind.kind == "ReplicationController":  # a map of labels, in this kind alone
+            selector = {"matchLabels": selector or {}}
+        text = _selector_text(selector)
         status = {"replicas": found.get("replicas", 0), "selector": text}
     return {
         "kind": "Scale",

@@ -34,6 +34,7 @@ def controllers() -> tuple[Controller, ...]:
         clusterroles.CONTROLLER,
         deployments.CONTROLLER,
         replicasets.CONTROLLER,
+        replicasets.REPLICATION_CONTROLLER,
         statefulsets.CONTROLLER,
         daemonsets.CONTROLLER,
         jobs.CONTROLLER,

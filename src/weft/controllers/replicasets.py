@@ -1,4 +1,5 @@
-"""ReplicaSets: keep the wanted number of pods of one template.
+"""ReplicaSets, and ReplicationControllers before them: keep the wanted number of pods of one
+template.
 
 Source of the rules: Kubernetes' replicaset controller (ranking of deletions, adoption, status).
 """
@@ -7,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from weft.api.k8s.apps_v1 import ReplicaSet, ReplicaSetStatus
+from weft.api.k8s.core_v1 import ReplicationController, ReplicationControllerStatus
+from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, controller_of
 from weft.controllers.support import ownership, podstate
@@ -14,6 +17,7 @@ from weft.controllers.support.patches import status_patch
 from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Plan, RecordEvent
 
+Owner = ReplicaSet | ReplicationController
 PODS_PER_PLAN_MAX = 500
 """Pods created or deleted by one plan (Kubernetes' burst replicas)."""
 ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -25,7 +29,21 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     replica_set = snapshot.get(ReplicaSet, key.name, key.namespace)
     if replica_set is None:
         return NOTHING
-    pods, claims = ownership.claim(snapshot, replica_set, Pod, replica_set.spec.selector)
+    return _plan(snapshot, replica_set, replica_set.spec.selector, now)
+
+
+def plan_controller(snapshot: Snapshot, key: Key, now: float) -> Plan:
+    """The same for a ReplicationController, whose selector is a map of labels."""
+    found = snapshot.get(ReplicationController, key.name, key.namespace)
+    if found is None:
+        return NOTHING
+    return _plan(snapshot, found, LabelSelector(match_labels=found.spec.selector), now)
+
+
+def _plan(
+    snapshot: Snapshot, replica_set: Owner, selector: LabelSelector | None, now: float
+) -> Plan:
+    pods, claims = ownership.claim(snapshot, replica_set, Pod, selector)
     active = [p for p in pods if podstate.is_active(p)]
     actions: list[Action] = list(claims)
     if not replica_set.metadata.deletion_timestamp:
@@ -35,7 +53,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
 
 
 def _resize(
-    snapshot: Snapshot, replica_set: ReplicaSet, active: Sequence[Pod]
+    snapshot: Snapshot, replica_set: Owner, active: Sequence[Pod]
 ) -> list[Create | Delete | RecordEvent]:
     wanted = 1 if replica_set.spec.replicas is None else replica_set.spec.replicas
     missing = wanted - len(active)
@@ -86,9 +104,7 @@ def _deletion_cost(pod: Pod) -> int:
         return 0
 
 
-def _pods_per_node(
-    snapshot: Snapshot, replica_set: ReplicaSet, active: Sequence[Pod]
-) -> Counter[str]:
+def _pods_per_node(snapshot: Snapshot, replica_set: Owner, active: Sequence[Pod]) -> Counter[str]:
     """Active pods per node of this set and of its siblings (other revisions of its Deployment)."""
     counts = Counter(p.spec.node_name for p in active)
     owner = controller_of(replica_set)
@@ -101,15 +117,27 @@ def _pods_per_node(
 
 
 def _status(
-    replica_set: ReplicaSet, pods: Sequence[Pod], active: Sequence[Pod], now: float
-) -> ReplicaSetStatus:
+    replica_set: Owner, pods: Sequence[Pod], active: Sequence[Pod], now: float
+) -> ReplicaSetStatus | ReplicationControllerStatus:
     min_ready = replica_set.spec.min_ready_seconds or 0
     labels = replica_set.spec.template.metadata.labels.items()
+    labeled = _count(labels <= p.metadata.labels.items() for p in active)
+    ready = _count(podstate.is_ready(p) for p in active)
+    available = _count(podstate.is_available(p, min_ready, now) for p in active)
+    if isinstance(replica_set, ReplicationController):
+        return ReplicationControllerStatus(
+            replicas=len(active),
+            fully_labeled_replicas=labeled,
+            ready_replicas=ready,
+            available_replicas=available,
+            observed_generation=replica_set.metadata.generation,
+            conditions=replica_set.status.conditions,
+        )
     return ReplicaSetStatus(
         replicas=len(active),
-        fully_labeled_replicas=_count(labels <= p.metadata.labels.items() for p in active),
-        ready_replicas=_count(podstate.is_ready(p) for p in active),
-        available_replicas=_count(podstate.is_available(p, min_ready, now) for p in active),
+        fully_labeled_replicas=labeled,
+        ready_replicas=ready,
+        available_replicas=available,
         terminating_replicas=_count(
             podstate.is_terminating(p) and not podstate.is_finished(p) for p in pods
         ),
@@ -123,7 +151,7 @@ def _count(flags: Iterable[bool]) -> int | None:
     return sum(flags) or None
 
 
-def _next_availability(replica_set: ReplicaSet, active: Sequence[Pod], now: float) -> float | None:
+def _next_availability(replica_set: Owner, active: Sequence[Pod], now: float) -> float | None:
     min_ready = replica_set.spec.min_ready_seconds or 0
     waits = (podstate.available_in(p, min_ready, now) for p in active)
     return min((w for w in waits if w), default=None)
@@ -134,4 +162,10 @@ CONTROLLER = Controller(
     primary=ReplicaSet,
     plan=plan,
     watches=(Watch(Pod, ownership.owner_keys(ReplicaSet)),),
+)
+REPLICATION_CONTROLLER = Controller(
+    name="replication-controller",
+    primary=ReplicationController,
+    plan=plan_controller,
+    watches=(Watch(Pod, ownership.owner_keys(ReplicationController)),),
 )
