@@ -3,12 +3,14 @@
 import os
 
 import requests
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from waitress import serve
 
 app = Flask(__name__)
 session = requests.Session()
 USER_SERVICE = os.environ.get("USER_SERVICE_URL", "http://user-service")
+# Headers that tie the spans of one request together; an application must pass them on.
+TRACE_HEADERS = ("traceparent", "tracestate", "x-request-id")
 ORDERS = {
     100: {"id": 100, "user_id": 1, "item": "umbrella"},
     101: {"id": 101, "user_id": 2, "item": "sun hat"},
@@ -20,7 +22,9 @@ def get_order(order_id: int):
     order = ORDERS.get(order_id)
     if not order:
         return jsonify(error="order not found"), 404
-    answer = session.get(f"{USER_SERVICE}/user/{order['user_id']}", timeout=5)
+    headers = {n: request.headers[n] for n in TRACE_HEADERS if n in request.headers}
+    url = f"{USER_SERVICE}/user/{order['user_id']}"
+    answer = session.get(url, headers=headers, timeout=5)
     buyer = answer.json()["name"] if answer.ok else None
     return jsonify({**order, "buyer": buyer}), 200 if answer.ok else 502
 

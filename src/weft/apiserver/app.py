@@ -40,7 +40,7 @@ from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
-from weft.apiserver.server import Page, Question, Server, Upgrade
+from weft.apiserver.server import Page, Question, Server, Tree, Upgrade
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.token_secrets import TokenSecrets
@@ -193,6 +193,10 @@ class ApiServer:
     def add_question(self, path: str, answer: Question) -> None:
         """Serve a document that depends on the query under `path`."""
         self._server.questions[path] = answer
+
+    def add_tree(self, path: str, documents: Tree) -> None:
+        """Serve documents of another part of the program below `path`, which ends with a slash."""
+        self._server.trees[path] = documents
 
     def add_action(self, path: str, action: Page) -> None:
         """Do something of another part of the program on a POST to `path`, and answer with what

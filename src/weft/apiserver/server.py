@@ -45,6 +45,8 @@ Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """A page whose answer depends on the query."""
 Upgrade = Callable[[web.BaseRequest, User], Awaitable[web.StreamResponse]]
 """Takes a connection over."""
+Tree = Callable[[str, Mapping[str, str]], Awaitable[tuple[str, bytes]]]
+"""Makes the documents below a path, of which it gets the rest. ApiError."""
 
 
 def version_document(weft_version: str) -> dict[str, str]:
@@ -87,6 +89,7 @@ class Server:
         self.questions: dict[str, Question] = {}
         self.audit: AuditLog | None = None
         self.pages: dict[str, Page] = {}
+        self.trees: dict[str, Tree] = {}
         self.more_metrics: list[Callable[[], str]] = []
         """Documents of other parts of the program, by path; for whom a role's nonResourceURLs
         allow it, like every such path."""
@@ -182,6 +185,10 @@ class Server:
             if http.method == "GET" and path in self.questions:
                 media, body = await self.questions[path](http.query)
                 return json_response(body, media)
+            for root, tree in self.trees.items() if http.method == "GET" else ():
+                if path.startswith(root):
+                    media, body = await tree(path[len(root) :], http.query)
+                    return json_response(body, media)
             return self._document(http, path)
         self._authorize(user, wanted, target, trail)
         body = await self.bodies.read(http, user) if http.method not in ("GET", "HEAD") else b""

@@ -80,6 +80,7 @@ def demo(stay: bool, isolation: str) -> None:
         port=0,
         isolation=isolation,
         node_name=node_name_default(),
+        trace_percent=100.0,
     )
     stay = stay or os.environ.get("DEMO_STAY", "") not in ("", "0")
     try:

@@ -22,6 +22,7 @@ COMMANDS = {
     "graph": ("weft.cli.traffic", "Who calls whom"),
     "tap": ("weft.cli.tap", "Single requests as they pass"),
     "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
+    "trace": ("weft.cli.trace", "The way of single requests through the services"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "credentials": ("weft.cli.credentials", "New keys and tokens, old ones forgotten"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),

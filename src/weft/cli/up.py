@@ -94,6 +94,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="What becomes of calls to hosts that the mesh does not know, unless a MeshConfig says so.",
 )
 @options.identity
+@click.option(
+    "--trace-percent",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="Share of requests that are traced, beside those that ask for it.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""

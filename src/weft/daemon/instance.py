@@ -35,7 +35,7 @@ from weft.daemon.node_gates import NodeGates
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
-from weft.daemon.telemetry import REQUESTS, TRAFFIC, Telemetry
+from weft.daemon.telemetry import REQUESTS, TRACES, TRAFFIC, Telemetry
 from weft.daemon.usage import UsageSampler
 from weft.daemon.why import WhyPage
 from weft.lib.aio import Tasks, now
@@ -172,6 +172,7 @@ class Instance:
         self.api.add_metrics(self.telemetry.metrics)
         self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
         self.api.add_question(REQUESTS, self.telemetry.requests_page)
+        self.api.add_tree(TRACES, self.telemetry.traces_tree)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         CaPages(self.identity).add_to(self.api)
         try:
@@ -194,6 +195,7 @@ class Instance:
         self.mesh.on_forget = self.identity.forget
         self.identity.on_change = self.mesh.wake
         self.tasks.spawn(self.identity.run(), "mesh-identity")
+        self.mesh.trace(self.settings.trace_percent)
         objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal

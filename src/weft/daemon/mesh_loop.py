@@ -33,7 +33,7 @@ from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES, Resource
-from weft.xds.runtime import runtime
+from weft.xds.runtime import TRACE_PERCENT, runtime
 from weft.xds.scoped_routes import table_of
 from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
@@ -111,7 +111,7 @@ class MeshLoop:
         """The file that proxies write requests to, where the MeshConfig asks for it."""
         self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
         """Called with every object of which is found out that a proxy refuses it."""
-        self._switches = runtime()
+        self._tap_percent, self._trace_percent = 0, TRACE_PERCENT
         self._files: frozenset[str] = frozenset()
         self._patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         """(type, name, version) of resources -> the patches in them."""
@@ -174,7 +174,12 @@ class MeshLoop:
 
     def tap(self, percent: int) -> None:
         """Have proxies log this share of their requests to the control plane."""
-        self._switches = runtime(percent)
+        self._tap_percent = percent
+        self._dirty.set()
+
+    def trace(self, percent: float) -> None:
+        """Have proxies trace this share of their requests."""
+        self._trace_percent = percent
         self._dirty.set()
 
     def byte_streams(self) -> frozenset[str]:
@@ -247,7 +252,8 @@ class MeshLoop:
                 settings = structs.replace(settings, access_log=self.access_log)
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
-            resources = (self._switches, *self.secrets(model), *translator.translate(model))
+            switches = runtime(self._tap_percent, self._trace_percent)
+            resources = (switches, *self.secrets(model), *translator.translate(model))
             patched.update(
                 {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}
             )

@@ -7,15 +7,20 @@ from typing import Any
 
 import msgspec
 
+from weft.apiserver import failures
 from weft.lib import aio
 from weft.lib.aio import now, ticks
+from weft.telemetry import jaeger
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
 from weft.telemetry.requests import Filter, RequestLog
 from weft.telemetry.signals import EdgeTraffic, TrafficDocument
+from weft.telemetry.traces import TraceStore
 from weft.telemetry.traffic import Traffic
 
 TRAFFIC = "/weft/v1/traffic"
+TRACES = "/weft/v1/jaeger/api/"
+"""Below it are the paths of Jaeger's query service, so its clients take what is before `api`."""
 REQUESTS = "/weft/v1/requests"
 REQUESTS_MAX = 1000
 """In one answer."""
@@ -33,7 +38,8 @@ class Telemetry:
     def __init__(self) -> None:
         self.traffic = Traffic(now())
         self.requests = RequestLog()
-        self.collector = Collector(self.traffic, self.requests)
+        self.traces = TraceStore()
+        self.collector = Collector(self.traffic, self.requests, self.traces)
         self.tap: Callable[[int], None] = lambda _: None
         """Has proxies log this percentage of their requests."""
         self._tasks = aio.Tasks()
@@ -65,6 +71,16 @@ class Telemetry:
             errors = tuple(row.errors / step for row in rows)
             found.append(EdgeTraffic(key, counts, rates, errors))
         return TrafficDocument(seconds, step, tuple(found))
+
+    async def traces_tree(self, path: str, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """Traces, as Jaeger's query service gives them. ApiError."""
+        try:
+            found = jaeger.answer(self.traces, path, query)
+        except jaeger.BadQuery as error:
+            raise failures.bad_request(str(error)) from error
+        if found is None:
+            raise failures.no_such_path()
+        return "application/json", msgspec.json.encode(found)
 
     async def requests_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
         """Requests that came after the number `after`, as they come: waits for the first up to

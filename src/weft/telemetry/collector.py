@@ -7,14 +7,17 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from weft.lib.aio import now
-from weft.telemetry import otlp
+from weft.telemetry import otlp, traces
 from weft.telemetry.requests import RequestLog
+from weft.telemetry.traces import TraceStore
 from weft.telemetry.traffic import Traffic
 
 log = logging.getLogger("weft.telemetry")
 LOGS_SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
+TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 METRICS_SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 
@@ -22,27 +25,38 @@ class Collector:
     """Hands what arrives to those who keep it."""
 
     def __init__(
-        self, traffic: Traffic, requests: RequestLog, clock: Callable[[], float] = now
+        self,
+        traffic: Traffic,
+        requests: RequestLog,
+        kept: TraceStore,
+        clock: Callable[[], float] = now,
     ) -> None:
+        self._traces = kept
         self._traffic = traffic
         self._requests = requests
         self._clock = clock
 
     def handlers(self) -> tuple[Any, ...]:
         """The gRPC handlers, for any grpc.aio server."""
-        metrics = grpc.unary_unary_rpc_method_handler(
-            self._metrics,
-            request_deserializer=metrics_service_pb2.ExportMetricsServiceRequest.FromString,
-            response_serializer=metrics_service_pb2.ExportMetricsServiceResponse.SerializeToString,
-        )
-        logs = grpc.unary_unary_rpc_method_handler(
-            self._logs,
-            request_deserializer=logs_service_pb2.ExportLogsServiceRequest.FromString,
-            response_serializer=logs_service_pb2.ExportLogsServiceResponse.SerializeToString,
-        )
-        return (
-            grpc.method_handlers_generic_handler(METRICS_SERVICE, {"Export": metrics}),
-            grpc.method_handlers_generic_handler(LOGS_SERVICE, {"Export": logs}),
+        return tuple(
+            _handler(service, answer, request, response)
+            for service, answer, request, response in (
+                (
+                    *(METRICS_SERVICE, self._metrics),
+                    metrics_service_pb2.ExportMetricsServiceRequest,
+                    metrics_service_pb2.ExportMetricsServiceResponse,
+                ),
+                (
+                    *(LOGS_SERVICE, self._logs),
+                    logs_service_pb2.ExportLogsServiceRequest,
+                    logs_service_pb2.ExportLogsServiceResponse,
+                ),
+                (
+                    *(TRACE_SERVICE, self._spans),
+                    trace_service_pb2.ExportTraceServiceRequest,
+                    trace_service_pb2.ExportTraceServiceResponse,
+                ),
+            )
         )
 
     async def _metrics(self, request: Any, context: Any) -> Any:
@@ -53,3 +67,16 @@ class Collector:
     async def _logs(self, request: Any, context: Any) -> Any:
         self._requests.add(otlp.log_texts(request), "")
         return logs_service_pb2.ExportLogsServiceResponse()
+
+    async def _spans(self, request: Any, context: Any) -> Any:
+        self._traces.add(traces.spans(request))
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+def _handler(service: str, answer: Any, request: Any, response: Any) -> Any:
+    export = grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=request.FromString,
+        response_serializer=response.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(service, {"Export": export})

@@ -6,7 +6,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from msgspec import Struct
 
 from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, NodeSettings
-from weft.xds import telemetry
+from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import gateway_facts, gateway_facts_of_requests
@@ -226,6 +226,7 @@ def _requests(
         facts=gateway_facts_of_requests(edge.trust_domain) if http3 else None,
         authorizers=edge.authorizers,
         scoped=server.route_table in facts.scoped,
+        tracing=tracing.tracing(telemetry.GATEWAY),
     )
 
 

@@ -9,7 +9,7 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 
 from weft.mesh.model import NodeSettings, ServiceListener, Workload
 from weft.telemetry.edge_labels import Party
-from weft.xds import telemetry
+from weft.xds import telemetry, tracing
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import connection_facts
 from weft.xds.listeners import HTTP_NAMES, finish_listener, http_inspector, outbound_name
@@ -98,5 +98,12 @@ def proxy_table(workload: Workload) -> str:
 
 def _http_chain(table: str, source: Party, node: NodeSettings, *, edge: bool = False) -> Proto:
     logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
-    hcm = http_connection_manager("outbound", table, logs, edge=edge, authorizers=node.authorizers)
+    hcm = http_connection_manager(
+        "outbound",
+        table,
+        logs,
+        edge=edge,
+        authorizers=node.authorizers,
+        tracing=tracing.tracing(source),
+    )
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

@@ -48,6 +48,7 @@ def http_connection_manager(
     scoped: bool = False,
     authorizers: tuple[str, ...] = (),
     connection_seconds: float = 0.0,
+    tracing: Proto | None = None,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -57,6 +58,7 @@ def http_connection_manager(
     `scoped`: the route configuration is divided by host.
     `authorizers`: names of the services that routes may have asked.
     `connection_seconds`: after so long a connection is let go of; 0 is never.
+    `tracing`: how spans are made; without it there are none.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
@@ -79,6 +81,8 @@ def http_connection_manager(
         # A stream may be silent for as long as the application likes; routes have time-outs.
         stream_idle_timeout=duration(0),
     )
+    if tracing is not None:
+        hcm.tracing.CopyFrom(tracing)
     if edge:
         _allow_websockets_over_streams(hcm)
     if http3:

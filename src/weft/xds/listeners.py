@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import NodeSettings, TcpRoute, Workload
 from weft.telemetry.edge_labels import folded
-from weft.xds import telemetry
+from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, CONNECTION_BUFFER_BYTES_MAX, INBOUND, PASSTHROUGH
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import connection_facts
@@ -77,6 +77,7 @@ def outbound_listener(
             table,
             logs,
             authorizers=node.authorizers,
+            tracing=tracing.tracing(source),
         )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):

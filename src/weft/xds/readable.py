@@ -9,11 +9,22 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2, scoped_route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.service.runtime.v3 import rtds_pb2
 from google.protobuf.json_format import MessageToDict
 
-from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPES, SECRET, Resource
+from weft.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    LISTENER,
+    ROUTES,
+    RUNTIME,
+    SCOPES,
+    SECRET,
+    Resource,
+)
 
 MESSAGES: Mapping[str, Any] = {
+    RUNTIME: rtds_pb2.Runtime,
     CLUSTER: cluster_pb2.Cluster,
     ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
     LISTENER: listener_pb2.Listener,
@@ -22,6 +33,7 @@ MESSAGES: Mapping[str, Any] = {
     SECRET: secret_pb2.Secret,
 }
 WORDS = {
+    RUNTIME: "switches",
     CLUSTER: "clusters",
     SECRET: "secrets",
     ENDPOINTS: "endpoints",

@@ -1,0 +1,53 @@
+"""Spans of requests, reported over OTLP on the connection to the control plane.
+
+How many requests are traced is a switch (`runtime`); requests with `x-client-trace-id` from outside
+the mesh, or `x-envoy-force-trace` inside, are besides. `traceparent` ties spans together; a
+decision in it is none for Envoy. Source: Envoy, "Tracing"; W3C Trace Context.
+"""
+
+from envoy.config.core.v3 import grpc_service_pb2
+from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
+from envoy.type.tracing.v3 import custom_tag_pb2
+from envoy.type.v3 import percent_pb2
+
+from weft.telemetry.edge_labels import Party
+from weft.xds.bootstrap import XDS_CLUSTER
+from weft.xds.proto import Proto, any_of, duration
+from weft.xds.runtime import TRACE_PERCENT
+from weft.xds.telemetry import METADATA
+
+EXPORT_SECONDS = 1.0
+"""After so long spans that the control plane does not take are dropped."""
+SPAN_NAME = "%REQUEST_HEADER(:METHOD)% %REQUEST_HEADER(:AUTHORITY)%"
+_Tracing = hcm_pb2.HttpConnectionManager.Tracing
+
+
+def tracing(source: Party) -> Proto:
+    """How the spans of a caller's requests are made. A span is the caller's call, from the moment
+    that the proxy has the request to the end of the answer."""
+    service = grpc_service_pb2.GrpcService(
+        envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER),
+        timeout=duration(EXPORT_SECONDS),
+    )
+    name = f"{source.workload}.{source.namespace}".replace("%%", "%")
+    config = opentelemetry_pb2.OpenTelemetryConfig(grpc_service=service, service_name=name)
+    return _Tracing(
+        random_sampling=percent_pb2.Percent(value=TRACE_PERCENT),
+        provider=http_tracer_pb2.Tracing.Http(
+            name="envoy.tracers.opentelemetry", typed_config=any_of(config)
+        ),
+        operation=SPAN_NAME,
+        custom_tags=[_answering()],
+    )
+
+
+def _answering() -> Proto:
+    """Which workload answered."""
+    tag = custom_tag_pb2.CustomTag(tag="weft.destination")
+    tag.metadata.kind.host.SetInParent()
+    tag.metadata.metadata_key.key = METADATA
+    tag.metadata.metadata_key.path.add(key="party")
+    return tag
