@@ -35,6 +35,7 @@ from weft.store.interface import Entry, Store
 Json = Mapping[str, Any]
 _NOTHING = Verdict()
 COMPILED_KEPT_MAX = 1000
+NAMESPACES_KEPT_MAX = 1000
 FAILURE_NOTE = "validation.policy.admission.k8s.io/validation_failure"
 
 
@@ -52,6 +53,7 @@ class Surroundings:
         self._store = store
         self._access = access
         self._namespaces = verbs.known_kind("namespaces")
+        self._read: dict[tuple[str, int], dict[str, Any]] = {}
 
     async def namespace(self, asked: Review) -> dict[str, Any] | None:
         """The namespace of the object; of a namespace, itself."""
@@ -60,7 +62,14 @@ class Surroundings:
         if not asked.namespace:
             return None
         entry = await self._store.get(keys.key(self._namespaces, asked.namespace))
-        return matching.shown_plain(self._namespaces, entry.value) if entry else None
+        if entry is None:
+            return None
+        known = (entry.key, entry.mod_revision)
+        if known not in self._read:
+            if len(self._read) >= NAMESPACES_KEPT_MAX:
+                self._read.clear()
+            self._read[known] = matching.shown_plain(self._namespaces, entry.value)
+        return self._read[known]
 
     def authorizer(self, asked: Review) -> Authorizer:
         """For `authorizer`, about the user of the request."""
@@ -109,6 +118,7 @@ class PolicyAdmission:
         self._policies = admission_kind("validatingadmissionpolicies")
         self._bindings = admission_kind("validatingadmissionpolicybindings")
         self._compiled: dict[tuple[str, int], Policy] = {}
+        self._parsed: dict[tuple[str, int], Json] = {}
 
     async def review(self, asked: Review) -> Verdict:
         """As Admission.review. Raises ApiError with the code of the first denial's reason."""
@@ -122,7 +132,7 @@ class PolicyAdmission:
         told: list[dict[str, Any]] = []
         denied: ApiError | None = None
         for entry in bindings:
-            binding = codec.to_object(entry.value)
+            binding = self._binding(entry)
             policy = await self._policy(binding)
             if policy is None:
                 continue
@@ -141,6 +151,14 @@ class PolicyAdmission:
         if denied is not None:
             raise denied
         return Verdict(warnings=tuple(warnings))
+
+    def _binding(self, entry: Entry) -> Json:
+        known = (entry.key, entry.mod_revision)
+        if known not in self._parsed:
+            if len(self._parsed) >= COMPILED_KEPT_MAX:
+                self._parsed.clear()
+            self._parsed[known] = codec.to_object(entry.value)
+        return self._parsed[known]
 
     async def _policy(self, binding: Json) -> Policy | None:
         name = (binding.get("spec") or {}).get("policyName") or ""
