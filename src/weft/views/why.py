@@ -71,6 +71,7 @@ def _endpoints(endpoints: tuple[EndpointRow, ...], style: Style) -> Iterator[str
             " ".join(p for p in (each.pod, f"on {each.node}" if each.node else "") if p),
             each.locality,
             f"takes over ({each.takes_over})" if each.takes_over else "",
+            each.travels,
             each.access,
         )
         for each in endpoints

@@ -10,6 +10,7 @@ from weft.mesh.explain.callers import NoCaller, Outside, Pods, find_caller
 from weft.mesh.explain.effects import Effect, destination_effects, header_effects
 from weft.mesh.explain.places import Place, Places
 from weft.mesh.explain.request import Request
+from weft.mesh.explain.transport import travels
 from weft.mesh.explain.walk import (
     Considered,
     Explanation,
@@ -17,7 +18,7 @@ from weft.mesh.explain.walk import (
     explain_from_gateway,
     explain_from_workload,
 )
-from weft.mesh.model import Destination, Endpoint, GatewayServer, MeshModel
+from weft.mesh.model import GATEWAY_ACCOUNT, Destination, Endpoint, GatewayServer, MeshModel
 
 PODS_SHOWN_MAX = 5
 Resolve = Callable[[str, str], str]
@@ -52,6 +53,8 @@ class EndpointRow(Struct, frozen=True, rename="camel", omit_defaults=True):
     locality: str = ""
     access: str = ""
     """What policies say about this request to it; empty when there are none."""
+    travels: str = ""
+    """How the call gets there, where there are several nodes."""
     takes_over: int = 0
     """Above 0: for those with lower numbers, when they are unhealthy."""
 
@@ -124,6 +127,11 @@ class _Facts(Struct, frozen=True):
     health: Health
     caller: str
     """`namespace/workload`; empty for callers from outside."""
+    callers: tuple[str, ...] = ()
+    """The nodes that they call from; empty is any."""
+    nodes: Mapping[str, str] = {}
+    identity: str = ""
+    """Of the caller."""
 
     def cluster(self, destination: Destination) -> str:
         """The proxy's name of a destination: one with limits is there once for each caller."""
@@ -145,7 +153,7 @@ def explain(
     if isinstance(caller, NoCaller):
         return caller
     nodes: tuple[str, ...] = ()
-    who = ""
+    who, identity = "", f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}"
     if isinstance(caller, Outside):
         found = explain_from_gateway(model, caller.listener, request)
         shown = _outside_text(caller)
@@ -153,10 +161,10 @@ def explain(
         first = caller.workloads[0]
         request = replace(request, address=resolve(request.host, first.namespace))
         found = explain_from_workload(model, first, request)
-        shown, who = _pods_text(caller), caller_of(first)
+        shown, who, identity = _pods_text(caller), caller_of(first), first.principal
         nodes = tuple(sorted({w.node for w in caller.workloads}))
     pods = {w.uid: w.name for w in model.workloads}
-    facts = _Facts(request, places, pods, health or {}, who)
+    facts = _Facts(request, places, pods, health or {}, who, nodes, dict(model.nodes), identity)
     return Explained(_answer(found, facts, shown), nodes, tuple(_resources(found, facts)))
 
 
@@ -309,6 +317,7 @@ def _endpoint(endpoint: Endpoint, share: Share, facts: _Facts) -> EndpointRow:
         node=endpoint.node,
         locality=endpoint.locality,
         access=verdict.reason if verdict is not None else "",
+        travels=travels(endpoint, share.destination, facts.callers, facts.nodes, facts.identity),
         takes_over=endpoint.fallback,
     )
 
