@@ -12,7 +12,7 @@ from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
 from weft.api.suggest import nearest
-from weft.cli import options, output
+from weft.cli import custom_kinds, options, output
 from weft.cli.connection import Connection, connect
 from weft.lib.aio import now
 from weft.views.describe import describe as describe_lines
@@ -42,20 +42,25 @@ def kind_named(text: str) -> Kind:
         close = nearest(text, names)
         output.fail(
             f"there is no kind `{text}`",
-            f"did you mean `{close}`?"
-            if close
-            else "`kubectl api-resources` lists them; custom resources are read with kubectl",
+            f"did you mean `{close}`?" if close else "`kubectl api-resources` lists them",
         )
     return kind
 
 
-def split_target(words: tuple[str, ...]) -> tuple[Kind, list[str]]:
+async def kind_on(connection: Connection, text: str) -> Kind:
+    """As `kind_named`; else a custom kind of the server."""
+    if registry.by_name(text) is None and (found := await custom_kinds.find(connection, text)):
+        return found
+    return kind_named(text)
+
+
+async def split_target(connection: Connection, words: tuple[str, ...]) -> tuple[Kind, list[str]]:
     """`pod a b` or `pod/a`: the kind and the names."""
     first = words[0]
     if "/" in first:
         kind_text, name = first.split("/", 1)
-        return kind_named(kind_text), [name, *words[1:]]
-    return kind_named(first), list(words[1:])
+        return await kind_on(connection, kind_text), [name, *words[1:]]
+    return await kind_on(connection, first), list(words[1:])
 
 
 def path_of(kind: Kind, namespace: str, name: str = "", **query: str) -> str:
@@ -156,11 +161,11 @@ def get(
                 kinds = (
                     [k for k in registry.KINDS if "all" in k.categories]
                     if what[0] == "all"
-                    else [kind_named(part) for part in what[0].split(",")]
+                    else [await kind_on(connection, part) for part in what[0].split(",")]
                 )
                 await _print_lists(connection, kinds, where, selector, form)
                 return
-            kind, names = split_target(what)
+            kind, names = await split_target(connection, what)
             if names:
                 await _print_named(connection, kind, names, namespace, form)
             else:
@@ -240,9 +245,9 @@ def describe(what: tuple[str, ...], namespace: str, data_dir: str | None) -> Non
     """Show an object, what it is made of and what happened to it."""
 
     async def work() -> None:
-        kind, names = split_target(what)
-        place = namespace if kind.namespaced else ""
         async with connect(data_dir) as connection:
+            kind, names = await split_target(connection, what)
+            place = namespace if kind.namespaced else ""
             if not names:
                 listed = await connection.json("GET", path_of(kind, place))
                 names = [item["metadata"]["name"] for item in listed["items"]]
@@ -322,15 +327,15 @@ def delete(
         for document in (_documents(files) if files else ())
         if document.kind
     ]
-    if what:
-        kind, names = split_target(what)
-        if not names:
-            output.fail(f"which {kind.plural}?", f"weft delete {kind.singular} NAME")
-        targets += [(kind, {"name": name}) for name in names]
 
     async def work() -> None:
         missing = False
         async with connect(data_dir) as connection:
+            if what:
+                kind, names = await split_target(connection, what)
+                if not names:
+                    output.fail(f"which {kind.plural}?", f"weft delete {kind.singular} NAME")
+                targets.extend((kind, {"name": name}) for name in names)
             for kind, metadata in targets:
                 place = (metadata.get("namespace") or namespace) if kind.namespaced else ""
                 try:
