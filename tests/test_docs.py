@@ -51,3 +51,19 @@ def test_the_readme_names_every_kind() -> None:
         - bindings
     )
     assert not missing
+
+
+def test_the_api_page_names_every_kind_with_its_subresources() -> None:
+    text = (ROOT / "docs/kubernetes-api.md").read_text()
+    rows = re.findall(r"^\| [\w.()]+ \| ([\w, ]+) \| (.+) \|$", text, re.M)
+    told = {(part, version) for versions, kinds in rows for part in _parts(kinds)
+            for version in versions.split(", ")}  # fmt: skip
+    for kind in registry.KINDS:
+        more = f" ({', '.join(kind.subresources)})" if kind.subresources else ""
+        for version in kind.versions:
+            row = f"{kind.kind}{more} in a row of version {version}"
+            assert (kind.kind + more, version) in told, f"docs/kubernetes-api.md lacks {row}"
+
+
+def _parts(kinds: str) -> list[str]:
+    return re.findall(r"\w+(?: \([^)]*\))?", kinds)
