@@ -598,4 +598,13 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
         "WEFT2505", "operation", envoy_filter("a", "@", thing="CLUSTER"),
         "REPLACE", "ADD", "EnvoyFilter", "a", "spec.configPatches[0].patch.operation", "CLUSTER",
     ),
+    Case(
+        "WEFT2506", "kind of target", WEB + """apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p}
+spec: {targetRefs: [{kind: @, name: web}], rules: [{}]}
+""",
+        "ServiceEntry", "Service", "AuthorizationPolicy", "p", "spec.targetRefs[0].kind",
+        "ServiceEntry",
+    ),
 )  # fmt: skip

@@ -303,3 +303,9 @@ INGRESS_SECRET = Finding(
     "no Secret `{name}` of type kubernetes.io/tls in namespace `{namespace}`; these hosts are not "
     "served with TLS",
 )
+TARGET_KIND = Finding(
+    "WEFT2506",
+    "error",
+    "policies are for Services and Gateways, not for a {kind}; the policy does not hold there",
+    "name each Service or Gateway, or select workloads by `selector`",
+)

@@ -23,7 +23,6 @@ POLICIES: tuple[type[Policy], ...] = (
 TARGETS: Mapping[str, tuple[type[Struct], ...]] = {
     "Service": (Service,),
     "Gateway": (gw.Gateway, istio.Gateway),
-    "ServiceEntry": (istio.ServiceEntry,),
 }
 GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 CONDITIONS_ON_TOKENS = "request.auth."
@@ -70,6 +69,9 @@ def targets(world: World, report: Findings) -> None:
         refs = [(f"spec.targetRefs[{i}]", ref) for i, ref in enumerate(spec.target_refs)]
         refs += [("spec.targetRef", spec.target_ref)] if spec.target_ref else []
         for path, ref in refs:
+            if ref.kind and ref.kind not in TARGETS:
+                report.add(c.TARGET_KIND, policy, f"{path}.kind", kind=ref.kind)
+                continue
             classes = TARGETS.get(ref.kind, ())
             own = ref.namespace or policy.metadata.namespace
             if not classes or any(world.snapshot.get(cls, ref.name, own) for cls in classes):
