@@ -153,3 +153,19 @@ def test_a_users_no_execute_taint_drives_pods_away_at_once() -> None:
     w.patch(Node, "n1", {"spec": {"taints": [taint]}}, "")
     w.settle()
     assert is_leaving(w)
+
+
+def test_pods_of_a_silent_node_are_not_ready() -> None:
+    w = World([nodes.CONTROLLER, nodes.UNREADY])
+    for name in ("n1", "n2"):
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": rfc3339(START)}
+        w.put(make(Node, {"status": {"conditions": [ready]}}, name=name))
+        renew(w, name)
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        w.put(make(Pod, {"spec": {"nodeName": name}, "status": status}, name=f"on-{name}"))
+    pass_time(w, 60, "n1")
+    found = {
+        name: {c.type: (c.status, c.reason) for c in w.need(Pod, name).status.conditions}["Ready"]
+        for name in ("on-n1", "on-n2")
+    }
+    assert found == {"on-n1": ("True", ""), "on-n2": ("False", "NodeNotReady")}

@@ -245,3 +245,50 @@ async def test_close_stops_watching(client: BentClient, informers: Informers) ->
     await put(client, "a", "1")
     await asyncio.sleep(0.02)
     assert in_cache(informers) == {}
+
+
+async def test_by_name_only_what_is_followed_is_known(
+    client: BentClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(informer, "RETRY_SECONDS_MIN", 0.005)
+    informers = Informers(client)
+    informers.by_name(ConfigMap)
+    informers.add(ConfigMap)
+    informers.start()
+    for name in ("a", "b"):
+        await put(client, name, "1")
+    await informers.synced()
+    assert in_cache(informers) == {}
+    await informers.follow(ConfigMap, frozenset({("default", "a"), ("default", "none")}))
+    assert in_cache(informers) == {"a": "1"}
+    await change(client, "a", "2")
+    await eventually(lambda: in_cache(informers) == {"a": "2"})
+    await put(client, "none", "3")
+    await eventually(lambda: in_cache(informers) == {"a": "2", "none": "3"})
+    await informers.follow(ConfigMap, frozenset({("default", "none")}))
+    assert in_cache(informers) == {"none": "3"}
+    await client.delete(MAPS, "none", "default")
+    await eventually(lambda: in_cache(informers) == {})
+    await informers.close()
+
+
+async def test_a_selector_and_what_is_needed_before(client: BentClient) -> None:
+    informers = Informers(client)
+    informers.select(Pod, "spec.nodeName=n1")
+    informers.add(Pod)
+    prepared: list[str] = []
+
+    async def prepare(found: Pod) -> None:
+        assert informers.cache.get(Pod, found.metadata.name, "default") is None
+        prepared.append(found.metadata.name)
+
+    informers.prepare[Pod] = prepare
+    for name, node in (("x", "n1"), ("y", "n2")):
+        body = to_json(pod(name))
+        body["spec"] = {**body.get("spec", {}), "nodeName": node,
+                        "containers": [{"name": "c", "image": "i"}]}  # fmt: skip
+        await client.create(kind("pods"), body)
+    informers.start()
+    await informers.synced()
+    assert [p.metadata.name for p in informers.cache.list(Pod)] == prepared == ["x"]
+    await informers.close()

@@ -17,6 +17,7 @@ LEASES_NAMESPACE = "kube-node-lease"
 READ = ("get", "list", "watch")
 EVERYBODYS = {
     ("", "services"), ("", "nodes"), ("discovery.k8s.io", "endpointslices"),
+    ("networking.k8s.io", "ingresses"), ("networking.k8s.io", "ingressclasses"),
     ("networking.istio.io", "gateways"), ("networking.istio.io", "serviceentries"),
     ("gateway.networking.k8s.io", "gateways"), ("gateway.networking.k8s.io", "gatewayclasses"),
     ("gateway.networking.k8s.io", "listenersets"),

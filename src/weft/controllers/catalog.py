@@ -15,6 +15,7 @@ from weft.controllers import (
     load_balancers,
     namespaces,
     nodes,
+    podcidrs,
     podgc,
     replicasets,
     serviceaccounts,
@@ -48,4 +49,6 @@ def controllers() -> tuple[Controller, ...]:
         podgc.CONTROLLER,
         nodes.CONTROLLER,
         nodes.EVICTION,
+        nodes.UNREADY,
+        podcidrs.CONTROLLER,
     )

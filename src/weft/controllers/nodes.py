@@ -14,6 +14,7 @@ from weft.api.k8s.core_v1 import Node, NodeCondition, Taint
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
 from weft.api.taints import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, covers
+from weft.api.wellknown import REASON_NODE_NOT_READY
 from weft.controllers.support import podstate
 from weft.controllers.support.patches import object_patch, status_patch
 from weft.controllers.support.podstate import seconds
@@ -204,6 +205,40 @@ EVICTION = Controller(
     name="taint-eviction",
     primary=Pod,
     plan=plan_eviction,
+    primary_keys=_tainted_pod,
+    watches=(Watch(Node, _pods_of_tainted),),
+)
+
+
+# --- pods of a silent node
+
+
+def plan_unready(snapshot: Snapshot, key: Key, now: float) -> Plan:
+    """A pod whose node is silent is not ready, so that its services call others. The node's agent
+    says what is so when it is back."""
+    pod = snapshot.get(Pod, key.name, key.namespace)
+    node = snapshot.get(Node, pod.spec.node_name) if pod is not None else None
+    if pod is None or node is None or _ready(node) != "Unknown" or not podstate.is_ready(pod):
+        return NOTHING
+    conditions = tuple(
+        replace(
+            c,
+            status="False",
+            reason=REASON_NODE_NOT_READY,
+            message=f"The pod's node {node.metadata.name} is silent.",
+            last_transition_time=rfc3339(now),
+        )
+        if c.type == "Ready"
+        else c
+        for c in pod.status.conditions
+    )
+    return Plan(tuple(status_patch(pod, replace(pod.status, conditions=conditions))))
+
+
+UNREADY = Controller(
+    name="pods-of-silent-nodes",
+    primary=Pod,
+    plan=plan_unready,
     primary_keys=_tainted_pod,
     watches=(Watch(Node, _pods_of_tainted),),
 )

@@ -77,6 +77,8 @@ class AgentSettings(Struct, frozen=True):
     """Containers without a user of their own run as root."""
     labels: Mapping[str, str] = {}
     """Further labels of the Node object."""
+    pod_cidr: str = ""
+    """The node's part of the pod network; empty in host isolation."""
 
 
 class MachineFacts(Struct, frozen=True):

@@ -102,6 +102,10 @@ class EnvoyAdmin:
         Clusters named in `ignored` do not count. EnvoyError, EnvoyGoneError."""
         return count_active(await self.clusters(), address, ports, ignored)
 
+    async def active_by_cluster(self, address: str, ports: Collection[int] = ()) -> dict[str, int]:
+        """The same, cluster by cluster; those without any are left out."""
+        return active_by_cluster(await self.clusters(), address, ports)
+
     async def drain_listeners(self) -> None:
         """Tell clients to go, accept no new connections. EnvoyError."""
         await self.get("/drain_listeners?graceful", method="POST")
@@ -114,17 +118,25 @@ def count_active(
     ignored: frozenset[str] = frozenset(),
 ) -> int:
     """The sum of `rq_active` over an endpoint's places in /clusters. Pure."""
-    total = 0
+    counts = active_by_cluster(clusters, address, ports)
+    return sum(count for name, count in counts.items() if name not in ignored)
+
+
+def active_by_cluster(
+    clusters: Mapping[str, Any], address: str, ports: Collection[int] = ()
+) -> dict[str, int]:
+    """Cluster -> `rq_active` of an endpoint, where there are any. Pure."""
+    counts: dict[str, int] = {}
     for cluster in clusters.get("cluster_statuses", ()):
-        if cluster.get("name") in ignored:
-            continue
+        name = str(cluster.get("name"))
         for host in cluster.get("host_statuses", ()):
             place = host.get("address", {}).get("socket_address", {})
             if place.get("address") != address or (ports and place.get("port_value") not in ports):
                 continue
             stats = {stat["name"]: int(stat.get("value", 0)) for stat in host.get("stats", ())}
-            total += stats.get("rq_active", 0)
-    return total
+            if active := stats.get("rq_active", 0):
+                counts[name] = counts.get(name, 0) + active
+    return counts
 
 
 class EnvoySupervisor:

@@ -31,6 +31,8 @@ from weft.node.runtime import PodNetwork
 MACHINE_DIR = Path("/run/weft")
 """Where the instances of one machine agree on who has which subnet."""
 POD_RANGES = tuple(ipaddress.IPv4Network(f"10.{second}.0.0/16") for second in range(244, 252))
+CLUSTER_RANGES = ("10.244.0.0/14", "10.248.0.0/14")
+"""The same: pods of other nodes see the address of the pod that calls."""
 SUBNET_PREFIX = 24
 SERVICES = "10.96.0.0/16"
 """Service addresses. A pod's network takes all of them for its own, so that datagrams to them
@@ -65,14 +67,19 @@ class NetnsNetwork:
         instance: str = "",
         machine_dir: Path = MACHINE_DIR,
         services: str = SERVICES,
+        subnet: str = "",
+        joined: bool = False,
     ) -> None:
         """`dns_port` is where the node's DNS server listens on `node_address`; `instance` is
         unique on this machine (default: derived from the run directory); `services` is the network
-        of service addresses."""
+        of service addresses. `subnet` is the node's part of the cluster's pod network (empty: the
+        first that is free on this machine); `joined`: other machines have the other parts."""
         self._run_dir = run_dir
         self._machine_dir = machine_dir
         self._dns_port = dns_port
         self._services = services
+        self._given = ipaddress.IPv4Network(subnet) if subnet else None
+        self._joined = joined
         name = instance or hashlib.sha256(str(run_dir).encode()).hexdigest()
         self.bridge = f"{BRIDGE_PREFIX}{name[:10]}"
         self.subnet = POD_RANGES[0]
@@ -136,6 +143,8 @@ class NetnsNetwork:
         """The registered one, else the first /24 that nobody on this machine uses."""
         links = set(node.link_names())
         mine = _registered(self._machine_dir / self.bridge)
+        if self._given is not None and mine != self._given:
+            return self._claim_given(node, self._given)
         if mine is not None and (self.bridge in links or not _overlaps(mine, _taken(node))):
             return mine
         taken = _taken(node)
@@ -150,6 +159,17 @@ class NetnsNetwork:
                     return subnet
         raise NetworkError("no free /24 is left in 10.244.0.0 to 10.251.255.255")
 
+    def _claim_given(
+        self, node: netlink.Netlink, subnet: ipaddress.IPv4Network
+    ) -> ipaddress.IPv4Network:
+        if _overlaps(subnet, _taken(node)):
+            raise NetworkError(
+                f"the pod network {subnet} of this node overlaps a network that this machine has;"
+                " give another with --pod-cidr [WEFT2683]"
+            )
+        replace_file(self._machine_dir / self.bridge, str(subnet).encode())
+        return subnet
+
     def _make_bridge(self, node: netlink.Netlink) -> None:
         with _tolerate(errno.EEXIST):
             node.talk(node.new_bridge(self.bridge))
@@ -160,7 +180,8 @@ class NetnsNetwork:
 
     def _masquerade(self) -> None:
         """The table is named as the bridge is, so that everybody sees whose it is."""
-        table = nft.node_table(str(self.subnet), BRIDGE_PREFIX)
+        others = CLUSTER_RANGES if self._joined else ()
+        table = nft.node_table(str(self.subnet), BRIDGE_PREFIX, others)
         try:
             with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
                 nft.install(netfilter, self.bridge, table)

@@ -56,8 +56,23 @@ def node_object(settings: AgentSettings, machine: MachineFacts) -> dict[str, Any
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": settings.node_name} | node_metadata(settings, machine),
-        "spec": {},
+        "spec": node_spec(settings),
     }
+
+
+def kept(new: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """A Node that takes the place of an old one, with what others said of that."""
+    metadata, spec = old.get("metadata") or {}, old.get("spec") or {}
+    own = new["metadata"]
+    maps = {k: (metadata.get(k) or {}) | (own.get(k) or {}) for k in ("labels", "annotations")}
+    said = {k: spec[k] for k in ("taints", "unschedulable") if k in spec}
+    return {**new, "metadata": own | maps, "spec": said | new["spec"]}
+
+
+def node_spec(settings: AgentSettings) -> dict[str, Any]:
+    """What the agent says of the spec: the network that its pods are in."""
+    cidr = settings.pod_cidr
+    return {"podCIDR": cidr, "podCIDRs": [cidr]} if cidr else {}
 
 
 def node_status(

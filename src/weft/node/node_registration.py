@@ -29,10 +29,12 @@ from weft.node.agent_settings import AgentSettings, MachineFacts
 from weft.node.gateway_bindings import Wanted, bind, wanted_bindings
 from weft.node.node_object import (
     LEASE_NAMESPACE,
+    kept,
     lease_object,
     lease_spec,
     node_metadata,
     node_object,
+    node_spec,
     node_status,
 )
 from weft.node.node_ports import Asked, asked_places, bind_places, load_balancers
@@ -88,11 +90,15 @@ class NodeRegistration:
         """Create the Node, or bring it up to date; then it is ready. ApiError."""
         settings, machine = self._settings, self._machine
         name, before = settings.node_name, await self._existing()
+        wanted = node_object(settings, machine)
+        if before and self._moved(before):
+            await self._client.delete(self._node, name)
+            wanted, before = kept(wanted, before), {}
         if not before:
-            made = await self._client.create(self._node, node_object(settings, machine))
+            made = await self._client.create(self._node, wanted)
             before = msgspec.json.decode(made)
         else:
-            body = {"metadata": node_metadata(settings, machine)}
+            body = {"metadata": node_metadata(settings, machine), "spec": node_spec(settings)}
             await self._client.patch(self._node, name, body)
         self._uid = str(before["metadata"].get("uid") or "")
         annotations = before["metadata"].get("annotations") or {}
@@ -204,6 +210,12 @@ class NodeRegistration:
             await self._publish_ports()
         else:
             await self._renew()
+
+    def _moved(self, node: dict[str, Any]) -> bool:
+        """Whether the machine's pod network is another one than the Node says, which nobody may
+        change: while weft was down somebody else took it."""
+        said = (node.get("spec") or {}).get("podCIDR") or ""
+        return bool(said and self._settings.pod_cidr) and said != self._settings.pod_cidr
 
     async def _existing(self) -> dict[str, Any]:
         try:

@@ -89,6 +89,8 @@ class PodRunner:
         """Something happened."""
         if self._tasks.closing:
             return
+        if isinstance(event, ps.PodObserved):
+            self._writer.observe(event.pod)
         self.state, actions = pod_machine.step(self.state, event, now())
         for action in actions:
             _ACTIONS[type(action)](self, action)

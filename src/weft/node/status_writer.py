@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from weft.api import registry
+from weft.api.conditions import condition
 from weft.api.errors import ApiError
 from weft.api.k8s.pod_v1 import Pod, PodStatus
 from weft.api.objects import decode
+from weft.api.wellknown import REASON_NODE_NOT_READY
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
@@ -19,6 +21,8 @@ NOT_FOUND = 404
 CONFLICT = 409
 RETRY_FIRST_SECONDS = 0.1
 RETRY_MAX_SECONDS = 10.0
+REPEAT_SECONDS = 0.5
+"""Before a status that was declared not ready is written again: first the node must be back."""
 CONDITION_TEXTS = frozenset(("reason", "message"))
 """Fields of conditions that are absent when there is nothing to say."""
 
@@ -46,6 +50,13 @@ class StatusWriter:
         """Set the status, with the next write."""
         self._status = status
         self._want()
+
+    def observe(self, pod: Pod) -> None:
+        """The pod as the API has it: while the node was silent it was declared not ready."""
+        found = condition(pod.status.conditions, "Ready")
+        if self._status is None or found is None or found.reason != REASON_NODE_NOT_READY:
+            return
+        asyncio.get_running_loop().call_later(REPEAT_SECONDS, self._want)
 
     def _want(self) -> None:
         self._wanted += 1

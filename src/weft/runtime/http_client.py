@@ -1,6 +1,7 @@
 """The client interface over HTTP: for other processes, other machines, any Kubernetes API."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -66,7 +67,9 @@ class HttpClient:
         headers = {"Accept": "application/json", "User-Agent": MANAGER}
         if connection.token:
             headers["Authorization"] = f"Bearer {connection.token}"
-        context = ssl_context(connection) if self._server.startswith("https:") else False
+        secure = self._server.startswith("https:")
+        self._context = ssl_context(connection) if secure else None
+        context: ssl.SSLContext | bool = self._context or False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=0),
             headers=headers,
@@ -78,6 +81,25 @@ class HttpClient:
     def from_kubeconfig(cls, path: Path, context: str = "") -> "HttpClient":
         """For a context of a kubeconfig file. Raises KubeconfigError."""
         return cls(kubeconfig.read(path, context))
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """With what this client trusts and shows, for connections of other kinds."""
+        return self._session
+
+    @property
+    def server(self) -> str:
+        """Base URL."""
+        return self._server
+
+    def show(self, certificate: Path, key: Path) -> None:
+        """From the next connection on, show this certificate. Raises ssl.SSLError, OSError."""
+        if self._context is not None:
+            self._context.load_cert_chain(certificate, key)
+
+    async def read(self, path: str) -> bytes:
+        """A document that is no object."""
+        return await self._request("GET", path)
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> bytes:
         """As Client.get."""

@@ -1,9 +1,10 @@
 """Informers: list, then watch, every kind that somebody reads, into one typed cache."""
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 10.0
 NOT_SERVED_RETRY_SECONDS = 30.0
 """Wait before asking again for a kind that the API does not serve."""
+FOLLOW_SECONDS_MAX = 3.0
+"""How long whoever needs an object by name waits for the first answer about it."""
 GONE = 410
 NOT_FOUND = 404
 
@@ -67,6 +70,10 @@ class Informers:
         self._callbacks: list[OnChange] = []
         self._changed: dict[type[Struct], Callable[[Any], Any]] = {}
         self._progress: list[OnProgress] = []
+        self._selectors: dict[type[Struct], str] = {}
+        self._named: dict[type[Struct], dict[Name, tuple[asyncio.Task[None], asyncio.Event]]] = {}
+        self.prepare: dict[type[Struct], Callable[[Any], Awaitable[None]]] = {}
+        """Awaited with an object of a class before it appears in the cache."""
         self._tasks = Tasks()
         self._started = False
         for cls in classes:
@@ -77,13 +84,44 @@ class Informers:
         object changes only in what it takes away, nobody is told."""
         self._changed[cls] = change
 
+    def select(self, cls: type[Struct], field_selector: str) -> None:
+        """Only objects that a field selector chooses; before start."""
+        self._selectors[cls] = field_selector
+
+    def by_name(self, cls: type[Struct]) -> None:
+        """Only objects that `follow` names; before `add`."""
+        self._named[cls] = {}
+
+    async def follow(self, cls: type[Struct], names: frozenset[Name]) -> None:
+        """Which objects of a class of `by_name` are to be known; returns when those that are new
+        were asked for once, or after FOLLOW_SECONDS_MAX."""
+        followed = self._named[cls]
+        for name in followed.keys() - names:
+            followed.pop(name)[0].cancel()
+            change = self.cache.remove(cls, name)
+            self._publish(cls, 0, [change] if change else [])
+        new = []
+        for name in names - followed.keys():
+            seen = asyncio.Event()
+            task = self._tasks.spawn(
+                self._run(cls, kind_for(cls), name, seen), name=f"informer-{cls.__name__}-{name[1]}"
+            )
+            followed[name] = (task, seen)
+            new.append(seen)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_SECONDS_MAX):
+                for seen in new:
+                    await seen.wait()
+
     def add(self, cls: type[Struct]) -> None:
         """Also inform about this class; idempotent, before or after start."""
         if cls in self._synced:
             return
         self.cache.add_class(cls)
         self._synced[cls] = asyncio.Event()
-        if self._started:
+        if cls in self._named:
+            self._synced[cls].set()
+        elif self._started:
             self._spawn(cls)
 
     def subscribe(self, on_change: OnChange, on_progress: OnProgress | None = None) -> None:
@@ -96,7 +134,7 @@ class Informers:
         """Begin to list and watch; idempotent."""
         if not self._started:
             self._started = True
-            for cls in self._synced:
+            for cls in self._synced.keys() - self._named.keys():
                 self._spawn(cls)
 
     async def synced(self, classes: Iterable[type[Struct]] = ()) -> None:
@@ -109,25 +147,31 @@ class Informers:
         await self._tasks.close()
 
     def _spawn(self, cls: type[Struct]) -> None:
-        self._tasks.spawn(self._run(cls, kind_for(cls)), name=f"informer-{cls.__name__}")
+        seen = self._synced[cls]
+        task = self._run(cls, kind_for(cls), None, seen)
+        self._tasks.spawn(task, name=f"informer-{cls.__name__}")
 
-    async def _run(self, cls: type[Struct], kind: Kind) -> None:
-        """List and watch for ever. `version` is empty when a list is needed."""
+    async def _run(
+        self, cls: type[Struct], kind: Kind, name: Name | None, synced: asyncio.Event
+    ) -> None:
+        """List and watch for ever, all or the one object of `name`. `version` is empty when a list
+        is needed."""
         version, failures = "", 0
         while True:
             wait = 0.0
             try:
                 if not version:
-                    version = await self._list(cls, kind)
-                    self._synced[cls].set()
-                async for seen in self._watch(cls, kind, version):
+                    version = await self._list(cls, kind, name)
+                    synced.set()
+                async for seen in self._watch(cls, kind, version, name):
                     version, failures = seen, 0
             except ApiError as error:
                 if error.code == GONE:
                     version = ""
                 elif error.code == NOT_FOUND:
                     version = ""
-                    self._not_served(cls, kind)
+                    if name is None:
+                        self._not_served(cls, kind)
                     wait = NOT_SERVED_RETRY_SECONDS
                 else:
                     log.warning("informer retries kind=%s error=%s", kind.plural, error.message)
@@ -144,12 +188,21 @@ class Informers:
         self._publish(cls, 0, self.cache.replace(cls, ()))
         self._synced[cls].set()
 
-    async def _list(self, cls: type[Struct], kind: Kind) -> str:
+    def _asked(self, cls: type[Struct], name: Name | None) -> dict[str, str]:
+        """Which of the class: for list and watch alike."""
+        if name is not None:
+            return {"namespace": name[0], "field_selector": f"metadata.name={name[1]}"}
+        selector = self._selectors.get(cls, "")
+        return {"field_selector": selector} if selector else {}
+
+    async def _list(self, cls: type[Struct], kind: Kind, name: Name | None) -> str:
         objects: list[Struct] = []
         unread: set[Name] = set()
         token = ""
         while True:
-            page = await self._client.list(kind, limit=LIST_PAGE_OBJECTS, continue_token=token)
+            page = await self._client.list(
+                kind, limit=LIST_PAGE_OBJECTS, continue_token=token, **self._asked(cls, name)
+            )
             for item in page.items:
                 obj = self._read(cls, kind, item)
                 if obj is not None:
@@ -159,31 +212,53 @@ class Informers:
             token = page.continue_token
             if not token:
                 break
-        changes = self.cache.replace(cls, objects, frozenset(unread))
+        for obj in objects:
+            await self._before(cls, obj)
+        changes = self._replaced(cls, objects, frozenset(unread), name)
         version = page.resource_version
         self._publish(cls, int(version) if version.isdecimal() else 0, changes)
         return version
 
-    async def _watch(self, cls: type[Struct], kind: Kind, version: str) -> AsyncIterator[str]:
+    def _replaced(
+        self, cls: type[Struct], objects: list[Struct], unread: frozenset[Name], name: Name | None
+    ) -> Sequence[Change]:
+        if name is None:
+            return self.cache.replace(cls, objects, unread)
+        found = [self.cache.put(obj) for obj in objects]
+        if not objects and not unread:
+            found = [self.cache.remove(cls, name)]
+        return [change for change in found if change is not None]
+
+    async def _watch(
+        self, cls: type[Struct], kind: Kind, version: str, name: Name | None
+    ) -> AsyncIterator[str]:
         """Apply events; yields the version to resume from after each."""
-        stream = self._client.watch(kind, resource_version=version)
+        asked = self._asked(cls, name)
+        stream = self._client.watch(kind, resource_version=version, **asked)
         try:
             async for event in stream:
                 _, revision = head(event.object)
-                change = self._take(cls, kind, event)
+                change = await self._take(cls, kind, event)
                 self._publish(cls, revision, [change] if change else [])
                 yield str(revision) if revision else version
         finally:
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
 
-    def _take(self, cls: type[Struct], kind: Kind, event: WatchEvent) -> Change | None:
+    async def _take(self, cls: type[Struct], kind: Kind, event: WatchEvent) -> Change | None:
         if event.type == "BOOKMARK":
             return None
         if event.type == "DELETED":
             return self.cache.remove(cls, head(event.object)[0])
         obj = self._read(cls, kind, bytes(event.object))
-        return None if obj is None else self.cache.put(obj)
+        if obj is None:
+            return None
+        await self._before(cls, obj)
+        return self.cache.put(obj)
+
+    async def _before(self, cls: type[Struct], obj: Struct) -> None:
+        if (prepare := self.prepare.get(cls)) is not None:
+            await prepare(obj)
 
     def _read(self, cls: type[Struct], kind: Kind, data: bytes | msgspec.Raw) -> Any:
         obj = _decode(cls, kind, data)

@@ -12,6 +12,8 @@ from weft.xds.runtime import LAYER
 
 TYPE = "type.googleapis.com/"
 XDS_CLUSTER = "xds"
+CLIENT_SECRET = "node"  # noqa: S105 - a name
+"""The name of the certificate that a proxy shows to a control plane on another machine."""
 RECONNECT_BASE_SECONDS = "0.05s"
 RECONNECT_MAX_SECONDS = "1s"
 KEEPALIVE_INTERVAL_SECONDS = "5s"
@@ -51,18 +53,33 @@ STATS_FLUSH_INTERVAL = "5s"
 """Between two reports of the mesh's metrics to the control plane."""
 
 
+class RemoteControlPlane(Struct, frozen=True):
+    """A control plane on another machine, over TLS with certificates on both sides."""
+
+    host: str
+    """IP or DNS name."""
+    port: int
+    server_name: str
+    """The DNS name that its certificate must carry."""
+    ca_file: str
+    sds_file: str
+    """A file with the proxy's own certificate as a secret named CLIENT_SECRET; one that is moved
+    over it is read again."""
+
+
 class BootstrapSettings(Struct, frozen=True):
     """Facts about a node that its Envoy must know before it has a control plane."""
 
     node: str
     xds_socket: str
-    """Path of the control plane's Unix socket."""
+    """Path of the control plane's Unix socket; empty: it is reached at `remote`."""
     admin_socket: str
     """Path at which Envoy opens its administration interface."""
     region: str = ""
     zone: str = ""
     downstream_connections_max: int = DOWNSTREAM_CONNECTIONS_MAX
     cluster: str = "weft"
+    remote: RemoteControlPlane | None = None
 
 
 def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
@@ -79,7 +96,7 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
             "cds_config": _wildcard(),
             "lds_config": _wildcard(),
         },
-        "static_resources": {"clusters": [_control_plane(settings.xds_socket)]},
+        "static_resources": {"clusters": [_control_plane(settings)]},
         "bootstrap_extensions": [_internal_listeners()],
         "stats_config": _stats(),
         "stats_eviction_interval": STATS_EVICTION_INTERVAL,
@@ -124,17 +141,36 @@ def _wildcard() -> dict[str, Any]:
     return {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 
 
-def _control_plane(socket: str) -> dict[str, Any]:
+def client_secret(certificate_file: str, key_file: str) -> dict[str, Any]:
+    """The content of `RemoteControlPlane.sds_file`."""
+    secret = {
+        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": CLIENT_SECRET,
+        "tls_certificate": {
+            "certificate_chain": {"filename": certificate_file},
+            "private_key": {"filename": key_file},
+        },
+    }
+    return {"resources": [secret]}
+
+
+def _control_plane(settings: BootstrapSettings) -> dict[str, Any]:
     keepalive = {"interval": KEEPALIVE_INTERVAL_SECONDS, "timeout": KEEPALIVE_TIMEOUT_SECONDS}
     options = {
         "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
     }
-    endpoint = {"endpoint": {"address": {"pipe": {"path": socket}}}}
+    remote = settings.remote
+    address: dict[str, Any] = {"pipe": {"path": settings.xds_socket}}
+    if remote is not None:
+        address = {"socket_address": {"address": remote.host, "port_value": remote.port}}
+    endpoint = {"endpoint": {"address": address}}
+    by_name = remote is not None and not remote.host.replace(".", "").isdigit()
     return {
+        **({} if remote is None else {"transport_socket": _tls(remote)}),
         "name": XDS_CLUSTER,
         "alt_stat_name": f"{XDS_CLUSTER};",
-        "type": "STATIC",
+        "type": "STRICT_DNS" if by_name else "STATIC",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
@@ -144,6 +180,28 @@ def _control_plane(socket: str) -> dict[str, Any]:
             "endpoints": [{"lb_endpoints": [endpoint]}],
         },
     }
+
+
+def _tls(remote: RemoteControlPlane) -> dict[str, Any]:
+    directory = {"path": remote.sds_file.rpartition("/")[0]}
+    source = {"path": remote.sds_file, "watched_directory": directory}
+    secret = {"name": CLIENT_SECRET, "sds_config": {"path_config_source": source}}
+    name = {"san_type": "DNS", "matcher": {"exact": remote.server_name}}
+    trusted = {
+        "trusted_ca": {"filename": remote.ca_file},
+        "match_typed_subject_alt_names": [name],
+    }
+    context = {
+        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": remote.server_name,
+        "common_tls_context": {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": ["h2"],
+            "tls_certificate_sds_secret_configs": [secret],
+            "validation_context": trusted,
+        },
+    }
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
 def _stats() -> dict[str, Any]:

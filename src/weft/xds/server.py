@@ -68,6 +68,8 @@ class _Stream:
 
     def __init__(self) -> None:
         self.node = ""
+        self.certified = ""
+        """The node of its certificate; empty for the proxy on our own socket."""
         self.state = StreamState(world_of(()))
         self.early: list[Request] = []
         """Requests that came before the node's resources were known."""
@@ -112,7 +114,10 @@ class AdsServer:
         self,
         on_ack: Callable[[str], None] | None = None,
         on_nack: Callable[[NackReport], None] | None = None,
+        node_of: Callable[[bytes], str] = lambda _: "",
     ) -> None:
+        """`node_of` tells which node a client's certificate (PEM) is for; "" for none."""
+        self._node_of = node_of
         self._nodes: dict[str, _Node] = {}
         self._on_ack = on_ack
         self.on_nack = on_nack
@@ -121,11 +126,16 @@ class AdsServer:
         self._grpc: Any = None
 
     async def start(
-        self, socket_path: str = "", tcp_address: str = "", handlers: Iterable[Any] = ()
+        self,
+        socket_path: str = "",
+        tcp_address: str = "",
+        handlers: Iterable[Any] = (),
+        credentials: grpc.ServerCredentials | None = None,
     ) -> int:
         """Listen on a Unix socket (mode 0600) and, or, on `host:port`. Returns the TCP port, 0
-        without. `handlers` are gRPC handlers of further services for proxies. Raises OSError when
-        one of the addresses cannot be opened."""
+        without. With `credentials`, which must ask for certificates, TCP is for nodes' proxies:
+        each is the node of its certificate. `handlers` are gRPC handlers of further services for
+        proxies. Raises OSError when one of the addresses cannot be opened."""
         self._grpc = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
@@ -136,7 +146,9 @@ class AdsServer:
             if socket_path:
                 Path(socket_path).unlink(missing_ok=True)
                 self._grpc.add_insecure_port(f"unix:{socket_path}")
-            if tcp_address:
+            if tcp_address and credentials is not None:
+                port = int(self._grpc.add_secure_port(tcp_address, credentials))
+            elif tcp_address:
                 port = int(self._grpc.add_insecure_port(tcp_address))
             await self._grpc.start()
         except RuntimeError as error:
@@ -350,6 +362,11 @@ class AdsServer:
     async def _serve(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """One stream: requests are read in a task of their own, responses written here."""
         stream = _Stream()
+        try:
+            stream.certified = certified_node(context, self._node_of)
+        except NoNode as error:
+            log.warning("proxy refused peer=%s error=%s", context.peer(), error)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         reader = self._tasks.spawn(self._read(stream, requests), "xds stream")
         try:
             while not stream.closed:
@@ -377,7 +394,8 @@ class AdsServer:
         if not stream.node:
             if not request.node:
                 raise MalformedRequest("the first request names no node")
-            stream.node = request.node
+            # What a certificate says counts; the request's own word only on our own socket.
+            stream.node = stream.certified or request.node
             known = self._nodes.setdefault(stream.node, _Node())
             known.streams.append(stream)
             if known.world is not None:
@@ -402,6 +420,23 @@ class AdsServer:
         self._notify()
 
 
+class NoNode(Exception):
+    """The certificate of a client is for no node."""
+
+
+def certified_node(context: Any, node_of: Callable[[bytes], str]) -> str:
+    """The node that a client's certificate is for; "" for clients without TLS, who are on our own
+    socket or on loopback. Raises NoNode."""
+    shown = context.auth_context()
+    if b"ssl" not in shown.get("transport_security_type", ()):
+        return ""
+    pem = next(iter(shown.get("x509_pem_cert", ())), b"")
+    node = node_of(pem)
+    if not node:
+        raise NoNode("the certificate is for no node")
+    return node
+
+
 def _fields(nacked: Nacked) -> tuple[str, str, str, str]:
     return nacked.type_url, nacked.name, nacked.version, nacked.error
 
@@ -413,4 +448,8 @@ _OPTIONS = (
     # Envoy pings to notice a dead control plane; gRPC would take that for abuse.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    # A proxy that is cut off must not count as connected for long: others wait for its word.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.max_pings_without_data", 0),
 )

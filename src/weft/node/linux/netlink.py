@@ -22,12 +22,15 @@ NESTED = 0x8000
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 10, 18, 28
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 IFF_UP = 1
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
+RTPROT_WEFT = 0xF7
+"""Routes to pods of other nodes carry it, so that they are found again."""
+REPLACE = 0x100
 RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL = 255, 254, 2
 
 LOOPBACK_INDEX = 1
@@ -158,6 +161,25 @@ class Netlink:
         body += attribute(RTA_GATEWAY, socket.inet_aton(gateway)) + attribute(RTA_OIF, index)
         return self.message(RTM_NEWROUTE, ACK | CREATE, body)
 
+    def node_route(self, network: str, gateway: str) -> bytes:
+        """To the pods of another node, by that node's address; replaces one to the same network."""
+        body = _node_route(network) + attribute(RTA_GATEWAY, socket.inet_aton(gateway))
+        return self.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, body)
+
+    def delete_node_route(self, network: str) -> bytes:
+        return self.message(RTM_DELROUTE, ACK, _node_route(network))
+
+    def node_routes(self) -> dict[str, str]:
+        """network -> gateway of the routes to pods of other nodes."""
+        found = {}
+        request = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        for body in self.talk(self.message(RTM_GETROUTE, DUMP, request)):
+            parts = attributes(body[12:])
+            if body[5] == RTPROT_WEFT and RTA_DST in parts and RTA_GATEWAY in parts:
+                network = f"{socket.inet_ntoa(parts[RTA_DST])}/{body[1]}"
+                found[network] = socket.inet_ntoa(parts[RTA_GATEWAY])
+        return found
+
     def local_route(self, network: str, source: str) -> bytes:
         """All addresses of a network (`10.96.0.0/16`) are the namespace's own; connections to them
         come from `source`."""
@@ -192,6 +214,13 @@ class Netlink:
             found = attributes(body[12:]).get(RTA_DST)
             if found is not None and body[1] > 0:
                 yield socket.inet_ntoa(found), body[1]
+
+
+def _node_route(network: str) -> bytes:
+    address, _, prefix = network.partition("/")
+    place = (RT_TABLE_MAIN, RTPROT_WEFT, 0, RTN_UNICAST)
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, int(prefix), 0, 0, *place, 0)
+    return body + attribute(RTA_DST, socket.inet_aton(address))
 
 
 def _link(index: int, flags: int = 0) -> bytes:

@@ -148,13 +148,13 @@ def pod_table(
     return Table(chains, rules)
 
 
-def node_table(subnet: str, bridges: str) -> Table:
+def node_table(subnet: str, bridges: str, others: tuple[str, ...] = ()) -> Table:
     """What leaves the node from a pod subnet (`10.244.0.0/24`) gets the address of the interface
     it leaves by, because nobody outside knows the way back.
 
     Kept: the source of what stays on the node, to its own addresses and to pods of any bridge
-    whose name begins with `bridges`. Pods trust the first address of their bridge, and just that
-    one would be put in.
+    whose name begins with `bridges`, and of what goes to pods of other nodes (`others`). Pods trust
+    the first address of their bridge, and just that one would be put in.
     """
     network = ipaddress.IPv4Network(subnet)
     from_pods = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
@@ -163,6 +163,7 @@ def node_table(subnet: str, bridges: str) -> Table:
     rules = (
         ("leave", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
         ("leave", to_pods + _return()),
+        *(("leave", _to_network(other) + _return()) for other in others),
         ("leave", from_pods + _expression("masq")),
     )
     return Table((Chain("leave", _HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
@@ -182,6 +183,12 @@ def gates_table(node_address: str, gates: Mapping[str, str], port: int) -> Table
         tcp = _protocol(socket.IPPROTO_TCP)
         rules.append(("out", tcp + from_node + to_pods + _dnat(address, port)))
     return Table((Chain("out", _HOOK_OUTPUT, _PRIORITY_DSTNAT),), tuple(rules))
+
+
+def _to_network(text: str) -> bytes:
+    network = ipaddress.IPv4Network(text)
+    to = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
+    return to + _mask(network.netmask.packed) + _equals(network.network_address.packed)
 
 
 def install(netfilter: Netlink, name: str, table: Table) -> None:
