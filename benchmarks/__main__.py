@@ -14,6 +14,7 @@ MODULES = (
     "propagation",
     "many_routes",
     "one_hop",
+    "node_mtls",
     "slow_replica",
     "pods",
     "api",

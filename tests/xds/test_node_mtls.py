@@ -110,6 +110,7 @@ async def test_a_call_reaches_the_pod_in_the_callers_name(nodes: TwoNodes, proto
     assert seen["name"] == "web-b"
     assert seen["peer"] == f"{nodes.b.network}.1", "from the address that pods of B trust"
     assert "x-forwarded-client-cert" not in seen["headers"]
+    assert seen["headers"]["x-forwarded-proto"] == "http", "as the caller spoke"
     assert await status(nodes.a, 3, *HOST, WEB) == "403"
     for account in ("app1", "app3"):
         await counted(nodes.b, f"destination;mutual_tls;unknown|unknown|{spiffe(account)}|")

@@ -57,6 +57,8 @@ class TwoNodes:
             (self.b, self.a, *reversed(ADDRESSES)),
         ):
             run("ip", "-n", node.tag, "addr", "add", f"{address}/24", "dev", "wire")
+            forwards = "echo 1 > /proc/sys/net/ipv4/ip_forward"
+            run("nsenter", f"--net=/run/netns/{node.tag}", "sh", "-c", forwards)
             run("ip", "-n", node.tag, "link", "set", "wire", "up")
             run("ip", "-n", node.tag, "route", "add", f"{other.network}.0/24", "via", there)
             text = NFT_NODE.replace("OWN", node.network).replace("OTHER", other.network)

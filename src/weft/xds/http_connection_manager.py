@@ -47,7 +47,7 @@ def http_connection_manager(
     facts: Proto | None = None,
     scoped: bool = False,
     authorizers: tuple[str, ...] = (),
-    connection_seconds: float = 0.0,
+    peer_seconds: float = 0.0,
     tracing: Proto | None = None,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
@@ -57,7 +57,8 @@ def http_connection_manager(
     `facts`: the HTTP filter that says who calls, where the connection does not.
     `scoped`: the route configuration is divided by host.
     `authorizers`: names of the services that routes may have asked.
-    `connection_seconds`: after so long a connection is let go of; 0 is never.
+    `peer_seconds`: not 0 for calls from other nodes' proxies, whose connections are let go of after
+    so long, and whose word for how the caller spoke to them (x-forwarded-proto) is kept.
     `tracing`: how spans are made; without it there are none.
     """
     hcm = _Hcm(
@@ -67,7 +68,7 @@ def http_connection_manager(
             *_http_filters(edge, authorizers),
         ],
         access_log=access_logs,
-        use_remote_address=BoolValue(value=True),
+        use_remote_address=BoolValue(value=not peer_seconds),
         skip_xff_append=not edge,
         internal_address_config=_Hcm.InternalAddressConfig(unix_sockets=False),
         normalize_path=BoolValue(value=True),
@@ -88,10 +89,10 @@ def http_connection_manager(
     if http3:
         hcm.codec_type = _Hcm.HTTP3
         hcm.http3_protocol_options.SetInParent()
-    if connection_seconds:
+    if peer_seconds:
         options = hcm.common_http_protocol_options
-        options.max_connection_duration.CopyFrom(duration(connection_seconds))
-        hcm.drain_timeout.CopyFrom(duration(min(connection_seconds / 3, DRAIN_SECONDS_MAX)))
+        options.max_connection_duration.CopyFrom(duration(peer_seconds))
+        hcm.drain_timeout.CopyFrom(duration(min(peer_seconds / 3, DRAIN_SECONDS_MAX)))
     if scoped and isinstance(routes, str):
         select_scope(hcm, routes)
     elif isinstance(routes, str):

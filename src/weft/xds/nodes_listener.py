@@ -56,7 +56,7 @@ def _requests(entrance: Entrance, node: NodeSettings) -> Proto:
     logs = telemetry.http_access_logs(telemetry.PEER, folded(own), "destination", node.access_log)
     manager = http_connection_manager(
         "inbound", entrance.name, logs,
-        facts=peer_facts(), connection_seconds=node.peers.connection_seconds,
+        facts=peer_facts(), peer_seconds=node.peers.connection_seconds,
     )  # fmt: skip
     domains = _anybody(node.peers)
     return _chain(f"http|{entrance.name}", entrance, [manager], domains, ALPN)
