@@ -53,6 +53,10 @@ DIRECT_STATUSES = (200, 204, 403, 418, 503)
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
+NOWHERE = ""
+"""Of the back ends: calls to pods of other nodes would go through those nodes' proxies."""
+
+
 def documents(random: Random, netns: list[str], node: str) -> list[Json]:
     """One configuration. `netns` are the callers' network namespaces, on `node`."""
     made = [*_services(random), *_callers(netns, node), *_entries(random), *_gateways(random)]
@@ -91,7 +95,7 @@ def _services(random: Random) -> list[Json]:
                 "ip": f"10.245.{number}.{index + 1}",
                 "labels": {"version": version},
                 "state": random.choice(("ready",) * 6 + ("unready", "terminating")),
-                "node": "elsewhere",
+                "node": NOWHERE,
             }
         made.append(_backends(name, namespace, pods))
     return made
@@ -108,7 +112,7 @@ def _datagrams(random: Random) -> list[Json]:
     listed = [{"name": "udp-talk", "port": port, "targetPort": 5353, "protocol": "UDP"}]
     spec = {"clusterIP": address, "selector": {"app": "talk"}, "ports": listed}
     pods = {
-        f"talk-v1-{index}": {"ip": f"10.245.30.{index + 1}", "node": "elsewhere"}
+        f"talk-v1-{index}": {"ip": f"10.245.30.{index + 1}", "node": NOWHERE}
         for index in range(random.randint(0, 2))
     }
     return [_named("Service", "v1", "talk", "default", spec), _backends("talk", "default", pods)]
