@@ -235,6 +235,16 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     policy_v1alpha1.RateLimitRule: ["limit"],
     policy_v1alpha1.RateLimitPolicySpec: ["targetRef"],
     policy_v1alpha1.BackendPolicySpec: ["targetRef"],
+    policy_v1alpha1.AuthenticationPolicySpec: ["targetRef"],
+    policy_v1alpha1.SecretName: ["name"],
+    policy_v1alpha1.ApiKeyAuthentication: ["secrets"],
+    policy_v1alpha1.BasicAuthentication: ["secret"],
+    policy_v1alpha1.OidcAuthentication: [
+        "authorizationEndpoint",
+        "tokenEndpoint",
+        "clientID",
+        "clientSecret",
+    ],
 }
 
 
@@ -360,7 +370,11 @@ ISTIO_ROOTS = (
 SECURITY_ROOTS = (
     security.AuthorizationPolicy, security.PeerAuthentication, security.RequestAuthentication,
 )  # fmt: skip
-WEFT_ROOTS = (policy_v1alpha1.RateLimitPolicy, policy_v1alpha1.BackendPolicy)
+WEFT_ROOTS = (
+    policy_v1alpha1.RateLimitPolicy,
+    policy_v1alpha1.BackendPolicy,
+    policy_v1alpha1.AuthenticationPolicy,
+)
 
 
 def of_structs(

@@ -554,4 +554,5 @@ _TABLES: dict[tuple[str, str], _Table] = {
         _rate_limit_policy,
     ),
     ("policy.weft.dev", "BackendPolicy"): (_columns("Name Target Age"), _backend_policy),
+    ("policy.weft.dev", "AuthenticationPolicy"): (_columns("Name Target Age"), _backend_policy),
 }

@@ -80,6 +80,9 @@ WEFT_KINDS = (
          struct=policy_v1alpha1.RateLimitPolicy),
     Kind("policy.weft.dev", "v1alpha1", "BackendPolicy", "backendpolicies",
          short_names=("bp",), subresources=("status",), struct=policy_v1alpha1.BackendPolicy),
+    Kind("policy.weft.dev", "v1alpha1", "AuthenticationPolicy", "authenticationpolicies",
+         short_names=("authnp",), subresources=("status",),
+         struct=policy_v1alpha1.AuthenticationPolicy),
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = (
     KUBERNETES_KINDS + ISTIO_KINDS + SECURITY_KINDS + WEFT_KINDS + GATEWAY_KINDS

@@ -110,6 +110,7 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("networking.istio.io", "Sidecar"): istio_scopes.validate_sidecar,
     ("networking.istio.io", "EnvoyFilter"): istio_scopes.validate_envoy_filter,
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
+    ("policy.weft.dev", "AuthenticationPolicy"): weft_policies.validate_authentication,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {

@@ -16,7 +16,7 @@ from weft.api.k8s.core_v1 import Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import decode
 from weft.api.validation import rule_errors
-from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.apiserver.access import Review, Verdict
 from weft.mesh.analysis import analyze
 from weft.mesh.analysis.at_admission import said, sentences
@@ -44,6 +44,7 @@ REVIEWED: tuple[type[Struct], ...] = (
     istio.Sidecar,
     istio.EnvoyFilter,
     RateLimitPolicy,
+    AuthenticationPolicy,
     BackendPolicy,
     security.AuthorizationPolicy,
     security.PeerAuthentication,

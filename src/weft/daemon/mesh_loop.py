@@ -17,7 +17,7 @@ from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.gateway_api_objects import ObjectStatus
@@ -72,6 +72,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     gw.BackendTLSPolicy,
     gw.ReferenceGrant,
     RateLimitPolicy,
+    AuthenticationPolicy,
     BackendPolicy,
 )
 BYTE_STREAMS = ("tcp", "tls", "udp")

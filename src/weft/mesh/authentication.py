@@ -136,13 +136,10 @@ def _issuer(
     if rule.jwks and not keys:
         report.add(f.JWKS_INVALID, obj, f"{path}.jwks", issuer=rule.issuer)
     if rule.jwks_uri and not rule.jwks:
-        url = urlsplit(rule.jwks_uri)
-        port = url.port or PORTS.get(url.scheme, 0)
-        destination = resolve(url.hostname or "", port)
+        host, port = host_and_port(rule.jwks_uri)
+        destination = resolve(host, port)
         if not destination:
-            report.add(
-                f.JWKS_UNREACHABLE, obj, f"{path}.jwksUri", host=url.hostname or "", port=port
-            )
+            report.add(f.JWKS_UNREACHABLE, obj, f"{path}.jwksUri", host=host, port=port)
     elif not rule.jwks:
         report.add(f.JWKS_MISSING, obj, path, issuer=rule.issuer)
     sources = (
@@ -162,6 +159,15 @@ def _issuer(
         claim_headers=tuple((c.header.lower(), c.claim) for c in rule.output_claim_to_headers),
         keep=rule.forward_original_token,
     )
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Of a URL; empty and 0 where it cannot be read."""
+    try:
+        url = urlsplit(text)
+        return url.hostname or "", url.port or PORTS.get(url.scheme, 0)
+    except ValueError:
+        return "", 0
 
 
 class PeerRule(Struct, frozen=True):

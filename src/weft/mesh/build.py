@@ -19,7 +19,7 @@ from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
-from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.api.wellknown import (
     ANNOTATION_NODE_ISOLATION,
     ISOLATION_HOST,
@@ -38,6 +38,7 @@ from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
 from weft.mesh.gateway_api_derived import derived_destinations
 from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
+from weft.mesh.gateway_authentication import Guarded, with_logins
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.ingresses import IngressObjects, ingress_objects
@@ -49,7 +50,9 @@ from weft.mesh.model import (
     Destination,
     Endpoint,
     EnvoyPatch,
+    GatewayListener,
     MeshModel,
+    RouteTable,
     UnknownHosts,
     Workload,
 )
@@ -133,7 +136,9 @@ def build(
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
-    exposed = replace(routing.exposed, tables=limited.tables)
+    guarded = _guarded(snapshot, limited.tables, gateways, backends.destinations, memo)
+    report.extend(guarded.findings)
+    exposed = replace(routing.exposed, tables=guarded.tables)
     exposed = with_local_endpoints(exposed, backends.destinations)
     of_pods = exposed_pods(facts)
     for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
@@ -168,6 +173,22 @@ def build(
     )
     memo.end()
     return Built(model, report.all(), (*edges.others(api.statuses), *edges.statuses))
+
+
+def _guarded(
+    snapshot: Snapshot,
+    tables: tuple[RouteTable, ...],
+    gateways: tuple[GatewayListener, ...],
+    destinations: tuple[Destination, ...],
+    memo: Memo,
+) -> Guarded:
+    """The tables with what callers from outside must show."""
+    policies = tuple(snapshot.list(AuthenticationPolicy))
+    if not policies:
+        return Guarded(tables)
+    names = memo.keep("reachable names", tuple(d.name for d in destinations))
+    secrets = tuple(snapshot.list(Secret))
+    return memo("logins", with_logins, tables, gateways, policies, secrets, names)
 
 
 def _patches(snapshot: Snapshot, memo: Memo, report: Findings) -> tuple[EnvoyPatch, ...]:

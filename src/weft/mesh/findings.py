@@ -145,6 +145,21 @@ PROVIDER_UNREACHABLE = Finding(
     "extension provider `{provider}`: {problem}; nothing can be asked",
 )
 PROVIDER_INVALID = Finding("WEFT2623", "warning", "the setting is not in force: {problem}")
+LOGIN_INCOMPLETE = Finding(
+    "WEFT2624", "error", "{problem}; nobody gets in through the policy's target"
+)
+LOGIN_WITHOUT_ROUTES = Finding(
+    "WEFT2625",
+    "warning",
+    "no HTTP route leads to {target} `{name}` of the policy's namespace; the policy has no effect",
+)
+LOGIN_TAKEN = Finding(
+    "WEFT2626",
+    "error",
+    "AuthenticationPolicy `{other}` is for some of the same routes and comes first; this one is "
+    "not in force on them",
+    "put what callers must show into one policy",
+)
 TOKENS_DIFFER = Finding(
     "WEFT2620",
     "warning",

@@ -34,7 +34,7 @@ _KEYS: dict[str, RateLimitKey] = {
     "clientAddress": RateLimitKey("client_address"),
     "path": RateLimitKey("path"),
 }
-_Applies = Callable[[str, VirtualHost, HttpRoute], bool]
+Applies = Callable[[str, VirtualHost, HttpRoute], bool]
 """Whether a policy holds for a route of a virtual host of the table with this name."""
 
 
@@ -62,7 +62,7 @@ def with_rate_limits(
         change = _Change(limits, _bandwidth(policy))
         if target is None or change == _Change():
             continue
-        applies = _applies(policy.metadata.namespace, target, gateways)
+        applies = applies_to(policy.metadata.namespace, target, gateways)
         limited = tuple(_table(table, change, applies) for table in tables)
         if limited == tables:
             report.add(
@@ -98,9 +98,10 @@ def _bandwidth(policy: weft.RateLimitPolicy) -> Bandwidth | None:
     return made if made != Bandwidth() else None
 
 
-def _applies(
+def applies_to(
     namespace: str, target: weft.PolicyTarget, gateways: Iterable[GatewayListener]
-) -> _Applies:
+) -> Applies:
+    """The routes that a policy of a namespace is for."""
     if target.kind == "Gateway":
         return _through_gateway(gateways, namespace, target.name)
     if target.kind in ("HTTPRoute", "GRPCRoute"):
@@ -108,14 +109,14 @@ def _applies(
     return _to_service(namespace, target.name)
 
 
-def _by_route(source: str) -> _Applies:
+def _by_route(source: str) -> Applies:
     def applies(_table: str, _host: VirtualHost, route: HttpRoute) -> bool:
         return route.source == source
 
     return applies
 
 
-def _to_service(namespace: str, name: str) -> _Applies:
+def _to_service(namespace: str, name: str) -> Applies:
     full = f"{name}.{namespace}{SERVICE_SUFFIX}"
 
     def applies(_table: str, _host: VirtualHost, route: HttpRoute) -> bool:
@@ -125,7 +126,7 @@ def _to_service(namespace: str, name: str) -> _Applies:
     return applies
 
 
-def _through_gateway(gateways: Iterable[GatewayListener], namespace: str, name: str) -> _Applies:
+def _through_gateway(gateways: Iterable[GatewayListener], namespace: str, name: str) -> Applies:
     served: dict[str, set[str]] = {}
     for listener in gateways:
         for server in listener.servers:
@@ -144,13 +145,13 @@ def host_of(destination: str) -> str:
     return destination.rpartition("|")[2].partition("@")[0]
 
 
-def _table(table: RouteTable, change: _Change, applies: _Applies) -> RouteTable:
+def _table(table: RouteTable, change: _Change, applies: Applies) -> RouteTable:
     hosts = tuple(_virtual_host(table.name, h, change, applies) for h in table.virtual_hosts)
     same = all(a is b for a, b in zip(hosts, table.virtual_hosts, strict=True))
     return table if same else replace(table, virtual_hosts=hosts)
 
 
-def _virtual_host(table: str, host: VirtualHost, change: _Change, applies: _Applies) -> VirtualHost:
+def _virtual_host(table: str, host: VirtualHost, change: _Change, applies: Applies) -> VirtualHost:
     routes = tuple(
         change.to(route) if applies(table, host, route) else route for route in host.routes
     )

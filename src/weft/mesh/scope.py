@@ -12,6 +12,7 @@ from weft.mesh.memo import Memo
 from weft.mesh.model import (
     Destination,
     HttpRoute,
+    Login,
     MeshModel,
     NodeModel,
     NodeSettings,
@@ -58,7 +59,13 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)
     used.update(each.destination for each in model.authorizers)
-    node = replace(node, authorizers=tuple(each.name for each in model.authorizers))
+    logins = logins_of(tables)
+    used.update(each.oidc.token_destination for each in logins.values() if each.oidc)
+    node = replace(
+        node,
+        authorizers=tuple(each.name for each in model.authorizers),
+        logins=tuple(sorted(logins)),
+    )
     peers = peers_of(model, node.name)
     destinations = tuple(
         through_gates(d, node.name, peers)
@@ -75,6 +82,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         gateways=model.gateways,
         authorizers=model.authorizers,
         entrances=entrances(model, node.name, workloads) if peers.address else (),
+        logins=tuple(logins[name] for name in sorted(logins)),
     )
     return with_caller_limits(found)
 
@@ -130,6 +138,18 @@ def _holds_for(route: HttpRoute, callers: set[str]) -> bool:
         not m.source_namespaces or not callers.isdisjoint(m.source_namespaces)
         for m in route.matches
     )
+
+
+def logins_of(tables: Iterable[RouteTable]) -> dict[str, Login]:
+    """The logins of some tables that send browsers to a provider, by name."""
+    return {
+        route.login.name: route.login
+        for table in tables
+        if table.ignore_port
+        for host in table.virtual_hosts
+        for route in host.routes
+        if route.login is not None and route.login.oidc is not None
+    }
 
 
 def _with_key_servers(

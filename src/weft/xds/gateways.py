@@ -26,6 +26,8 @@ class EdgeSettings(Struct, frozen=True):
     trust_domain: str = "cluster.local"
     authorizers: tuple[str, ...] = ()
     """Names of the services that policies may have asked."""
+    logins: tuple[str, ...] = ()
+    """Names of the policies that send browsers to a provider."""
 
 
 ALTERNATIVE_SECONDS = 86400
@@ -225,6 +227,7 @@ def _requests(
         http3=http3,
         facts=gateway_facts_of_requests(edge.trust_domain) if http3 else None,
         authorizers=edge.authorizers,
+        logins=edge.logins,
         scoped=server.route_table in facts.scoped,
         tracing=tracing.tracing(telemetry.GATEWAY),
     )

@@ -22,6 +22,7 @@ from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
 from weft.xds.external_authorization import authorizer_filters
 from weft.xds.forward import FORWARD_FILTER, forward_filter
+from weft.xds.logins import login_filters
 from weft.xds.proto import ADS, Proto, any_of, duration
 from weft.xds.scoped_routes import select_scope
 from weft.xds.tokens import tokens_filter
@@ -49,6 +50,7 @@ def http_connection_manager(
     authorizers: tuple[str, ...] = (),
     peer_seconds: float = 0.0,
     tracing: Proto | None = None,
+    logins: tuple[str, ...] = (),
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -60,11 +62,13 @@ def http_connection_manager(
     `peer_seconds`: not 0 for calls from other nodes' proxies, whose connections are let go of after
     so long, and whose word for how the caller spoke to them (x-forwarded-proto) is kept.
     `tracing`: how spans are made; without it there are none.
+    `logins`: names of the policies that send browsers to a provider, at the edge.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
         http_filters=[
             *([facts] if facts is not None else []),
+            *(login_filters(logins) if edge else []),
             *_http_filters(edge, authorizers),
         ],
         access_log=access_logs,

@@ -42,7 +42,9 @@ WORDS = {
     ROUTES: "routes",
 }
 """What people call the types."""
-PRIVATE = frozenset({"private_key", "password", "session_ticket_keys", "generic_secret"})
+PRIVATE = frozenset(
+    {"private_key", "password", "session_ticket_keys", "generic_secret", "users", "credentials"}
+)
 CERTIFICATES = frozenset({"certificate_chain", "trusted_ca", "crl"})
 DIGEST_LETTERS = 12
 _CONTENT = ("inline_bytes", "inline_string")

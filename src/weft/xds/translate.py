@@ -37,6 +37,7 @@ from weft.xds.gateways import (
 )
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
+from weft.xds.logins import login_resources
 from weft.xds.nodes_listener import nodes_listener
 from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
@@ -130,6 +131,8 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     }
     tokens = {d.name: d.authentication.name for d in model.destinations if d.authentication}
     asking = _asking(model)
+    for login in model.logins:
+        elements.append(("login", login.name, login_resources, (login,)))
     for authorizer in model.authorizers:
         elements.append(("authorizer", authorizer.name, _authorizer, (authorizer,)))
     asked = _asked(model, tokens)
@@ -164,7 +167,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
         elements.append(("service", name, _service, (listener, node, tcp_facts)))
     for gateway in model.gateways:
         place = binding_of(gateway, model.node)
-        edge = EdgeSettings(node.access_log, model.trust_domain, node.authorizers)
+        edge = EdgeSettings(node.access_log, model.trust_domain, node.authorizers, node.logins)
         kind = "egress" if gateway.egress else "gateway"
         facts_of = (gateway, place, edge, tcp_facts)
         elements.append((kind, gateway_name(gateway), _gateway, facts_of))

@@ -23,6 +23,8 @@ REQUEST_BYTES_MAX = 1024 * 1024
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 """RFC 9110 section 5.6.2."""
 _VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
+_URL = re.compile(r"https?://[^\s/?#@]+(?:/[!-~]*)?")
+_PATH = re.compile(r"/[-._~!$&'()*+,;=:@%/0-9A-Za-z]*")
 _TEXT_KINDS = ("exact", "prefix", "regex")
 
 
@@ -79,6 +81,30 @@ def validate_backend(obj: Json) -> list[FieldError]:
             errors.append(invalid((*at, "http", field), text, problem))
     for field in ("interval", "timeout"):
         errors += common.at_least(check, at, field, 0.01)
+    return errors
+
+
+def validate_authentication(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    errors = _formats("AuthenticationPolicy", obj)
+    errors += _target(spec, ("Gateway", "HTTPRoute", "GRPCRoute"))
+    if not any(spec.get(part) for part in ("apiKey", "basic", "oidc")):
+        errors.append(required(("spec", "apiKey"), "one of `apiKey`, `basic`, `oidc` is needed"))
+    key, at = spec.get("apiKey") or {}, ("spec", "apiKey")
+    for field in ("headers", "clientHeader"):
+        given = key.get(field) or ()
+        for name in (given,) if isinstance(given, str) else given:
+            if not _HEADER_NAME.fullmatch(name):
+                errors.append(invalid((*at, field), name, "must be a header name"))
+    oidc = spec.get("oidc") or {}
+    for field in ("authorizationEndpoint", "tokenEndpoint", "endSessionEndpoint"):
+        url = oidc.get(field) or ""
+        if url and not _URL.fullmatch(url):
+            errors.append(invalid(("spec", "oidc", field), url, "must be an http or https URL"))
+    for field in ("redirectPath", "logoutPath"):
+        path = oidc.get(field) or "/"
+        if not _PATH.fullmatch(path):
+            errors.append(invalid(("spec", "oidc", field), path, "must be a path, as `/logout`"))
     return errors
 
 

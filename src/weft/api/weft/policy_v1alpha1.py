@@ -337,3 +337,93 @@ class BackendPolicy(Message, frozen=True):
     """What is wanted."""
     status: IstioStatus = IstioStatus()
     """What the mesh says about it."""
+
+
+# ------------------------------------------------------------------ authentication at gateways
+
+
+class SecretName(Message, frozen=True):
+    """A Secret of the policy's namespace."""
+
+    name: str = ""
+    """The Secret's name."""
+
+
+class ApiKeyAuthentication(Message, frozen=True):
+    """Requests must carry a key; without, or with another one, they are answered 401."""
+
+    secrets: tuple[SecretName, ...] = ()
+    """Secrets whose entries are clients: name of the client -> its key."""
+    headers: tuple[str, ...] = ()
+    """Headers that may carry the key; x-api-key when no place is given."""
+    query_parameters: tuple[str, ...] = ()
+    """Query parameters that may carry it."""
+    cookies: tuple[str, ...] = ()
+    """Cookies that may carry it."""
+    client_header: str = ""
+    """Request header that gets the name of the client."""
+    forward: bool | None = None
+    """Leave the key in the request; it is taken out when absent."""
+
+
+class BasicAuthentication(Message, frozen=True):
+    """Requests must carry a user name and a password (RFC 7617)."""
+
+    secret: SecretName | None = None
+    """A Secret with `.htpasswd`: a line `name:{SHA}digest` for each user (htpasswd -s)."""
+
+
+class OidcAuthentication(Message, frozen=True):
+    """Browsers without a session are sent to an OpenID provider."""
+
+    authorization_endpoint: str = ""
+    """URL that browsers are sent to."""
+    token_endpoint: str = ""
+    """URL where the proxy gets tokens; a Service or ServiceEntry must have its host and port."""
+    end_session_endpoint: str = ""
+    """URL that browsers are sent to after the logout."""
+    client_id: str = field(default="", name="clientID")
+    """The client that the provider knows."""
+    client_secret: SecretName | None = None
+    """A Secret with `client-secret`."""
+    redirect_path: str = ""
+    """Path that the provider sends browsers back to; /oauth2/callback when absent. A route of the
+    target must match it."""
+    logout_path: str = ""
+    """Path that ends the session; /logout when absent. A route of the target must match it."""
+    scopes: tuple[str, ...] = ()
+    """Scopes besides openid."""
+    forward_access_token: bool | None = None
+    """Send the access token on as `Authorization: Bearer`; RequestAuthentications check it."""
+    refresh_token: bool | None = None
+    """Get new tokens with the refresh token when they expire."""
+    cookie_domain: str = ""
+    """Domain of the session's cookies; the request's host when absent."""
+
+
+class AuthenticationPolicySpec(Message, frozen=True):
+    """What callers from outside must show. All that is given."""
+
+    target_ref: PolicyTarget | None = None
+    """The Gateway, HTTPRoute or GRPCRoute."""
+    api_key: ApiKeyAuthentication | None = None
+    """A key."""
+    basic: BasicAuthentication | None = None
+    """A user name and a password."""
+    oidc: OidcAuthentication | None = None
+    """A session at an OpenID provider."""
+
+
+class AuthenticationPolicy(Message, frozen=True):
+    """Who gets in at a gateway: API keys, basic authentication, login by OpenID Connect."""
+
+    api_version: str = ""
+    """The version of the API."""
+    kind: str = ""
+    """AuthenticationPolicy."""
+    metadata: ObjectMeta = ObjectMeta()
+    """Name, namespace, labels."""
+    spec: AuthenticationPolicySpec = AuthenticationPolicySpec()
+    """What is wanted."""
+    status: IstioStatus = IstioStatus()
+    """What the mesh says about it."""

@@ -19,7 +19,7 @@ from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
-from weft.api.weft.policy_v1alpha1 import BackendPolicy, RateLimitPolicy
+from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis.security_policies import POLICIES, Policy
 from weft.mesh.analysis.world import TEMPLATED
 from weft.mesh.egress_gateways import SERVICE_NAME
@@ -40,6 +40,9 @@ NAMES_COMPARED_MAX = 256
 """So many names of a namespace are compared with one that nobody has."""
 DEPTH_MAX = 3
 """A route names a service, which selects pods; a policy a service, which routes lead to."""
+
+
+TargetedPolicy = RateLimitPolicy | BackendPolicy | AuthenticationPolicy
 
 
 class Neighbours:
@@ -232,7 +235,7 @@ def claims(obj: Struct) -> Iterator[Key]:
         yield from (("host", host.lower()) for host in obj.spec.hosts)
         yield from (("address", address) for address in obj.spec.addresses)
         yield "entry", own.namespace, own.name
-    elif isinstance(obj, RateLimitPolicy | BackendPolicy | istio.Sidecar):
+    elif isinstance(obj, TargetedPolicy | istio.Sidecar):
         target = "" if isinstance(obj, istio.Sidecar) else _target(obj)
         yield "policy", own.namespace, target
     elif isinstance(obj, gw.HTTPRoute | gw.GRPCRoute):
@@ -347,7 +350,7 @@ def _of_route(obj: Route) -> Iterator[Key]:
             yield "grant", ref.namespace or own
 
 
-def _of_policy(obj: RateLimitPolicy | BackendPolicy) -> Iterator[Key]:
+def _of_policy(obj: TargetedPolicy) -> Iterator[Key]:
     own, name = obj.metadata.namespace, _target(obj)
     yield "host", service_host(name, own)
     yield "gateway", own, name
@@ -387,7 +390,7 @@ def _of_tokens(obj: security.RequestAuthentication) -> Iterator[Key]:
             yield "host", name
 
 
-def _target(obj: RateLimitPolicy | BackendPolicy) -> str:
+def _target(obj: TargetedPolicy) -> str:
     return obj.spec.target_ref.name if obj.spec.target_ref else ""
 
 
@@ -410,6 +413,7 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (gw.ListenerSet, _of_listeners),
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
+    (AuthenticationPolicy, _of_policy),
     (security.RequestAuthentication, _of_tokens),
     *((cls, _of_security) for cls in POLICIES),
 )

@@ -26,6 +26,7 @@ from weft.mesh.model import (
     HttpMatch,
     HttpRoute,
     LoadBalancer,
+    Login,
     Mirror,
     OutlierDetection,
     RateLimit,
@@ -231,6 +232,20 @@ def _uncounted(limit: RateLimit, request: Request, caller: Workload | None) -> s
     return f"header `{missing[0]}` is absent" if missing else ""
 
 
+def _login(login: Login) -> Iterator[Effect]:
+    """What callers from outside must show; never what is right."""
+    parts = []
+    if login.api_keys is not None:
+        places = (*login.api_keys.headers, *login.api_keys.queries, *login.api_keys.cookies)
+        parts.append(f"an API key in {' or '.join(places)}")
+    if login.users:
+        parts.append("a user name and a password")
+    if login.oidc is not None:
+        parts.append(f"a session of {login.oidc.authorization_url}")
+    asked = "nobody gets in: it lacks something" if login.closed else " and ".join(parts)
+    yield Effect("login", f"AuthenticationPolicy {login.name}: {asked}")
+
+
 def _bandwidth(limit: Bandwidth) -> Iterator[Effect]:
     pairs = ((limit.request, "of requests"), (limit.response, "of answers"))
     parts = [f"{rate} KiB/s {what}" for rate, what in pairs if rate]
@@ -247,6 +262,7 @@ _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "timeout": _timeout,
     "retry": _retry,
     "bandwidth": _bandwidth,
+    "login": _login,
 }
 
 

@@ -70,6 +70,7 @@ from weft.mesh.model.http import (
     VirtualHost,
     WeightedDestination,
 )
+from weft.mesh.model.login import ApiKeys, Login, Oidc
 from weft.mesh.model.mesh import (
     MeshModel,
     NodeModel,
@@ -113,6 +114,7 @@ __all__ = [
     "AccessPolicy",
     "AccessRule",
     "AdmissionControl",
+    "ApiKeys",
     "AppProtocol",
     "Authentication",
     "Authorizer",
@@ -148,12 +150,14 @@ __all__ = [
     "LoadBalancer",
     "LocalityPolicy",
     "LocalityShares",
+    "Login",
     "MeshModel",
     "Mirror",
     "NamedMatch",
     "NodeModel",
     "NodePlace",
     "NodeSettings",
+    "Oidc",
     "OutboundPort",
     "OutlierDetection",
     "Peers",

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from weft.mesh.model.access import AccessPolicy, Authentication
+from weft.mesh.model.login import Login
 from weft.mesh.model.text import StringMatch
 
 
@@ -224,6 +225,8 @@ class HttpRoute(Struct, frozen=True, gc=False):
     rate_limits: tuple[RateLimit, ...] = ()
     """A request must pass all that count it, else it is answered 429."""
     bandwidth: Bandwidth | None = None
+    login: Login | None = None
+    """What callers from outside must show."""
     source: str = ""
     """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
 

@@ -9,6 +9,7 @@ from weft.mesh.model.destination import Destination
 from weft.mesh.model.entrance import Entrance, Peers
 from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
+from weft.mesh.model.login import Login
 from weft.mesh.model.patch import EnvoyPatch
 from weft.mesh.model.workload import ServiceListener, Workload
 
@@ -78,6 +79,8 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """File that the proxy writes a JSON line per request to; empty is none."""
     authorizers: tuple[str, ...] = ()
     """Names of those that policies may ask."""
+    logins: tuple[str, ...] = ()
+    """Names of the policies that send browsers to an identity provider."""
 
 
 class NodeModel(Struct, frozen=True, gc=False):
@@ -94,3 +97,5 @@ class NodeModel(Struct, frozen=True, gc=False):
     """What other nodes' proxies may connect to."""
     patches: tuple[EnvoyPatch, ...] = ()
     authorizers: tuple[Authorizer, ...] = ()
+    logins: tuple[Login, ...] = ()
+    """Those of the tables that send browsers to a provider."""

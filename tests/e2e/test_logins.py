@@ -1,0 +1,272 @@
+"""Who gets in at a gateway: API keys, basic authentication, login at an OpenID provider."""
+
+import base64
+import hashlib
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from tests.e2e import manifests as m
+from tests.e2e.conftest import APPS, fresh
+from tests.e2e.instance import Instance, ask, wait_for
+from tests.e2e.test_authorization import Applied, policy, settled
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+
+PASSWORD = base64.b64encode(hashlib.sha1(b"open sesame").digest()).decode()
+OBJECTS = f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: oidc, labels: {{app: oidc}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: oidc:1
+    env: [{{name: EXPIRES, value: "4"}}]
+    ports: [{{name: http, containerPort: 8080}}]
+    readinessProbe: {{tcpSocket: {{port: http}}, periodSeconds: 1}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: keys}}
+stringData: {{shop: key-of-shop, bank: key-of-bank}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: users}}
+stringData: {{.htpasswd: "ann:{{SHA}}{PASSWORD}"}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: client}}
+stringData: {{client-secret: s3cret}}
+"""
+OIDC = """
+  authorizationEndpoint: http://oidc.example/authorize
+  tokenEndpoint: http://oidc.default.svc.cluster.local/token
+  clientID: shop
+  clientSecret: {name: client}
+  scopes: [profile]
+  forwardAccessToken: true
+  refreshToken: true
+"""
+
+
+def login(name: str, spec: str) -> str:
+    made = policy(
+        name, f"targetRef: {{kind: Gateway, name: {name}}}\n{spec}", "AuthenticationPolicy"
+    )
+    return made.replace("security.istio.io/v1", "policy.weft.dev/v1alpha1")
+
+
+@pytest.fixture(scope="module")
+def weft() -> Iterator[Instance]:
+    for instance in fresh("netns"):
+        instance.image("oidc:1", APPS / "oidc", sys.executable, "app.py")
+        instance.up()
+        text = m.echo("api") + m.service("api") + m.service("oidc") + OBJECTS
+        for name in ("keys", "basic", "web", "open"):
+            text += m.gateway(name, f"{name}.example")
+            text += m.routes(name, m.to("api"), f"{name}.example", name)
+        text += m.gateway("oidc", "oidc.example")
+        text += m.routes("oidc-edge", m.to("oidc"), "oidc.example", "oidc")
+        instance.weft("apply", "-f", "-", stdin=text)
+        for name in ("api", "oidc"):
+            instance.wait_ready(f"app={name}", 1)
+        yield instance
+
+
+def test_api_keys(weft: Instance) -> None:
+    def get(path: str = "/x", **headers: str) -> tuple[int, str]:
+        return ask(weft, path, "keys.example", **headers)
+
+    places = "headers: [x-key], queryParameters: [key], clientHeader: x-client"
+    spec = f"{{secrets: [{{name: keys}}], {places}}}"
+    with Applied(weft, login("keys", f"apiKey: {spec}")):
+        settled(lambda: get()[0], 401, "a key is needed")
+        assert get(**{"x-key": "another"})[0] == 401
+        assert get("/x?key=key-of-ban")[0] == 401
+        assert get("/x?key=key-of-bank")[0] == 200
+        status, body = get(**{"x-key": "key-of-shop", "x-client": "bank"})
+        received = {k.lower(): v for k, v in json.loads(body)["headers"].items()}
+        assert (status, received["x-client"]) == (200, "shop")
+        assert "x-key" not in received, "the back end does not get the key"
+        assert ask(weft, "/x", "open.example")[0] == 200, "other gateways ask nothing"
+        said = weft.weft("why", "--gateway", "80", "http://keys.example/x")
+        assert "AuthenticationPolicy default/keys: an API key in x-key or key" in said
+        assert "key-of" not in said
+    settled(lambda: get()[0], 200, "open again")
+
+
+def test_without_its_secret_nobody_gets_in(weft: Instance) -> None:
+    with Applied(weft, login("keys", "apiKey: {secrets: [{name: nothing}]}")):
+        settled(lambda: ask(weft, "/x", "keys.example")[0], 401, "closed")
+        assert "WEFT2624" in weft.weft("status")
+
+
+def test_basic_authentication(weft: Instance) -> None:
+    def get(credentials: str = "") -> int:
+        encoded = base64.b64encode(credentials.encode()).decode()
+        headers = {"Authorization": f"Basic {encoded}"} if credentials else {}
+        return ask(weft, "/x", "basic.example", **headers)[0]
+
+    with Applied(weft, login("basic", "basic: {secret: {name: users}}")):
+        settled(get, 401, "a password is needed")
+        assert get("ann:open") == 401
+        assert get("bob:open sesame") == 401
+        assert get("nobody:") == 401
+        assert get("ann:open sesame") == 200
+
+
+class Browser:
+    """Keeps cookies as browsers do, those of TLS too."""
+
+    def __init__(self, weft: Instance) -> None:
+        url = urlsplit(weft.gateway())
+        self.address = (url.hostname or "", url.port)
+        self.cookies: dict[str, dict[str, str]] = {}
+        self.set: list[str] = []
+
+    def get(self, url: str, **headers: str) -> tuple[int, str, str]:
+        """Status, Location, body."""
+        parts = urlsplit(url)
+        own = self.cookies.setdefault(parts.netloc, {})
+        cookies = "; ".join(f"{name}={value}" for name, value in own.items())
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {"Host": parts.netloc, **({"Cookie": cookies} if cookies else {}), **headers}
+        connection.request("GET", path, headers=sent)
+        answer = connection.getresponse()
+        self.set = [value for name, value in answer.getheaders() if name.lower() == "set-cookie"]
+        for line in self.set:
+            for name, morsel in SimpleCookie(line).items():
+                gone = morsel["max-age"] == "0" or "1970" in morsel["expires"]
+                if gone or not morsel.value or morsel.value == "deleted":
+                    own.pop(name, None)
+                else:
+                    own[name] = morsel.value
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, answer.getheader("location") or "", body
+
+    def login(self, page: str) -> tuple[int, str, str]:
+        """Follow redirects to the provider and back."""
+        answer = self.get(page)
+        for _ in range(6):
+            if answer[0] not in (301, 302, 303):
+                break
+            answer = self.get(answer[1])
+        return answer
+
+
+PAGE = "http://web.example/page?q=1"
+
+
+@pytest.fixture(scope="module")
+def shop(weft: Instance) -> Iterator[Instance]:
+    believes = """
+selector: {matchLabels: {app: api}}
+jwtRules:
+- issuer: http://oidc.example
+  audiences: [shop]
+  jwksUri: http://oidc.default.svc.cluster.local/keys
+  forwardOriginalToken: true
+"""
+    tokens = policy("provider", believes, "RequestAuthentication")
+    with Applied(weft, login("web", f"oidc:{OIDC}"), tokens):
+        settled(lambda: ask(weft, "/page", "web.example")[0], 302, "a session is needed")
+        yield weft
+
+
+def test_login_with_state_nonce_and_pkce(shop: Instance) -> None:
+    browser = Browser(shop)
+    status, where, _ = browser.get(PAGE)
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(where).query).items()}
+    assert (status, where.partition("?")[0]) == (302, "http://oidc.example/authorize")
+    assert asked["response_type"] == "code"
+    assert set(asked["scope"].split()) == {"openid", "profile"}
+    assert asked["code_challenge_method"] == "S256"
+    assert asked["redirect_uri"] == "http://web.example/oauth2/callback"
+    status, _, body = browser.login(PAGE)
+    assert status == 200, body
+    seen = json.loads(body)
+    assert seen["path"] == "/page?q=1"
+    token = {k.lower(): v for k, v in seen["headers"].items()}["authorization"]
+    assert token.startswith("Bearer ")
+    claims = token.split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == "ann"
+
+
+def test_cookies_are_closed_to_scripts_and_other_sites(shop: Instance) -> None:
+    browser = Browser(shop)
+    _, where, _ = browser.get(PAGE)
+    _, where, _ = browser.get(where)
+    browser.get(where)
+    kept = [line.lower() for line in browser.set if "deleted" not in line]
+    assert kept
+    for line in kept:
+        assert {"secure", "httponly", "samesite=lax"} <= set(line.split(";"))
+
+
+def test_a_forged_or_stolen_answer_makes_no_session(shop: Instance) -> None:
+    """An attacker's code in a victim's browser, another state, a code without its browser."""
+    attacker, victim = Browser(shop), Browser(shop)
+    _, where, _ = attacker.get(PAGE)
+    _, callback, _ = attacker.get(where)
+    victim.get(PAGE)
+    assert victim.get(callback)[0] in (400, 401, 403)
+    query = {k: v[0] for k, v in parse_qs(urlsplit(callback).query).items()}
+    forged = f"http://web.example/oauth2/callback?{urlencode(query | {'state': 'e30='})}"
+    assert attacker.get(forged)[0] in (400, 401, 403)
+    assert attacker.get(callback)[0] == 302
+    assert attacker.get(PAGE)[0] == 200
+    assert Browser(shop).get(callback)[0] in (400, 401, 403), "without the browser's own cookies"
+
+
+def test_a_tampered_session_is_none(shop: Instance) -> None:
+    browser = Browser(shop)
+    assert browser.login(PAGE)[0] == 200
+    own = browser.cookies["web.example"]
+    expires = next(name for name in own if "oauth_expires" in name)
+    own[expires] = str(int(own[expires]) + 100_000)
+    # With a refresh token, which only the provider gives, a session is rightly renewed.
+    own.pop(next(name for name in own if "refresh_token" in name))
+    assert browser.get(PAGE)[0] == 302
+    bearer = next(name for name in own if "bearer_token" in name)
+    own.clear()
+    own[bearer] = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ."
+    assert browser.get(PAGE)[0] == 302
+
+
+def test_programs_are_told_401_and_a_logout_ends_the_session(shop: Instance) -> None:
+    browser = Browser(shop)
+    assert browser.get(PAGE, **{"X-Requested-With": "XMLHttpRequest"})[0] == 401
+    assert browser.login(PAGE)[0] == 200
+    assert browser.get("http://web.example/logout")[0] == 302
+    assert browser.get(PAGE)[0] == 302
+
+
+def test_sessions_are_refreshed(shop: Instance) -> None:
+    browser = Browser(shop)
+    assert browser.login(PAGE)[0] == 200
+
+    def refreshed() -> bool:
+        assert browser.get(PAGE)[0] == 200, "the session lasts"
+        return int(json.loads(ask(shop, "/grants", "oidc.example")[1]).get("refresh_token", 0)) > 0
+
+    wait_for(refreshed, "a token was refreshed", 12)
+
+
+def test_secrets_stand_in_no_dump(shop: Instance) -> None:
+    log = (shop.data_dir / "log/weft.log").read_text()
+    assert "s3cret" not in log
+    assert "key-of-shop" not in log
+    assert partial(ask, shop, "/x", "open.example")()[0] == 200
