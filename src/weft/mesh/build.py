@@ -126,23 +126,21 @@ def build(
     objects = _routing_objects(snapshot, settings, api.service_routes)
     objects = replace(objects, scopes=scopes, unknown=wide.unknown, patches=patches)
     routing = memo("routing", route, shapes, objects, memo.routes)
-    policies = tuple(snapshot.list(RateLimitPolicy))
-    named: tuple[AnyGateway, ...] = (*snapshot.list(istio.Gateway), *snapshot.list(gw.Gateway))
-    gateways = with_http3((*routing.gateways, *api.listeners), named, report)
+    gateways = with_http3((*routing.gateways, *api.listeners), _named_gateways(snapshot), report)
     tables = (*routing.tables, *api.tables)
     backend_policies = tuple(snapshot.list(BackendPolicy))
     governed = memo("governed", with_backend_routes, tables, backend_policies)
+    policies = tuple(snapshot.list(RateLimitPolicy))
     limited = memo("limits", with_rate_limits, governed.tables, gateways, policies)
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
     guarded = _guarded(snapshot, limited.tables, gateways, backends.destinations, memo)
-    report.extend(guarded.findings)
     exposed = replace(routing.exposed, tables=guarded.tables)
     exposed = with_local_endpoints(exposed, backends.destinations)
     of_pods = exposed_pods(facts)
-    for findings in (routing.findings, governed.findings, limited.findings, backends.findings):
-        report.extend(findings)
+    for each in (routing, governed, limited, backends, guarded):
+        report.extend(each.findings)
     workloads = _workloads(facts, served, callers(routing, scoping, memo), memo)
     # Pods with a network of their own apply their policies themselves there.
     judged = tuple(d for d in of_pods.destinations if not d.through_inbound)
@@ -173,6 +171,10 @@ def build(
     )
     memo.end()
     return Built(model, report.all(), (*edges.others(api.statuses), *edges.statuses))
+
+
+def _named_gateways(snapshot: Snapshot) -> tuple[AnyGateway, ...]:
+    return (*snapshot.list(istio.Gateway), *snapshot.list(gw.Gateway))
 
 
 def _guarded(
