@@ -13,6 +13,9 @@ USAGE_CODE = 2  # as click's own mistakes of usage
 
 COMMANDS = {
     "up": ("weft.cli.up", "Start everything"),
+    "server": ("weft.cli.server", "Start everything, and let other machines join"),
+    "agent": ("weft.cli.agent", "Make this machine a node of a server"),
+    "token": ("weft.cli.token", "Tokens with which machines join"),
     "down": ("weft.cli.up", "Stop everything"),
     "status": ("weft.cli.status", "Nodes, pods, proxies and what each Envoy has acknowledged"),
     "why": ("weft.cli.why", "Say where a request goes, and why"),

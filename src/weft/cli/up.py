@@ -28,6 +28,7 @@ from weft.lib.instance import (
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.05
+LOG_LEVELS = ("debug", "info", "warning", "error")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -46,7 +47,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     "--gateway-address",
     default="127.0.0.1",
     show_default=True,
-    callback=lambda _context, _option, value: _own_address(value),
+    callback=lambda _context, _option, value: own_address(value),
     help="Address that ingress gateways listen on.",
 )
 @click.option(
@@ -59,7 +60,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option(
     "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
+    type=click.Choice(LOG_LEVELS),
     default="warning",
     show_default=True,
 )
@@ -104,6 +105,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""
+    start(data_dir, files, detach, **rest)
+
+
+def start(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
+    """Run an instance with these settings, or leave it running in the background."""
     directory = data_dir_of(data_dir)
     if running := read_running(directory):
         output.fail(
@@ -111,19 +117,18 @@ def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) 
             f"stop it with `weft down --data-dir {shlex.quote(directory)}`, or choose another"
             " --data-dir",
         )
-    settings = Settings(
-        data_dir=directory, run_dir=run_dir_of(directory), node_name=node_name_default(), **rest
-    )
+    rest["node_name"] = rest.get("node_name") or node_name_default()
+    settings = Settings(data_dir=directory, run_dir=run_dir_of(directory), **rest)
     command = daemon_command("run", settings, *files)
     if detach:
-        _start_detached(settings, command, reads_stdin="-" in files)
+        start_detached(settings, command, reads_stdin="-" in files)
     else:
         # Until the daemon can handle them; it takes them then, see run_until_signal.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         os.execv(command[0], command)  # noqa: S606 - our own interpreter and module
 
 
-def _own_address(text: str) -> str:
+def own_address(text: str) -> str:
     """An IPv4 address of this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -149,7 +154,8 @@ def daemon_command(verb: str, settings: Settings, *files: str) -> list[str]:
     return [sys.executable, "-m", "weft.daemon", verb, values, *files]
 
 
-def _start_detached(settings: Settings, command: list[str], reads_stdin: bool) -> None:
+def start_detached(settings: Settings, command: list[str], reads_stdin: bool = False) -> None:
+    """Start the daemon in a session of its own; returns when it runs, ends the command if not."""
     settings.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     offset = settings.log_file.stat().st_size if settings.log_file.exists() else 0
     with open(settings.log_file, "ab", opener=_private) as log:

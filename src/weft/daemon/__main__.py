@@ -25,6 +25,8 @@ def main() -> int:
     # gRPC reads its settings when it is imported.
     from weft.cli.apply import BadManifests  # noqa: PLC0415
     from weft.daemon import instance  # noqa: PLC0415
+    from weft.daemon.agent_instance import run_agent  # noqa: PLC0415
+    from weft.daemon.joining import CannotJoin  # noqa: PLC0415
 
     gc.enable()
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
@@ -33,10 +35,12 @@ def main() -> int:
             if verb == "clean-up":
                 runner.run(instance.clean_up(settings, say))
                 return 0
+            if verb == "agent":
+                return runner.run(run_agent(settings, say))
             return runner.run(instance.run_until_signal(settings, tuple(files), say))
         except BadManifests as error:
             say(str(error))
-        except instance.CANNOT_START as error:
+        except (CannotJoin, *instance.CANNOT_START) as error:
             say(f"error: {describe(error)}")
     return 1
 

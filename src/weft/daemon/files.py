@@ -1,10 +1,12 @@
 """The instance on disk: directories, lock, credentials, the file that says it runs."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import secrets
 import shutil
+import signal
 import ssl
 from pathlib import Path
 
@@ -32,6 +34,23 @@ TOKEN_BYTES = 32
 MEGABYTE = 1 << 20
 DATA_DIR_BYTES_MAX = 400
 """SQLite takes paths of up to 512 bytes."""
+
+
+def stop_signals() -> "asyncio.Future[bool]":
+    """Done when the process is asked to stop; whether its pods shall run on."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[bool] = loop.create_future()
+
+    def stop(keep_pods: bool) -> None:
+        if not stopped.done():
+            stopped.set_result(keep_pods)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, False)
+    loop.add_signal_handler(signal.SIGUSR2, stop, True)
+    # `weft up` blocked them while this program could not handle them yet.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    return stopped
 
 
 class InstanceTaken(Exception):

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import gc
 import os
-import signal
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
+from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
@@ -31,10 +32,14 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.node_entrance import NodeEntrance
 from weft.daemon.node_gates import NodeGates
+from weft.daemon.node_links import NodeLinks
+from weft.daemon.node_watch import NodeWatch
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
+from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.telemetry import REQUESTS, TRACES, TRAFFIC, Telemetry
 from weft.daemon.usage import UsageSampler
 from weft.daemon.why import WhyPage
@@ -48,7 +53,8 @@ from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
-from weft.pki.ca import CaError
+from weft.pki.ca import Authority, CaError
+from weft.pki.node_requests import node_of
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -61,6 +67,7 @@ from weft.xds.server import AdsServer
 
 HOST_SERVICE_NETS = (64, 128)
 """Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when asked for
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
 WHY = "/weft/v1/why"
@@ -89,7 +96,8 @@ class Instance:
         self.started_at = now()
         self.tasks = Tasks()
         self.machine = Machine(settings)
-        self.ads = AdsServer()
+        self.ads = AdsServer(node_of=node_of)
+        self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight))
         self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
         self.loops: list[ControllerLoop] = []
@@ -123,9 +131,11 @@ class Instance:
         if isinstance(store, BaseException):
             raise store
         self.store = store
+        tls, ca = files.server_tls(self.settings, self._server_names())
         handlers = (self.rate_limits.handler(), *self.telemetry.handlers())
-        await self.ads.start(socket_path=self.settings.ads_socket, handlers=handlers)
-        await self._start_api()
+        self.entrance = NodeEntrance(self.settings, self.links, ca)
+        await self.entrance.start_proxies(self.ads, handlers)
+        await self._start_api(tls, ca)
         await self._start_mesh_and_node()
         self._start_controllers()
         self._announce()
@@ -136,10 +146,18 @@ class Instance:
             await self._announce_gateways()
         files.publish_running(self.settings, self._running())
 
-    async def _start_api(self) -> None:
-        token, tokens = files.admin_token(self.settings)
+    def _ranges(self) -> Ranges:
         cidr = SERVICES if self.machine.isolated else _host_cidr(self.settings)
-        ranges = Ranges(service_cidr=cidr)
+        return Ranges(service_cidr=cidr)
+
+    def _server_names(self) -> tuple[str, ...]:
+        """Addresses by which clients know this server."""
+        own = (self._ranges().kubernetes_ip, self.settings.address, self.settings.listen)
+        return tuple(name for name in own if name and name != EVERY_ADDRESS)
+
+    async def _start_api(self, tls: ssl.SSLContext, ca: Authority) -> None:
+        token, tokens = files.admin_token(self.settings)
+        ranges = self._ranges()
         api_settings = ApiSettings(
             tokens=tokens,
             ranges=ranges,
@@ -150,9 +168,8 @@ class Instance:
         self.api = ApiServer(self.store, api_settings)
         self.client = self.api.local_client()
         self.informers = Informers(self.client)
-        tls, ca = files.server_tls(self.settings, (ranges.kubernetes_ip,))
         self.api_ca = self.api.roots = ca.roots
-        names = (ranges.kubernetes_ip,)
+        names = self._server_names()
         self.credentials = Credentials(
             *(self.settings, self.api, ca, tls),
             lambda context: files.renew_server_certificate(self.settings, ca, names, context),
@@ -167,6 +184,7 @@ class Instance:
             self.client, self.informers, self.api.authorizer, ca, workloads
         )
         self.tasks.spawn(self.signer.run(), "certificate-signer")
+        self.entrance.open(self.api)
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         self.api.add_metrics(self.telemetry.metrics)
@@ -176,7 +194,15 @@ class Instance:
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         CaPages(self.identity).add_to(self.api)
         try:
-            await self.api.start("127.0.0.1", self.settings.port, tls)
+            listen = self.settings.listen
+            every = listen == EVERY_ADDRESS
+            await self.api.start(
+                EVERY_ADDRESS if every else "127.0.0.1",
+                self.settings.port,
+                tls,
+                also="" if every or listen == "127.0.0.1" else listen,
+                advertise=self.settings.address or "127.0.0.1",
+            )
         except OSError as error:
             raise _port_error(self.settings.port, error) from error
         files.publish_kubeconfig(self.settings, self.api.port, ca, token)
@@ -188,6 +214,7 @@ class Instance:
             connection_seconds=files.lives(self.settings).connection,
         )
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
+        self.mesh.own_node = self.settings.node_name
         self.mesh.on_model = self._on_model
         self.mesh.access_log = str(self.settings.access_log)
         self.telemetry.tap = self.mesh.tap
@@ -212,15 +239,25 @@ class Instance:
         self.tasks.spawn(self.identity.publish(self.client, self.recorder), "roots-published")
         self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
         self.tasks.spawn(self.learner.run(), "protocol-learner")
-        gate = AdsGate(self.ads, self.settings.node_name)
+        await self._start_node()
+
+    async def _start_node(self) -> None:
+        own = self.settings.node_name
+        self.inflight = AllInFlight(self.machine, self.links, self.ads)
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, self.informers),
-            gate=gate,
+            gate=AdsGate(self.ads, own),
             api_ca=self.api_ca,
+            inflight=self.inflight,
         )
-        self.api.log_source = NodeLogs(self.agent)
+        self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
+        self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)
+        self.watch = NodeWatch(self.client, self.informers.cache, self.links, self.ads)
+        self.links.on_change = self.watch.link_changed
+        if self.settings.listen:
+            self.routes = RouteKeeper(self.informers, own)
+            self.tasks.spawn(self.routes.run(), "node-routes")
         self.api.add_usage(UsageSampler(self.machine.runtime, self.settings.node_name))
-        self.api.node_streams = LocalStreams(self.agent)
         if isinstance(self.machine.network, NetnsNetwork):
             gates = NodeGates(self.informers, self.machine.network, self.settings.node_name)
             self.tasks.spawn(gates.run(), "node-gates")
@@ -251,6 +288,9 @@ class Instance:
         seconds = now() - self.started_at
         self.say(f"weft {__version__} is up after {seconds:.2f} s")
         self.say(f"  API         https://127.0.0.1:{self.api.port}")
+        if self.settings.listen:
+            self.say(f"  for nodes   https://{self.settings.address}:{self.api.port}")
+            self.say("              `weft token create` prints the command with which one joins")
         self.say(f"  kubeconfig  {self.settings.kubeconfig}")
         self.say(f"  isolation   {self.machine.report.isolation}")
         for sentence in self.machine.report.missing:
@@ -280,10 +320,14 @@ class Instance:
         )
 
     async def _status_page(self) -> tuple[str, bytes]:
-        containers = await self.machine.runtime.list()
-        pid = await self.machine.envoy_pid()
+        remote = await facts(self.links)
+        containers = [*await self.machine.runtime.list()]
+        for found in remote.values():
+            containers += found.containers
+        pids = {node: found.envoy_pid for node, found in remote.items()}
+        pids[self.settings.node_name] = await self.machine.envoy_pid()
         cache = self.informers.cache
-        body = status.document(cache, containers, self.ads, self.mesh, pid)
+        body = status.document(cache, tuple(containers), self.ads, self.mesh, pids)
         return "application/json", body
 
     async def _restart_proxy(self) -> tuple[str, bytes]:
@@ -305,6 +349,7 @@ class Instance:
         files.unpublish_running(self.settings)
         for loop in self.loops:
             await loop.close()
+        await self.watch.close()
         await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
         await self.telemetry.close()
@@ -313,7 +358,10 @@ class Instance:
         if keep_pods:
             await self.machine.close()
         else:
+            if self.settings.listen:
+                await self.routes.remove()
             await self.machine.destroy()
+        await self.links.close()
         await self.api.close()
         await self.ads.close()
         await self.rate_limits.close()
@@ -338,18 +386,7 @@ def _host_cidr(settings: Settings) -> str:
 
 async def run_until_signal(settings: Settings, manifests: tuple[str, ...], say: Say) -> int:
     """Run an instance until SIGINT or SIGTERM (stop all) or SIGUSR2 (leave pods running)."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[bool] = loop.create_future()
-
-    def stop(keep_pods: bool) -> None:
-        if not stopped.done():
-            stopped.set_result(keep_pods)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, False)
-    loop.add_signal_handler(signal.SIGUSR2, stop, True)
-    # `weft up` blocked them while this program could not handle them yet.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    stopped = files.stop_signals()
     instance = Instance(settings, say)
     await instance.start(manifests)
     keep_pods = await stopped

@@ -16,7 +16,7 @@ from weft.node.network_netns import NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
 from weft.telemetry.exposition import unfolded
-from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
+from weft.xds.bootstrap import BootstrapSettings, RemoteControlPlane, arguments, bootstrap
 
 DNS_PORT = 15053
 """Of the node's DNS server; pods ask port 53 and are redirected."""
@@ -26,7 +26,13 @@ DAEMON_OOM_SCORE = -900
 class Machine:
     """What pods run on. `open` before use, then `close` (all runs on) or `destroy`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, remote: RemoteControlPlane | None = None, subnet: str = ""
+    ) -> None:
+        """`remote` is where the node's proxy finds its control plane when it is not here; `subnet`
+        is the node's part of the cluster's pod network when the control plane gave it one."""
+        self._remote = remote
+        self._subnet = subnet
         self.settings = settings
         self.report = IsolationReport(ISOLATION_NETNS)
         self.byte_streams: Callable[[], frozenset[str]] = frozenset
@@ -50,7 +56,10 @@ class Machine:
         envoy_path = envoy_binary.envoy_path()
         self.runtime = await ensure_podhost(run_dir)
         if self.isolated:
-            self.network = NetnsNetwork(run_dir, dns_port=DNS_PORT)
+            joined = bool(self.settings.address)
+            self.network = NetnsNetwork(
+                run_dir, dns_port=DNS_PORT, subnet=self._subnet, joined=joined
+            )
         else:
             self.network = HostNetwork(run_dir)
         self.envoy = self._supervisor(run_dir, envoy_path)
@@ -66,6 +75,7 @@ class Machine:
         wanted = BootstrapSettings(
             node=self.settings.node_name,
             xds_socket=self.settings.ads_socket,
+            remote=self._remote,
             admin_socket=admin_socket(run_dir),
         )
         return EnvoySupervisor(
@@ -83,6 +93,10 @@ class Machine:
         return self.network.node_address if isinstance(self.network, NetnsNetwork) else "127.0.0.1"
 
     @property
+    def pod_cidr(self) -> str:
+        return str(self.network.subnet) if isinstance(self.network, NetnsNetwork) else ""
+
+    @property
     def passthrough_address(self) -> str:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
@@ -97,6 +111,10 @@ class Machine:
             return await self.envoy.admin.active_requests(address, ports, self.byte_streams())
         except EnvoyGoneError:
             return 0
+
+    async def active_by_cluster(self, address: str, ports: tuple[int, ...] = ()) -> dict[str, int]:
+        """Requests in flight at a pod at this node's proxy. EnvoyError."""
+        return await self.envoy.admin.active_by_cluster(address, ports)
 
     async def envoy_pid(self) -> int:
         state = await self.envoy.state()

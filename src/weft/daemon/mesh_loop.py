@@ -122,6 +122,8 @@ class MeshLoop:
         self.on_forget: Callable[[str], None] = lambda _: None
         """Called with each node that is gone."""
         self.model = MeshModel()
+        self.own_node = ""
+        """Only its proxy can write to the file `access_log` here."""
         self.before_first_build: Callable[[], Awaitable[None]] = _nothing
         """Awaited when all objects are known."""
         self.on_model: Callable[[MeshModel], None] = lambda _: None
@@ -249,7 +251,7 @@ class MeshLoop:
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             settings = node_settings(node)
-            if built.model.access_log:
+            if built.model.access_log and name == self.own_node:
                 settings = structs.replace(settings, access_log=self.access_log)
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)

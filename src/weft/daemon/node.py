@@ -10,7 +10,7 @@ from weft.apiserver.streams import Connection, Options, Place, Process
 from weft.daemon.machine import DNS_PORT, Machine
 from weft.lib.instance import Settings
 from weft.node.agent import NodeAgent
-from weft.node.agent_settings import AgentSettings
+from weft.node.agent_settings import AgentSettings, InFlight
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
 from weft.node.images import ImageStore
@@ -23,7 +23,7 @@ FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 def make_agent(
     settings: Settings, machine: Machine, client: Client, informers: Informers,
-    *, gate: ProxyGate, api_ca: str,
+    *, gate: ProxyGate, api_ca: str, inflight: InFlight | None = None,
 ) -> NodeAgent:  # fmt: skip
     """The agent of this node; start it after the API server, whose certificate `api_ca` signed."""
     own_network = machine.isolated
@@ -31,7 +31,7 @@ def make_agent(
         node_name=settings.node_name,
         data_dir=str(Path(settings.data_dir) / "node"),
         isolation="netns" if own_network else "host",
-        host_ip=machine.node_address,
+        host_ip=settings.address or machine.node_address,
         node_address=machine.node_address,
         passthrough_address=machine.passthrough_address,
         gateway_address=settings.gateway_address,
@@ -44,6 +44,8 @@ def make_agent(
         first_port=0 if own_network else _first_port(),
         service_account_ca=api_ca,
         as_root=os.geteuid() == 0,
+        labels=settings.labels,
+        pod_cidr=machine.pod_cidr,
     )
     return NodeAgent(
         client=client,
@@ -53,7 +55,7 @@ def make_agent(
         images=ImageStore(Path(settings.data_dir)),
         settings=agent_settings,
         gate=gate,
-        inflight=machine,
+        inflight=inflight or machine,
     )
 
 

@@ -78,7 +78,10 @@ def pod_rows(snapshot: Snapshot, containers: tuple[ContainerState, ...]) -> list
 
 
 def proxy_rows(
-    snapshot: Snapshot, ads: AdsServer, wanted: Mapping[str, Mapping[str, int]], pid: int
+    snapshot: Snapshot,
+    ads: AdsServer,
+    wanted: Mapping[str, Mapping[str, int]],
+    pids: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """One per node proxy: what it acknowledged of what it shall have."""
     rows = []
@@ -94,7 +97,7 @@ def proxy_rows(
         rows.append(
             {
                 "node": name,
-                "pid": pid,
+                "pid": pids.get(name, 0),
                 "connected": ads.connected(name),
                 "inSync": ads.in_sync(name),
                 "convergenceSeconds": ads.convergence_seconds(name),
@@ -110,14 +113,14 @@ def document(
     containers: tuple[ContainerState, ...],
     ads: AdsServer,
     mesh: MeshLoop,
-    envoy_pid: int,
+    envoy_pids: Mapping[str, int],
 ) -> bytes:
     """The whole document."""
     return msgspec.json.encode(
         {
             "nodes": node_rows(snapshot),
             "pods": pod_rows(snapshot, containers),
-            "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pid),
+            "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pids),
             "diagnostics": [msgspec.to_builtins(d) for d in mesh.findings()],
         }
     )

@@ -5,12 +5,14 @@ import os
 import re
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 API_PORT_DEFAULT = 6443
+XDS_PORT_DEFAULT = 15012
 # Unix socket paths are limited to 107 bytes by the kernel, so sockets live under a short path
 # that is derived from the data directory, not inside it.
 RUN_DIR_HASH_CHARS = 10
@@ -27,6 +29,19 @@ class Settings(Struct, frozen=True):
     """Of the API server on 127.0.0.1; 0 takes a free one."""
     isolation: str = "auto"
     """auto, netns or host."""
+    listen: str = ""
+    """Address at which other machines reach the API and the control plane of proxies; empty: only
+    this machine does. 0.0.0.0 is every address."""
+    address: str = ""
+    """The node's address for other nodes (InternalIP); empty on a machine of its own."""
+    xds_port: int = XDS_PORT_DEFAULT
+    """Of the control plane of proxies at `listen`; 0 takes a free one."""
+    join: str = ""
+    """URL of the API server whose node this machine is; empty: it has its own."""
+    pod_cidr: str = ""
+    """The node's part of the pod network; empty: the control plane gives one."""
+    labels: Mapping[str, str] = {}
+    """Further labels of the Node."""
     gateway_address: str = "127.0.0.1"
     """Address that ingress gateways bind."""
     gateway_pool: str = ""
@@ -58,6 +73,11 @@ class Settings(Struct, frozen=True):
     @property
     def state_file(self) -> Path:
         return Path(self.data_dir) / "weft.json"
+
+    @property
+    def join_token_file(self) -> str:
+        """Where the command line leaves the token: it must stand in no command line."""
+        return str(Path(self.data_dir) / "join-token")
 
     @property
     def log_file(self) -> Path:

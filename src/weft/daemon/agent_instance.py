@@ -1,0 +1,304 @@
+"""One node of another machine's control plane: the agent, its pods, its network, its proxy."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from weft import __version__
+from weft.api.errors import ApiError
+from weft.api.k8s.core_v1 import ConfigMap, Node, Secret, ServiceAccount
+from weft.api.k8s.pod_v1 import Pod
+from weft.api.pod_references import ACCOUNTS, CONFIG_MAPS, SECRETS, references
+from weft.api.registry import kind_for
+from weft.apiserver.logs import LogOptions
+from weft.apiserver.streams import Connection, Options, Place, Process
+from weft.daemon import files, joining
+from weft.daemon.agent_link import AgentLink, StreamServer
+from weft.daemon.joining import CannotJoin, Credentials
+from weft.daemon.machine import Machine, protect_from_oom
+from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.node_gates import NodeGates
+from weft.daemon.node_link import CLUSTER_PATH
+from weft.daemon.remote_gate import LinkGate, LinkInFlight
+from weft.daemon.route_keeper import RouteKeeper
+from weft.lib.aio import Tasks, now
+from weft.lib.files import replace_file
+from weft.lib.instance import Running, Settings, process_start
+from weft.node.envoy import EnvoyError, EnvoyGoneError
+from weft.node.network_netns import NetnsNetwork
+from weft.runtime.http_client import HttpClient
+from weft.runtime.informer import Informers
+from weft.xds.bootstrap import RemoteControlPlane
+
+log = logging.getLogger("weft.nodes")
+
+RETRY_SECONDS = 1.0
+CIDR_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.1
+NAMED: Mapping[type[Struct], str] = {
+    Secret: SECRETS, ConfigMap: CONFIG_MAPS, ServiceAccount: ACCOUNTS,
+}  # fmt: skip
+"""What a node may read by name only."""
+
+
+class AgentInstance:
+    """Everything of one data directory. `start`, then `close`."""
+
+    def __init__(self, settings: Settings, say: joining.Say) -> None:
+        self.settings = settings
+        self.say = say
+        self.started_at = now()
+        self.tasks = Tasks()
+        self.machine = Machine(settings)
+        self.lock = 0
+
+    async def start(self) -> None:
+        """Join, or come back, and run what is bound to this node. Raises why it cannot."""
+        files.prepare_directories(self.settings)
+        self.lock = files.lock_instance(self.settings)
+        protect_from_oom()
+        try:
+            found = await joining.join(self.settings, self.say)
+            self.client = HttpClient(found.connection(self.settings.join))
+            await self._open(found)
+        except BaseException:
+            await self.machine.abandon()
+            files.remove_run_directory(self.settings)
+            raise
+        files.publish_running(self.settings, self._running())
+        self.tasks.spawn(self._serve(found), "agent")
+
+    async def _open(self, found: Credentials) -> None:
+        """The machine's side: pods that run are found, and the proxy; the server may be away."""
+        facts = await joining.cluster_facts(self.client, found, CLUSTER_PATH)
+        subnet = await self._subnet()
+        self.settings = joining.as_node(self.settings, facts)
+        remote = RemoteControlPlane(
+            host=urlsplit(self.settings.join).hostname or "",
+            port=facts.xds_port,
+            server_name=facts.server_name,
+            ca_file=str(found.ca),
+            sds_file=str(found.secret),
+        )
+        self.machine = Machine(self.settings, remote, subnet)
+        await self.machine.open()
+        if not self.machine.isolated:
+            raise CannotJoin(
+                "a node of several needs network namespaces for its pods, which this machine does"
+                f" not allow: {'; '.join(self.machine.report.missing)} [WEFT2685]"
+            )
+
+    async def _subnet(self) -> str:
+        """This node's part of the pod network: as it was, as it is told, or as it is given."""
+        kept = Path(self.settings.data_dir) / "pod-cidr"
+        if kept.exists():
+            return kept.read_text().strip()
+        kind, name = kind_for(Node), self.settings.node_name
+        spec = {"podCIDR": self.settings.pod_cidr, "podCIDRs": [self.settings.pod_cidr]}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name},
+            "spec": spec if self.settings.pod_cidr else {},
+        }
+        try:
+            await self.client.create(kind, body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        try:
+            async with asyncio.timeout(CIDR_SECONDS_MAX):
+                while True:
+                    found = msgspec.json.decode(await self.client.get(kind, name))
+                    if cidr := (found.get("spec") or {}).get("podCIDR"):
+                        replace_file(kept, str(cidr).encode())
+                        return str(cidr)
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError as error:
+            raise CannotJoin(
+                f"node {name} got no pod network within {CIDR_SECONDS_MAX:.0f} s;"
+                " give one with --pod-cidr [WEFT2687]"
+            ) from error
+
+    async def _serve(self, found: Credentials) -> None:
+        """As soon as the server can be reached; until then pods and proxy run as they are."""
+        informers = self._informers()
+        session, server = self.client.session, self.client.server
+        link = AgentLink(session, server, self._handlers())
+        routes = RouteKeeper(informers, self.settings.node_name)
+        self.agent = make_agent(
+            *(self.settings, self.machine, self.client, informers),
+            gate=LinkGate(link),
+            api_ca=found.ca.read_text(),
+            inflight=LinkInFlight(link),
+        )
+        self.informers = informers
+        self._streams = self._stream_server()
+        self.routes = routes
+        self.tasks.spawn(link.run(), "node-link")
+        await self._reached()
+        informers.start()
+        self.tasks.spawn(routes.run(), "node-routes")
+        if isinstance(self.machine.network, NetnsNetwork):
+            gates = NodeGates(informers, self.machine.network, self.settings.node_name)
+            self.tasks.spawn(gates.run(), "node-gates")
+        name = self.settings.node_name
+        self.tasks.spawn(joining.keep_renewed(self.client, found, name), "certificate")
+        await self.agent.start()
+        seconds = now() - self.started_at
+        self.say(f"weft {__version__} runs node {name} after {seconds:.2f} s")
+        self.say(f"  server      {self.settings.join}")
+        self.say(f"  pods        {self.machine.pod_cidr}")
+
+    async def _reached(self) -> None:
+        """Wait for the server."""
+        said = False
+        while True:
+            try:
+                await self.client.get(kind_for(Node), self.settings.node_name)
+                return
+            except ApiError as error:
+                if error.code == 404:
+                    return
+                if not said:
+                    said = True
+                    self.say(f"waiting for {self.settings.join}; pods run on ({error.message})")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    # --- what a node reads
+
+    def _informers(self) -> Informers:
+        informers = Informers(self.client)
+        informers.select(Pod, f"spec.nodeName={self.settings.node_name}")
+        for cls in NAMED:
+            informers.by_name(cls)
+        informers.prepare[Pod] = self._follow
+        informers.subscribe(self._on_change)
+        return informers
+
+    def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
+        if cls is Pod and after is None:
+            self.tasks.spawn(self._follow(None), "follow-references")
+
+    async def _follow(self, coming: Pod | None) -> None:
+        """Read what the node's pods name, before a pod that names it appears."""
+        pods = {p.metadata.uid: p for p in self.informers.cache.list(Pod)}
+        if coming is not None:
+            pods[coming.metadata.uid] = coming
+        found = [(r, pod.metadata.namespace) for pod in pods.values() for r in references(pod)]
+        for cls, plural in NAMED.items():
+            names = frozenset((ns, name) for (kind, name), ns in found if kind == plural)
+            await self.informers.follow(cls, names)
+
+    # --- what the control plane may ask
+
+    def _handlers(self) -> dict[str, Any]:
+        async def active(args: Mapping[str, Any]) -> dict[str, int]:
+            try:
+                ports = tuple(int(port) for port in args["ports"])
+                return await self.machine.active_by_cluster(str(args["address"]), ports)
+            except EnvoyGoneError:
+                return {}
+            except EnvoyError as error:
+                raise OSError(str(error)) from error
+
+        async def facts(_: Mapping[str, Any]) -> dict[str, Any]:
+            states = await self.machine.runtime.list()
+            pid = await self.machine.envoy_pid()
+            return {"containers": msgspec.to_builtins(states), "envoy_pid": pid}
+
+        async def clusters(_: Mapping[str, Any]) -> Any:
+            try:
+                return await self.machine.envoy.admin.clusters()
+            except EnvoyError as error:
+                raise OSError(str(error)) from error
+
+        async def metrics(_: Mapping[str, Any]) -> str:
+            return (await self.machine.metrics()).decode(errors="replace")
+
+        async def restart_proxy(_: Mapping[str, Any]) -> dict[str, int]:
+            before = await self.machine.envoy_pid()
+            try:
+                await self.machine.envoy.restart()
+            except EnvoyError as error:
+                raise OSError(str(error)) from error
+            return {"before": before, "after": await self.machine.envoy_pid()}
+
+        async def stream(args: Mapping[str, Any]) -> None:
+            await self._streams.open(args)
+
+        return {
+            "active": active, "facts": facts, "clusters": clusters, "metrics": metrics,
+            "restart-proxy": restart_proxy, "stream": stream,
+        }  # fmt: skip
+
+    def _stream_server(self) -> StreamServer:
+        local, logs = LocalStreams(self.agent), NodeLogs(self.agent)
+
+        async def start(kind: str, place: Place, options: Options) -> Process:
+            return await (local.attach if kind == "attach" else local.exec)(place, options)
+
+        async def connect(place: Place, port: int) -> Connection:
+            return await local.connect(place, port)
+
+        def read_log(place: Place, options: LogOptions) -> AsyncIterator[bytes]:
+            return logs.read(place.node, place.namespace, place.pod, place.uid, options)
+
+        return StreamServer(
+            self.client.session, self.client.server,
+            start=start, connect=connect, read_log=read_log,
+        )  # fmt: skip
+
+    def _running(self) -> Running:
+        return Running(
+            pid=os.getpid(),
+            port=0,
+            isolation=self.machine.report.isolation,
+            started_at=self.started_at,
+            gateway_address=self.settings.gateway_address,
+            process_start=process_start(os.getpid()),
+        )
+
+    async def close(self, keep_pods: bool) -> None:
+        """Stop. Unless `keep_pods`, pods end gracefully first, then everything else."""
+        files.unpublish_running(self.settings)
+        if agent := getattr(self, "agent", None):
+            await agent.close(keep_pods=keep_pods)
+            await self._streams.close()
+            await self.informers.close()
+        await self.tasks.close()
+        if keep_pods:
+            await self.machine.close()
+        else:
+            if routes := getattr(self, "routes", None):
+                await routes.remove()
+            await self.machine.destroy()
+        with contextlib.suppress(ApiError, OSError):
+            await self.client.close()
+        if not keep_pods:
+            files.remove_run_directory(self.settings)
+
+
+async def run_agent(settings: Settings, say: joining.Say) -> int:
+    """Run a node until SIGINT or SIGTERM (stop all) or SIGUSR2 (leave pods running)."""
+    stopped = files.stop_signals()
+    instance = AgentInstance(settings, say)
+    starting = asyncio.ensure_future(instance.start())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return 0
+    starting.result()
+    keep_pods = await stopped
+    say("stopping" + (" (pods run on)" if keep_pods else ""))
+    await instance.close(keep_pods)
+    return 0

@@ -1,0 +1,75 @@
+"""Where other machines come in: the CA that a token vouches for, facts for nodes, their links, and
+the control plane of their proxies."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+
+from weft.apiserver.app import ApiServer
+from weft.daemon.joining import CA_PATH, ClusterFacts
+from weft.daemon.node_link import CLUSTER_PATH, LINK_PATH, STREAM_PATH
+from weft.daemon.node_links import NodeLinks
+from weft.lib.instance import Settings
+from weft.pki.ca import Authority
+from weft.xds.server import AdsServer
+
+SERVER_NAME = "kubernetes.default.svc"
+"""By which proxies know the control plane: the API server's certificate carries it."""
+
+
+class NodeEntrance:
+    """Of one control plane. Closed unless it listens for other machines."""
+
+    def __init__(self, settings: Settings, links: NodeLinks, ca: Authority) -> None:
+        self._settings = settings
+        self._links = links
+        self._ca = ca
+        self.xds_port = 0
+
+    async def start_proxies(self, ads: AdsServer, handlers: Iterable[Any]) -> None:
+        """Serve this machine's proxy on its socket and, when asked to, other machines' over TLS
+        with certificates on both sides. Raises OSError."""
+        settings = self._settings
+        address, credentials = "", None
+        if settings.listen:
+            address = f"{settings.listen}:{settings.xds_port}"
+            credentials = self._credentials()
+        self.xds_port = await ads.start(
+            socket_path=settings.ads_socket,
+            tcp_address=address,
+            handlers=handlers,
+            credentials=credentials,
+        )
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        """The API server's certificate, read again for each handshake: it is renewed."""
+        directory = Path(self._settings.data_dir) / "pki"
+
+        def current() -> grpc.ServerCertificateConfiguration:
+            key, chain = (directory / f"apiserver.{end}" for end in ("key", "crt"))
+            return grpc.ssl_server_certificate_configuration(
+                [(key.read_bytes(), chain.read_bytes())], self._ca.roots.encode()
+            )
+
+        return grpc.dynamic_ssl_server_credentials(
+            current(), current, require_client_authentication=True
+        )
+
+    def open(self, api: ApiServer) -> None:
+        """The pages and connections of nodes."""
+        if not self._settings.listen:
+            return
+        api.add_open_page(CA_PATH, self._ca_page)
+        api.add_page(CLUSTER_PATH, self._facts_page)
+        api.add_upgrade(LINK_PATH, self._links.accept)
+        api.add_upgrade(STREAM_PATH, self._links.accept_stream)
+
+    async def _ca_page(self) -> tuple[str, bytes]:
+        return "application/x-pem-file", self._ca.roots.encode()
+
+    async def _facts_page(self) -> tuple[str, bytes]:
+        facts = ClusterFacts(self.xds_port, self._settings.trust_domain, SERVER_NAME)
+        return "application/json", msgspec.json.encode(facts)

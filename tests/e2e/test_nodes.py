@@ -1,0 +1,316 @@
+"""Several machines: `weft server`, `weft agent`, pods that call each other across them, and what
+happens when machines, agents and the server go away. Real processes, real kubectl, real traffic."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.instance import Load, is_ready, kubectl_binary, wait_for
+from tests.e2e.machines import Fabric, Machine, inside
+from tests.e2e.manifests import echo, gateway, routes, service, to
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),
+]
+
+
+def on(node: str, manifest: str) -> str:
+    """A deployment whose pods run on one node."""
+    place = f"      nodeSelector: {{kubernetes.io/hostname: {node}}}\n      terminationGrace"
+    return "---" + manifest.replace("      terminationGrace", place)
+
+
+def entry(name: str) -> str:
+    """A way in from outside, on every node."""
+    return gateway(name, f"{name}.example") + routes(name, to(name), f"{name}.example", name)
+
+
+TALKER = """
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: word}
+stringData: {word: sesame}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: talker, labels: {app: talker}}
+spec:
+  nodeSelector: {kubernetes.io/hostname: b}
+  containers:
+    - name: echo
+      image: echo:1
+      env: [{name: WORD, valueFrom: {secretKeyRef: {name: word, key: word}}}]
+      ports: [{name: http, containerPort: 8080}]
+      readinessProbe: {httpGet: {path: /who, port: http}, periodSeconds: 1}
+"""
+
+
+class Machines:
+    """A server and the nodes that joined it."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.a, self.b, self.c = (fabric.machine(name) for name in "abc")
+        self.a.serve()
+        self.token = self.a.weft("token", "create", "--description", "tests").strip()
+        for node in (self.b, self.c):
+            node.join(self.a, self.token)
+        wait_for(lambda: len(self.ready()) == 3, "three nodes ready")
+
+    def ready(self) -> list[str]:
+        return [n["metadata"]["name"] for n in self.nodes() if _is_true(n, "Ready")]
+
+    def nodes(self) -> list[Any]:
+        found: list[Any] = self.a.read("/api/v1/nodes")["items"]
+        return found
+
+    def pods(self, app: str) -> list[Any]:
+        return self.a.ready_pods(f"app={app}")
+
+
+def _is_true(node: Any, kind: str) -> bool:
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    fabric = Fabric()
+    try:
+        found = Machines(fabric)
+        manifests = (
+            on("a", echo("near")) + service("near") + on("b", echo("far")) + service("far")
+            + entry("far") + TALKER
+        )  # fmt: skip
+        found.a.weft("apply", "-f", "-", stdin=manifests)
+        wait_for(
+            lambda: all(found.pods(app) for app in ("near", "far", "talker")), "all pods ready"
+        )
+        yield found
+    finally:
+        fabric.close()
+
+
+def call(machines: Machines, pod: str, url: str) -> Any:
+    """What a program in a pod gets from a URL."""
+    program = f"import urllib.request as u;print(u.urlopen('{url}', timeout=5).read().decode())"
+    return json.loads(machines.a.kubectl("exec", pod, "--", "python3", "-c", program))
+
+
+def test_nodes_are_listed_with_networks_of_their_own(machines: Machines) -> None:
+    lines = machines.a.weft("get", "nodes").splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["a", "Ready"], ["b", "Ready"],
+                                                        ["c", "Ready"]]  # fmt: skip
+    networks = {n["metadata"]["name"]: n["spec"]["podCIDR"] for n in machines.nodes()}
+    assert len(set(networks.values())) == 3
+    addresses = [
+        next(a["address"] for a in n["status"]["addresses"] if a["type"] == "InternalIP")
+        for n in machines.nodes()
+    ]
+    assert addresses == [m.address for m in (machines.a, machines.b, machines.c)]
+    status = machines.a.status()
+    assert all(p["connected"] and p["inSync"] and p["pid"] for p in status["proxies"])
+    assert all(p["pid"] for p in status["pods"])
+
+
+def test_pods_call_each_other_across_nodes(machines: Machines) -> None:
+    near, far = machines.pods("near")[0], machines.pods("far")[0]
+    assert (near["spec"]["nodeName"], far["spec"]["nodeName"]) == ("a", "b")
+    assert far["status"]["hostIP"] == machines.b.address
+    assert call(machines, "deploy/near-v1", "http://far/x")["pod"] == far["metadata"]["name"]
+    assert call(machines, "talker", "http://near.default/x")["pod"] == near["metadata"]["name"]
+    address = f"http://{machines.c.address}:{_gateway_port(machines, 'c')}/who"
+    wait_for(
+        lambda: machines.b.fetch(address, "far.example") == (200, "v1"),
+        "node c has no pod, but is a way in",
+        10,
+    )
+
+
+def _gateway_port(machines: Machines, node: str) -> int:
+    def bound() -> int:
+        found = machines.a.read(f"/api/v1/nodes/{node}")["metadata"]["annotations"]
+        return int(json.loads(found.get("weft.dev/gateway-ports", "{}")).get("80", 0))
+
+    return int(wait_for(bound, f"gateway bound on {node}"))
+
+
+def test_kubectl_reaches_into_pods_of_any_node(machines: Machines, tmp_path: Path) -> None:
+    a = machines.a
+    assert "ready" in a.kubectl("logs", "talker")
+    said = a.kubectl("exec", "talker", "--", "sh", "-c", "echo $WORD; exit 3", check=False)
+    assert "sesame" in said
+    assert "exit code 3" in said
+    assert a.kubectl("exec", "-i", "talker", "--", "wc", "-c", stdin="x" * 200_000).strip() == (
+        "200000"
+    )
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(os.urandom(1_500_000))
+    a.kubectl("cp", str(sent), "talker:/tmp/weft-talker")
+    a.kubectl("cp", "talker:/tmp/weft-talker", str(back))
+    assert back.read_bytes() == sent.read_bytes()
+    forward = [*a.enter(), str(kubectl_binary()), "--kubeconfig", str(a.kubeconfig),
+               "port-forward", "pod/talker", ":8080"]  # fmt: skip
+    with subprocess.Popen(forward, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+        status, body = a.fetch(f"http://127.0.0.1:{port}/hello")
+        process.terminate()
+    assert status == 200
+    assert json.loads(body)["pod"] == "talker"
+
+
+def test_a_node_reads_and_writes_only_what_is_its_own(machines: Machines) -> None:
+    a, b = machines.a, machines.b
+    a.kubectl("create", "secret", "generic", "other", "--from-literal=x=y")
+    as_b = ["--as", "system:node:b", "--as-group", "system:nodes"]
+
+    def may(*args: str) -> str:
+        return a.kubectl(*args, *as_b, check=False)
+
+    assert "sesame" not in may("get", "secret", "other")
+    assert "Forbidden" in may("get", "secret", "other")
+    assert may("get", "secret", "word", "-o", "name").strip() == "secret/word"
+    for refused in (
+        ["get", "secrets"], ["get", "pods"], ["label", "node", "c", "x=y"], ["delete", "node", "b"],
+        ["delete", "pod", machines.pods("near")[0]["metadata"]["name"]],
+        ["label", "node", "b", "node-restriction.kubernetes.io/x=y"],
+        ["label", "pod", "talker", "app=far", "--overwrite"],
+        ["create", "token", "default"],
+        ["annotate", "pod", "talker", "sidecar.istio.io/x=y"],
+    ):  # fmt: skip
+        assert "orbidden" in may(*refused), refused
+    found = json.loads(may("get", "pods", "--field-selector", "spec.nodeName=b", "-o", "json"))
+    assert {p["spec"]["nodeName"] for p in found["items"]} == {"b"}
+    certificate = b.data_dir / "node-pki" / "client.key"
+    assert certificate.stat().st_mode & 0o077 == 0
+    assert not (b.data_dir / "join-token").exists()
+
+
+def test_nobody_joins_without_a_good_token(machines: Machines) -> None:
+    fabric = machines.a.fabric
+    d = fabric.machine("d")
+    wrong_ca = "K10" + "0" * 64 + machines.token[67:]
+    unknown = machines.token[:-16] + "a" * 16
+    for token, words in ((wrong_ca, "WEFT2681"), (unknown, "WEFT2682"), ("nonsense", "WEFT2680")):
+        done = d.run("agent", "--join", machines.a.address, "--token", token, "--detach")
+        assert done.returncode == 1
+        assert words in done.stderr, done.stderr
+        assert token[-16:] not in done.stderr
+    status, _ = d.fetch(f"http://{machines.a.address}:15012/")
+    assert status == 0, "the control plane of proxies speaks to certificates only"
+    listed = machines.a.weft("token", "list")
+    assert machines.token[69:75] in listed
+    assert machines.token[-16:] not in listed
+
+
+# --- what goes away
+
+
+def _load(machine: Machine, url: str, host: str, seconds: float, meanwhile: Any) -> Load:
+    """Requests from a machine while something happens; at least for `seconds`."""
+
+    async def work() -> Load:
+        async with Load(url, clients=4, headers={"Host": host}) as load:
+            await load.until(20)
+            loop = asyncio.get_running_loop()
+            done = loop.run_in_executor(None, meanwhile)
+            await asyncio.sleep(seconds)
+            await done
+            await load.until(load.total + 20)
+        return load
+
+    return inside(machine.netns, lambda: asyncio.run(work())).result(100)
+
+
+def test_calls_go_on_while_server_and_agents_are_away(machines: Machines) -> None:
+    a, b = machines.a, machines.b
+    before = {p["name"]: (p["pid"], p["restarts"]) for p in a.status()["pods"]}
+    url = f"http://{machines.c.address}:{_gateway_port(machines, 'c')}/who"
+
+    def kill_and_start() -> None:
+        a.kill_9()
+        b.kill_9()
+        b.join(a)  # comes back without a token, and while the server is away
+        a.serve()
+
+    load = _load(machines.c, url, "far.example", 0.5, kill_and_start)
+    assert load.failed == 0, load.report()
+    wait_for(lambda: len(machines.ready()) == 3, "nodes are back")
+    wait_for(lambda: all(p["connected"] for p in a.status()["proxies"]), "proxies are back")
+
+    def same() -> bool:
+        now = {p["name"]: (p["pid"], p["restarts"]) for p in a.status()["pods"]}
+        return now == before
+
+    wait_for(same, "the same processes run")
+    assert "ready" in a.kubectl("logs", "talker"), "the link is back, too"
+
+
+def test_a_rolling_update_across_nodes_loses_no_request(machines: Machines) -> None:
+    a = machines.a
+    manifest = echo("roam", replicas=3) + service("roam") + entry("roam")
+    spread = """
+      topologySpreadConstraints:
+        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule,
+           labelSelector: {matchLabels: {app: roam}}}
+"""
+    manifest = manifest.replace("\n      containers:", spread.rstrip() + "\n      containers:", 1)
+    a.weft("apply", "-f", "-", stdin=manifest)
+    pods = a.wait_ready("app=roam", 3)
+    assert len({p["spec"]["nodeName"] for p in pods}) > 1
+    url = f"http://{a.address}:{_gateway_port(machines, 'a')}/who"
+
+    def roll() -> None:
+        a.kubectl("set", "env", "deploy/roam-v1", "VERSION=v2")
+        a.kubectl("rollout", "status", "deploy/roam-v1", "--timeout=60s")
+
+    load = _load(a, url, "roam.example", 0.5, roll)
+    assert load.failed == 0, load.report()
+    assert load.bodies["v2"]
+
+
+def test_drain_moves_pods_to_other_nodes(machines: Machines) -> None:
+    a = machines.a
+    a.kubectl("drain", "c", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=40s")
+    try:
+        pods = a.wait_ready("app=roam", 3)
+        assert "c" not in {p["spec"]["nodeName"] for p in pods}
+    finally:
+        a.kubectl("uncordon", "c")
+
+
+def test_a_node_that_is_cut_off_loses_its_traffic_and_returns(machines: Machines) -> None:
+    a, b = machines.a, machines.b
+    wait_for(lambda: {p["spec"]["nodeName"] for p in machines.pods("roam")} >= {"a", "b"} or
+             a.kubectl("rollout", "restart", "deploy/roam-v1"), "pods on a and b")  # fmt: skip
+    url = f"http://{a.address}:{_gateway_port(machines, 'a')}/who"
+    b.plug(False)
+    try:
+        wait_for(lambda: machines.ready() == ["a", "c"], "b is NotReady", 15)
+        taints = a.read("/api/v1/nodes/b")["spec"].get("taints", [])
+        assert {t["effect"] for t in taints} == {"NoSchedule", "NoExecute"}
+        wait_for(lambda: not [p for p in machines.pods("roam") if p["spec"]["nodeName"] == "b"],
+                 "its pods are not ready", 10)  # fmt: skip
+
+        def nothing() -> None:
+            return
+
+        load = _load(a, url, "roam.example", 1.0, nothing)
+        assert load.failed == 0, load.report()
+        assert [p for p in a.items("pods", "app=roam") if p["spec"]["nodeName"] == "b"], (
+            "they are not deleted before their toleration ends"
+        )
+    finally:
+        b.plug(True)
+    wait_for(lambda: len(machines.ready()) == 3, "b is back", 20)
+    wait_for(lambda: [p for p in a.items("pods", "app=roam") if p["spec"]["nodeName"] == "b"
+                      and is_ready(p)], "its pods are ready again", 15)  # fmt: skip
+    assert not a.read("/api/v1/nodes/b")["spec"].get("taints")
