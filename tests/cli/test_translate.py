@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.xds.certificates import make_certificate
 from weft.cli.main import main
+from weft.cli.translate import TYPES
 
 WEB = """
 apiVersion: v1
@@ -33,13 +34,25 @@ def test_services_have_clusters_endpoints_and_routes(tmp_path: Path) -> None:
     result = translate(tmp_path, WEB)
     assert result.exit_code == 0, result.stderr
     found = yaml.safe_load(result.stdout)
-    assert list(found) == ["listeners", "routes", "clusters", "endpoints", "secrets"]
+    assert list(found) == list(TYPES)
     assert "outbound|80||web.default.svc.cluster.local" in [c["name"] for c in found["clusters"]]
     (endpoint,) = found["endpoints"][0]["endpoints"][0]["lb_endpoints"]
     assert endpoint["endpoint"]["address"]["socket_address"]["port_value"] == 8080
     assert {"outbound|default.web-0", "inbound|default.web-0"} == {
         listener["name"] for listener in found["listeners"]
     }
+
+
+def test_what_checks_tokens_is_an_extension(tmp_path: Path) -> None:
+    tokens = """
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens}
+spec: {jwtRules: [{issuer: https://id.example.com}]}
+"""
+    found = yaml.safe_load(translate(tmp_path, WEB + tokens).stdout)
+    assert [each["name"] for each in found["extensions"]]
 
 
 def test_one_type_as_json(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import click
 
 from weft.cli import options, output
 
-TYPES = ("listeners", "routes", "clusters", "endpoints", "secrets")
+TYPES = ("listeners", "scopes", "routes", "clusters", "endpoints", "extensions", "secrets")
 EXAMPLES = """\b
 Examples:
   weft translate -f manifests/

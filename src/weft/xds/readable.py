@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2, scoped_route_pb2
@@ -15,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from weft.xds.resource import (
     CLUSTER,
     ENDPOINTS,
+    EXTENSION,
     LISTENER,
     ROUTES,
     RUNTIME,
@@ -25,6 +27,7 @@ from weft.xds.resource import (
 
 MESSAGES: Mapping[str, Any] = {
     RUNTIME: rtds_pb2.Runtime,
+    EXTENSION: extension_pb2.TypedExtensionConfig,
     CLUSTER: cluster_pb2.Cluster,
     ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
     LISTENER: listener_pb2.Listener,
@@ -34,6 +37,7 @@ MESSAGES: Mapping[str, Any] = {
 }
 WORDS = {
     RUNTIME: "switches",
+    EXTENSION: "extensions",
     CLUSTER: "clusters",
     SECRET: "secrets",
     ENDPOINTS: "endpoints",
