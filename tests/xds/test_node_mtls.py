@@ -347,3 +347,32 @@ async def test_a_policy_changes_while_calls_go_on(nodes: TwoNodes) -> None:
             assert await status(nodes.a, 3, *HOST, WEB) == ("200" if both else "403")
     assert result["failures"] == []
     assert before <= await held(nodes)
+
+
+async def test_one_identity_calls_several_services(nodes: TwoNodes) -> None:
+    """Each cluster asks for the same certificate, some of them after it has come already."""
+    nodes.b.serve(1, "web-b")
+    several = [service(f"s{n}", (on(nodes.b, 1),)) for n in range(4)]
+    hosts = [
+        virtual_host(f"s{n}", to(each), addresses=(f"10.96.1.{n}",))
+        for n, each in enumerate(several)
+    ]
+    workloads = (pod(nodes.a, 1, "app1"), pod(nodes.b, 1, "web"))
+    await nodes.apply(
+        workloads=workloads, destinations=tuple(several[:3]), route_tables=(table(*hosts[:3]),)
+    )
+    for n in range(3):
+        assert (await nodes.a.call(1, f"http://10.96.1.{n}/"))["name"] == "web-b"
+    await nodes.apply(destinations=tuple(several), route_tables=(table(*hosts),))
+    assert (await nodes.a.call(1, "http://10.96.1.3/"))["name"] == "web-b"
+
+
+async def test_whom_nobody_knows_comes_as_the_node(nodes: TwoNodes) -> None:
+    """Callers without an identity reach what is open to all, and nothing that names callers."""
+    await serve_web(nodes)
+    stranger = replace(pod(nodes.a, 1, "x"), principal="")
+    web = pod(nodes.b, 1, "web")
+    await nodes.apply(workloads=(stranger, web))
+    assert await status(nodes.a, 1, *HOST, WEB) == "200"
+    await nodes.apply(workloads=(stranger, replace(web, access=only(spiffe("app1")))))
+    assert await status(nodes.a, 1, *HOST, WEB) == "403"

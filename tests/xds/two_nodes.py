@@ -84,7 +84,7 @@ class TwoNodes:
                 secrets = self.identity.secrets_of(model)
             else:
                 wanted = (*(w.principal for w in model.workloads), model.node.peers.identity)
-                own = {principal: self.svid(principal) for principal in wanted}
+                own = {principal: self.svid(principal) for principal in wanted if principal}
                 secrets = svid_secrets(own, self.bundle)
             node.server.update(node.tag, (*secrets, *node.translator.translate(model)))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from weft.mesh.access import Connection, allows
+from weft.mesh.memo import Memo
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
     AccessCondition,
@@ -74,20 +75,33 @@ def _gated(endpoint: Endpoint, node: str, addresses: Mapping[str, str]) -> Endpo
     return replace(endpoint, gate=entrance_name(endpoint.pod_uid, endpoint.port))
 
 
-def entrances(model: MeshModel, node: str, own: Iterable[Workload]) -> tuple[Entrance, ...]:
+Ports = Mapping[str, tuple[tuple[str, int], ...]]
+"""Node -> (pod, port) that a destination names there."""
+
+
+def ports_by_node(destination: Destination) -> Ports:
+    """The pods of a destination by their nodes."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    if destination.protocol != "udp" and destination.discovery == "endpoints":
+        for e in destination.endpoints:
+            if e.pod_uid and e.node:
+                found.setdefault(e.node, []).append((e.pod_uid, e.port))
+    return {node: tuple(ports) for node, ports in found.items()}
+
+
+def entrances(
+    model: MeshModel, node: str, own: Iterable[Workload], memo: Memo
+) -> tuple[Entrance, ...]:
     """What the node's proxy takes from others: every port of its pods that a destination names."""
     by_uid = {w.uid: w for w in own}
     ports: dict[tuple[str, int], tuple[bool, bool]] = {}
-    for destination in model.destinations:
-        if destination.protocol == "udp" or destination.discovery != "endpoints":
-            continue
-        requests = destination.protocol in _REQUESTS
-        for e in destination.endpoints:
-            if e.node == node and e.pod_uid in by_uid:
-                had = ports.get((e.pod_uid, e.port), (False, False))
-                ports[e.pod_uid, e.port] = (
-                    had[0] or requests, had[1] or destination.through_inbound,
-                )  # fmt: skip
+    every = memo.mapped("ports by node", ports_by_node, zip(model.destinations))
+    for destination, named in zip(model.destinations, every, strict=True):
+        requests, inbound = destination.protocol in _REQUESTS, destination.through_inbound
+        for uid, port in named.get(node, ()):
+            if uid in by_uid:
+                had = ports.get((uid, port), (False, False))
+                ports[uid, port] = (had[0] or requests, had[1] or inbound)
     callers = _callers(model) if any(by_uid[uid].access for uid, _ in ports) else {}
     return tuple(
         Entrance(

@@ -33,6 +33,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     Routes for callers of namespaces that have no workload on the node are left out, and so is
     every table and destination that nothing here refers to.
     """
+    memo = memo or Memo()
     workloads = tuple(w for w in model.workloads if w.node == node.name)
     host = node.isolation == "host"
     inside = tuple(each for each in model.service_listeners if not each.owner)
@@ -54,7 +55,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     callers = {w.namespace for w in workloads}
     tables = tuple(_for_callers(t, callers) for t in model.route_tables if t.name in names)
     tables = (*tables, *health)
-    used = _destination_names(tables, tcp, node.name, memo or Memo())
+    used = _destination_names(tables, tcp, node.name, memo)
     used |= _udp_destinations(workloads, listeners)
     used.update(table.unknown.proxy for table in tables)
     used.update(workload.unknown.proxy for workload in workloads)
@@ -67,10 +68,8 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         logins=tuple(sorted(logins)),
     )
     peers = peers_of(model, node.name)
-    destinations = tuple(
-        through_gates(d, node.name, peers)
-        for d in _with_key_servers(model.destinations, tables, used)
-    )
+    kept = zip(_with_key_servers(model.destinations, tables, used))
+    destinations = memo.mapped(("gates", node.name), through_gates, kept, node.name, peers)
     found = NodeModel(
         node=replace(node, localities=model.localities, peers=peers),
         trust_domain=model.trust_domain,
@@ -81,7 +80,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         service_listeners=listeners,
         gateways=model.gateways,
         authorizers=model.authorizers,
-        entrances=entrances(model, node.name, workloads) if peers.address else (),
+        entrances=entrances(model, node.name, workloads, memo) if peers.address else (),
         logins=tuple(logins[name] for name in sorted(logins)),
     )
     return with_caller_limits(found)
