@@ -102,7 +102,7 @@ class Machine(Instance):
         return ["nsenter", f"--net=/run/netns/{self.netns}", "--"]
 
     def run(self, *args: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        words = 2 if args[0] in ("image", "token", "node") else 1
+        words = 2 if args[0] in ("image", "token", "node", "ca") else 1
         command = [*WEFT, *args[:words], "--data-dir", str(self.data_dir), *args[words:]]
         env = {**os.environ, "NO_COLOR": "1"}
         return subprocess.run(
