@@ -319,6 +319,14 @@ def _schema(**change: Any) -> dict[str, Any]:
     return crd(version(schema={"openAPIV3Schema": schema}))
 
 
+_URL = {"url": "https://a.b"}
+
+
+def _hook(client: Any, *versions: str) -> dict[str, Any]:
+    webhook = {"clientConfig": client, "conversionReviewVersions": list(versions)}
+    return {"strategy": "Webhook", "webhook": webhook}
+
+
 def _spec(**change: Any) -> dict[str, Any]:
     made = crd()
     made["spec"] |= change
@@ -336,7 +344,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (crd(version(), version("v2")), "exactly one version marked as storage version"),
     (crd(version(), version(storage=False)), "must contain unique version names"),
     (crd(version(schema={})), "schemas are required"),
-    (_spec(conversion={"strategy": "Webhook"}), "conversion webhooks are not called"),
+    (_spec(conversion={"strategy": "Magic"}), 'supported values: "None", "Webhook"'),
+    (_spec(conversion={"strategy": "Webhook"}), "required when strategy is set to Webhook"),
+    (_spec(conversion=_hook(None, "v1")), "required when strategy is set to Webhook"),
+    (_spec(conversion=_hook({"url": "http://a.b"}, "v1")), "'https' is the only allowed"),
+    (_spec(conversion=_hook(_URL)), "conversionReviewVersions: Required value"),
+    (_spec(conversion=_hook(_URL, "v9")), "must include at least one of v1, v1beta1"),
+    (_spec(conversion=_hook(_URL, "v1", "v1")), "duplicate version"),
+    (_spec(conversion=_hook(_URL, "v1") | {"strategy": "None"}), "should not be set when strategy"),
     (_spec(preserveUnknownFields=True), "cannot set to true"),
     (crd(kind="Bad_Kind"), "spec.names.kind"),
     (_property(), "must not be empty for specified object fields"),

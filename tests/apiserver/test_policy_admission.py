@@ -15,7 +15,7 @@ from tests.apiserver.test_app_kubectl import Kubectl, binaries
 from weft.api.errors import ApiError
 from weft.apiserver import audit
 from weft.apiserver.access import Attributes, Decision, User
-from weft.apiserver.policy_admission import PolicyAdmission
+from weft.apiserver.policy_admission import PolicyAdmission, Surroundings
 
 
 class Rules:
@@ -28,7 +28,7 @@ class Rules:
 @pytest.fixture
 def asked(api: Api) -> Api:
     api.resources.chain.validating.append(
-        PolicyAdmission(api.store, api.resources.definitions, Rules())
+        PolicyAdmission(api.store, api.resources.definitions, Surroundings(api.store, Rules()))
     )
     return api
 

@@ -77,7 +77,7 @@ def guarded(api: Api) -> None:
     chain, client = api.resources.chain, Nobody()
     for phase, hooks in (("mutating", chain.mutating), ("validating", chain.validating)):
         hooks.append(WebhookAdmission(phase, api.store, client, around, lambda: "u"))  # type: ignore[arg-type]
-    chain.validating.append(PolicyAdmission(api.store, api.resources.definitions, Rules()))
+    chain.validating.append(PolicyAdmission(api.store, api.resources.definitions, around))
 
 
 def sent(obj: Any) -> Any:

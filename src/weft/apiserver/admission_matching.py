@@ -116,6 +116,11 @@ def covers(resources: Json, asked: Review, namespace: Json | None) -> Matched | 
     return matched(resources.get("resourceRules") or (), policy, asked)
 
 
+def is_another_kind(asked: Review) -> bool:
+    """Whether a subresource is an object of a kind of its own (a Scale)."""
+    return asked.subresource in _SUBRESOURCE_KINDS
+
+
 def shown(obj: Json | None, asked: Review, version: str) -> dict[str, Any] | None:
     """An object in the version in which it is put to policies and webhooks."""
     if obj is None or asked.subresource in _SUBRESOURCE_KINDS:

@@ -48,6 +48,7 @@ from weft.apiserver.usage import UsageSource
 from weft.apiserver.watching import Watches
 from weft.apiserver.webhook_admission import WebhookAdmission
 from weft.apiserver.webhook_client import WebhookClient
+from weft.apiserver.webhook_conversion import WebhookConversion
 from weft.lib import aio
 from weft.lib.timefmt import parse_rfc3339
 from weft.pki import jws
@@ -102,7 +103,12 @@ class ApiServer:
             ranges=settings.ranges,
             admission=(PriorityAdmission(store), *admission),
         )
-        self._watches = Watches(store)
+        self._webhooks = WebhookClient(store)
+        self._conversion = WebhookConversion(
+            self._webhooks, self._resources.definitions, uuid.uuid4
+        )
+        self._resources.converter = self._conversion
+        self._watches = Watches(store, self._conversion)
         self._rbac = Rbac()
         self._follower = RbacFollower(store, self._rbac)
         graph = NodeGraph()
@@ -113,7 +119,6 @@ class ApiServer:
         self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store), restriction))
         self._resources.admission.append(CertificateRequests(decides))
         self.authorizer: Authorizer = decides
-        self._webhooks = WebhookClient(store)
         self._add_policies(self.authorizer)
         ring = settings.signing_keys or new_ring()
         self.service_tokens = ServiceTokens(store, ring, clock, lambda: str(uuid.uuid4()))
@@ -147,11 +152,11 @@ class ApiServer:
     def _add_policies(self, access: Authorizer) -> None:
         """Policies and webhooks: asked after weft's own hooks."""
         store, chain = self._store, self._resources.chain
-        around = Surroundings(store, access)
+        around = Surroundings(store, access, self._conversion)
         client, new_uid = self._webhooks, uuid.uuid4
         chain.mutating.append(WebhookAdmission("mutating", store, client, around, new_uid))
         chain.validating += [
-            PolicyAdmission(store, self._resources.definitions, access),
+            PolicyAdmission(store, self._resources.definitions, around),
             WebhookAdmission("validating", store, client, around, new_uid),
         ]
 
@@ -293,6 +298,7 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._conversion.close()
         await self._webhooks.close()
         if self._server.audit is not None:
             await self._server.audit.close()

@@ -40,6 +40,16 @@ def _list_head(kind: Kind, version: str) -> bytes:
     return f'{{"kind":"{kind.list_kind}","apiVersion":"{name}","metadata":'.encode()
 
 
+def is_in(kind: Kind, version: str, value: bytes) -> bool:
+    """Whether stored bytes were written in this version."""
+    return value.startswith(_head(kind, version))
+
+
+def with_words_of(value: bytes, other: bytes) -> bytes:
+    """`other` under the head of `value`, which says in which version the store has it."""
+    return value[: value.index(_METADATA)] + other[other.index(_METADATA) :]
+
+
 def to_stored(kind: Kind, obj: Mapping[str, Any]) -> bytes:
     """The bytes to store. `obj.metadata` must not be empty."""
     metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
@@ -136,6 +146,12 @@ class _Labelled(Struct):
 
 class _Head(Struct):
     metadata: _Labelled
+
+
+def stored_version(value: bytes) -> str:
+    """The version that an object's bytes were stored in."""
+    head = orjson.loads(value[: value.index(_METADATA)].rstrip(b",") + b"}")
+    return str(head["apiVersion"]).rpartition("/")[2]
 
 
 _head_decoder = msgspec.json.Decoder(_Head)

@@ -20,8 +20,12 @@ _SERVER_METADATA = (
 
 
 def version_of(kind: Kind, version: str) -> Version:
-    """A served version of a custom kind; any other name stands for the preferred one."""
+    """A served version of a custom kind, or the stored one; any other name stands for the
+    preferred one."""
     versions: Mapping[str, Version] = kind.definition.versions
+    storage: Version = kind.definition.storage
+    if version == storage.name:
+        return storage
     return versions[version if version in versions else kind.versions[0]]
 
 

@@ -274,7 +274,8 @@ class CustomCleanup:
 
     def _target(self, kind: Kind, key: str) -> Target:
         namespace, name = keys.names(kind, key)
-        return Target(kind, kind.versions[0], namespace, name)
+        # In the version that is stored: what is cleaned up must not wait for a webhook.
+        return Target(kind, kind.version, namespace, name)
 
     async def _delete(self, target: Target, options: DeleteOptions) -> None:
         try:

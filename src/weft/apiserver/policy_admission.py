@@ -4,7 +4,7 @@ Policies and bindings are read from the store for each write, so a policy is in 
 answer to its creation; what was compiled from one is kept by its revision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,6 +29,7 @@ from weft.apiserver.access import (
     Authorizer as Access,
 )
 from weft.apiserver.admission_policies import Failure, Policy
+from weft.apiserver.conversion_review import Converter, Unconverted
 from weft.apiserver.definitions import Definitions
 from weft.store.interface import Entry, Store
 
@@ -49,9 +50,10 @@ def admission_kind(plural: str) -> Kind:
 class Surroundings:
     """What expressions see beside the object: its namespace, who may what."""
 
-    def __init__(self, store: Store, access: Access) -> None:
+    def __init__(self, store: Store, access: Access, converter: Converter | None = None) -> None:
         self._store = store
         self._access = access
+        self.converter = converter or Unconverted()
         self._namespaces = verbs.known_kind("namespaces")
         self._read: dict[tuple[str, int], dict[str, Any]] = {}
 
@@ -97,8 +99,9 @@ class Surroundings:
         )  # fmt: skip
         return made
 
-    def values(self, asked: Review, namespace: Json | None, version: str) -> dict[str, Any]:
-        """The variables of an expression, without `params`."""
+    async def values(self, asked: Review, namespace: Json | None, version: str) -> dict[str, Any]:
+        """The variables of an expression, without `params`. Raises ApiError 500."""
+        asked = await self.converter.asked(asked, version)
         return {
             "object": matching.shown(asked.new, asked, version),
             "oldObject": matching.shown(asked.old, asked, version),
@@ -111,10 +114,10 @@ class Surroundings:
 class PolicyAdmission:
     """access.Admission, to be asked after validation."""
 
-    def __init__(self, store: Store, definitions: Definitions, access: Access) -> None:
+    def __init__(self, store: Store, definitions: Definitions, around: Surroundings) -> None:
         self._store = store
         self._definitions = definitions
-        self._surroundings = Surroundings(store, access)
+        self._surroundings = around
         self._policies = admission_kind("validatingadmissionpolicies")
         self._bindings = admission_kind("validatingadmissionpolicybindings")
         self._compiled: dict[tuple[str, int], Policy] = {}
@@ -193,7 +196,7 @@ class PolicyAdmission:
             if policy.ignores_failures:
                 return []
             return [Failure(f"failed to configure binding: {error.args[0]}")]
-        values = self._surroundings.values(asked, namespace, covered.version)
+        values = await self._surroundings.values(asked, namespace, covered.version)
         failed: list[Failure] = []
         for params in found:
             outcome = policies.evaluate(policy, {**values, "params": params})
@@ -224,18 +227,29 @@ class PolicyAdmission:
                               "`paramKind`")  # fmt: skip
         found: list[dict[str, Any] | None] = [
             matching.shown_plain(kind, value, api_version)
-            for value in await self._chosen(kind, namespace, reference)
+            for value in await self._chosen(kind, api_version, namespace, reference)
         ]
         if not found and (reference.get("parameterNotFoundAction") or "Deny") != "Allow":
             raise LookupError("no params found for policy binding with `Deny` "
                               "parameterNotFoundAction")  # fmt: skip
         return found
 
-    async def _chosen(self, kind: Kind, namespace: str, reference: Json) -> Iterable[bytes]:
-        if name := reference.get("name"):
+    async def _chosen(
+        self, kind: Kind, api_version: str, namespace: str, reference: Json
+    ) -> Iterable[bytes]:
+        name = reference.get("name") or ""
+        if name:
             entry = await self._store.get(keys.key(kind, name, namespace))
-            return (entry.value,) if entry is not None else ()
-        entries = (await self._store.range(keys.prefix(kind, namespace))).entries
+            entries: Sequence[Entry] = (entry,) if entry is not None else ()
+        else:
+            entries = (await self._store.range(keys.prefix(kind, namespace))).entries
+        version = api_version.rpartition("/")[2]
+        try:
+            entries = await self._surroundings.converter.entries(kind, version, entries)
+        except ApiError as error:
+            raise LookupError(error.message) from error
+        if name:
+            return [entry.value for entry in entries]
         selector = reference.get("selector")
         return [e.value for e in entries if matches_selector(selector, codec.labels(e.value))]
 

@@ -1,8 +1,11 @@
 """Reads of the store: one object, and lists at one revision, by pages and selectors."""
 
-from msgspec import Struct
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
 
 from weft.apiserver import codec, failures, keys, subresources
+from weft.apiserver.conversion_review import Converter, Unconverted
 from weft.apiserver.request import (
     ListOptions,
     Target,
@@ -20,7 +23,7 @@ LIST_SLICE_ENTRIES = 500
 class Page(Struct, frozen=True):
     """Entries of a list, all read at one revision."""
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     revision: int
     continue_token: str = ""
     remaining: int = 0
@@ -31,13 +34,19 @@ class Reading:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.converter: Converter = Unconverted()
 
     async def entry(self, target: Target) -> Entry:
-        """The stored object. Raises ApiError 404."""
+        """The stored object, in the words of the target's version. Raises ApiError 404, 500."""
         found = await self.store.get(keys.key(target.kind, target.name, target.namespace))
         if found is None:
             raise failures.missing(target.kind, target.name)
-        return found
+        return (await self._shown(target, (found,)))[0]
+
+    async def _shown(self, target: Target, entries: Sequence[Entry]) -> Sequence[Entry]:
+        if target.kind.definition is None:
+            return entries
+        return await self.converter.entries(target.kind, target.version, entries)
 
     async def get(self, target: Target) -> bytes:
         """The object, or its scale."""
@@ -61,8 +70,9 @@ class Reading:
                 found = await self.store.range(
                     prefix, limit=options.limit, after=after, revision=revision
                 )
-                return self._page(found.entries, found, options.limit)
-            return await self._filtered(prefix, selection, options.limit, after, revision)
+                page = self._page(found.entries, found, options.limit)
+                return structs.replace(page, entries=await self._shown(target, page.entries))
+            return await self._filtered(target, selection, options.limit, after, revision)
         except Compacted as error:
             if options.continue_token:
                 raise failures.gone(failures.EXPIRED_CONTINUE) from error
@@ -83,17 +93,20 @@ class Reading:
 
     async def _list_one(self, target: Target, selection: Selection) -> Page:
         found = await self.store.get(keys.key(target.kind, selection.name, target.namespace))
-        matching = (found,) if found and selection.matches(found.key, found.value) else ()
-        return Page(matching, self.store.revision)
+        revision = self.store.revision
+        entries = await self._shown(target, (found,) if found else ())
+        matching = tuple(e for e in entries if selection.matches(e.key, e.value))
+        return Page(matching, revision)
 
     async def _filtered(
-        self, prefix: str, selection: Selection, limit: int, after: str, revision: int
+        self, target: Target, selection: Selection, limit: int, after: str, revision: int
     ) -> Page:
+        prefix = keys.prefix(target.kind, target.namespace)
         entries: list[Entry] = []
         while True:
             size = LIST_SLICE_ENTRIES if limit else 0
             found = await self.store.range(prefix, limit=size, after=after, revision=revision)
-            for entry in found.entries:
+            for entry in await self._shown(target, found.entries):
                 if limit and len(entries) == limit:
                     token = continue_token(found.revision, entries[-1].key)
                     return Page(tuple(entries), found.revision, token)

@@ -145,8 +145,8 @@ class Resources(Reading):
             claims = await self.claims.of(kind, None, obj)
             obj = owned(None, obj)
             key = keys.key(kind, name, target.namespace)
-            value = codec.to_stored(kind, obj)
             added = await self.chain.validate(self._review("CREATE", target, obj, None, asking))
+            value, shown = await self.converter.stored(kind, target.version, obj)
             warnings = (*fields, *said, *told, *added)
             ops = (Put(key, value), *claims.ops, *self._companions(kind, name))
             expect = (Expect(key, 0), *guards, *claims.expect)
@@ -156,7 +156,7 @@ class Resources(Reading):
                     if options.dry_run:
                         if await self.store.get(key) is not None:
                             raise failures.already_exists(kind, name)
-                        body = codec.to_served(kind, target.version, value, 0)
+                        body = codec.to_served(kind, target.version, shown, 0)
                         return Written(body, 201, warnings)
                     ops, expect = (*ops, *charges.ops), (*expect, *charges.expect)
                     revision = await self._commit(kind, obj, ops, expect)
@@ -165,7 +165,7 @@ class Resources(Reading):
                     raise failures.already_exists(kind, name) from error
                 claims.refuse_taken(kind, obj, error)
                 continue
-            return Written(codec.to_served(kind, target.version, value, revision), 201, warnings)
+            return Written(codec.to_served(kind, target.version, shown, revision), 201, warnings)
         raise failures.conflict(kind, base["metadata"].get("name", ""))
 
     async def _commit(
@@ -393,7 +393,7 @@ class Resources(Reading):
             charges = Charges()
             if not target.subresource:
                 charges = await self.quotas.charge(kind, target.namespace, new, old)
-            value = codec.to_stored(kind, new)
+            value, shown = await self.converter.stored(kind, target.version, new)
             revision = entry.mod_revision
             if not options.dry_run:
                 written = removal(kind, entry.key, old) if finished else None
@@ -405,7 +405,7 @@ class Resources(Reading):
                 except Conflict as error:
                     claims.refuse_taken(kind, new, error)
                     continue
-            return Written(codec.to_served(kind, target.version, value, revision), 200, warnings)
+            return Written(codec.to_served(kind, target.version, shown, revision), 200, warnings)
         raise failures.conflict(kind, target.name)
 
     async def _decide_update(
@@ -477,7 +477,9 @@ class Resources(Reading):
             said = await self.chain.validate(review)
             decided = verbs.delete(kind, self.definitions.guarded(kind, old), options, self.clock())
             decided = self.definitions.ending(kind, decided, self.clock())
-            value = codec.to_stored(kind, decided.obj)
+            value = shown = codec.to_stored(kind, decided.obj)
+            if decided.action == "write":
+                value, shown = await self.converter.stored(kind, target.version, decided.obj)
             revision = entry.mod_revision
             if decided.action != "none" and not options.dry_run:
                 ops = removal(kind, entry.key, old)
@@ -491,7 +493,7 @@ class Resources(Reading):
                     continue
             if decided.action == "remove" and kind.plural not in _RETURNED_WHEN_DELETED:
                 return Written(codec.dumps(subresources.success(kind, old)), 200, said)
-            return Written(codec.to_served(kind, target.version, value, revision), 200, said)
+            return Written(codec.to_served(kind, target.version, shown, revision), 200, said)
         raise failures.conflict(kind, target.name)
 
     async def delete_collection(

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from weft.apiserver import codec, failures, keys
+from weft.apiserver.conversion_review import Converter, Unconverted
 from weft.apiserver.reading import too_old
 from weft.apiserver.request import ListOptions, Target, parse_revision
 from weft.apiserver.selection import Selection, compile_selection
@@ -60,8 +61,9 @@ def frame(line: bytes) -> bytes:
 class Watches:
     """Opens watches on a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, converter: Converter | None = None) -> None:
         self._store = store
+        self._converter = converter or Unconverted()
         self._encoded: dict[tuple[int, str, str, str, str], Change] = {}
         self._last: dict[tuple[str, str], tuple[Sequence[Event], tuple[Change, ...]]] = {}
         """Group and version -> the last batch and what it means."""
@@ -122,7 +124,10 @@ class Watches:
     ) -> tuple[list[Change], int]:
         found = await self._store.range(prefix)
         changes = []
-        for entry in found.entries:
+        entries = found.entries
+        if target.kind.definition is not None:
+            entries = tuple(await self._converter.entries(target.kind, target.version, entries))
+        for entry in entries:
             if selection.matches(entry.key, entry.value):
                 served = codec.served_entry(target.kind, target.version, entry)
                 changes.append(Change("ADDED", served, frame(codec.event("ADDED", served))))
@@ -140,7 +145,11 @@ class Watches:
         try:
             async for batch in watch:
                 if batch:
-                    if changes := self._changes(batch, target, selection):
+                    shown = batch
+                    if target.kind.definition is not None:
+                        kind, version = target.kind, target.version
+                        shown = await self._converter.events(kind, version, batch)
+                    if changes := self._changes(shown, target, selection):
                         yield changes
                     continue
                 if options.bookmarks:

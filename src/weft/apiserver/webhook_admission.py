@@ -86,13 +86,13 @@ class WebhookAdmission:
             found += self._known[key]
         return found
 
-    def _concerned(self, hook: Hook, asked: Review, namespace: Any) -> _Asked | None:
+    async def _concerned(self, hook: Hook, asked: Review, namespace: Any) -> _Asked | None:
         """Raises ApiError 403 when its conditions fail and it must not be skipped."""
         found = webhook_review.wanted(hook, asked, namespace)
         if found is None:
             return None
         if hook.conditions:
-            values = self._surroundings.values(asked, namespace, found.version)
+            values = await self._surroundings.values(asked, namespace, found.version)
             try:
                 if not Evaluation(values, {}).all_hold(hook.conditions):
                     return None
@@ -116,7 +116,7 @@ class WebhookAdmission:
                     continue
                 if round_ and seen[index] == asked.new:
                     continue
-                concerned = self._concerned(hook, asked, namespace)
+                concerned = await self._concerned(hook, asked, namespace)
                 if concerned is None:
                     continue
                 answer = await self._answer(concerned, asked)
@@ -124,7 +124,7 @@ class WebhookAdmission:
                 if answer is not None:
                     warnings += answer.warnings
                     before = asked.new
-                    asked = self._changed(concerned, asked, answer)
+                    asked = await self._changed(concerned, asked, answer)
                     changed = asked.new != before
                 seen[index] = asked.new
                 for key, text in webhook_review.mutation_notes(hook, round_, index, changed):
@@ -134,12 +134,12 @@ class WebhookAdmission:
         obj = asked.new if asked.new is not first else None
         return Verdict(obj, tuple(warnings))
 
-    def _changed(self, concerned: _Asked, asked: Review, answer: Answer) -> Review:
+    async def _changed(self, concerned: _Asked, asked: Review, answer: Answer) -> Review:
         hook = concerned.hook
         if answer.patch is None or asked.new is None:
             return asked
         try:
-            made = webhook_review.patched(asked.new, answer.patch, asked, concerned.version)
+            made = await self._patched(asked, answer.patch, concerned.version)
         except BadAnswer as error:
             if hook.ignores_failures:
                 log.warning("webhook ignored name=%s error=%s", hook.name, error)
@@ -147,11 +147,24 @@ class WebhookAdmission:
             raise webhook_review.uncallable(hook, str(error)) from error
         return replace(asked, new=made) if made != asked.new else asked
 
+    async def _patched(self, asked: Review, patch: Sequence[Any], version: str) -> dict[str, Any]:
+        """In the words of the request's version; the patch is in those of `version`."""
+        converter = self._surroundings.converter
+        there = await converter.asked(replace(asked, old=None), version)
+        assert there.new is not None
+        made = webhook_review.patched(there.new, patch, asked, version)
+        if there.new is asked.new:
+            return made
+        back = replace(asked, new=made, old=None, version=version)
+        found = (await converter.asked(back, asked.version or asked.kind.version)).new
+        assert found is not None
+        return found
+
     # ------------------------------------------------------------ validating
 
     async def _validate(self, hooks: Sequence[Hook], asked: Review, namespace: Any) -> Verdict:
         """All at once; the first refusal in their order is told."""
-        found = [self._concerned(hook, asked, namespace) for hook in hooks]
+        found = [await self._concerned(hook, asked, namespace) for hook in hooks]
         concerned = [c for c in found if c is not None]
         answers = await asyncio.gather(
             *(self._answer(c, asked) for c in concerned), return_exceptions=True
@@ -172,7 +185,8 @@ class WebhookAdmission:
     async def _answer(self, concerned: _Asked, asked: Review) -> Answer | None:
         """None: it failed, and may. Raises ApiError."""
         hook, uid = concerned.hook, str(self._new_uid())
-        body = webhook_review.body(asked, concerned.version, uid)
+        shown = await self._surroundings.converter.asked(asked, concerned.version)
+        body = webhook_review.body(shown, concerned.version, uid)
         try:
             raw = await self._client.call(hook.client, body, hook.timeout_seconds)
             answer = webhook_review.answer(raw, uid, self._phase)

@@ -14,6 +14,8 @@ from weft.api.field_errors import FieldError
 from weft.api.kinds import Kind
 from weft.api.schema import Schema, definition
 
+REVIEW_VERSIONS = ("v1", "v1beta1")
+"""Of ConversionReview, that webhooks can be sent."""
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 Json = dict[str, Any]
 
@@ -59,6 +61,15 @@ class Version(Struct, frozen=True, eq=False):
         return [name, *(_cell(raw, obj, now) for raw in self.columns)]
 
 
+class Conversion(Struct, frozen=True, eq=False):
+    """Who converts objects between versions: a webhook. Equal only to itself."""
+
+    client: Mapping[str, Any]
+    """Its clientConfig."""
+    review_version: str
+    """The version of ConversionReview that it is sent."""
+
+
 class Definition(Struct, frozen=True, eq=False):
     """What an accepted CustomResourceDefinition serves. Equal only to itself."""
 
@@ -70,6 +81,10 @@ class Definition(Struct, frozen=True, eq=False):
     status: frozenset[str]
     """Versions that have a /status."""
     scale: Mapping[str, ScalePaths]
+    storage: Version
+    """The version in which objects are stored; it may not be served."""
+    conversion: Conversion | None = None
+    """None: versions differ in nothing but their names."""
     terminating: bool = False
 
     def version(self, name: str) -> Version:
@@ -84,14 +99,16 @@ def kind_of(crd: Mapping[str, Any]) -> Kind:
     versions = {v["name"]: _version(v, group, names["kind"]) for v in served}
     status = frozenset(v["name"] for v in served if "status" in (v.get("subresources") or {}))
     scale = {v["name"]: paths for v in served if (paths := _scale(v)) is not None}
+    stored = next(v for v in spec["versions"] if v.get("storage"))
     found = Definition(
         metadata["name"], metadata.get("uid", ""), list_kind_of(names), singular_of(names),
-        versions, status, scale, terminating=bool(metadata.get("deletionTimestamp")),
+        versions, status, scale,
+        versions.get(stored["name"]) or _version(stored, group, names["kind"]),
+        conversion_of(spec), terminating=bool(metadata.get("deletionTimestamp")),
     )  # fmt: skip
-    stored = next(v["name"] for v in spec["versions"] if v.get("storage"))
     subresources = (("status",) if status else ()) + (("scale",) if scale else ())
     return Kind(
-        group, stored, names["kind"], names["plural"],
+        group, stored["name"], names["kind"], names["plural"],
         namespaced=spec["scope"] == "Namespaced",
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
@@ -99,6 +116,16 @@ def kind_of(crd: Mapping[str, Any]) -> Kind:
         served_versions=tuple(sorted(versions, key=priority, reverse=True)),
         definition=found,
     )  # fmt: skip
+
+
+def conversion_of(spec: Mapping[str, Any]) -> Conversion | None:
+    """The webhook of a valid definition's `spec.conversion`."""
+    found = spec.get("conversion") or {}
+    if found.get("strategy") != "Webhook":
+        return None
+    webhook = found["webhook"]
+    asked = webhook["conversionReviewVersions"]
+    return Conversion(webhook["clientConfig"], next(v for v in asked if v in REVIEW_VERSIONS))
 
 
 def list_kind_of(names: Mapping[str, Any]) -> str:

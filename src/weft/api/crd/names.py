@@ -4,19 +4,21 @@ Source: the documentation of the apiextensions.k8s.io/v1 API and of its conditio
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from weft.api import registry
 from weft.api.crd import jsonpath, rules, structural
-from weft.api.crd.definition import list_kind_of, singular_of
+from weft.api.crd.definition import REVIEW_VERSIONS, list_kind_of, singular_of
 from weft.api.field_errors import FieldError, Location, error, invalid, required
 from weft.api.kinds import Kind
+from weft.api.validate.admission import client_config
 from weft.api.validate.names import label_1035_problem, subdomain_problem
 from weft.lib.timefmt import rfc3339
 
 Json = dict[str, Any]
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+HTTPS_PORT = 443
 _SPEC: Location = ("spec",)
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 
@@ -30,7 +32,11 @@ def default(crd: Json) -> None:
     if isinstance(names, dict) and names.get("kind"):
         names.setdefault("singular", singular_of(names))
         names.setdefault("listKind", list_kind_of(names))
-    spec.setdefault("conversion", {"strategy": "None"})
+    conversion = spec.setdefault("conversion", {"strategy": "None"})
+    webhook = conversion.get("webhook") if isinstance(conversion, dict) else None
+    service = ((webhook or {}).get("clientConfig") or {}).get("service")
+    if isinstance(service, dict):
+        service.setdefault("port", HTTPS_PORT)
 
 
 # ------------------------------------------------------------------ validation
@@ -80,10 +86,45 @@ def _names(crd: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[FieldErr
         yield invalid((*_SPEC, "preserveUnknownFields"), True, "cannot set to true, set "
                       "x-kubernetes-preserve-unknown-fields to true in "
                       "spec.versions[*].schema instead")  # fmt: skip
-    strategy = (spec.get("conversion") or {}).get("strategy")
-    if strategy != "None":
-        yield error((*_SPEC, "conversion", "strategy"), "NotSupported", strategy,
-                    'supported values: "None" (conversion webhooks are not called)')  # fmt: skip
+    yield from _conversion(spec.get("conversion") or {}, (*_SPEC, "conversion"))
+
+
+def _conversion(conversion: Mapping[str, Any], at: Location) -> Iterator[FieldError]:
+    strategy, webhook = conversion.get("strategy"), conversion.get("webhook")
+    if strategy == "None":
+        if webhook:
+            text = "should not be set when strategy is not set to Webhook"
+            yield error((*at, "webhook"), "Forbidden", None, text)
+        return
+    if strategy != "Webhook":
+        listed = 'supported values: "None", "Webhook"'
+        yield error((*at, "strategy"), "NotSupported", strategy or "", listed)
+        return
+    if not webhook:
+        yield required((*at, "webhook"), "required when strategy is set to Webhook")
+        return
+    if not webhook.get("clientConfig"):
+        text = "required when strategy is set to Webhook"
+        yield required((*at, "webhook", "clientConfig"), text)
+    else:
+        yield from client_config(webhook["clientConfig"], (*at, "webhook", "clientConfig"))
+    yield from _review_versions(
+        webhook.get("conversionReviewVersions") or (), (*at, "webhook", "conversionReviewVersions")
+    )
+
+
+def _review_versions(versions: Sequence[str], at: Location) -> Iterator[FieldError]:
+    if not versions:
+        yield required(at)
+        return
+    for index, version in enumerate(versions):
+        if problem := label_1035_problem(version):
+            yield invalid((*at, index), version, problem)
+        elif version in versions[:index]:
+            yield invalid((*at, index), version, "duplicate version")
+    if not any(version in REVIEW_VERSIONS for version in versions):
+        listed = ", ".join(REVIEW_VERSIONS)
+        yield invalid(at, list(versions), f"must include at least one of {listed}")
 
 
 def _versions(spec: Mapping[str, Any]) -> Iterator[FieldError]:

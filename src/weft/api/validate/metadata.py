@@ -26,12 +26,17 @@ def validate(kind: Kind, obj: Mapping[str, Any]) -> list[FieldError]:
         errors.append(invalid((*_AT, "namespace"), namespace, problem))
     if not kind.namespaced and namespace:
         errors.append(forbidden((*_AT, "namespace"), "not allowed on this type"))
-    errors += names.labels(metadata.get("labels"), (*_AT, "labels"))
-    errors += _annotations(metadata.get("annotations") or {})
+    errors += texts_of("labels", metadata.get("labels") or {})
+    errors += texts_of("annotations", metadata.get("annotations") or {})
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
         if problem := names.qualified_name_problem(finalizer):
             errors.append(invalid((*_AT, "finalizers", index), finalizer, problem))
     return errors + _owners(metadata.get("ownerReferences") or ())
+
+
+def texts_of(field: str, texts: Mapping[str, Any]) -> list[FieldError]:
+    """Of metadata.labels or metadata.annotations."""
+    return names.labels(texts, (*_AT, "labels")) if field == "labels" else _annotations(texts)
 
 
 def _name(kind: Kind, metadata: Mapping[str, Any]) -> list[FieldError]:
