@@ -32,6 +32,7 @@ from weft.pki.ca import Authority
 from weft.pki.identity import parse
 from weft.pki.mesh_ca import OwnRoots
 from weft.pki.rotation import Lives
+from weft.xds.resource import LISTENER
 
 pytestmark = [
     pytest.mark.slow,
@@ -202,6 +203,23 @@ async def test_bytes_and_servers_that_speak_first(nodes: TwoNodes) -> None:
     )
     assert "220 mail" in await run_async(*nodes.a.inside(1), "python3", "-c", script)
     assert await run_async(*nodes.a.inside(3), "python3", "-c", script) == "heard b''\n"
+    # A connection that is open outlives a change of who may open one.
+    longer = (
+        "import socket; s = socket.create_connection(('10.96.0.25', 25), 3);"
+        "print(s.recv(99), flush=True); input(); s.sendall(b'still\\n'); print(s.recv(99))"
+    )
+    command = (*nodes.a.inside(1), "python3", "-c", longer)
+    pipe = asyncio.subprocess.PIPE
+    held_open = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert held_open.stdout is not None
+    assert b"220 mail" in await held_open.stdout.readline()
+    listener = nodes.b.server.acked_names(nodes.b.tag, LISTENER)["nodes"]
+    allowed = (*only(spiffe("app1")), *only(spiffe("app3")))
+    await nodes.apply(workloads=(*callers, replace(server, access=allowed)))
+    assert "220 mail" in await run_async(*nodes.a.inside(3), "python3", "-c", script)
+    out, _ = await held_open.communicate(b"\n")
+    assert b"still" in out
+    assert nodes.b.server.acked_names(nodes.b.tag, LISTENER)["nodes"] == listener
 
 
 async def loaded(node: NetnsNode) -> set[str]:

@@ -10,6 +10,7 @@ from weft.mesh.model import MeshModel, NodeSettings
 from weft.mesh.scope import scope
 from weft.pki.ca import Authority, Credential
 from weft.pki.identity import parse
+from weft.xds.node_mtls import caller_secrets
 from weft.xds.svids import Svid, svid_secrets
 
 ADDRESSES = ("172.31.77.1", "172.31.77.2")
@@ -86,6 +87,7 @@ class TwoNodes:
                 wanted = (*(w.principal for w in model.workloads), model.node.peers.identity)
                 own = {principal: self.svid(principal) for principal in wanted if principal}
                 secrets = svid_secrets(own, self.bundle)
+                secrets += caller_secrets(model.entrances, model.node.peers, self.bundle)
             node.server.update(node.tag, (*secrets, *node.translator.translate(model)))
 
     async def apply(self, **changes: Any) -> None:

@@ -24,6 +24,7 @@ from weft.pki.rotation import Lives
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 from weft.runtime.plan import RecordEvent
+from weft.xds.node_mtls import caller_secrets
 from weft.xds.resource import SECRET, Resource
 from weft.xds.server import AdsServer
 from weft.xds.svids import TRUST_BUNDLE, Svid, svid_secrets
@@ -78,7 +79,8 @@ class MeshIdentity:
         principals.add(model.node.peers.identity)
         if model.gateways:
             principals.add(f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}")
-        return self.secrets(model.node.name, principals)
+        callers = caller_secrets(model.entrances, model.node.peers, self._ca.bundle)
+        return [*self.secrets(model.node.name, principals), *callers]
 
     def secrets(self, node: str, principals: Iterable[str]) -> list[Resource]:
         """Those of the node's own workloads, and the roots."""

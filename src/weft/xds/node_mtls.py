@@ -11,15 +11,16 @@ from collections.abc import Iterable
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from weft.mesh.model import Destination, Peers
+from weft.mesh.model import Destination, Entrance, Peers
 from weft.xds.descriptors import FilterStateMapper, OnDemandSecret
-from weft.xds.proto import ADS, Proto, any_of, extension
-from weft.xds.svids import TRUST_BUNDLE
+from weft.xds.proto import ADS, Proto, any_of, extension, resource
+from weft.xds.resource import SECRET, Resource
+from weft.xds.svids import TRUST_BUNDLE, callers_secret
 
 TLS = "envoy.transport_sockets.tls"
 SOCKET_MATCH = "envoy.transport_socket_match"
@@ -76,8 +77,8 @@ def in_every_domain(principal: str, peers: Peers) -> Iterable[str]:
     return (f"{SPIFFE}{each}{slash}{path}" for each in domains)
 
 
-def mutual_tls(names: list[Proto]) -> Proto:
-    """TLS 1.3, and a certificate of the mesh with one of these names."""
+def mutual_tls(names: list[Proto], trust: str = TRUST_BUNDLE) -> Proto:
+    """TLS 1.3, and a certificate with one of these names, or of those that secret `trust` has."""
     common = tls_pb2.CommonTlsContext(
         tls_params=common_pb2.TlsParameters(
             tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
@@ -87,9 +88,31 @@ def mutual_tls(names: list[Proto]) -> Proto:
     )
     combined = common.combined_validation_context
     combined.default_validation_context.match_typed_subject_alt_names.extend(names)
-    combined.validation_context_sds_secret_config.name = TRUST_BUNDLE
+    combined.validation_context_sds_secret_config.name = trust
     combined.validation_context_sds_secret_config.sds_config.CopyFrom(ADS)
     return common
+
+
+def in_domains(peers: Peers, path: str) -> list[Proto]:
+    """Names that begin with this path in the mesh's trust domain or one that counts as it."""
+    return [uri_name(prefix=f"{SPIFFE}{each}{path}") for each in peers.trust_domains]
+
+
+def caller_secrets(entrances: Iterable[Entrance], peers: Peers, bundle: str) -> list[Resource]:
+    """Who may open connections of bytes, for each port where that is not everybody."""
+    made = []
+    for entrance in entrances:
+        if not entrance.callers:
+            continue
+        every = (n for c in entrance.callers if c for n in in_every_domain(c, peers))
+        names = [uri_name(exact=name) for name in every]
+        names += in_domains(peers, "/node/") if "" in entrance.callers else []
+        name = callers_secret(entrance.name)
+        message = secret_pb2.Secret(name=name)
+        message.validation_context.trusted_ca.inline_string = bundle
+        message.validation_context.match_typed_subject_alt_names.extend(names)
+        made.append(resource(SECRET, name, message))
+    return made
 
 
 def uri_name(exact: str = "", prefix: str = "") -> Proto:

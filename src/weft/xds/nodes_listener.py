@@ -1,6 +1,7 @@
 """Calls from other nodes: one listener of mutual TLS per node, with a filter chain for each port of
 each pod. The server name says which pod is meant, the protocols that the caller offers (ALPN)
-whether the connection carries HTTP.
+whether the connection carries HTTP. Who may open connections of bytes comes as a secret of its own,
+so that a change of that cuts no connection.
 """
 
 from envoy.config.core.v3 import base_pb2
@@ -15,11 +16,11 @@ from weft.xds.clusters import INBOUND, PASSTHROUGH
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import peer_facts, target_facts
 from weft.xds.listeners import finish_listener, tls_inspector
-from weft.xds.node_mtls import SPIFFE, TLS, in_every_domain, mutual_tls, uri_name
+from weft.xds.node_mtls import TLS, in_domains, mutual_tls
 from weft.xds.proto import ADS, Proto, any_of, resource, socket_address
 from weft.xds.resource import LISTENER, ROUTES, Resource
 from weft.xds.routes import passthrough_configuration
-from weft.xds.svids import server_secret
+from weft.xds.svids import TRUST_BUNDLE, callers_secret, server_secret
 from weft.xds.tcp import tcp_proxy
 
 LISTENER_NAME = "nodes"
@@ -66,22 +67,13 @@ def _bytes(entrance: Entrance, node: NodeSettings) -> Proto:
     own = telemetry.party(entrance.workload)
     logs = telemetry.tcp_access_logs(telemetry.PEER, folded(own), "destination", node.access_log)
     proxy = tcp_proxy("inbound", PASSTHROUGH if entrance.through_inbound else INBOUND, logs)
-    if entrance.callers is None:
-        names = _anybody(node.peers)
-    else:
-        every = (n for c in entrance.callers if c for n in in_every_domain(c, node.peers))
-        names = [uri_name(exact=name) for name in every]
-        names += _paths(node.peers, "/node/") if "" in entrance.callers else []
+    names = _anybody(node.peers) if entrance.callers is None else []
     return _chain(f"tcp|{entrance.name}", entrance, [proxy], names)
 
 
 def _anybody(peers: Peers) -> list[Proto]:
     """Workloads, and nodes: these call for those whom nobody knows."""
-    return [*_paths(peers, "/ns/"), *_paths(peers, "/node/")]
-
-
-def _paths(peers: Peers, path: str) -> list[Proto]:
-    return [uri_name(prefix=f"{SPIFFE}{each}{path}") for each in peers.trust_domains]
+    return [*in_domains(peers, "/ns/"), *in_domains(peers, "/node/")]
 
 
 def _chain(
@@ -91,7 +83,8 @@ def _chain(
     names: list[Proto],
     protocols: tuple[str, ...] = (),
 ) -> Proto:
-    common = mutual_tls(names)
+    trust = TRUST_BUNDLE if names else callers_secret(entrance.name)
+    common = mutual_tls(names, trust)
     common.alpn_protocols.extend(protocols)
     secret = server_secret(entrance.workload.principal)
     common.tls_certificate_sds_secret_configs.add(name=secret, sds_config=ADS)

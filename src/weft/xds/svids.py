@@ -31,6 +31,11 @@ def server_secret(principal: str) -> str:
     return f"{_SERVER}{principal}"
 
 
+def callers_secret(entrance: str) -> str:
+    """The name of whom a port takes connections of bytes from."""
+    return f"callers|{entrance}"
+
+
 def svid_secrets(svids: Mapping[str, Svid], bundle: str) -> list[Resource]:
     """What a node's proxy gets: the certificates of its own workloads, and whom it may trust."""
     made = [secret_resource(TRUST_BUNDLE, bundle, "")]
