@@ -21,6 +21,7 @@ MODULES = (
     "api_scale",
     "commands",
     "mesh_build",
+    "scheduler",
     "xds_translate",
     "store",
 )

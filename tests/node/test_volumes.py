@@ -79,7 +79,7 @@ def test_downward_api_and_projection() -> None:
          'volume "v": its service account token is not there yet'),
         ({"nfs": {"server": "s", "path": "/"}},
          'volume "v": its type is not supported (supported: emptyDir, configMap, secret, '
-         "downwardAPI, projected, hostPath)"),
+         "downwardAPI, projected, hostPath, persistentVolumeClaim, ephemeral)"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_named(source: dict[str, Any], message: str) -> None:

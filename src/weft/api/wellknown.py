@@ -51,6 +51,8 @@ ANNOTATION_POD_HOST_PORTS = "weft.dev/host-ports"
 # Pod, host mode: address:port of the pod's own HTTP proxy listener (the source identity).
 ANNOTATION_POD_PROXY = "weft.dev/http-proxy"
 # Node: "netns" or "host".
+ANNOTATION_NODE_VOLUMES = "weft.dev/volumes"
+"""Where the node keeps the directories of persistent volumes."""
 ANNOTATION_NODE_ISOLATION = "weft.dev/isolation"
 # Node: address from which the node proxy and probes reach pods (exempt from inbound redirection).
 ANNOTATION_NODE_ADDRESS = "weft.dev/node-address"

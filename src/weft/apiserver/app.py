@@ -21,6 +21,7 @@ from weft.apiserver.authentication import AnyOf, StaticTokens
 from weft.apiserver.bootstrap import bootstrap
 from weft.apiserver.bootstrap_tokens import BootstrapTokens
 from weft.apiserver.certificate_requests import CertificateRequests
+from weft.apiserver.claim_policies import ClaimPolicies
 from weft.apiserver.create_check import CreateCheck
 from weft.apiserver.custom_cleanup import CustomCleanup
 from weft.apiserver.escalation import Escalation
@@ -116,7 +117,9 @@ class ApiServer:
         decides = authorizer or FirstYes((self._rbac, NodeAuthorizer(graph)))
         restriction = NodeRestriction(graph)
         self._resources.admission.insert(0, CreateCheck(decides))
-        self._resources.admission.extend((Escalation(self._rbac), PodPolicies(store), restriction))
+        self._resources.admission.extend(
+            (Escalation(self._rbac), PodPolicies(store), ClaimPolicies(store), restriction)
+        )
         self._resources.admission.append(CertificateRequests(decides))
         self.authorizer: Authorizer = decides
         self._add_policies(self.authorizer)

@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 
+from weft.api import persistent_volumes as pv
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.k8s.networking_v1 import IngressClass
 from weft.api.k8s.scheduling_v1 import PriorityClass
+from weft.api.k8s.storage_v1 import StorageClass
 from weft.api.kinds import Kind
 from weft.api.wellknown import INGRESS_CONTROLLER, SYSTEM_PRIORITIES
 from weft.apiserver import default_roles, rbac
@@ -30,6 +32,7 @@ async def bootstrap(
     await _create(client, known_kind("services"), kubernetes_service(service_ip))
     await _create(client, registry.kind_for(gateway_api.GatewayClass), gateway_class())
     await _create(client, registry.kind_for(IngressClass), ingress_class())
+    await _create(client, registry.kind_for(StorageClass), storage_class())
     for name, value in SYSTEM_PRIORITIES.items():
         await _create(client, registry.kind_for(PriorityClass), priority_class(name, value))
     await _default_roles(client)
@@ -104,6 +107,20 @@ def ingress_class() -> dict[str, Any]:
     return {
         "metadata": {"name": gateway_api.CLASS_NAME, "annotations": annotations},
         "spec": {"controller": INGRESS_CONTROLLER},
+    }
+
+
+def storage_class() -> dict[str, Any]:
+    """The default class of claims: a directory on the node of the pod that uses it first."""
+    return {
+        "metadata": {
+            "name": pv.CLASS_NAME,
+            "annotations": {pv.ANNOTATION_DEFAULT_CLASS: "true"},
+        },
+        "provisioner": pv.PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": pv.WAIT_FOR_CONSUMER,
+        "allowVolumeExpansion": True,
     }
 
 

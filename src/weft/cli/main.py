@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("weft.cli.status", "Nodes, pods, proxies and what each Envoy has acknowledged"),
     "why": ("weft.cli.why", "Say where a request goes, and why"),
     "translate": ("weft.cli.translate", "Print the Envoy configuration that files result in"),
+    "simulate": ("weft.cli.simulate", "Place pods on nodes that are made up"),
     "diff": ("weft.cli.diff", "Say what applying files would change"),
     "top": ("weft.cli.traffic", "Rate, errors and latency of services, live"),
     "graph": ("weft.cli.traffic", "Who calls whom"),

@@ -9,6 +9,7 @@ from weft.controllers import (
     disruption,
     endpoints,
     endpointslices,
+    ephemeral_volumes,
     gateway_accounts,
     gc,
     jobs,
@@ -20,6 +21,8 @@ from weft.controllers import (
     replicasets,
     serviceaccounts,
     statefulsets,
+    volume_claims,
+    volumes,
     workload_entries,
 )
 from weft.runtime.controller import Controller
@@ -45,6 +48,9 @@ def controllers() -> tuple[Controller, ...]:
         endpoints.CONTROLLER,
         load_balancers.CONTROLLER,
         workload_entries.CONTROLLER,
+        volume_claims.CONTROLLER,
+        volumes.CONTROLLER,
+        ephemeral_volumes.CONTROLLER,
         gc.CONTROLLER,
         podgc.CONTROLLER,
         nodes.CONTROLLER,

@@ -19,6 +19,7 @@ from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServiceAccount
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
+from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
@@ -30,6 +31,7 @@ from weft.node.container_start import offer_service_account, tokens_wanted, writ
 from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
+from weft.node.local_volumes import LocalVolumes
 from weft.node.logs import LogQuery, latest_log, pod_log_dir, read_log
 from weft.node.machine_facts import machine_facts
 from weft.node.node_ports import may_listen
@@ -49,7 +51,7 @@ GATEWAY_CLASSES = (
     IngressClass,
 )  # fmt: skip
 CLASSES: tuple[type[Struct], ...] = (
-    *(Pod, ConfigMap, Secret, ServiceAccount),
+    *(Pod, ConfigMap, Secret, ServiceAccount, PersistentVolume, PersistentVolumeClaim),
     *GATEWAY_CLASSES,
     *dns.CLASSES,
 )
@@ -98,6 +100,7 @@ class NodeAgent:
         self.streams = Streams(runtime, self._pods.get)
         """exec, attach and port-forward into this node's pods."""
         self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
+        self._volumes = LocalVolumes(client, informers, settings.node_name)
         for cls in CLASSES:
             informers.add(cls)
 
@@ -130,6 +133,7 @@ class NodeAgent:
         self._tasks.spawn(self._look_for_images(), "node-images")
         self._tasks.spawn(self._renew_tokens(), "node-tokens")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
+        self._tasks.spawn(self._volumes.run(), "node-volumes")
         self._registration.listeners_changed(self._parts.objects)
         self._gateways_changed()
 
@@ -205,7 +209,7 @@ class NodeAgent:
             self._listeners_changed(before, after)
         elif cls in GATEWAY_CLASSES:
             self._gateways_changed()
-        elif cls in (ConfigMap, Secret):
+        elif cls in (ConfigMap, Secret, PersistentVolumeClaim):
             changed = after if after is not None else before
             if changed is not None:
                 self._object_changed(cls, meta(changed).namespace, meta(changed).name)

@@ -18,11 +18,13 @@ def prepare(plan: VolumePlan, directory: Path) -> str:
     ValueError what a hostPath should have been."""
     if plan.kind == "host":
         return _host_path(plan)
+    if plan.kind == "local":
+        directory = _local(plan)
     directory.mkdir(parents=True, exist_ok=True)
     if plan.kind == "empty":
         # Any user of the pod may write here, as with kubelet's emptyDir.
         directory.chmod(0o777)
-    else:
+    elif plan.kind == "files":
         write_atomically(directory, plan.files)
     if plan.group is not None and os.geteuid() == 0:
         os.chown(directory, -1, plan.group)
@@ -40,6 +42,17 @@ def _host_path(plan: VolumePlan) -> str:
     if not path.exists() or not checks.get(kind, path.exists)():
         raise ValueError(f"hostPath {path} is not a {kind or 'path that exists'}")
     return str(path)
+
+
+def _local(plan: VolumePlan) -> Path:
+    """The directory of a persistent volume. A new one is open to any user of the pod."""
+    path = Path(plan.host_path)
+    if plan.host_type == "DirectoryOrCreate" and not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+    if not path.is_dir():
+        raise ValueError(f"local volume {path} is no directory of this node")
+    return path
 
 
 def write_atomically(directory: Path, files: Iterable[File]) -> bool:

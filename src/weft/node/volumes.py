@@ -10,8 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weft.api import persistent_volumes as pv
 from weft.api.k8s.container_v1 import Container, VolumeMount
 from weft.api.k8s.core_v1 import ConfigMap, Secret
+from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.k8s.volume_v1 import (
     DownwardAPIVolumeFile,
@@ -36,7 +38,10 @@ WHOLE_MACHINE = (
     'volume "{}" is the whole machine (hostPath /), which cannot be mounted: containers of this '
     "node see the machine's files at / already (for `kubectl debug node/...`: use a shell there)"
 )
-SUPPORTED = "emptyDir, configMap, secret, downwardAPI, projected, hostPath"
+SUPPORTED = (
+    "emptyDir, configMap, secret, downwardAPI, projected, hostPath, persistentVolumeClaim, "
+    "ephemeral"
+)
 
 
 class File(Struct, frozen=True):
@@ -51,7 +56,7 @@ class VolumePlan(Struct, frozen=True):
     """A volume of one pod."""
 
     name: str
-    kind: Literal["empty", "files", "host"]
+    kind: Literal["empty", "files", "host", "local"]
     in_memory: bool = False
     """On a memory file system, where the node has one: secrets and `medium: Memory`."""
     files: tuple[File, ...] = ()
@@ -124,7 +129,9 @@ def reads_downward(pod: Pod) -> bool:
 def _read_only(pod: Pod, mount: VolumeMount) -> bool:
     volume = next((v for v in pod.spec.volumes if v.name == mount.name), Volume())
     holds_files = volume.config_map or volume.secret or volume.projected or volume.downward_api
-    return bool(mount.read_only) or holds_files is not None
+    claim = volume.persistent_volume_claim
+    denied = claim is not None and bool(claim.read_only)
+    return bool(mount.read_only) or holds_files is not None or denied
 
 
 def _inside(path: str) -> bool:
@@ -137,6 +144,8 @@ def _plan(pod: Pod, volume: Volume, objects: Snapshot, facts: PodFacts) -> Volum
     group = security.fs_group if security is not None else None
     if (empty := volume.empty_dir) is not None:
         return VolumePlan(name, "empty", in_memory=empty.medium == "Memory", group=group)
+    if volume.persistent_volume_claim is not None or volume.ephemeral is not None:
+        return _claimed(pod, volume, objects, group)
     if (host := volume.host_path) is not None:
         return VolumePlan(name, "host", host_path=host.path, host_type=host.type)
     files, secret = _files_of(pod, volume, objects, facts)
@@ -144,6 +153,27 @@ def _plan(pod: Pod, volume: Volume, objects: Snapshot, facts: PodFacts) -> Volum
     if bad := next((p for p in unique if not _inside(p)), None):
         raise _Missing(f'path "{bad}" must stay inside the volume')
     return VolumePlan(name, "files", in_memory=secret, files=tuple(unique.values()), group=group)
+
+
+def _claimed(pod: Pod, volume: Volume, objects: Snapshot, group: int | None) -> VolumePlan:
+    """The directory of the volume that the claim is bound to; made when it is ours."""
+    source = volume.persistent_volume_claim
+    name = source.claim_name if source is not None else pv.ephemeral_name(pod, volume.name)
+    claim = objects.get(PersistentVolumeClaim, name, pod.metadata.namespace)
+    if claim is None:
+        raise _Missing(f'persistentvolumeclaim "{name}" not found')
+    found = objects.get(PersistentVolume, claim.spec.volume_name)
+    if found is None or not pv.is_bound(claim):
+        raise _Missing(f'persistentvolumeclaim "{name}" is not bound to a volume')
+    if found.spec.local is not None:
+        kind = "DirectoryOrCreate" if pv.is_ours(found) else "Directory"
+        path = found.spec.local.path
+        return VolumePlan(volume.name, "local", host_path=path, host_type=kind, group=group)
+    if found.spec.host_path is not None:
+        host = found.spec.host_path
+        return VolumePlan(volume.name, "host", host_path=host.path, host_type=host.type)
+    text = f'persistentvolume "{found.metadata.name}" is of a type that is not supported'
+    raise _Missing(f"{text} (supported: local, hostPath)")
 
 
 def _files_of(

@@ -4,8 +4,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Namespace, Node
+from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.k8s.policy_v1 import PodDisruptionBudget
+from weft.api.k8s.storage_v1 import StorageClass
 from weft.api.snapshot import Snapshot
 from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import Key, Plan
@@ -32,10 +35,22 @@ def node_wakes(node: Struct, snapshot: Snapshot) -> Iterable[Key]:
     return (CYCLE,)
 
 
+def claim_wakes(claim: Struct, snapshot: Snapshot) -> Iterable[Key]:
+    """Pods wait for their claims to be there, and to be bound."""
+    return (CYCLE,)
+
+
 CONTROLLER = Controller(
     name="scheduler",
     primary=Pod,
     plan=plan,
     primary_keys=wakes,
-    watches=(Watch(Node, node_wakes),),
+    watches=(
+        Watch(Node, node_wakes),
+        Watch(PersistentVolumeClaim, claim_wakes),
+        *(
+            Watch(cls, lambda _obj, _snapshot: ())
+            for cls in (PersistentVolume, StorageClass, Namespace, PodDisruptionBudget)
+        ),
+    ),
 )

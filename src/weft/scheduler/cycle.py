@@ -4,26 +4,35 @@ All waiting pods are placed in one pass. Pods that declare the same share a rank
 pod costs a heap operation instead of a look at every node.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from heapq import heapify, heappop, heapreplace
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
 
-from weft.api.k8s.core_v1 import Node
-from weft.api.k8s.pod_v1 import Pod, PodCondition, PodSpec
+from weft.api import persistent_volumes as pv
+from weft.api.k8s.persistent_volume_v1 import PersistentVolumeClaim
+from weft.api.k8s.pod_v1 import Pod, PodCondition
+from weft.api.k8s.policy_v1 import PodDisruptionBudget
 from weft.api.snapshot import Snapshot
 from weft.lib.timefmt import rfc3339
-from weft.runtime.plan import NOTHING, Action, Bind, Patch, Plan, RecordEvent
-from weft.scheduler import filters, queue, resources, scores
-from weft.scheduler.filters import Free
-from weft.scheduler.resources import PODS
+from weft.runtime.plan import NOTHING, Action, Bind, Delete, Patch, Plan, RecordEvent
+from weft.scheduler import hints, preemption, queue, volume_needs
+from weft.scheduler.cluster import Cluster
+from weft.scheduler.preemption import Eviction
+from weft.scheduler.ranking import Ranking
+from weft.scheduler.volume_needs import Needs
 
 REASON_UNSCHEDULABLE = "Unschedulable"
 REASON_GATED = "SchedulingGated"
 MESSAGE_GATED = "Scheduling is blocked due to non-empty scheduling gates"
-MESSAGE_NO_NODES = "no nodes available to schedule pods"
+MESSAGE_PREEMPTED = "default-scheduler: preempting to accommodate a higher priority pod"
+
+
+class _Outcome(Struct):
+    """What the cycle decided so far."""
+
+    bound: list[Action]
+    refused: list[Action]
 
 
 def schedule(snapshot: Snapshot, now: float) -> Plan:
@@ -33,34 +42,74 @@ def schedule(snapshot: Snapshot, now: float) -> Plan:
     waiting = queue.in_order(p for p in pods if queue.is_waiting(p))
     if not waiting:
         return NOTHING
-    cluster = _Cluster(snapshot.list(Node), pods)
-    bound: list[Action] = []
-    refused: list[Action] = []
+    cluster = Cluster(snapshot, pods, waiting)
+    done = _Outcome([], [])
     for pod in waiting:
         if pod.spec.scheduling_gates:
-            refused += _waits(pod, REASON_GATED, MESSAGE_GATED, now)
-            continue
-        ranking = cluster.ranking(pod)
-        node = ranking.take()
-        if node:
-            bound += _bound(pod, node)
+            done.refused += _waits(pod, REASON_GATED, MESSAGE_GATED, now)
         else:
-            refused += _waits(pod, REASON_UNSCHEDULABLE, ranking.complaint(), now)
-    return Plan((*bound, *refused), independent=True)
+            _place(snapshot, cluster, pod, done, now)
+    return Plan((*done.bound, *done.refused), independent=True)
 
 
-def _bound(pod: Pod, node: str) -> tuple[Action, ...]:
+def _place(snapshot: Snapshot, cluster: Cluster, pod: Pod, done: _Outcome, now: float) -> None:
+    claims = volume_needs.needs(snapshot, pod, cluster.nodes)
+    if claims.problem:
+        text = f"0/{len(cluster.nodes)} nodes are available: {claims.problem}."
+        done.refused += _waits(pod, REASON_UNSCHEDULABLE, text, now)
+        return
+    ranking = cluster.ranking(pod, claims.refused)
+    node = ranking.take()
+    if node:
+        cluster.placed(pod, node)
+        done.bound += _chosen(claims, node) if claims.choose else _bound(pod, node)
+        return
+    text = ranking.complaint()
+    made = _make_room(snapshot, cluster, pod, ranking)
+    if made is not None:
+        done.bound += _evict(pod, made, now)
+        cluster.evicted(made)
+        cluster.reserve(pod, made.node, ranking.wanted)
+        text += f" preemption: {len(made.victims)} pods on node {made.node} make room."
+        done.refused += _waits(pod, REASON_UNSCHEDULABLE, text, now, nominated=made.node)
+        return
+    cluster.reserve(pod, pod.status.nominated_node_name, ranking.wanted)
+    hint = hints.hint(pod, ranking, cluster)
+    done.refused += _waits(pod, REASON_UNSCHEDULABLE, text, now, hint=hint)
+
+
+def _chosen(claims: Needs, node: str) -> list[Action]:
+    """Claims that wait for a node are told it; the pod follows when they are bound."""
+    return [
+        Patch(
+            PersistentVolumeClaim,
+            claim.metadata.namespace,
+            claim.metadata.name,
+            {"metadata": {"annotations": {pv.ANNOTATION_SELECTED_NODE: node}}},
+        )
+        for claim in claims.choose
+        if claim.metadata.annotations.get(pv.ANNOTATION_SELECTED_NODE) != node
+    ]
+
+
+def _bound(pod: Pod, node: str) -> list[Action]:
     namespace, name = pod.metadata.namespace, pod.metadata.name
     text = f"Successfully assigned {namespace}/{name} to {node}"
-    return Bind(namespace, name, node), RecordEvent(pod, "Normal", "Scheduled", text)
+    return [Bind(namespace, name, node), RecordEvent(pod, "Normal", "Scheduled", text)]
 
 
-def _waits(pod: Pod, reason: str, message: str, now: float) -> tuple[Action, ...]:
+def _waits(
+    pod: Pod, reason: str, message: str, now: float, *, nominated: str = "", hint: str = ""
+) -> tuple[Action, ...]:
+    """Say it, unless it was said. A hint alone, whose numbers change all the time, is no news."""
     conditions = pod.status.conditions
     current = next((c for c in conditions if c.type == "PodScheduled"), None)
-    said = (current.status, current.reason, current.message) if current else None
-    if said == ("False", reason, message):
+    said = (current.status, current.reason) if current else None
+    same_node = not nominated or nominated == pod.status.nominated_node_name
+    told = current.message if current is not None else ""
+    if said == ("False", reason) and same_node and told.startswith(message):
         return ()
+    message = f"{message} {hint}".rstrip()
     unchanged = current is not None and current.status == "False"
     since = current.last_transition_time if current and unchanged else rfc3339(now)
     new = PodCondition(
@@ -71,10 +120,13 @@ def _waits(pod: Pod, reason: str, message: str, now: float) -> tuple[Action, ...
         last_transition_time=since,
     )
     others = [c for c in conditions if c.type != "PodScheduled"]
+    status: dict[str, object] = {"conditions": msgspec.to_builtins([*others, new])}
+    if nominated:
+        status["nominatedNodeName"] = nominated
     body = {
         # The list is replaced as a whole, so only if nobody else has written it meanwhile.
         "metadata": {"resourceVersion": pod.metadata.resource_version},
-        "status": {"conditions": msgspec.to_builtins([*others, new])},
+        "status": status,
     }
     patch = Patch(Pod, pod.metadata.namespace, pod.metadata.name, body, "status")
     if reason == REASON_GATED:
@@ -82,130 +134,37 @@ def _waits(pod: Pod, reason: str, message: str, now: float) -> tuple[Action, ...
     return patch, RecordEvent(pod, "Warning", "FailedScheduling", message)
 
 
-class _Eligible(Struct):
-    """The nodes that pods of one static declaration may run on."""
-
-    preference: Mapping[str, float]
-    """Node -> how much the pods like it, whatever is free."""
-    refused: Counter[str]
-    """Why, and how many, other nodes are out of the question."""
+# --- preemption
 
 
-class _Cluster:
-    """What is free on each node, and the rankings of nodes, for the time of one cycle."""
+def _make_room(snapshot: Snapshot, cluster: Cluster, pod: Pod, ranking: Ranking) -> Eviction | None:
+    if not cluster.has_lower(pod) or not preemption.may_preempt(pod, cluster.pods):
+        return None
+    suiting = cluster.suiting(pod, ranking)
+    budgets = snapshot.list(PodDisruptionBudget)
+    return preemption.find(pod, ranking.wanted, suiting, cluster.free, cluster.by_node(), budgets)
 
-    def __init__(self, nodes: Sequence[Node], pods: Iterable[Pod]) -> None:
-        self.nodes = {node.metadata.name: node for node in nodes}
-        self.free = {name: _free(node) for name, node in self.nodes.items()}
-        self._eligible: dict[bytes, _Eligible] = {}
-        self._rankings: dict[bytes, _Ranking] = {}
-        for pod in pods:
-            free = self.free.get(pod.spec.node_name)
-            if free is not None and pod.status.phase not in queue.FINISHED_PHASES:
-                needs = resources.requested(pod.spec)
-                _occupy(free, needs, scores.scored(needs), resources.host_ports(pod))
 
-    def ranking(self, pod: Pod) -> "_Ranking":
-        """The nodes for pods that declare what this one declares."""
-        declared = _key(filters.placement(pod.spec))
-        needs, ports = resources.requested(pod.spec), resources.host_ports(pod)
-        key = declared + _key((needs, sorted(ports)))
-        found = self._rankings.get(key)
-        if found is None:
-            eligible = self._eligible.get(declared)
-            if eligible is None:
-                eligible = self._eligible[declared] = self._judge(pod.spec)
-            found = self._rankings[key] = _Ranking(self.free, eligible, needs, ports)
-        return found
-
-    def _judge(self, spec: PodSpec) -> _Eligible:
-        refusals = {name: filters.refusal(spec, node) for name, node in self.nodes.items()}
-        allowed = {name: self.nodes[name] for name, reason in refusals.items() if not reason}
-        return _Eligible(
-            scores.preference(spec, allowed), Counter(r for r in refusals.values() if r)
+def _evict(pod: Pod, made: Eviction, now: float) -> list[Action]:
+    actions: list[Action] = []
+    for victim in made.victims:
+        found = victim.metadata
+        condition = PodCondition(
+            type="DisruptionTarget",
+            status="True",
+            reason="PreemptionByScheduler",
+            message=MESSAGE_PREEMPTED,
+            last_transition_time=rfc3339(now),
         )
-
-
-def _key(value: object) -> bytes:
-    return msgspec.json.encode(value, order="deterministic")
-
-
-def _free(node: Node) -> Free:
-    offered = resources.offered(node)
-    scored = offered.get(resources.CPU, 0), offered.get(resources.MEMORY, 0)
-    return Free(offered, {PODS: 0}, set(), scored_offered=scored)
-
-
-def _occupy(
-    free: Free,
-    needs: Mapping[str, int],
-    scored: tuple[int, int],
-    ports: Iterable[filters.Port],
-) -> None:
-    used = free.used
-    used[PODS] += 1
-    for name, need in needs.items():
-        used[name] = used.get(name, 0) + need
-    free.scored_cpu += scored[0]
-    free.scored_memory += scored[1]
-    free.ports.update(ports)
-
-
-class _Ranking:
-    """Nodes that may take pods of one declaration, best first.
-
-    Placing a pod never raises a node's score (`scores.room`), so a node is ranked anew only when
-    its old rank brings it to the top. A node without room leaves for good: within a cycle nothing
-    is freed.
-    """
-
-    def __init__(
-        self,
-        free: Mapping[str, Free],
-        eligible: _Eligible,
-        needs: Mapping[str, int],
-        ports: frozenset[filters.Port],
-    ) -> None:
-        self._free = free
-        self._eligible = eligible
-        self._needs = needs
-        self._scored = scores.scored(needs)
-        self._ports = ports
-        self._heap = [self._entry(name) for name in eligible.preference]
-        heapify(self._heap)
-        self._complaint = ""
-
-    def take(self) -> str:
-        """Place one pod: the node it goes to, or "" when no node has room."""
-        while self._heap:
-            _, pods, name = self._heap[0]
-            free = self._free[name]
-            if pods != free.used[PODS]:
-                heapreplace(self._heap, self._entry(name))
-            elif filters.shortages(self._needs, self._ports, free):
-                heappop(self._heap)
-            else:
-                _occupy(free, self._needs, self._scored, self._ports)
-                return name
-        return ""
-
-    def complaint(self) -> str:
-        """Why no node takes the pod: how many nodes refuse it, by reason."""
-        if not self._complaint:
-            self._complaint = self._explain()
-        return self._complaint
-
-    def _explain(self) -> str:
-        if not self._free:
-            return MESSAGE_NO_NODES
-        reasons = Counter(self._eligible.refused)
-        for name in self._eligible.preference:
-            reasons.update(filters.shortages(self._needs, self._ports, self._free[name]))
-        parts = sorted(f"{count} {reason}" for reason, count in reasons.items())
-        return f"0/{len(self._free)} nodes are available: {', '.join(parts)}."
-
-    def _entry(self, name: str) -> tuple[float, int, str]:
-        """Sorts best first; the pod count breaks ties and tells whether the entry is current."""
-        free = self._free[name]
-        score = scores.room(self._scored, free) + self._eligible.preference[name]
-        return -score, free.used[PODS], name
+        others = [c for c in victim.status.conditions if c.type != "DisruptionTarget"]
+        body: Mapping[str, object] = {
+            "metadata": {"resourceVersion": found.resource_version},
+            "status": {"conditions": msgspec.to_builtins([*others, condition])},
+        }
+        text = f"Preempted by pod {pod.metadata.uid} on node {made.node}"
+        actions += [
+            Patch(Pod, found.namespace, found.name, body, "status"),
+            RecordEvent(victim, "Normal", "Preempted", text),
+            Delete(Pod, found.namespace, found.name, found.uid),
+        ]
+    return actions

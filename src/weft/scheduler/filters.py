@@ -83,7 +83,8 @@ def _unschedulable(spec: PodSpec, node: Node) -> str:
     return REASON_UNSCHEDULABLE if blocked else ""
 
 
-def _tainted(spec: PodSpec, node: Node) -> str:
+def tainted(spec: PodSpec, node: Node) -> str:
+    """The taint that keeps the pod away, in words; "" for none."""
     for taint in node.spec.taints:
         if taint.effect in _BLOCKING and not tolerates(spec.tolerations, taint):
             return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
@@ -102,7 +103,7 @@ def _ready(spec: PodSpec, node: Node) -> str:
 
 _STATIC: tuple[Callable[[PodSpec, Node], str], ...] = (
     _unschedulable,
-    _tainted,
+    tainted,
     _affine,
     _ready,
 )
