@@ -1,9 +1,12 @@
 """What would let a pod run."""
 
+from msgspec import convert
+from msgspec.structs import replace
+
 from tests.scheduler.objects import node, pod
 from tests.scheduler.test_cycle import run
 from weft.api.k8s.core_v1 import Node
-from weft.api.k8s.pod_v1 import Pod
+from weft.api.k8s.pod_v1 import Pod, PodStatus
 from weft.runtime.plan import Patch, RecordEvent
 
 
@@ -31,12 +34,12 @@ def test_a_new_hint_alone_is_no_news() -> None:
     text = patch.body["status"]["conditions"][0]["message"]
     assert "1000m less cpu" in text
     told = pod(cpu="5")
-    from msgspec import convert
-    from msgspec.structs import replace
-
-    from weft.api.k8s.pod_v1 import PodStatus
-
     status = convert({"conditions": patch.body["status"]["conditions"]}, PodStatus)
     told = replace(told, status=status)
     busy = pod("busy", cpu="1", nodeName="n1", phase="Running")
     assert run(node(), busy, told).actions == ()
+
+
+def test_a_node_without_any_room_is_no_hint() -> None:
+    full = pod("full", cpu="4", nodeName="n1", phase="Running")
+    assert "less" not in said(node(), full, pod(cpu="1"))

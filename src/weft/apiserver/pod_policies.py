@@ -4,6 +4,7 @@ resources. Pure but for reading the store."""
 from typing import Any
 
 from weft.api.kinds import Kind
+from weft.api.wellknown import ANNOTATION_START_AFTER, GATE_START_AFTER
 from weft.apiserver import codec, failures, keys, limit_ranges, verbs
 from weft.apiserver.access import Review, Verdict
 from weft.store.interface import Store
@@ -24,7 +25,7 @@ class PodPolicies:
         if kind.group or kind.plural != "pods" or asked.operation != "CREATE":
             return _NOTHING
         await self._account(asked, new)
-        obj = new
+        obj = _gated(new)
         ranges = await self._objects(verbs.known_kind("limitranges"), asked.namespace)
         if ranges:
             obj = limit_ranges.with_defaults(obj, ranges)
@@ -45,6 +46,17 @@ class PodPolicies:
                 f'serviceaccount "{name}" not found'
             )
             raise failures.forbidden(asked.kind, asked.name, why)
+
+
+def _gated(pod: dict[str, Any]) -> dict[str, Any]:
+    """A pod that is to start after others waits for them at a gate."""
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    spec = pod.get("spec") or {}
+    gates = spec.get("schedulingGates") or []
+    wanted = str(annotations.get(ANNOTATION_START_AFTER) or "").strip(" ,")
+    if not wanted or spec.get("nodeName") or any(g.get("name") == GATE_START_AFTER for g in gates):
+        return pod
+    return pod | {"spec": {**spec, "schedulingGates": [*gates, {"name": GATE_START_AFTER}]}}
 
 
 def _refuse(asked: Review, pod: dict[str, Any], ranges: list[dict[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.selectors import from_selector
 from weft.api.snapshot import Snapshot, meta
 from weft.controllers import autoscaling_behavior as behaviors
+from weft.controllers import autoscaling_forecast as forecast
 from weft.controllers import autoscaling_metrics as metrics
 from weft.controllers.autoscaling_behavior import Bounds, Memory, Moment
 from weft.controllers.autoscaling_metrics import Result, Target
@@ -110,17 +111,19 @@ def decide(
     text = f"the HPA was able to successfully calculate a replica count from {names}"
     conditions = say(conditions, _ACTIVE, "True", ("ValidMetricFound", text))
     memory = memory.trimmed(now)
+    wish, memory, warning = _foreseen(scaler, wish, memory, now)
     found = behaviors.normalise(
-        target.wanted, wish.replicas, bounds, scaler.spec.behavior, memory, now
+        target.wanted, wish.replicas or 0, bounds, scaler.spec.behavior, memory, now
     )
-    memory = replace(memory, recommended=(*memory.recommended, Moment(now, wish.replicas)))
+    memory = replace(memory, recommended=(*memory.recommended, Moment(now, wish.replicas or 0)))
     conditions = say(conditions, _ABLE, "True", found.able)
     within = ("DesiredWithinRange", "the desired count is within the acceptable range")
     limited = "True" if found.limited else "False"
     conditions = say(conditions, _LIMITED, limited, found.limited or within)
-    return _apply(
+    decided = _apply(
         scaler, target, found.replicas, wish.reason, wish.results, conditions, memory, now
     )
+    return Decision(Plan((*warning, *decided.plan.actions)), decided.memory)
 
 
 def _least(scaler: HorizontalPodAutoscaler) -> int:
@@ -166,6 +169,29 @@ def _wish(
     top = next(r for r in results if r.replicas == most)
     reason = f"{top.name} above target" if most > target.wanted else "All metrics below target"
     return _Wish(most, reason, results)
+
+
+def _foreseen(
+    scaler: HorizontalPodAutoscaler, wish: _Wish, memory: Memory, now: float
+) -> tuple[_Wish, Memory, tuple[Action, ...]]:
+    """The wish raised to what a rising trend will ask for, and a warning when that is too much."""
+    seconds = forecast.horizon(scaler.metadata.annotations)
+    if not seconds or wish.replicas is None:
+        return wish, memory, ()
+    demand = forecast.kept((*memory.demand, Moment(now, wish.replicas)), now)
+    ahead, most = forecast.ahead(demand, seconds), scaler.spec.max_replicas or 1
+    above = ahead > most
+    warning: tuple[Action, ...] = ()
+    if above and not memory.warned:
+        text = (
+            f"{ahead} replicas will be needed in {seconds:.0f} s, more than the maximum of {most}"
+        )
+        warning = (RecordEvent(scaler, "Warning", "DemandAboveMaximum", text),)
+    memory = replace(memory, demand=demand, warned=above)
+    if ahead > wish.replicas:
+        reason = f"forecast of the demand in {seconds:.0f} s"
+        wish = _Wish(ahead, reason, wish.results)
+    return wish, memory, warning
 
 
 def _default_metric() -> MetricSpec:

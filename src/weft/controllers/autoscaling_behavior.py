@@ -44,12 +44,18 @@ class Memory(Struct, frozen=True):
 
     recommended: tuple[Moment, ...] = ()
     changed: tuple[Moment, ...] = ()
+    demand: tuple[Moment, ...] = ()
+    """What metrics asked for, where forecasts are made."""
+    warned: bool = False
+    """That a forecast is above the maximum."""
 
     def trimmed(self, now: float) -> "Memory":
         oldest = now - WINDOW_SECONDS_MAX
         return Memory(
             tuple(m for m in self.recommended if m.at > oldest),
             tuple(m for m in self.changed if m.at > oldest),
+            self.demand,
+            self.warned,
         )
 
 

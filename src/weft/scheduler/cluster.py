@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from weft.api import node_selectors
 from weft.api.k8s.core_v1 import Namespace, Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
@@ -79,11 +80,16 @@ class Cluster:
     def _judged(self, declared: bytes, pod: Pod) -> Eligible:
         found = self._eligible.get(declared)
         if found is None:
-            reasons = {n: filters.refusal(pod.spec, node) for n, node in self.nodes.items()}
+            # Pods of DaemonSets name their node: to judge every node for every one is too much.
+            named = node_selectors.named(pod.spec)
+            looked_at = self.nodes if named is None else named & self.nodes.keys()
+            reasons = {n: filters.refusal(pod.spec, self.nodes[n]) for n in looked_at}
             allowed = {n: self.nodes[n] for n, reason in reasons.items() if not reason}
-            found = self._eligible[declared] = Eligible(
-                scores.preference(pod.spec, allowed), Counter(r for r in reasons.values() if r)
-            )
+            refused = Counter(r for r in reasons.values() if r)
+            if others := len(self.nodes) - len(looked_at):
+                refused[filters.REASON_AFFINITY] += others
+            found = Eligible(scores.preference(pod.spec, allowed), refused)
+            self._eligible[declared] = found
         return found
 
     def _without(self, declared: bytes, pod: Pod, refused: Mapping[str, str]) -> Eligible:

@@ -13,12 +13,13 @@ _MEBI = 1 << 20
 
 
 def hint(pod: Pod, ranking: Ranking, cluster: Cluster) -> str:
-    """By which amounts the pod is too large for the node that fits it best; or which toleration
-    or label is missing. "" when nothing simple would do."""
+    """By which amounts the pod is too large for the node that fits it best; or that a toleration
+    is missing. "" when nothing simple would do."""
     lacks = [
         (found, name)
         for name in ranking.eligible.preference
         if (found := _lacking(ranking.wanted.needs, cluster.free[name]))
+        and all(much < ranking.wanted.needs[what] for what, much in found.items())
     ]
     if lacks:
         least, node = min(lacks, key=lambda pair: (len(pair[0]), sum(pair[0].values()), pair[1]))
