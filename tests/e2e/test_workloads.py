@@ -240,8 +240,33 @@ def test_drain_respects_budgets(weft: Instance) -> None:
 # --- autoscaling
 
 
-def test_autoscaling_follows_the_requests(weft: Instance) -> None:
-    """Up under load and down after it, by calls per second that Envoy counts."""
+def start_busy(weft: Instance) -> None:
+    """A Deployment that keeps a processor busy, and its autoscaler."""
+    spec = sh("while :; do :; done", resources={"requests": {"cpu": "50m"}})
+    quick = {"stabilizationWindowSeconds": 0}
+    target = {"type": "Utilization", "averageUtilization": 100}
+    scaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "busy"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
+            "maxReplicas": 2, "behavior": {"scaleDown": quick},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        },
+    }  # fmt: skip
+    apply(weft, workload("Deployment", "busy", spec, replicas=1), scaler)
+
+
+def let_busy_rest(weft: Instance) -> None:
+    wait_for(lambda: len(pods(weft, "busy")) == 2, "two replicas", 60)
+    patch = {"spec": {"template": {"spec": sh(OBEDIENT, resources={"requests": {"cpu": "50m"}})}}}
+    weft.kubectl("patch", "deployment", "busy", "-p", json.dumps(patch))
+
+
+def test_autoscaling(weft: Instance) -> None:
+    """Up under load and down after it, by calls per second that Envoy counts; and at the same
+    time by the processor."""
+    start_busy(weft)
     metric = {"name": "requests_per_second"}
     goal = {"type": "AverageValue", "averageValue": "20"}
     quick = {"stabilizationWindowSeconds": 0}
@@ -278,6 +303,7 @@ def test_autoscaling_follows_the_requests(weft: Instance) -> None:
         stop.set()
         for thread in threads:
             thread.join()
+    let_busy_rest(weft)
     reasons = dict(events(weft, "web"))
     assert "above target" in reasons["SuccessfulRescale"]
     wait_for(lambda: len(pods(weft, "web")) == 1, "one replica again", 60)
@@ -286,25 +312,6 @@ def test_autoscaling_follows_the_requests(weft: Instance) -> None:
     conditions = {c["type"]: c["status"] for c in read(weft, "hpa", "web")["status"]["conditions"]}
     assert conditions["ScalingActive"] == conditions["AbleToScale"] == "True"
     weft.kubectl("delete", "hpa/web", "deployment/web-v1", "service/web")
-
-
-def test_autoscaling_follows_the_processor(weft: Instance) -> None:
-    spec = sh("while :; do :; done", resources={"requests": {"cpu": "50m"}})
-    quick = {"stabilizationWindowSeconds": 0}
-    target = {"type": "Utilization", "averageUtilization": 100}
-    scaler = {
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "busy"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
-            "maxReplicas": 2, "behavior": {"scaleDown": quick},
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-        },
-    }  # fmt: skip
-    apply(weft, workload("Deployment", "busy", spec, replicas=1), scaler)
-    wait_for(lambda: len(pods(weft, "busy")) == 2, "two replicas", 60)
-    patch = {"spec": {"template": {"spec": sh(OBEDIENT, resources={"requests": {"cpu": "50m"}})}}}
-    weft.kubectl("patch", "deployment", "busy", "-p", json.dumps(patch))
     wait_for(lambda: len(pods(weft, "busy")) == 1, "idle: one replica", 60)
     assert all(is_ready(p) for p in pods(weft, "busy").values())
     weft.kubectl("delete", "hpa/busy", "deployment/busy")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.persistent_volumes import ephemeral_name
 
 Reference = tuple[str, str]
 """(plural, name); the namespace is the pod's."""
@@ -46,6 +47,8 @@ def _of_volumes(pod: Pod) -> Iterator[Reference]:
             yield SECRETS, volume.secret.secret_name
         if volume.persistent_volume_claim is not None:
             yield CLAIMS, volume.persistent_volume_claim.claim_name
+        if volume.ephemeral is not None:
+            yield CLAIMS, ephemeral_name(pod, volume.name)
         for source in volume.projected.sources if volume.projected is not None else ():
             if source.config_map is not None:
                 yield CONFIG_MAPS, source.config_map.name

@@ -16,7 +16,8 @@ NODE_PREFIX = "system:node:"
 LEASES_NAMESPACE = "kube-node-lease"
 READ = ("get", "list", "watch")
 EVERYBODYS = {
-    ("", "services"), ("", "nodes"), ("discovery.k8s.io", "endpointslices"),
+    ("", "services"), ("", "nodes"), ("", "persistentvolumes"),
+    ("discovery.k8s.io", "endpointslices"),
     ("networking.k8s.io", "ingresses"), ("networking.k8s.io", "ingressclasses"),
     ("networking.istio.io", "gateways"), ("networking.istio.io", "serviceentries"),
     ("gateway.networking.k8s.io", "gateways"), ("gateway.networking.k8s.io", "gatewayclasses"),
@@ -81,7 +82,10 @@ class NodeAuthorizer:
             return own and wanted.namespace == LEASES_NAMESPACE and verb in verbs
         if place == ("", "pods"):
             return self._pods(node, wanted)
-        return False
+        # NodeRestriction looks whether the volume is a directory of this node.
+        return (
+            place == ("", "persistentvolumes") and verb in ("patch", "delete") and _is(wanted, "")
+        )
 
     def _pods(self, node: str, wanted: Attributes) -> bool:
         verb, sub = wanted.verb, wanted.subresource

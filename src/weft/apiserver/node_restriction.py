@@ -6,6 +6,13 @@ Source: Kubernetes' NodeRestriction. The authorizer has said which objects; this
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import convert
+
+from weft.api import persistent_volumes as pv
+from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.meta_v1 import ObjectMeta
+from weft.api.k8s.persistent_volume_v1 import PersistentVolume
+from weft.api.wellknown import LABEL_HOSTNAME
 from weft.apiserver import failures
 from weft.apiserver.access import Review, User, Verdict
 from weft.apiserver.node_authorizer import node_of
@@ -24,6 +31,7 @@ NODES_LABELS = frozenset({
 """Labels of Kubernetes' own domains that a node may set."""
 NODES_LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 _ALLOWED = Verdict()
+_ONLY = "may only take its finalizer off a volume"
 Json = Mapping[str, Any]
 
 
@@ -66,6 +74,8 @@ def _refusal(node: str, asked: Review) -> str:
         return _node_refusal(node, asked)
     if place == ("", "pods"):
         return _pod_refusal(asked)
+    if place == ("", "persistentvolumes"):
+        return _volume_refusal(node, asked)
     if place == ("coordination.k8s.io", "leases") and asked.name != node:
         return f"cannot write the lease of '{asked.name}'"
     return ""
@@ -90,6 +100,26 @@ def _node_refusal(node: str, asked: Review) -> str:
         if before.get(field) and spec.get(field) != before.get(field):
             return f"is not allowed to modify {field}"
     return ""
+
+
+def _volume_refusal(node: str, asked: Review) -> str:
+    """It lets go of its own directories once they are removed, and deletes their volumes."""
+    old, new = asked.old or {}, asked.new
+    volume = convert(dict(old), PersistentVolume)
+    names = {LABEL_HOSTNAME: node}
+    own = Node(metadata=ObjectMeta(name=node, labels=names))
+    if not pv.is_ours(volume) or not pv.reaches(volume, own):
+        return "may not touch volumes that are no directories of its own"
+    if asked.operation == "DELETE" or new is None:
+        return "" if volume.status.phase == "Released" else "may delete released volumes only"
+    left = [f for f in volume.metadata.finalizers if f != pv.FINALIZER_DIRECTORY]
+    metadata = new.get("metadata") or {}
+    same = all(new.get(k) == old.get(k) for k in ("spec", "status"))
+    if same and list(metadata.get("finalizers") or ()) == left:
+        return (
+            "" if _labels(new) == _labels(old) and _annotations(new) == _annotations(old) else _ONLY
+        )
+    return _ONLY
 
 
 def _may_label(name: str) -> bool:

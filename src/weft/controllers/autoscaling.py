@@ -126,6 +126,15 @@ def decide(
     return Decision(Plan((*warning, *decided.plan.actions)), decided.memory)
 
 
+def measured(snapshot: Snapshot, scaler: HorizontalPodAutoscaler) -> frozenset[str]:
+    """Uids of the pods whose CPU or memory the autoscaler asks about."""
+    asks = not scaler.spec.metrics or any(
+        m.resource is not None or m.container_resource is not None for m in scaler.spec.metrics
+    )
+    target = _target(snapshot, scaler) if asks else None
+    return frozenset(p.metadata.uid for p in target.pods) if target is not None else frozenset()
+
+
 def _least(scaler: HorizontalPodAutoscaler) -> int:
     return 1 if scaler.spec.min_replicas is None else scaler.spec.min_replicas
 

@@ -15,8 +15,9 @@ from msgspec import Struct
 from weft import __version__
 from weft.api.errors import ApiError
 from weft.api.k8s.core_v1 import ConfigMap, Node, Secret, ServiceAccount
+from weft.api.k8s.persistent_volume_v1 import PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.pod_references import ACCOUNTS, CONFIG_MAPS, SECRETS, references
+from weft.api.pod_references import ACCOUNTS, CLAIMS, CONFIG_MAPS, SECRETS, references
 from weft.api.registry import kind_for
 from weft.apiserver.logs import LogOptions
 from weft.apiserver.streams import Connection, Options, Place, Process
@@ -45,6 +46,7 @@ CIDR_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.1
 NAMED: Mapping[type[Struct], str] = {
     Secret: SECRETS, ConfigMap: CONFIG_MAPS, ServiceAccount: ACCOUNTS,
+    PersistentVolumeClaim: CLAIMS,
 }  # fmt: skip
 """What a node may read by name only."""
 

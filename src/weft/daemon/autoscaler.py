@@ -5,12 +5,12 @@ Nothing is measured while there is no autoscaler.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
 from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
-from weft.controllers.autoscaling import SCALED, decide
+from weft.controllers.autoscaling import SCALED, decide, measured
 from weft.controllers.autoscaling_behavior import Memory
 from weft.daemon.machine import Machine
 from weft.lib.aio import now, ticks
@@ -74,7 +74,7 @@ class Autoscaler:
         if not scalers:
             self._counted, self._memories = {}, {}
             return
-        readings = await self._read()
+        readings = await self._read(scalers)
         kept: dict[str, Memory] = {}
         for scaler in scalers:
             uid = scaler.metadata.uid
@@ -86,17 +86,22 @@ class Autoscaler:
             kept[uid] = decision.memory if outcome.error is None else memory
         self._memories = kept
 
-    async def _read(self) -> Readings:
+    async def _read(self, scalers: Sequence[HorizontalPodAutoscaler]) -> Readings:
+        cache = self._informers.cache
+        asked = frozenset(uid for s in scalers for uid in measured(cache, s))
         edges = self._traffic.edges(now(), LOAD_SECONDS)
         calls = loads(edges, LOAD_SECONDS, BOUNDS_MS)
-        return Readings(SYNC_SECONDS, await self._pods(), calls)
+        return Readings(SYNC_SECONDS, await self._pods(asked), calls)
 
-    async def _pods(self) -> Mapping[str, PodUsage]:
-        """The usage of every pod since the last turn."""
+    async def _pods(self, asked: Collection[str]) -> Mapping[str, PodUsage]:
+        """The usage of these pods since the last turn."""
+        if not asked:
+            self._counted = {}
+            return {}
         counted: dict[str, _Counted] = {}
         usage: dict[str, dict[str, Usage]] = {}
         for state in await self._machine.runtime.list():
-            if state.exit_code is not None or state.id.count("_") < 2:
+            if state.exit_code is not None or state.id.partition("_")[0] not in asked:
                 continue
             try:
                 seconds, memory = await self._machine.runtime.usage(state.id)

@@ -35,6 +35,7 @@ class LocalVolumes:
         self._node_name = node_name
         self._wake = asyncio.Event()
         informers.add(PersistentVolume)
+        informers.add(Node)
         informers.subscribe(self._changed)
 
     def _changed(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
