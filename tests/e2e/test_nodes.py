@@ -2,6 +2,8 @@
 happens when machines, agents and the server go away. Real processes, real kubectl, real traffic."""
 
 import asyncio
+import contextlib
+import ipaddress
 import json
 import os
 import subprocess
@@ -9,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dns.exception
+import dns.message
+import dns.query
 import pytest
 
 from tests.e2e.instance import Load, is_ready, kubectl_binary, wait_for
@@ -230,15 +235,29 @@ def _load(machine: Machine, url: str, host: str, seconds: float, meanwhile: Any)
     return inside(machine.netns, lambda: asyncio.run(work())).result(100)
 
 
+def _names(node: Machine) -> str:
+    """What the node's DNS server says about a service, or nothing."""
+    network = ipaddress.IPv4Network((node.data_dir / "pod-cidr").read_text())
+    question = dns.message.make_query("near.default.svc.cluster.local", "A")
+    with contextlib.suppress(dns.exception.DNSException, OSError):
+        answer = node.do(lambda: dns.query.udp(question, str(network[1]), timeout=1, port=15053))
+        return answer.to_text() if answer.answer else ""
+    return ""
+
+
 def test_calls_go_on_while_server_and_agents_are_away(machines: Machines) -> None:
     a, b = machines.a, machines.b
     before = {p["name"]: (p["pid"], p["restarts"]) for p in a.status()["pods"]}
     url = f"http://{machines.c.address}:{_gateway_port(machines, 'c')}/who"
 
+    pid = a.pid_of("talker")
+
     def kill_and_start() -> None:
         a.kill_9()
         b.kill_9()
         b.join(a)  # comes back without a token, and while the server is away
+        wait_for(lambda: "near" in _names(b), "names resolve while the server is away")
+        assert Path(f"/proc/{pid}").exists(), "its pods run on"
         a.serve()
 
     load = _load(machines.c, url, "far.example", 0.5, kill_and_start)

@@ -25,9 +25,10 @@ from weft.daemon import files, joining
 from weft.daemon.agent_link import AgentLink, StreamServer
 from weft.daemon.joining import CannotJoin, Credentials
 from weft.daemon.machine import Machine, protect_from_oom
-from weft.daemon.node import LocalStreams, NodeLogs, make_agent
+from weft.daemon.node import LocalStreams, NodeLogs, make_agent, on_tmpfs
 from weft.daemon.node_gates import NodeGates
 from weft.daemon.node_link import CLUSTER_PATH
+from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
 from weft.daemon.route_keeper import RouteKeeper
 from weft.lib.aio import Tasks, now
@@ -35,7 +36,6 @@ from weft.lib.files import replace_file
 from weft.lib.instance import Running, Settings, process_start
 from weft.node.envoy import EnvoyError, EnvoyGoneError
 from weft.node.network_netns import NetnsNetwork
-from weft.runtime.http_client import HttpClient
 from weft.runtime.informer import Informers
 from weft.xds.bootstrap import RemoteControlPlane
 
@@ -69,7 +69,12 @@ class AgentInstance:
         protect_from_oom()
         try:
             found = await joining.join(self.settings, self.say)
-            self.client = HttpClient(found.connection(self.settings.join))
+            run_dir = self.settings.run_dir
+            self.client = RememberingClient(
+                found.connection(self.settings.join),
+                Path(run_dir) / "remembered",
+                secrets=on_tmpfs(run_dir),
+            )
             await self._open(found)
         except BaseException:
             await self.machine.abandon()
@@ -147,6 +152,8 @@ class AgentInstance:
         self.routes = routes
         self.tasks.spawn(link.run(), "node-link")
         await self._reached()
+        self.agent.listed = self._listed
+        self.tasks.spawn(self.client.keep(), "remembering")
         informers.start()
         self.tasks.spawn(routes.run(), "node-routes")
         if isinstance(self.machine.network, NetnsNetwork):
@@ -160,15 +167,21 @@ class AgentInstance:
         self.say(f"  server      {self.settings.join}")
         self.say(f"  pods        {self.machine.pod_cidr}")
 
+    async def _listed(self) -> None:
+        """Wait until the server's word about pods is known."""
+        while kind_for(Pod).plural in self.client.stale:  # noqa: ASYNC110 - rare, and not urgent
+            await asyncio.sleep(RETRY_SECONDS)
+        self.client.forget()
+
     async def _reached(self) -> None:
-        """Wait for the server."""
+        """Wait for the server, unless what it said last is remembered."""
         said = False
         while True:
             try:
                 await self.client.get(kind_for(Node), self.settings.node_name)
                 return
             except ApiError as error:
-                if error.code == 404:
+                if error.code == 404 or self.client.remembers(kind_for(Pod).plural):
                     return
                 if not said:
                     said = True

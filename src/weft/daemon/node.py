@@ -39,13 +39,14 @@ def make_agent(
         dns_address=machine.node_address if own_network else "",
         dns_port=DNS_PORT,
         etc_overlay=machine.report.private_files,
-        memory_dir=str(Path(settings.run_dir) / "memory") if _on_tmpfs(settings.run_dir) else "",
+        memory_dir=str(Path(settings.run_dir) / "memory") if on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath)},
         first_port=0 if own_network else _first_port(),
         service_account_ca=api_ca,
         as_root=os.geteuid() == 0,
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
+        starts_alone=bool(settings.join),
     )
     return NodeAgent(
         client=client,
@@ -74,7 +75,7 @@ def _first_port() -> int:
     return 0
 
 
-def _on_tmpfs(path: str) -> bool:
+def on_tmpfs(path: str) -> bool:
     """Whether files below `path` stay in memory."""
     best, kind = "", ""
     for line in Path("/proc/self/mounts").read_text().splitlines():

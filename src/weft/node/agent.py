@@ -9,7 +9,7 @@ import contextlib
 import logging
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -70,6 +70,10 @@ ORPHAN_LISTENERS_SECONDS = 2.0
 _UID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
+async def _at_once() -> None:
+    return
+
+
 class NodeAgent:
     """One node. `informers` may be shared with others; it is started if it is not."""
 
@@ -95,6 +99,9 @@ class NodeAgent:
         self._pods: dict[str, PodRunner] = {}
         self._found: dict[str, list[ContainerState]] = {}
         self._networks: dict[str, PodNetwork] = {}
+        self.listed: Callable[[], Awaitable[None]] = _at_once
+        """Returns when the pods in the cache are those of the control plane, not remembered ones:
+        nothing is an orphan before."""
         self._running = False
         resolvers = nameservers(self._parts.host_resolv_conf)
         self.streams = Streams(runtime, self._pods.get)
@@ -114,7 +121,12 @@ class NodeAgent:
         self._make_mount_point()
         self._recorder.start()
         self._informers.start()
-        await self._registration.register()
+        try:
+            await self._registration.register()
+        except ApiError as error:
+            if not self._settings.starts_alone:
+                raise
+            log.warning("node is registered later error=%s", error.message)
         self._networks = dict(await parts.network.list())
         for state in await parts.runtime.list():
             if (uid := _pod_of(state.id)) is not None:
@@ -237,8 +249,11 @@ class NodeAgent:
                 runner.feed(ps.PodRemoved())
         if not isinstance(after, Pod) or after.spec.node_name != self._settings.node_name:
             return
-        runner = self._pods.get(after.metadata.uid)
-        if runner is None:
+        uid = after.metadata.uid
+        runner = self._pods.get(uid)
+        if runner is None and (uid in self._found or uid in self._networks):
+            self._tasks.spawn(self._adopt(after), "node-adopt-pod")  # it ran, and was not known
+        elif runner is None:
             self._start_runner(after, ps.Adopted())
         else:
             before_meta = runner.state.pod.metadata
@@ -347,6 +362,7 @@ class NodeAgent:
 
     async def _clean_orphans(self) -> None:
         """Remove what belongs to pods that are not in the API, after the first full list."""
+        await self.listed()
         for uid in (set(self._found) | set(self._networks)) - set(self._pods):
             try:
                 await self._remove_orphan(uid)

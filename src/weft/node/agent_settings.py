@@ -77,6 +77,8 @@ class AgentSettings(Struct, frozen=True):
     """Containers without a user of their own run as root."""
     labels: Mapping[str, str] = {}
     """Further labels of the Node object."""
+    starts_alone: bool = False
+    """Pods are taken over also when the control plane cannot be reached at the start."""
     pod_cidr: str = ""
     """The node's part of the pod network; empty in host isolation."""
 

@@ -113,6 +113,12 @@ class NodeRegistration:
     async def run(self) -> None:
         """Heartbeats, and gateway ports as they change."""
         loop = asyncio.get_running_loop()
+        while not self._uid:
+            try:
+                await self.register()
+            except (ApiError, OSError) as error:
+                log.info("node not registered yet error=%s", error)
+                await asyncio.sleep(RETRY_SECONDS)
         renewed = reported = loop.time()
         while True:
             wait = max(renewed + HEARTBEAT_SECONDS - loop.time(), 0.0)
