@@ -23,8 +23,10 @@ STATIC = {
 WORKERS = max(2, os.cpu_count() or 2)
 PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
 FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
-BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile", "--durations=10", "-rfE")
-"""Tests with processes of their own mostly wait; those of a file share an instance."""
+WAITING = WORKERS + 1
+"""Tests with processes of their own wait half of the time, for those and for clocks."""
+BY_FILE = ("-n", str(WAITING), "--dist", "loadfile", "--durations=10", "-rfE")
+"""Those of a file share an instance."""
 ALONE_MAX = 12
 """Failed tests that are given a second chance, alone: side by side they may starve each other. Both
 results are shown; more than these are no accident."""
