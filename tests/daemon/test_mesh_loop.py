@@ -5,17 +5,24 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
+from msgspec import Struct
 
 from tests.waiting import until
+from weft.api.istio import security
 from weft.api.registry import by_name
+from weft.api.wellknown import CONDITION_POD_SANDBOX_READY
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.resources import Resources
 from weft.apiserver.watching import Watches
 from weft.daemon.mesh_loop import MeshLoop
 from weft.lib.aio import Tasks, now
+from weft.mesh import authorization
 from weft.mesh.build import BuildSettings
+from weft.mesh.model import AccessRule
+from weft.mesh.object_status import Rejection
 from weft.runtime.informer import Informers
 from weft.store.memory import MemoryStore
 from weft.xds.server import AdsServer
@@ -79,3 +86,56 @@ async def test_a_node_that_is_gone_is_forgotten(mesh: Mesh) -> None:
     await mesh.delete("nodes", "node-1")
     await until(lambda: mesh.ads.nodes() == ("node-2",))
     assert set(mesh.loop.wanted) == {"node-2"}
+
+
+POISON = "/poison"
+
+
+def allow(path: str) -> dict[str, Any]:
+    return {"action": "ALLOW", "rules": [{"to": [{"operation": {"paths": [path]}}]}]}
+
+
+@pytest.fixture
+def defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of weft that a policy about the path `/poison` meets."""
+    built = authorization._rule
+
+    def broken(rule: security.Rule, namespace: str) -> AccessRule:
+        if any(POISON in (to.operation or security.Operation()).paths for to in rule.to):
+            raise RuntimeError(POISON)
+        return built(rule, namespace)
+
+    monkeypatch.setattr(authorization, "_rule", broken)
+
+
+@pytest.mark.usefixtures("defect")
+async def test_an_object_that_cannot_be_built_holds_back_no_other_and_is_closed(
+    mesh: Mesh,
+) -> None:
+    told: list[tuple[Struct, Rejection]] = []
+    mesh.loop.on_refused = lambda obj, why: told.append((obj, why))
+    await mesh.create("nodes", "node-1")
+    await mesh.create("pods", "web", spec={"containers": [{"name": "c", "image": "i"}]})
+    pods = by_name("pods")
+    assert pods is not None
+    sandbox = {"type": CONDITION_POD_SANDBOX_READY, "status": "True"}
+    addressed = {"status": {"podIP": "10.244.0.9", "conditions": [sandbox]}}
+    await mesh.client.patch(pods, "web", addressed, "default", subresource="status")
+    for name, path in (("a", "/a"), ("b", POISON), ("c", "/c")):
+        await mesh.create("authorizationpolicies", name, spec=allow(path))
+    await until(lambda: told)
+    ((obj, why),) = told
+    assert isinstance(obj, security.AuthorizationPolicy)
+    assert (obj.metadata.name, why.closed) == ("b", "all that it selects is denied")
+    await mesh.create("services", "later", spec={"ports": [{"port": 80}]})
+    await until(lambda: any("later" in d.name for d in mesh.loop.model.destinations))
+    policies = {p.name: p for w in mesh.loop.model.workloads for p in w.access}
+    assert set(policies) == {"default/a", "default/b", "default/c"}
+    assert policies["default/b"].action == "deny"
+    found = [d for d in mesh.loop.findings() if d.code == "WEFT2627"]
+    assert [(d.kind, d.name) for d in found] == [("AuthorizationPolicy", "b")]
+    assert POISON not in found[0].message
+    assert "weft_mesh_objects_not_built 1" in mesh.loop.faults.exposition()
+    await mesh.delete("authorizationpolicies", "b")
+    await until(lambda: not mesh.loop.faults.held)
+    assert not [d for d in mesh.loop.findings() if d.code == "WEFT2627"]

@@ -48,7 +48,7 @@ from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
 from weft.mesh.mesh_config import MODES
 from weft.mesh.model import MeshModel
-from weft.mesh.object_status import Rejection
+from weft.mesh.object_status import Rejection, blamed, consequence, reason
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
@@ -268,8 +268,8 @@ class Instance:
         self.learner.on_model(model)
 
     def _record_refusal(self, obj: Struct, rejection: Rejection) -> None:
-        text = f"the proxy of node {rejection.node} refused it: {rejection.error}"
-        self.recorder.record(RecordEvent(obj, "Warning", "Rejected", text))
+        text = f"{blamed(rejection)}, {consequence(rejection)}: {rejection.error}"
+        self.recorder.record(RecordEvent(obj, "Warning", reason(rejection), text))
 
     def _start_controllers(self) -> None:
         for controller in (*controllers(), SCHEDULER):
@@ -341,7 +341,7 @@ class Instance:
 
     async def _metrics_page(self) -> tuple[str, bytes]:
         counted = rate_limits.exposition(self.rate_limits).encode()
-        counted += self.identity.exposition().encode()
+        counted += (self.identity.exposition() + self.mesh.faults.exposition()).encode()
         return "text/plain; version=0.0.4", await self.machine.metrics() + counted
 
     async def close(self, keep_pods: bool) -> None:

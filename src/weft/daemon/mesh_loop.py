@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec import Struct, structs
 
@@ -17,9 +17,11 @@ from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.snapshot import meta
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
+from weft.mesh.build_faults import BuildFaults
 from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
@@ -28,7 +30,7 @@ from weft.mesh.node_settings import node_settings
 from weft.mesh.object_book import ObjectBook, Refusal
 from weft.mesh.object_status import Rejection, without_status
 from weft.mesh.patch_findings import patch_findings
-from weft.mesh.quarantine import Quarantined
+from weft.mesh.quarantine import Held, Key, Quarantined
 from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
@@ -106,6 +108,7 @@ class MeshLoop:
         self._translators: dict[str, Translator] = {}
         self._dirty = asyncio.Event()
         self.book = ObjectBook((*STATUS_CLASSES, *ROUTE_CLASSES))
+        self.faults = BuildFaults()
         self.number = 0
         """Of the last build."""
         self.access_log = ""
@@ -149,6 +152,7 @@ class MeshLoop:
             return  # another status
         if cls in MESH_CLASSES:
             self.book.changed(before, after)
+            self.faults.changed(before, after)
             self._dirty.set()
 
     async def run(self) -> None:
@@ -163,11 +167,50 @@ class MeshLoop:
             if not self._dirty.is_set() and self._missing() == self._settings.missing_files:
                 continue
             self._dirty.clear()
+            self._rebuild_around_faults()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _rebuild_around_faults(self) -> None:
+        """Build; without the objects of which building raises, if it does."""
+        try:
+            self.rebuild()
+            return
+        except Exception as error:
+            log.exception("mesh build failed; the last configuration stays in force")
+            # What an interrupted build left in them is worth nothing.
+            self._memo, self._scope_memo = Memo(), Memo()
+            self._translators = {name: Translator() for name in self._translators}
+            found = self.faults.failed(error, self._problem)
+        for held in found:
+            its = meta(held.refused)
+            log.error("not built kind=%s object=%s/%s %s", type(held.refused).__name__,
+                      its.namespace, its.name, held.rejection.error)  # fmt: skip
+            self.on_refused(held.refused, held.rejection)
+        if found:
             try:
                 self.rebuild()
             except Exception:
-                log.exception("mesh build failed; the last configuration stays in force")
-            await asyncio.sleep(PAUSE_SECONDS)
+                log.exception("mesh build failed again; the last configuration stays in force")
+        self.book.open.update(its for its in self.faults.held if its in self.book.numbers)
+
+    def _problem(self, held: Mapping[Key, Held]) -> Exception | None:
+        """What building raises with these objects held back. Nothing of it goes to proxies."""
+        cache = Quarantined(self._informers.cache, {**self.book.held, **held})
+        try:
+            model = build(cache, self._settings).model
+            for node in cache.list(Node):
+                Translator().translate(scope(model, node_settings(node)))
+        except Exception as error:
+            return error
+        return None
+
+    def rejection(self, its: Key) -> Rejection | None:
+        """Why the present version of an object is not in force."""
+        return self.faults.rejection(its) or self.book.rejection(its)
+
+    def _view(self) -> Quarantined:
+        """The objects without what is held back."""
+        return Quarantined(self._informers.cache, {**self.book.held, **self.faults.held})
 
     def _missing(self) -> frozenset[str]:
         """Files that are not there or may not be read: any path at all may stand in a Gateway."""
@@ -194,8 +237,11 @@ class MeshLoop:
         applied: set[EnvoyPatch] = set()
         applied.update(*(translator.applied for translator in self._translators.values()))
         patches = patch_findings(self.model.patches, problem, applied)
-        found = analyze(self._informers.cache, self._settings, self._built)
-        return (*found, *patches, *self.book.findings())
+        faults = self.faults.findings()
+        # Without a fault, analysis sees also what proxies refuse.
+        seen = self._view() if faults else self._informers.cache
+        found = analyze(seen, self._settings, self._built)
+        return (*faults, *found, *patches, *self.book.findings())
 
     def refused(self, report: NackReport) -> None:
         """A proxy refused a resource: whatever object caused it must not hold back the others."""
@@ -228,7 +274,7 @@ class MeshLoop:
         """Build the model of the objects as they are and hand it to the server."""
         self.number += 1
         self.book.built(self.number)
-        cache = Quarantined(self._informers.cache, self.book.held)
+        cache = self._view()
         self._files = referenced_files(cache)
         self._settings = structs.replace(self._settings, missing_files=self._missing())
         built = self._built = build(cache, self._settings, self._memo)
@@ -263,5 +309,6 @@ class MeshLoop:
             self.wanted[name] = Counter(resource.type_url for resource in resources)
             self._ads.update(name, resources, self.number)
         self._scope_memo.end()
+        self.faults.whole()
         self._byte_streams = frozenset(streams)
         self._patched = patched

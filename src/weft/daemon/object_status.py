@@ -80,12 +80,13 @@ class ObjectStatusWriter:
                 log.warning("statuses not read kind=%s error=%s", kind.plural, error)
                 continue
             for item in page.items:
-                if b'"Rejected"' in item:
+                if b'"Rejected"' in item or b'"NotBuilt"' in item:
                     self._resume(cls, msgspec.json.decode(item))
 
     def _resume(self, cls: type[Struct], found: Json) -> None:
         metadata, before = found["metadata"], found.get("status") or {}
-        rejected = [c for c in before.get("conditions") or () if c.get("reason") == "Rejected"]
+        conditions = before.get("conditions") or ()
+        rejected = [c for c in conditions if c.get("reason") in ("Rejected", "NotBuilt")]
         obj = self._cache.get(cls, metadata["name"], metadata.get("namespace", ""))
         if not rejected or obj is None:
             return
@@ -93,6 +94,10 @@ class ObjectStatusWriter:
             return
         spec = before.get("inForce")
         instead = None if spec is None else decode(cls, {**found, "spec": spec, "status": {}})
+        if rejected[0]["reason"] == "NotBuilt":
+            if instead is not None:
+                self._mesh.faults.keep(instead)  # this run may be able to build it
+            return
         message = str(rejected[0].get("message", ""))
         node, _, error = message.removeprefix("the proxy of node ").partition(" refused it, ")
         self._mesh.book.resume(obj, instead, Rejection(node, error.partition(": ")[2], spec))
@@ -152,7 +157,7 @@ class ObjectStatusWriter:
         number = book.number(its)
         if number is None:
             return False  # the next build reads it
-        obj, rejection = book.numbers[its][0], book.rejection(its)
+        obj, rejection = book.numbers[its][0], self._mesh.rejection(its)
         has = {node: rejection is None and last >= number for node, last in answered.items()}
         nodes = Acknowledged(
             tuple(sorted(n for n, yes in has.items() if yes)),

@@ -97,6 +97,20 @@ REFUSED_BY_PROXY = Finding(
     "the proxy of node `{node}` refuses what the object says ({error}); {consequence}",
     "change it: until then everything else goes on without it",
 )
+NOT_BUILT = Finding(
+    "WEFT2627",
+    "error",
+    "weft failed to build the object ({error}); {consequence}",
+    "this is a defect of weft: report it with what weft.log says; until the object is changed, "
+    "everything else goes on without it",
+)
+BUILD_FAILED = Finding(
+    "WEFT2628",
+    "error",
+    "weft failed to build the configuration ({error}), and no single object is the cause; what "
+    "was in force before stays, and no change is in force",
+    "this is a defect of weft: report it with what weft.log says; undo the last changes",
+)
 LIMIT_WITHOUT_ROUTES = Finding(
     "WEFT2122",
     "warning",

@@ -29,9 +29,12 @@ class Rejection(Struct, frozen=True):
     """A proxy refused what an object was made into."""
 
     node: str
+    """Empty: it came to no proxy, as weft failed to build it."""
     error: str
     in_force: Mapping[str, Any] | None = None
     """The spec that stays in force meanwhile; None: nothing of the object is."""
+    closed: str = ""
+    """How what a security policy selects is closed meanwhile."""
 
 
 def status(
@@ -104,8 +107,8 @@ def _sentence(found: Diagnostic) -> str:
 def _programmed(nodes: Acknowledged, rejection: Rejection | None) -> Json:
     if rejection is not None:
         stays = consequence(rejection)
-        text = f"the proxy of node {rejection.node} refused it, {stays}: {rejection.error}"
-        return _condition("False", "Rejected", text)
+        text = f"{blamed(rejection)}, {stays}: {rejection.error}"
+        return _condition("False", reason(rejection), text)
     total = len(nodes.yes) + len(nodes.no)
     if not total:
         return _condition("False", "NoNodes", "there is no node that could have it")
@@ -117,8 +120,21 @@ def _programmed(nodes: Acknowledged, rejection: Rejection | None) -> Json:
     return _condition("True", "Programmed", f"acknowledged by {every}")
 
 
+def reason(rejection: Rejection) -> str:
+    """In one word."""
+    return "Rejected" if rejection.node else "NotBuilt"
+
+
+def blamed(rejection: Rejection) -> str:
+    """Who does not take the object."""
+    who = f"the proxy of node {rejection.node}"
+    return f"{who} refused it" if rejection.node else "weft failed to build it"
+
+
 def consequence(rejection: Rejection) -> str:
     """What is in force instead."""
+    if rejection.closed:
+        return rejection.closed
     if rejection.in_force is None:
         return "nothing of it is in force"
     return "the version before stays in force"

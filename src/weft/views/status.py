@@ -100,9 +100,10 @@ def _pods(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
 def _diagnostics(document: Mapping[str, Any]) -> list[str]:
     lines = []
     for found in document["diagnostics"]:
-        where = f"{found['kind']} {found['namespace']}/{found['name']}"
+        # Without an object it is about the whole configuration.
+        where = f" {found['kind']} {found['namespace']}/{found['name']}" if found["kind"] else ""
         path = f" {found['path']}" if found.get("path") else ""
-        lines.append(f"{found['severity']}[{found['code']}] {where}{path}: {found['message']}")
+        lines.append(f"{found['severity']}[{found['code']}]{where}{path}: {found['message']}")
         if found.get("hint"):
             lines.append(f"  hint: {found['hint']}")
     return lines
