@@ -22,6 +22,7 @@ from weft.apiserver.bootstrap import bootstrap
 from weft.apiserver.bootstrap_tokens import BootstrapTokens
 from weft.apiserver.certificate_requests import CertificateRequests
 from weft.apiserver.claim_policies import ClaimPolicies
+from weft.apiserver.connections import Connections
 from weft.apiserver.create_check import CreateCheck
 from weft.apiserver.custom_cleanup import CustomCleanup
 from weft.apiserver.escalation import Escalation
@@ -250,8 +251,7 @@ class ApiServer:
             self._server.audit.start()
         await self._load_definitions()
         runner = web.ServerRunner(
-            web.Server(self._server.handle, access_log=None, handler_cancellation=True),
-            shutdown_timeout=SHUTDOWN_SECONDS,
+            Connections(self._server.handle), shutdown_timeout=SHUTDOWN_SECONDS
         )
         await runner.setup()
         self._runner = runner
