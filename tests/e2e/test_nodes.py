@@ -333,3 +333,49 @@ def test_a_node_that_is_cut_off_loses_its_traffic_and_returns(machines: Machines
     wait_for(lambda: [p for p in a.items("pods", "app=roam") if p["spec"]["nodeName"] == "b"
                       and is_ready(p)], "its pods are ready again", 15)  # fmt: skip
     assert not a.read("/api/v1/nodes/b")["spec"].get("taints")
+
+
+IMPATIENT = """
+      tolerations:
+        - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute,
+           tolerationSeconds: 1}
+"""
+
+
+def test_pods_of_a_lost_node_are_placed_elsewhere_and_none_of_a_set_runs_twice(
+    machines: Machines,
+) -> None:
+    a, b = machines.a, machines.b
+    mover = echo("mover").replace("\n      containers:", IMPATIENT.rstrip() + "\n      containers:")
+    keeper = echo("keeper").replace("kind: Deployment", "kind: StatefulSet")
+    keeper = keeper.replace("  replicas: 1", "  serviceName: keeper\n  replicas: 1")
+    keeper = keeper.replace("\n      containers:", IMPATIENT.rstrip() + "\n      containers:")
+    for node in ("a", "c"):
+        a.kubectl("cordon", node)
+    try:
+        a.weft("apply", "-f", "-", stdin=f"{mover}---{keeper}" + service("keeper"))
+        (first,) = a.wait_ready("app=keeper", 1)
+        (moved,) = a.wait_ready("app=mover", 1)
+    finally:
+        for node in ("a", "c"):
+            a.kubectl("uncordon", node)
+    assert {first["spec"]["nodeName"], moved["spec"]["nodeName"]} == {"b"}
+    b.plug(False)
+    try:
+        wait_for(
+            lambda: [p for p in a.ready_pods("app=mover") if p["spec"]["nodeName"] != "b"],
+            "the pod runs elsewhere",
+        )
+        wait_for(lambda: "deletionTimestamp" in a.items("pods", "app=keeper")[0]["metadata"],
+                 "the pod of the set is to go", 10)  # fmt: skip
+        (kept,) = a.items("pods", "app=keeper")
+        assert kept["metadata"]["uid"] == first["metadata"]["uid"], "nobody took its place"
+    finally:
+        b.plug(True)
+
+    def replaced() -> bool:
+        found = a.ready_pods("app=keeper")
+        return len(found) == 1 and found[0]["metadata"]["uid"] != first["metadata"]["uid"]
+
+    wait_for(replaced, "its place is taken once the node said that it ended", 30)
+    wait_for(lambda: len(machines.ready()) == 3, "b is back", 20)
