@@ -262,7 +262,7 @@ async def main():
     added = set(headers) - {
         "host", "user-agent", "x-many", "cookie", "accept", "x-empty", "x-forwarded-for",
     }  # fmt: skip
-    assert added <= {"x-request-id", "x-forwarded-proto"}, added
+    assert added <= {"x-request-id", "x-forwarded-proto", "traceparent", "tracestate"}, added
     assert "python" in head.lower().partition("server:")[2].splitlines()[0]
     assert "x-envoy" not in head.lower()
 
