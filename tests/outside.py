@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import os
+import socket
 import socketserver
 import ssl
 import tempfile
@@ -44,6 +45,19 @@ class Servers:
     def greeter(self) -> int:
         """Serve a protocol in which the server speaks first. The port."""
         return self._serve(lambda: socketserver.ThreadingTCPServer((self.address, 0), _Greet))
+
+    def proxy(self, target: int) -> tuple[int, list[str]]:
+        """Serve CONNECT: whatever host is asked for, the connection goes to this port. The port,
+        and the hosts that were asked for."""
+        asked: list[str] = []
+
+        class Connect(_Connect):
+            def do_CONNECT(self) -> None:
+                asked.append(self.path)
+                self.pass_on(target)
+
+        make = http.server.ThreadingHTTPServer
+        return self._serve(lambda: make((self.address, 0), Connect)), asked
 
     def https(self, name: str) -> int:
         """Serve HTTPS with a certificate for `name` that nobody trusts. The port."""
@@ -91,6 +105,21 @@ class _Tell(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Silence."""
+
+
+class _Connect(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def pass_on(self, port: int) -> None:
+        """What the server at the port says first, and no more."""
+        with socket.create_connection(("127.0.0.1", port), 5) as server:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(server.recv(1024))
+        self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
         """Silence."""

@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from tests.e2e.callers import Caller
-from tests.e2e.instance import Instance, run_inside
+from tests.e2e.instance import Instance, run_inside, wait_for
 from tests.outside import GREETING, Servers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
@@ -175,6 +175,64 @@ def test_no_stranger_reaches_the_egress_gateway(isolated: Instance, caller: Call
     bound = node["metadata"]["annotations"]["weft.dev/gateway-ports"]
     assert "8443" not in bound
     assert "443" not in bound
+
+
+def test_connections_through_a_proxy(isolated: Instance, caller: Caller, near: Servers) -> None:
+    """Istio's task "Using an External HTTPS Proxy", from the workload's side: the proxy is asked
+    for the target, and the program that connects knows of neither."""
+    proxy, asked = near.proxy(near.greeter())
+    apply(
+        isolated,
+        f"""
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {{name: far}}
+        spec:
+          hosts: [far.test]
+          addresses: [192.0.2.25]
+          resolution: STATIC
+          endpoints: [{{address: 203.0.113.25}}]
+          ports: [{{number: 25, name: tcp, protocol: TCP}}]
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {{name: proxy}}
+        spec:
+          hosts: [proxy.test]
+          addresses: [192.0.2.26]
+          resolution: DNS
+          endpoints: [{{address: localhost}}]
+          ports: [{{number: {proxy}, name: tcp, protocol: TCP}}]
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {{name: proxy}}
+        spec:
+          host: proxy.test
+          subsets:
+            - name: to-far
+              trafficPolicy: {{tunnel: {{protocol: CONNECT, targetHost: far.test, targetPort: 25}}}}
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {{name: far}}
+        spec:
+          hosts: [far.test]
+          tcp:
+            - route: [{{destination: {{host: proxy.test, subset: to-far}}}}]
+        """,
+    )
+    program = """
+        async def main():
+            import asyncio
+            try:
+                reader, _ = await asyncio.open_connection("192.0.2.25", 25)
+                return (await asyncio.wait_for(reader.readline(), 5)).decode()
+            except (OSError, TimeoutError) as error:
+                return repr(error)
+        """
+    wait_for(lambda: run_inside(isolated, caller.host, program).encode() == GREETING, "a greeting")
+    assert set(asked) == {"far.test:25"}
 
 
 def test_wildcard_hosts_by_dns(isolated: Instance, caller: Caller, near: Servers) -> None:

@@ -70,6 +70,7 @@ def _destination(
         node_local=host.node_local,
         tls=_tls(policy, host),
         proxy_protocol=policy.proxy_protocol,  # type: ignore[arg-type]
+        tunnel=policy.tunnel,
         service=host.name,
         namespace=host.namespace,
         source=", ".join(s for s in (host.source, rule.source) if s),

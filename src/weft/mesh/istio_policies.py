@@ -15,9 +15,11 @@ from weft.mesh.model import (
     HashKey,
     LoadBalancer,
     OutlierDetection,
+    Tunnel,
     UpstreamTls,
 )
 from weft.mesh.names import covers, full_host, specificity
+from weft.mesh.tunnels import read_tunnel
 from weft.mesh.values import is_prime, seconds
 
 ROOT_NAMESPACE = "istio-system"
@@ -53,6 +55,7 @@ class Policy(Struct, frozen=True):
     locality: istio.LocalityLbSetting | None = None
     proxy_protocol: str = ""
     """V1 or V2."""
+    tunnel: Tunnel | None = None
 
     def over(self, lower: "Policy") -> "Policy":
         """This policy where it says something, else the lower one."""
@@ -67,6 +70,7 @@ class Policy(Struct, frozen=True):
             tls_set=self.tls_set or lower.tls_set,
             locality=self.locality or lower.locality,
             proxy_protocol=self.proxy_protocol or lower.proxy_protocol,
+            tunnel=self.tunnel or lower.tunnel,
         )
 
 
@@ -257,14 +261,6 @@ def _ported(
 ) -> PortedPolicy:
     if policy is None:
         return PortedPolicy()
-    if policy.tunnel is not None:
-        report.add(
-            f.NOT_IN_FORCE,
-            rule,
-            f"{path}.tunnel",
-            field="tunnel",
-            consequence="connections are made without it",
-        )
     ports = []
     for index, port_policy in enumerate(policy.port_level_settings):
         where = f"{path}.portLevelSettings[{index}]"
@@ -278,6 +274,10 @@ def _ported(
         version = policy.proxy_protocol.version or "V1"
         general = replace(general, proxy_protocol=version)
         ports = [(number, replace(p, proxy_protocol=version)) for number, p in ports]
+    if policy.tunnel is not None:
+        tunnel = read_tunnel(rule, policy.tunnel, f"{path}.tunnel", report)
+        general = replace(general, tunnel=tunnel)
+        ports = [(number, replace(p, tunnel=tunnel)) for number, p in ports]
     if policy.retry_budget is not None:
         general = replace(general, pool=_with_budget(general.pool, policy.retry_budget))
     return PortedPolicy(general, tuple(ports))

@@ -1,13 +1,13 @@
 """Connections that are passed on as bytes: the TCP proxy, and filter chains for TCP routes."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.type.v3 import hash_policy_pb2
 from msgspec import Struct
 
-from weft.mesh.model import NOWHERE, TcpRoute, WeightedDestination
+from weft.mesh.model import NOWHERE, Destination, TcpRoute, Tunnel, WeightedDestination
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.forward import NOTHING_RESOLVED, ResolvedPorts, sni_filter
 from weft.xds.proto import Proto, any_of, cidr, duration, is_cidr, uint32
@@ -23,6 +23,7 @@ def tcp_proxy(
     clusters: str | tuple[WeightedDestination, ...],
     access_logs: list[Proto],
     denied: frozenset[str] = frozenset(),
+    tunnel: Tunnel | None = None,
 ) -> Proto:
     """The network filter that connects a connection with one of the clusters, or with nothing
     where the cluster is denied: not a byte of the server may reach the caller then."""
@@ -43,6 +44,9 @@ def tcp_proxy(
             for part in used:
                 name = _cluster(part, denied)
                 proxy.weighted_clusters.clusters.add(name=name, weight=part.weight)
+    if tunnel is not None:
+        proxy.tunneling_config.hostname = tunnel.target
+        proxy.tunneling_config.use_post = tunnel.post
     return listener_components_pb2.Filter(name=TCP_PROXY, typed_config=any_of(proxy))
 
 
@@ -51,12 +55,18 @@ def _cluster(part: WeightedDestination, denied: Container[str]) -> str:
     return BLACKHOLE if lost else part.destination
 
 
+Tunnels = Mapping[str, Tunnel]
+"""Destinations that are HTTP proxies, and what they are asked for."""
+NO_TUNNELS: Tunnels = {}
+
+
 class TcpFacts(Struct, frozen=True):
     """What destinations and tables mean for the filters that lead to them."""
 
     resolved: ResolvedPorts = NOTHING_RESOLVED
     scoped: frozenset[str] = frozenset()
     """Route tables that are divided by host."""
+    tunnels: Tunnels = NO_TUNNELS
 
 
 NO_TCP_FACTS = TcpFacts()
@@ -72,8 +82,28 @@ def tcp_filters(
     """The network filters of a connection route."""
     found = (facts.resolved.get(part.destination) for part in route.destinations)
     port = next((p for p in found if p), 0) if route.sni_hosts else 0
-    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied)
+    tunnel, denied = _tunnel(route.destinations, facts.tunnels, denied)
+    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied, tunnel)
     return [sni_filter(port), proxy] if port else [proxy]
+
+
+def tunnels(destinations: Iterable[Destination]) -> Tunnels:
+    """The destinations that are reached by tunnels."""
+    return {d.name: d.tunnel for d in destinations if d.tunnel is not None}
+
+
+def _tunnel(
+    parts: Iterable[WeightedDestination], known: Tunnels, denied: frozenset[str]
+) -> tuple[Tunnel | None, frozenset[str]]:
+    """The tunnel of a route, and which destinations get nothing. A route has one tunnel: where its
+    shares would need several, bytes for one target must not get to another."""
+    if not known:
+        return None, denied
+    used = [part.destination for part in parts if part.weight > 0]
+    wanted = {known.get(name) for name in used}
+    if len(wanted) > 1:
+        return None, denied | frozenset(used)
+    return next(iter(wanted), None), denied
 
 
 class AddressClaims:

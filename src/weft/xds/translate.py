@@ -43,7 +43,7 @@ from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
 from weft.xds.scoped_routes import scopes, shall_be_scoped
-from weft.xds.tcp import TcpFacts
+from weft.xds.tcp import TcpFacts, tunnels
 from weft.xds.tls import secret_resource, secrets
 from weft.xds.tokens import Asked, at_both, tokens_configuration
 
@@ -139,7 +139,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     if asked != Asked():
         elements.append(("tokens", "", _tokens, (asked,)))
     resolved = resolved_ports(model.destinations)
-    tcp_facts = TcpFacts(resolved, scoped)
+    tcp_facts = TcpFacts(resolved, scoped, tunnels(model.destinations))
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)

@@ -39,6 +39,7 @@ from weft.mesh.model.destination import (
     LocalityShares,
     OutlierDetection,
     SuccessRate,
+    Tunnel,
     WarmUp,
 )
 from weft.mesh.model.entrance import NODE_MTLS_PORT, Entrance, Peers, entrance_name
@@ -176,6 +177,7 @@ __all__ = [
     "TlsVersion",
     "TokenIssuer",
     "TokenSource",
+    "Tunnel",
     "UdpRoute",
     "UnknownHosts",
     "UpstreamTls",

@@ -189,6 +189,15 @@ class AdmissionControl(Struct, frozen=True, gc=False):
     rejection_percent_max: float = 80.0
 
 
+class Tunnel(Struct, frozen=True, gc=False):
+    """Connections go through an HTTP proxy, which the endpoints are, to a target that it calls."""
+
+    target: str
+    """`host:port`, as the proxy is told."""
+    post: bool = False
+    """Ask with POST, not CONNECT."""
+
+
 class Destination(Struct, frozen=True, gc=False):
     """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
 
@@ -219,6 +228,8 @@ class Destination(Struct, frozen=True, gc=False):
     tls: UpstreamTls | None = None
     proxy_protocol: Literal["", "V1", "V2"] = ""
     """Connections begin with the caller's address (haproxy's PROXY protocol)."""
+    tunnel: Tunnel | None = None
+    """Of connections, not of requests."""
     service: str = ""
     """Name of the Kubernetes service (or the host of a ServiceEntry), for telemetry."""
     namespace: str = ""
