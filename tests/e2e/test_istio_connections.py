@@ -8,7 +8,7 @@ import pytest
 from tests.e2e import manifests as m
 from tests.e2e.callers import Caller
 from tests.e2e.conftest import APPS
-from tests.e2e.instance import Instance, run_inside, wait_for
+from tests.e2e.instance import Instance, ask, run_inside, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -91,3 +91,26 @@ def test_the_proxy_protocol_tells_the_server_who_calls(callers: tuple[Caller, Ca
     for caller in (first, second):
         wanted = f"250 PROXY TCP4 {address(caller)} "
         wait_for(lambda: talk(caller, "two")[1].startswith(wanted), wanted)  # noqa: B023
+
+
+def test_gateways_listen_where_they_are_told_to(callers: tuple[Caller, Caller]) -> None:
+    """Two servers with one port and one host, at two addresses, are two servers."""
+    weft, addresses = callers[0].weft, ("127.200.9.1", "127.200.9.2")
+    text = "".join(
+        m.gateway(f"bind-{name}", "bind.test").replace(
+            "hosts:", f"bind: {address}\n      hosts:", 1
+        )
+        + m.routes(f"bind-{name}", m.to(name), "bind.test", f"bind-{name}")
+        for name, address in zip(("first", "second"), addresses, strict=True)
+    )
+    weft.weft("apply", "-f", "-", stdin=text)
+    for caller, address in zip(callers, addresses, strict=True):
+        place = f"bind {address}"
+        assert weft.bound(80, place)[0] == address
+
+        def answers() -> bool:
+            status, body = ask(weft, "/slow?seconds=0", "bind.test", gateway=place)  # noqa: B023
+            return status == 200 and caller.name in body  # noqa: B023
+
+        wait_for(answers, f"{caller.name} answers at {address}")
+    assert ask(weft, "/who", "bind.test")[0] == 404, "not at the shared address"

@@ -587,6 +587,18 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
         "192.0.2.1", "192.0.2.2", "Service", "web", "spec.loadBalancerIP", "192.0.2.1",
     ),
     Case(
+        "WEFT2511", "bind", """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"], bind: @}]
+---
+""" + node("gateway-bindings", '{"bind 192.0.2.1":{"unusable":["192.0.2.1"]}}'),
+        "192.0.2.1", "192.0.2.2", "Gateway", "edge", "spec.servers[0].bind", "192.0.2.1",
+    ),
+    Case(
         "WEFT2503", "overlap", WEB + sidecar("a", "{app: web}") + sidecar("b", "@"),
         "{version: v1}", "{version: v2}", "Sidecar", "b", "spec.workloadSelector", "default/a",
     ),

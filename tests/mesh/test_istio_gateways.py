@@ -7,6 +7,7 @@ import pytest
 
 from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
+from weft.api.gateway_bindings import bind_owner
 from weft.mesh.build import BuildSettings, build
 from weft.mesh.istio_gateways import referenced_files
 
@@ -69,3 +70,11 @@ def test_a_key_is_not_shown_when_a_model_is_printed() -> None:
     tls = gateway({"mode": "SIMPLE", "credentialName": "cert"})
     model = build(snapshot([tls, secret(GOOD)])).model
     assert "BEGIN" not in repr(model)
+
+
+def test_addresses_that_servers_name() -> None:
+    """The node's agent and the proxy's configuration agree on what a binding is called."""
+    listeners = build(snapshot(documents("mesh", "gateways"))).model.gateways
+    named = {g.bind: g.binding for g in listeners if g.bind}
+    assert named == {a: bind_owner(a) for a in ("127.0.0.2", "2001:db8::1")}
+    assert {g.binding for g in listeners if not g.bind} == {""}

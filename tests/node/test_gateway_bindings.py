@@ -5,8 +5,9 @@ from typing import Any
 
 from weft.api.gateway import v1 as gw
 from weft.api.gateway_bindings import Binding, decode, encode
+from weft.api.istio import networking_v1 as istio
 from weft.api.objects import decode as typed
-from weft.node.gateway_bindings import Wanted, bind, pool_of, wanted_bindings
+from weft.node.gateway_bindings import Wanted, bind, named_addresses, pool_of, wanted_bindings
 
 SHARED, POOL = "127.0.0.1", "127.140.0.0/16"
 WEB, SHOP = Wanted("a/web", (80, 443)), Wanted("a/shop", (80,), (53,))
@@ -87,3 +88,18 @@ def test_what_gateways_ask_for() -> None:
 def test_each_instance_has_a_part_of_the_loopback_network() -> None:
     assert pool_of("127.0.0.1", "00000a") == "127.138.0.0/16"
     assert pool_of("10.0.0.1", "00000a") == ""
+
+
+def test_servers_of_istio_may_name_an_address() -> None:
+    servers = [
+        {"port": {"number": number}, "hosts": ["*"], "bind": address}
+        for number, address in ((80, ""), (81, "127.0.0.9"), (80, "127.0.0.9"), (80, "0.0.0.0"))
+    ]
+    spec = {"servers": [*servers, {"port": {"number": 1}, "bind": "unix:///x"}]}
+    gateway = typed(istio.Gateway, {"metadata": {"name": "x"}, "spec": spec})
+    (wanted,) = named_addresses([gateway])
+    assert wanted == Wanted("bind 127.0.0.9", (80, 81), addresses=("127.0.0.9",))
+    made = bind((wanted,), {}, SHARED, POOL, free_but(("127.0.0.9", 80)))
+    assert made["bind 127.0.0.9"].ports == {80: 8080, 81: 81}
+    egress = spec | {"selector": {"istio": "egressgateway"}}
+    assert named_addresses([typed(istio.Gateway, {"spec": egress})]) == ()

@@ -43,6 +43,7 @@ def test_host_ports_go_round_the_range_and_skip_what_is_taken() -> None:
 
 def test_gateways_take_the_port_itself_or_8000_more_and_keep_it() -> None:
     servers = [{"port": {"number": n, "name": f"p{n}", "protocol": "HTTP"}} for n in (443, 80)]
+    servers.append(servers[0] | {"bind": "192.0.2.1", "port": {"number": 8080}})
     meta = {"name": "g", "namespace": "default"}
     gateway = decode(Gateway, {"metadata": meta, "spec": {"servers": servers}})
     assert gateway_ports([gateway, gateway]) == (80, 443)

@@ -24,6 +24,11 @@ Bindings = Mapping[str, Binding]
 """Gateway (`<namespace>/<name>`) -> what it has."""
 
 
+def bind_owner(address: str) -> str:
+    """Who has what Istio's Gateways bind at an address that they name."""
+    return f"bind {address}"
+
+
 def decode(text: str) -> dict[str, Binding]:
     """From the annotation; what cannot be read is nothing."""
     try:

@@ -116,7 +116,7 @@ def _place(listener: ServiceListener) -> str:
 
 def _gateway_port(gateway: GatewayListener) -> str:
     transport = "udp" if gateway.protocol == "udp" else "tcp"
-    return f"{gateway.gateway}:{gateway.port}/{transport}{' egress' * gateway.egress}"
+    return f"{gateway.binding}:{gateway.port}/{transport}{' egress' * gateway.egress}"
 
 
 def _server_names(server: GatewayServer) -> tuple[str, ...]:

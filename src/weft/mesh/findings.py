@@ -211,6 +211,12 @@ GATEWAY_PORT_CONFLICT = Finding(
     "error",
     "port {port} is used with protocol {other_protocol} by {other}; this server is closed",
 )
+BIND_INVALID = Finding(
+    "WEFT2510",
+    "error",
+    "`{bind}` is no IP address; this server is closed",
+    "name an address of the nodes, or leave `bind` out",
+)
 GATEWAY_HOST_TAKEN = Finding(
     "WEFT2206",
     "warning",

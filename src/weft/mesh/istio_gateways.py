@@ -42,7 +42,6 @@ CERTIFICATE_KEYS = (("tls.crt", "cert"), ("tls.key", "key"))
 """Names in a Secret: as in kubernetes.io/tls, or as Istio also takes them."""
 EGRESS_SUFFIX = ".egress"
 """Of the names of egress gateways' tables: their ports are not those of ingress gateways."""
-ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, compared with
 Kind = str
 
 
@@ -58,6 +57,13 @@ class _Server(Struct, frozen=True):
     """(namespace of the VirtualService or "", host pattern)."""
     tls: GatewayTls | None = None
     redirect: bool = False
+    bind: str = ""
+    """The address that it names."""
+
+    @property
+    def place(self) -> tuple[bool, str, int]:
+        """Servers of one place share a listener."""
+        return self.egress, "" if self.egress else self.bind, self.port
 
     @property
     def name(self) -> str:
@@ -109,15 +115,16 @@ def gateway_parts(
     bound = _bound(directory, gateways)
     source_of = _Certificates(snapshot, missing_files, directory.report)
     servers = [s for g in gateways for s in _servers(g, source_of)]
-    by_port: dict[tuple[bool, int], list[_Server]] = {}
+    by_place: dict[tuple[bool, str, int], list[_Server]] = {}
     for server in _without_conflicts(servers, directory.report):
-        by_port.setdefault((server.egress, server.port), []).append(server)
+        by_place.setdefault(server.place, []).append(server)
     listeners: list[GatewayListener] = []
     tables: list[RouteTable] = []
     edge = _Edge(bound, directory)
-    for (egress, port), group in sorted(by_port.items()):
-        listener, made = _listener(port, group, edge, EGRESS_SUFFIX if egress else "")
-        listener = replace(listener, egress=egress)
+    for (egress, bind, port), group in sorted(by_place.items()):
+        suffix = EGRESS_SUFFIX if egress else f".{bind}" if bind else ""
+        listener, made = _listener(port, group, edge, suffix)
+        listener = replace(listener, egress=egress, bind=bind)
         listeners.append(listener)
         tables.extend(made)
     _report_unmatched(edge, servers)
@@ -171,6 +178,9 @@ def _servers(gateway: istio.Gateway, certificates: _Certificates) -> Iterator[_S
         if not server.hosts:
             report.add(f.HOSTS_MISSING, gateway, f"{path}.hosts")
             continue
+        if istio.bind_address(server) is None:
+            report.add(f.BIND_INVALID, gateway, f"{path}.bind", bind=server.bind)
+            continue
         made = _server(gateway, index, server, certificates)
         if made is not None:
             yield made
@@ -194,11 +204,12 @@ def _server(
         kind="http",
         hosts=tuple(_server_host(h, namespace) for h in server.hosts),
         redirect=bool(server.tls and server.tls.https_redirect),
+        bind=istio.bind_address(server) or "",
     )
     if protocol in HTTP_PROTOCOLS:
         return base
     if protocol in BYTE_PROTOCOLS:
-        return _replace(base, kind="tcp")
+        return replace(base, kind="tcp")
     if protocol not in ("HTTPS", "TLS"):
         report.add(
             f.VALUE_INVALID,
@@ -214,10 +225,10 @@ def _server(
         return None
     mode = server.tls.mode or "SIMPLE"
     if mode == "PASSTHROUGH":
-        return _replace(base, kind="tls")
+        return replace(base, kind="tls")
     if mode == "ISTIO_MUTUAL" and base.egress:
         # Calls within a node come without TLS; whose they are is known all the same.
-        return _replace(base, kind="http" if protocol == "HTTPS" else "tcp")
+        return replace(base, kind="http" if protocol == "HTTPS" else "tcp")
     if mode not in TERMINATING:
         report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
         return None
@@ -228,21 +239,7 @@ def _server(
         tls = with_demands(place, server.tls, tls, secrets, report)
     if tls is None or _file_missing(gateway, f"{path}.tls", tls, certificates):
         return None
-    if server.bind and server.bind not in ANY_ADDRESS:
-        report.add(
-            f.NOT_IN_FORCE,
-            gateway,
-            f"{path}.bind",
-            field="bind",
-            consequence="the node's own gateway address is used",
-        )
-    return _replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
-
-
-def _replace(server: _Server, kind: Kind, tls: GatewayTls | None = None) -> _Server:
-    return _Server(
-        server.gateway, server.index, server.port, kind, server.hosts, tls, server.redirect
-    )
+    return replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
 
 
 def _server_host(written: str, namespace: str) -> tuple[str, str]:
@@ -340,9 +337,9 @@ def pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
 
 def _without_conflicts(servers: Iterable[_Server], report: Findings) -> Iterator[_Server]:
     """A port is plain HTTP, or TLS, or bytes: the first server on it decides."""
-    first: dict[tuple[bool, int], _Server] = {}
+    first: dict[tuple[bool, str, int], _Server] = {}
     for server in servers:
-        known = first.setdefault((server.egress, server.port), server)
+        known = first.setdefault(server.place, server)
         if _layer(known.kind) == _layer(server.kind) and (known is server or server.kind != "tcp"):
             yield server
             continue

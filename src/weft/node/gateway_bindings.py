@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gateway_api
-from weft.api.gateway_bindings import Binding
+from weft.api.gateway_bindings import Binding, bind_owner
+from weft.api.istio import networking_v1 as istio
 from weft.lib.ports import PORT_OFFSET
 
 PORT_LAST = 65535
@@ -67,6 +68,20 @@ def wanted_bindings(
     return tuple(
         Wanted(name, _ports(listeners, False), _ports(listeners, True), asked[name])
         for name, listeners in found.items()
+    )
+
+
+def named_addresses(gateways: Iterable[istio.Gateway]) -> tuple[Wanted, ...]:
+    """What Gateways of Istio ask for at addresses that they name."""
+    found: dict[str, set[int]] = {}
+    for gateway in gateways:
+        for server in () if istio.is_egress(gateway) else gateway.spec.servers:
+            address = istio.bind_address(server)
+            if address and server.port is not None and server.port.number:
+                found.setdefault(address, set()).add(server.port.number)
+    return tuple(
+        Wanted(bind_owner(address), tuple(sorted(found[address])), addresses=(address,))
+        for address in sorted(found)
     )
 
 

@@ -26,7 +26,7 @@ from weft.api.wellknown import (
 )
 from weft.lib.aio import now
 from weft.node.agent_settings import AgentSettings, MachineFacts
-from weft.node.gateway_bindings import Wanted, bind, wanted_bindings
+from weft.node.gateway_bindings import Wanted, bind, named_addresses, wanted_bindings
 from weft.node.node_object import (
     LEASE_NAMESPACE,
     kept,
@@ -153,7 +153,9 @@ class NodeRegistration:
     ) -> None:
         """Give addresses and ports to what Gateways ask for, Istio's and the Gateway API's
         (`others`, of weft's `classes`, with their `sets`); what has some keeps them."""
-        wanted = gateway_ports(gateways), wanted_bindings(others, classes, sets)
+        gateways = tuple(gateways)
+        own = (*wanted_bindings(others, classes, sets), *named_addresses(gateways))
+        wanted = gateway_ports(gateways), own
         if wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from weft.api.istio.networking_v1 import Gateway, is_egress
+from weft.api.istio.networking_v1 import Gateway, bind_address, is_egress
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.selectors import matches_labels
@@ -51,12 +51,12 @@ def allocate_host_ports(
 
 
 def gateway_ports(gateways: Iterable[Gateway]) -> tuple[int, ...]:
-    """Every port that a Gateway asks for, in order."""
+    """Every port that a Gateway asks for without naming an address, in order."""
     numbers = {
         server.port.number
         for gateway in gateways
         for server in (() if is_egress(gateway) else gateway.spec.servers)
-        if server.port is not None and server.port.number
+        if server.port is not None and server.port.number and bind_address(server) == ""
     }
     return tuple(sorted(numbers))
 

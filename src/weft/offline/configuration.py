@@ -40,12 +40,13 @@ def configuration(
 
 def with_gateway_ports(settings: NodeSettings, model: MeshModel) -> NodeSettings:
     """The settings of a node, with the ports of Gateways that it has not bound yet."""
-    ports = {g.port: g.port for g in model.gateways if not g.gateway} | dict(settings.gateway_ports)
+    ports = {g.port: g.port for g in model.gateways if not g.binding} | dict(settings.gateway_ports)
     bound = {binding.gateway: binding for binding in settings.gateway_bindings}
-    own = dict.fromkeys(g.gateway for g in model.gateways if g.gateway)
-    for number, gateway in enumerate(own):
-        known = bound.get(gateway) or GatewayBinding(gateway, (str(GATEWAY_NETWORK[number + 1]),))
-        mine = [g for g in model.gateways if g.gateway == gateway]
+    own = {g.binding: g.bind for g in model.gateways if g.binding}
+    for number, (gateway, named) in enumerate(own.items()):
+        address = named or str(GATEWAY_NETWORK[number + 1])
+        known = bound.get(gateway) or GatewayBinding(gateway, (address,))
+        mine = [g for g in model.gateways if g.binding == gateway]
         tcp = {g.port: g.port for g in mine if g.protocol != "udp"} | dict(known.ports)
         udp = {g.port: g.port for g in mine if g.protocol == "udp"} | dict(known.udp_ports)
         bound[gateway] = structs.replace(

@@ -38,16 +38,16 @@ _ANY_HOST = "*"
 def gateway_name(gateway: GatewayListener) -> str:
     """`gateway|80`, or `gateway|80|default/shop` for one with addresses of its own."""
     transport = "|udp" if gateway.protocol == "udp" else ""
-    owner = f"|{gateway.gateway}" if gateway.gateway else ""
+    owner = f"|{gateway.binding}" if gateway.binding else ""
     return f"gateway|{gateway.port}{owner}{transport}"
 
 
 def binding_of(gateway: GatewayListener, node: NodeSettings) -> GatewayBinding:
     """Where the node binds the port."""
-    if not gateway.gateway:
+    if not gateway.binding:
         return GatewayBinding("", (node.gateway_address,), node.gateway_ports)
-    found = (b for b in node.gateway_bindings if b.gateway == gateway.gateway)
-    return next(found, GatewayBinding(gateway.gateway, ()))
+    found = (b for b in node.gateway_bindings if b.gateway == gateway.binding)
+    return next(found, GatewayBinding(gateway.binding, ()))
 
 
 def egress_listener(

@@ -1,5 +1,6 @@
 """Gateway: listeners at the mesh's edge. Fields after the public Istio reference."""
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Literal
 
@@ -109,6 +110,16 @@ class Gateway(Message, frozen=True):
     """What is wanted."""
     status: IstioStatus = IstioStatus()
     """What the mesh says about it."""
+
+
+def bind_address(server: Server) -> str | None:
+    """The one address that a server listens on; empty where it leaves the choice, None where
+    `bind` is no IP address, such as a Unix socket."""
+    try:
+        address = ipaddress.ip_address(server.bind or "0.0.0.0")  # noqa: S104 - means any
+    except ValueError:
+        return None
+    return "" if address.is_unspecified else str(address)
 
 
 def is_egress(gateway: Gateway) -> bool:

@@ -58,6 +58,7 @@ from weft.api.istio.gateway import (
     Server,
     ServerTLSSettings,
     TLSCertificate,
+    bind_address,
     is_egress,
 )
 from weft.api.istio.service_entry import (
@@ -217,5 +218,6 @@ __all__ = [
     "WorkloadGroupMeta",
     "WorkloadGroupSpec",
     "WorkloadSelector",
+    "bind_address",
     "is_egress",
 ]

@@ -262,6 +262,12 @@ AFFINITY_ENDLESS = Finding(
     "info",
     "callers keep their endpoint for as long as the endpoints are the same, not for {seconds} s",
 )
+BIND_UNUSABLE = Finding(
+    "WEFT2511",
+    "warning",
+    "no node has the address {address}: this server is closed",
+    "`ip address` lists those of a machine",
+)
 ADDRESS_UNUSABLE = Finding(
     "WEFT2502",
     "warning",

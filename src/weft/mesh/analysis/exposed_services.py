@@ -2,6 +2,8 @@
 nobody has, affinity that does not end."""
 
 from weft.api import gateway_bindings, service_places
+from weft.api.gateway_bindings import bind_owner
+from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Node, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.service_places import Held, pod_owner, service_owner
@@ -53,6 +55,21 @@ def addresses(world: World, report: Findings) -> None:
             report.add(c.ADDRESS_UNUSABLE, service, "spec.loadBalancerIP", address=address)
 
 
+def named_addresses(world: World, report: Findings) -> None:
+    """Addresses that Gateways of Istio bind and no node has."""
+    found = [
+        gateway_bindings.decode(n.metadata.annotations.get(ANNOTATION_NODE_GATEWAY_BINDINGS, ""))
+        for n in world.list(Node)
+    ]
+    for gateway in world.list(istio.Gateway):
+        for index, server in enumerate(gateway.spec.servers):
+            address = istio.bind_address(server)
+            tried = [b[bind_owner(address)] for b in found if address and bind_owner(address) in b]
+            if tried and all(each.unusable for each in tried):
+                path = f"spec.servers[{index}].bind"
+                report.add(c.BIND_UNUSABLE, gateway, path, address=address)
+
+
 def affinity(world: World, report: Findings) -> None:
     """Time-outs of affinity that somebody wrote."""
     for service in world.list(Service):
@@ -64,4 +81,4 @@ def affinity(world: World, report: Findings) -> None:
             report.add(c.AFFINITY_ENDLESS, service, path, seconds=seconds)
 
 
-CHECKS = (lacking_ports, addresses, affinity)
+CHECKS = (lacking_ports, addresses, named_addresses, affinity)

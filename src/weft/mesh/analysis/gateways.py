@@ -27,6 +27,10 @@ class _Server(Struct, frozen=True):
         return (self.server.port or istio.ServicePort()).number or 0
 
     @property
+    def bind(self) -> str:
+        return istio.bind_address(self.server) or ""
+
+    @property
     def name(self) -> str:
         own = self.gateway.metadata
         return f"Gateway {own.namespace}/{own.name}"
@@ -45,13 +49,13 @@ def _servers(world: World) -> Iterator[_Server]:
 
 def shared_hosts(world: World, report: Findings) -> None:
     """Hosts that several plain HTTP servers claim on one port."""
-    claimed: dict[tuple[int, str, str], istio.Gateway] = {}
+    claimed: dict[tuple[str, int, str, str], istio.Gateway] = {}
     for each in _servers(world):
         if each.server.port is None or each.server.port.protocol.upper() != "HTTP":
             continue
         for host in each.server.hosts:
             scope, _, name = host.rpartition("/")
-            owner = claimed.setdefault((each.port, scope, name), each.gateway)
+            owner = claimed.setdefault((each.bind, each.port, scope, name), each.gateway)
             if owner is not each.gateway:
                 report.add(
                     f.GATEWAY_HOST_SHARED,
@@ -65,11 +69,11 @@ def shared_hosts(world: World, report: Findings) -> None:
 
 def shared_certificates(world: World, report: Findings) -> None:
     """One certificate at several servers of a port: connections are used for the hosts of both."""
-    first: dict[tuple[int, str, str], _Server] = {}
+    first: dict[tuple[str, int, str, str], _Server] = {}
     for each in _servers(world):
         if (name := _credential(each)) == "":
             continue
-        key = (each.port, each.gateway.metadata.namespace, name)
+        key = (each.bind, each.port, each.gateway.metadata.namespace, name)
         owner = first.setdefault(key, each)
         if owner is not each:
             report.add(

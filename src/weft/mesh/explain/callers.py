@@ -109,7 +109,7 @@ def _at_gateway(
 def _outside(
     gateways: Iterable[GatewayListener], name: str, text: str, wanted_port: int
 ) -> Outside | NoCaller:
-    known = sorted(gateways, key=lambda g: (g.port, g.gateway))
+    known = sorted(gateways, key=lambda g: (g.port, g.binding))
     shown = ", ".join(dict.fromkeys(str(g.port) for g in known)) or "none"
     if text and not text.isdigit():
         return NoCaller(f"`{text}` is no port", f"ports of Gateways: {shown}")

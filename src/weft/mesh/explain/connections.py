@@ -232,7 +232,7 @@ def from_outside(listener: GatewayListener, request: Request) -> Met:
 
 def _name(listener: GatewayListener) -> str:
     """As the proxy names it."""
-    owner = f"|{listener.gateway}" if listener.gateway else ""
+    owner = f"|{listener.binding}" if listener.binding else ""
     transport = "|udp" if listener.protocol == "udp" else ""
     return f"gateway|{listener.port}{owner}{transport}"
 

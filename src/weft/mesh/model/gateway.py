@@ -37,13 +37,20 @@ class GatewayListener(Struct, frozen=True, gc=False):
     empty: the port is bound at the address that all others share."""
     egress: bool = False
     """Only the mesh can reach it."""
+    bind: str = ""
+    """The address that Gateways of Istio name; empty: the one that they share."""
+
+    @property
+    def binding(self) -> str:
+        """The name of the binding that says where nodes listen; empty: at the shared address."""
+        return self.gateway or (f"bind {self.bind}" if self.bind else "")
 
 
 class GatewayBinding(Struct, frozen=True, gc=False):
     """Where a node binds the ports of a Gateway that has addresses of its own."""
 
     gateway: str
-    """`<namespace>/<name>`."""
+    """`<namespace>/<name>`, or for an address that Gateways of Istio name `bind <address>`."""
     addresses: tuple[str, ...]
     ports: tuple[tuple[int, int], ...] = ()
     """(Gateway port, port bound for it), for TCP."""
