@@ -169,6 +169,10 @@ def test_gateways_as_callers() -> None:
     name = next(s.name for g in found.gateways for s in g.servers).rpartition("/")[0]
     by_name = find_caller(found, f"gateway/{name}", "other", request)
     assert by_name == Outside(port_of(found, 80), name)
+    for address in ("127.0.0.2", "[2001:db8::1]"):
+        there = find_caller(found, f"gateway:{address}:80", "default", request)
+        assert isinstance(there, Outside)
+        assert there.listener.bind == address.strip("[]")
     nobody = find_caller(found, "gateway:8443", "default", request)
     assert isinstance(nobody, NoCaller)
     assert nobody.hint == "ports of Gateways: 80, 443, 5432"

@@ -111,6 +111,9 @@ def _outside(
 ) -> Outside | NoCaller:
     known = sorted(gateways, key=lambda g: (g.port, g.binding))
     shown = ", ".join(dict.fromkeys(str(g.port) for g in known)) or "none"
+    address, _, text = text.rpartition(":")
+    if address:
+        known = [g for g in known if g.bind == address.strip("[]")]
     if text and not text.isdigit():
         return NoCaller(f"`{text}` is no port", f"ports of Gateways: {shown}")
     port = int(text) if text else wanted_port
@@ -119,10 +122,19 @@ def _outside(
         found = known
     if not found:
         return NoCaller(f"no Gateway in force has port {port}", f"ports of Gateways: {shown}")
+    # Servers that name an address are meant where it is named.
+    found = [g for g in found if not g.bind] or found
     if len(found) > 1:
-        names = " or ".join(f"`--from gateway/{owner(g)}`" for g in found)
+        names = " or ".join(f"`--from {_called(g)}`" for g in found)
         return NoCaller(f"several Gateways have port {port}", f"say which: {names}")
     return Outside(found[0], name or found[0].gateway)
+
+
+def _called(listener: GatewayListener) -> str:
+    if not listener.bind:
+        return f"gateway/{owner(listener)}"
+    address = f"[{listener.bind}]" if ":" in listener.bind else listener.bind
+    return f"gateway:{address}:{listener.port}"
 
 
 def owner(listener: GatewayListener) -> str:
