@@ -1,5 +1,7 @@
 """Connections by Istio's rarer fields: routes by the caller's network, the PROXY protocol."""
 
+import socket
+import ssl
 import sys
 from typing import Any
 
@@ -114,3 +116,58 @@ def test_gateways_listen_where_they_are_told_to(callers: tuple[Caller, Caller]) 
 
         wait_for(answers, f"{caller.name} answers at {address}")
     assert ask(weft, "/who", "bind.test")[0] == 404, "not at the shared address"
+
+
+def test_mutual_tls_of_the_mesh_at_a_gateway(callers: tuple[Caller, Caller]) -> None:
+    """ISTIO_MUTUAL on both sides: the caller shows its workload's certificate, the gateway its own.
+    Strangers, who have none, do not get in."""
+    weft, address = callers[0].weft, "127.200.9.3"
+    edge = m.gateway("mutual", "mutual.test", 8443).replace("protocol: HTTP", "protocol: HTTPS")
+    edge = edge.replace(
+        "hosts:", f"bind: {address}\n      tls: {{mode: ISTIO_MUTUAL}}\n      hosts:"
+    )
+    entry = f"""
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: mutual}}
+spec:
+  hosts: [mutual.test]
+  addresses: [192.0.2.43]
+  resolution: STATIC
+  endpoints: [{{address: {address}}}]
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: 8443}}]
+"""
+    rule = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: mutual}
+spec: {host: mutual.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL%s}}}
+"""
+    routes = m.routes("mutual", m.to("second"), "mutual.test", "mutual")
+    weft.weft("apply", "-f", "-", stdin=edge + entry + rule % "" + routes)
+    assert weft.bound(8443, f"bind {address}") == (address, 8443)
+    url = "http://192.0.2.43/slow?seconds=0"
+    assert "second" in callers[0].settles(url, 200, "mutual.test")
+
+    assert stranger(address, 8443).endswith(b"CERTIFICATE_REQUIRED")
+
+    other = ', subjectAltNames: ["spiffe://cluster.local/ns/default/sa/other"]'
+    weft.weft("apply", "-f", "-", stdin=rule % other)
+    callers[0].settles(url, 503, "mutual.test")
+
+
+def stranger(address: str, port: int) -> bytes:
+    """What the server says to a client without a certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), 5) as raw,
+            context.wrap_socket(raw, server_hostname="mutual.test") as wrapped,
+        ):
+            wrapped.sendall(b"GET / HTTP/1.1\r\nHost: mutual.test\r\n\r\n")
+            return wrapped.recv(100)
+    except ssl.SSLError as error:
+        return error.reason.encode()

@@ -30,6 +30,8 @@ from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.proto import Proto, socket_address
 from weft.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from weft.xds.routes import passthrough_configuration
+from weft.xds.svids import TRUST_BUNDLE
+from weft.xds.tls import secret_resource
 from weft.xds.translate import Translator, translate
 
 CASES = case_names("xds")
@@ -137,7 +139,8 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
         )
         for resource in translate(load(case))
     )
-    (tmp_path / "bootstrap.pb").write_bytes(static_bootstrap(resources))
+    everywhere = secret_resource(TRUST_BUNDLE, certificate, "")
+    (tmp_path / "bootstrap.pb").write_bytes(static_bootstrap((*resources, everywhere)))
     done = subprocess.run(
         [envoy_path(), "--mode", "validate", "-c", "bootstrap.pb"],
         cwd=tmp_path,

@@ -72,11 +72,16 @@ class MeshIdentity:
         return self._ca.authority(now())
 
     def secrets_of(self, model: NodeModel) -> list[Resource]:
-        """The secrets of a node's proxy; none where there is no other node."""
-        if not model.node.peers.nodes:
+        """The secrets of a node's proxy; none where nobody shows certificates: there is no other
+        node, and no mutual TLS with anybody outside."""
+        peers = model.node.peers
+        served = any(s.tls is not None and s.tls.mesh for g in model.gateways for s in g.servers)
+        calls = any(d.tls is not None and d.tls.mode == "mesh" for d in model.destinations)
+        if not (peers.nodes or served or calls):
             return []
-        principals = {w.principal for w in model.workloads if w.principal}
-        principals.add(model.node.peers.identity)
+        principals: set[str] = set()
+        if peers.nodes or calls:
+            principals = {w.principal for w in model.workloads if w.principal} | {peers.identity}
         if model.gateways:
             principals.add(f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}")
         callers = caller_secrets(model.entrances, model.node.peers, self._ca.bundle)

@@ -141,7 +141,8 @@ def _protocol(protocol: AppProtocol, policy: Policy) -> AppProtocol:
 
 def _tls(policy: Policy, host: Host) -> UpstreamTls | None:
     tls = policy.tls
-    if tls is None:
+    # Calls within the mesh are mutual TLS where they leave a node, whatever rules say.
+    if tls is None or (tls.mode == "mesh" and not host.external):
         return None
     if not tls.subject_alt_names:
         tls = replace(tls, subject_alt_names=host.subject_alt_names)

@@ -35,12 +35,10 @@ _GROUP = tuple[tuple[AccessCondition, ...], ...]
 
 
 def peers_of(model: MeshModel, node: str) -> Peers:
-    """What the node needs to know of the others; nothing when it is alone."""
+    """What the node needs to know of the others; alone it is called by nobody."""
     others = tuple(pair for pair in model.nodes if pair[0] != node)
-    if not others:
-        return Peers()
     return Peers(
-        address=dict(model.nodes).get(node, ""),
+        address=dict(model.nodes).get(node, "") if others else "",
         identity=f"{SPIFFE}{model.trust_domain}/node/{node}",
         nodes=others,
         trust_domains=(model.trust_domain, *model.trust_domain_aliases),

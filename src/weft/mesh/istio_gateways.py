@@ -33,7 +33,7 @@ from weft.mesh.model import (
 from weft.mesh.names import intersection, specificity
 from weft.mesh.secrets import Place as SecretPlace
 from weft.mesh.secrets import Secrets
-from weft.mesh.server_tls import TERMINATING, with_demands
+from weft.mesh.server_tls import TERMINATING, mutual_in_mesh, with_demands
 from weft.mesh.tcp_routes import connection_routes
 
 HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -232,7 +232,11 @@ def _server(
     if mode not in TERMINATING:
         report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
         return None
-    tls = _certificate(gateway, f"{path}.tls", server.tls, certificates)
+    tls = (
+        mutual_in_mesh(server.tls)
+        if mode == "ISTIO_MUTUAL"
+        else _certificate(gateway, f"{path}.tls", server.tls, certificates)
+    )
     if tls is not None:
         secrets = Secrets(certificates.snapshot.list(Secret), report)
         place = SecretPlace(gateway, namespace, f"{path}.tls", "this server is closed")

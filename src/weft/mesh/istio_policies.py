@@ -466,6 +466,9 @@ def _outlier(
 def _tls(
     rule: istio.DestinationRule, settings: istio.ClientTLSSettings, path: str, report: Findings
 ) -> UpstreamTls | None:
+    if settings.mode == "ISTIO_MUTUAL":
+        names = settings.subject_alt_names
+        return UpstreamTls(mode="mesh", sni=settings.sni, subject_alt_names=names)
     if settings.mode not in ("SIMPLE", "MUTUAL"):
         return None
     return UpstreamTls(

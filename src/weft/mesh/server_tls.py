@@ -8,7 +8,7 @@ from weft.mesh.findings import Findings
 from weft.mesh.model.tls import ClientCertificates, GatewayTls, TlsVersion
 from weft.mesh.secrets import Place, Secrets
 
-TERMINATING = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
+TERMINATING = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL")
 VERSIONS: dict[str, TlsVersion] = {
     "TLSV1_0": "1.0",
     "TLSV1_1": "1.1",
@@ -26,6 +26,13 @@ CIPHERS = frozenset(
     }
 )  # fmt: skip
 """Those that the proxy knows: one that it does not would close the whole port."""
+
+
+def mutual_in_mesh(tls: istio.ServerTLSSettings) -> GatewayTls:
+    """Both sides show certificates of the mesh; clients one of these names, if there are any."""
+    return GatewayTls(
+        mesh=True, clients=ClientCertificates(subject_alt_names=tls.subject_alt_names)
+    )
 
 
 def with_demands(

@@ -21,7 +21,7 @@ from weft.mesh.model import (
 from weft.xds.endpoints import load_assignment
 from weft.xds.forward import FORWARD, discover_by_name
 from weft.xds.health_checks import health_check
-from weft.xds.node_mtls import socket_matches
+from weft.xds.node_mtls import out_of_the_mesh, socket_matches
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, resource, uint32
 from weft.xds.proxy_protocol import announce_callers
 from weft.xds.resource import CLUSTER, Resource
@@ -87,7 +87,10 @@ def cluster_resource(destination: Destination, node: NodeSettings) -> Resource:
         cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(destination.pool))
     if destination.discovery == "endpoints" and _in_mesh(destination):
         cluster.transport_socket_matches.extend(socket_matches(destination, node.peers))
-    if destination.tls is not None:
+    if destination.tls is not None and destination.tls.mode == "mesh":
+        own = out_of_the_mesh(destination.tls, _alpn(destination), node.peers)
+        cluster.transport_socket.CopyFrom(own)
+    elif destination.tls is not None:
         cluster.transport_socket.CopyFrom(upstream_tls(destination.tls, _alpn(destination)))
     if destination.proxy_protocol and destination.discovery != "gateway":
         announce_callers(cluster, destination.proxy_protocol)

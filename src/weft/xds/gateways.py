@@ -5,12 +5,19 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 from msgspec import Struct
 
-from weft.mesh.model import GatewayBinding, GatewayListener, GatewayServer, NodeSettings
+from weft.mesh.model import (
+    GatewayBinding,
+    GatewayListener,
+    GatewayServer,
+    GatewayTls,
+    NodeSettings,
+)
 from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import gateway_facts, gateway_facts_of_requests
 from weft.xds.listeners import finish_listener, tls_inspector
+from weft.xds.node_mtls import mesh_server
 from weft.xds.proto import Proto, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.scoped_routes import route_names
@@ -23,7 +30,8 @@ class EdgeSettings(Struct, frozen=True):
     """What all gateways of a node have in common."""
 
     access_log: str = ""
-    trust_domain: str = "cluster.local"
+    trust_domains: tuple[str, ...] = ("cluster.local",)
+    """The mesh's own, then those that count as it."""
     authorizers: tuple[str, ...] = ()
     """Names of the services that policies may have asked."""
     logins: tuple[str, ...] = ()
@@ -92,7 +100,7 @@ def gateway_listener(
         additional_addresses=[listener_pb2.AdditionalAddress(address=a) for a in others],
         traffic_direction=base_pb2.INBOUND,
         filter_chains=chains,
-        listener_filters=[gateway_facts(edge.trust_domain)],
+        listener_filters=[gateway_facts(edge.trust_domains[0])],
     )
     if any(chain.HasField("filter_chain_match") for chain in chains):
         listener.listener_filters.append(tls_inspector())
@@ -189,9 +197,15 @@ def _tls_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -
             chain.filter_chain_match.server_names.extend(names)
         chain.filter_chain_match.transport_protocol = "tls"
         if server.tls is not None:
-            chain.transport_socket.CopyFrom(downstream_tls(server.tls, bool(server.route_table)))
+            chain.transport_socket.CopyFrom(_ends_tls(server, server.tls, edge))
         chains.append(chain)
     return chains
+
+
+def _ends_tls(server: GatewayServer, tls: GatewayTls, edge: EdgeSettings) -> Proto:
+    if tls.mesh:
+        return mesh_server(tls, bool(server.route_table), edge.trust_domains)
+    return downstream_tls(tls, bool(server.route_table))
 
 
 def _quic_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
@@ -225,7 +239,7 @@ def _requests(
         ),
         edge=True,
         http3=http3,
-        facts=gateway_facts_of_requests(edge.trust_domain) if http3 else None,
+        facts=gateway_facts_of_requests(edge.trust_domains[0]) if http3 else None,
         authorizers=edge.authorizers,
         logins=edge.logins,
         scoped=server.route_table in facts.scoped,

@@ -14,13 +14,21 @@ from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.struct_pb2 import Struct as StructMessage
-from google.protobuf.wrappers_pb2 import UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from weft.mesh.model import Destination, Entrance, Peers
+from weft.mesh.model import (
+    GATEWAY_ACCOUNT,
+    Destination,
+    Entrance,
+    GatewayTls,
+    Peers,
+    UpstreamTls,
+)
 from weft.xds.descriptors import FilterStateMapper, OnDemandSecret
 from weft.xds.proto import ADS, Proto, any_of, extension, resource
 from weft.xds.resource import SECRET, Resource
-from weft.xds.svids import TRUST_BUNDLE, callers_secret
+from weft.xds.svids import TRUST_BUNDLE, callers_secret, server_secret
+from weft.xds.tls import GATEWAY_ALPN
 
 TLS = "envoy.transport_sockets.tls"
 SOCKET_MATCH = "envoy.transport_socket_match"
@@ -53,6 +61,25 @@ def _client(destination: Destination, peers: Peers) -> Proto:
     names = [name for p in sorted(principals) for name in in_every_domain(p, peers)]
     # Without names any certificate of the mesh would do.
     names = names or [f"{SPIFFE}{peers.trust_domains[0]}/{NOBODY}"]
+    context = _as_caller([uri_name(exact=name) for name in names], peers)
+    context.auto_host_sni = True
+    return base_pb2.TransportSocket(name=TLS, typed_config=any_of(context))
+
+
+def out_of_the_mesh(tls: UpstreamTls, alpn: tuple[str, ...], peers: Peers) -> Proto:
+    """Mutual TLS with what is not reached through a node's proxy, and has a certificate of the
+    mesh all the same, such as another mesh's gateway."""
+    names = [uri_name(exact=name) for name in tls.subject_alt_names] or [
+        uri_name(prefix=f"{SPIFFE}{domain}/") for domain in peers.trust_domains
+    ]
+    context = _as_caller(names, peers)
+    context.sni = tls.sni
+    context.common_tls_context.alpn_protocols.extend(alpn)
+    return base_pb2.TransportSocket(name=TLS, typed_config=any_of(context))
+
+
+def _as_caller(names: list[Proto], peers: Peers) -> Proto:
+    """TLS with the calling workload's certificate, towards whom has one of these names."""
     mapper = FilterStateMapper(default_value=peers.identity)
     selector = OnDemandSecret(
         config_source=ADS,
@@ -60,12 +87,31 @@ def _client(destination: Destination, peers: Peers) -> Proto:
             "envoy.tls.upstream_certificate_mappers.filter_state_override", mapper
         ),
     )
-    common = mutual_tls([uri_name(exact=name) for name in names])
+    common = mutual_tls(names)
     common.custom_tls_certificate_selector.CopyFrom(
         extension("envoy.tls.certificate_selectors.on_demand_secret", selector)
     )
-    context = tls_pb2.UpstreamTlsContext(
-        common_tls_context=common, auto_host_sni=True, max_session_keys=UInt32Value(value=0)
+    return tls_pb2.UpstreamTlsContext(
+        common_tls_context=common, max_session_keys=UInt32Value(value=0)
+    )
+
+
+def mesh_server(tls: GatewayTls, http: bool, trust_domains: tuple[str, ...]) -> Proto:
+    """A gateway's own certificate, for clients that show one of the mesh."""
+    wanted = tls.clients.subject_alt_names if tls.clients else ()
+    names = [uri_name(exact=name) for name in wanted] or [
+        uri_name(prefix=f"{SPIFFE}{domain}/") for domain in trust_domains
+    ]
+    common = mutual_tls(names)
+    common.alpn_protocols.extend(GATEWAY_ALPN if http else ())
+    own = server_secret(f"{SPIFFE}{trust_domains[0]}/{GATEWAY_ACCOUNT}")
+    common.tls_certificate_sds_secret_configs.add(name=own, sds_config=ADS)
+    context = tls_pb2.DownstreamTlsContext(
+        common_tls_context=common,
+        require_client_certificate=BoolValue(value=True),
+        # A resumed session would keep a certificate in use that has ended.
+        disable_stateless_session_resumption=True,
+        disable_stateful_session_resumption=True,
     )
     return base_pb2.TransportSocket(name=TLS, typed_config=any_of(context))
 

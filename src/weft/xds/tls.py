@@ -84,7 +84,7 @@ def _ask_clients(common: Proto, clients: ClientCertificates) -> None:
 
 def usable(tls: GatewayTls) -> bool:
     """Whether there is a certificate at all; without, the server's port stays closed to it."""
-    return bool((tls.certificate_pem and tls.secret) or tls.certificate_file)
+    return bool((tls.certificate_pem and tls.secret) or tls.certificate_file or tls.mesh)
 
 
 def secrets(model: NodeModel) -> Secrets:

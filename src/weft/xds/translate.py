@@ -165,9 +165,10 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     for listener in model.service_listeners:
         name = f"{listener.address}:{listener.port}{'/udp' if listener.udp else ''}"
         elements.append(("service", name, _service, (listener, node, tcp_facts)))
+    domains = tuple(dict.fromkeys((model.trust_domain, *node.peers.trust_domains)))
     for gateway in model.gateways:
         place = binding_of(gateway, model.node)
-        edge = EdgeSettings(node.access_log, model.trust_domain, node.authorizers, node.logins)
+        edge = EdgeSettings(node.access_log, domains, node.authorizers, node.logins)
         kind = "egress" if gateway.egress else "gateway"
         facts_of = (gateway, place, edge, tcp_facts)
         elements.append((kind, gateway_name(gateway), _gateway, facts_of))

@@ -255,7 +255,8 @@ def _server(server: GatewayServer) -> Iterable[Effect]:
     if server.tls is None:
         return
     certificate = server.tls.secret or server.tls.certificate_file
-    text = f"ends here, with certificate `{certificate}`"
+    named = "the gateway's own certificate" if server.tls.mesh else f"certificate `{certificate}`"
+    text = f"ends here, with {named}"
     if server.tls.clients is not None:
         must = "must" if server.tls.clients.required else "may"
         text += f"; clients {must} show one"

@@ -10,7 +10,8 @@ TlsVersion = Literal["", "1.0", "1.1", "1.2", "1.3"]
 class UpstreamTls(Struct, frozen=True, gc=False):
     """TLS that the proxy originates towards the endpoints."""
 
-    mode: Literal["simple", "mutual"]
+    mode: Literal["simple", "mutual", "mesh"]
+    """`mesh`: as the calling workload, with its certificate; the server shows one of the mesh."""
     sni: str = ""
     subject_alt_names: tuple[str, ...] = ()
     ca_file: str = ""
@@ -78,6 +79,8 @@ class GatewayTls(Struct, frozen=True, gc=False):
     """Empty is the highest there is."""
     ciphers: tuple[str, ...] = ()
     """Cipher suites for TLS up to 1.2; empty is Envoy's choice."""
+    mesh: bool = False
+    """The gateway's own certificate is shown, and clients must show one of the mesh."""
 
     def __repr__(self) -> str:
         return f"GatewayTls(secret={self.secret!r}, certificate_file={self.certificate_file!r})"
