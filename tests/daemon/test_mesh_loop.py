@@ -139,3 +139,20 @@ async def test_an_object_that_cannot_be_built_holds_back_no_other_and_is_closed(
     await mesh.delete("authorizationpolicies", "b")
     await until(lambda: not mesh.loop.faults.held)
     assert not [d for d in mesh.loop.findings() if d.code == "WEFT2627"]
+
+
+async def test_config_maps_of_applications_build_nothing(mesh: Mesh) -> None:
+    await mesh.create("nodes", "node-1")
+    await until(lambda: mesh.ads.nodes() == ("node-1",))
+    seen: list[str] = []
+    mesh.informers.subscribe(lambda cls, before, after: seen.append(cls.__name__))
+    number = mesh.loop.number
+    await mesh.create("configmaps", "settings", data={"a": "b"})
+    await until(lambda: "ConfigMap" in seen)
+    await mesh.create("namespaces", "istio-system")
+    await until(lambda: mesh.loop.number == number + 1)
+    kind = by_name("configmaps")
+    assert kind is not None
+    body = {"metadata": {"name": "istio"}, "data": {"mesh": "trustDomain: other.example"}}
+    await mesh.client.create(kind, body, "istio-system")
+    await until(lambda: mesh.loop.model.trust_domain == "other.example")

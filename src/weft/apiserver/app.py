@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random as stdlib_random
 import ssl
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +51,7 @@ from weft.apiserver.webhook_admission import WebhookAdmission
 from weft.apiserver.webhook_client import WebhookClient
 from weft.apiserver.webhook_conversion import WebhookConversion
 from weft.lib import aio
+from weft.lib.randomness import Randomness
 from weft.lib.timefmt import parse_rfc3339
 from weft.pki import jws
 from weft.pki.jws import KeyRing
@@ -101,7 +101,7 @@ class ApiServer:
         self._resources = Resources(
             store,
             clock=clock,
-            random=random or stdlib_random.SystemRandom().randrange,
+            random=random or Randomness().below,
             ranges=settings.ranges,
             admission=(PriorityAdmission(store), *admission),
         )

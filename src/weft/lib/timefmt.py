@@ -1,11 +1,20 @@
 """Times as Kubernetes writes them (RFC 3339, UTC). All functions are pure."""
 
 import datetime
+from functools import lru_cache
+
+SECONDS_KEPT_MAX = 64
+"""Texts that are kept: the same second is written into many objects."""
 
 
 def rfc3339(seconds: float) -> str:
     """metav1.Time: whole seconds, e.g. 2026-11-21T01:35:00Z."""
-    at = datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
+    return _whole(int(seconds))
+
+
+@lru_cache(SECONDS_KEPT_MAX)
+def _whole(seconds: int) -> str:
+    at = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
