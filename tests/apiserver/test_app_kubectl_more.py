@@ -125,3 +125,6 @@ async def test_apply_view_and_set_last_applied(kubectl: Kubectl) -> None:
                             '{"spec":{"replicas":3}}')  # fmt: skip
     assert "patched" in patched
     assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "3"
+    heads, row = (await kubectl("get", "deploy", "web", "--subresource=scale")).splitlines()
+    assert heads.split() == ["NAME", "DESIRED", "AVAILABLE", "AGE"]
+    assert row.split()[:3] == ["web", "3", "0"]

@@ -192,3 +192,14 @@ def test_a_job_made_before_a_crash_is_not_made_twice() -> None:
     w.settle()
     assert jobs(w) == [name(1)]
     assert status(w).last_schedule_time == rfc3339(START + EVERY)
+
+
+def test_jobs_of_nobody_are_not_its_own() -> None:
+    """What `kubectl create job` makes has no owner; a CronJob has no selector to adopt it by."""
+    w = world()
+    alone = make(Job, TEMPLATE, name="alone")
+    w.put(alone)
+    (watch,) = cronjobs.CONTROLLER.watches
+    assert list(watch.to_keys(alone, w.snapshot())) == []
+    w.settle()
+    assert not w.need(Job, "alone").metadata.owner_references

@@ -12,12 +12,13 @@ from aiohttp import web
 from msgspec import Struct, field
 
 from weft.api import registry
+from weft.api.errors import ApiError
 from weft.apiserver import codec, definitions, keys, token_claims
 from weft.apiserver.access import APISERVER, Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
-from weft.apiserver.bootstrap import bootstrap
+from weft.apiserver.bootstrap import bootstrap, keep_service
 from weft.apiserver.bootstrap_tokens import BootstrapTokens
 from weft.apiserver.certificate_requests import CertificateRequests
 from weft.apiserver.claim_policies import ClaimPolicies
@@ -62,6 +63,8 @@ log = logging.getLogger("weft.apiserver")
 EVENT_SECONDS_KEPT = 3600.0
 """Age at which Events are removed, as kube-apiserver's --event-ttl."""
 EVENT_SWEEP_SECONDS = 60.0
+SERVICE_LOOK_SECONDS = 10.0
+"""How often the Service `kubernetes` is looked for, as kube-apiserver does."""
 SHUTDOWN_SECONDS = 2.0
 
 
@@ -267,6 +270,7 @@ class ApiServer:
         await self._follower.start()
         await self._nodes.start()
         self._tasks.spawn(self._sweep_events(), "event-sweep")
+        self._tasks.spawn(self._keep_service(endpoint), "kubernetes-service")
         self._tasks.spawn(self._resources.quotas.run(), "quotas")
         self._tasks.spawn(self._token_secrets.run(), "token-secrets")
         self._tasks.spawn(CustomCleanup(self._resources).run(), "custom-cleanup")
@@ -305,6 +309,15 @@ class ApiServer:
         await self._webhooks.close()
         if self._server.audit is not None:
             await self._server.audit.close()
+
+    async def _keep_service(self, endpoint: tuple[str, int]) -> None:
+        client, ip = self._first_client(), self._settings.ranges.kubernetes_ip
+        while True:
+            await asyncio.sleep(SERVICE_LOOK_SECONDS)
+            try:
+                await keep_service(client, self._store, ip, endpoint)
+            except (ApiError, StoreError) as error:
+                log.warning("service kubernetes not created again error=%s", error)
 
     async def _sweep_events(self) -> None:
         while True:

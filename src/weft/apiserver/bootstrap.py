@@ -16,9 +16,10 @@ from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.k8s.storage_v1 import StorageClass
 from weft.api.kinds import Kind
 from weft.api.wellknown import INGRESS_CONTROLLER, SYSTEM_PRIORITIES
-from weft.apiserver import default_roles, rbac
+from weft.apiserver import default_roles, keys, rbac
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
+from weft.store.interface import Store
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "istio-system")
 
@@ -37,9 +38,25 @@ async def bootstrap(
         await _create(client, registry.kind_for(PriorityClass), priority_class(name, value))
     await _default_roles(client)
     if endpoint is not None:
-        slices = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
-        assert slices is not None
-        await _put(client, slices, kubernetes_endpoints(*endpoint))
+        await _put(client, _slices(), kubernetes_endpoints(*endpoint))
+
+
+async def keep_service(
+    client: LocalClient, store: Store, service_ip: str, endpoint: tuple[str, int]
+) -> None:
+    """Create the Service `kubernetes` and its endpoint again when somebody deleted them: programs
+    in pods find this server by them. Raises ApiError."""
+    services, slices = known_kind("services"), _slices()
+    if await store.get(keys.key(services, "kubernetes", "default")) is None:
+        await _create(client, services, kubernetes_service(service_ip))
+    if await store.get(keys.key(slices, "kubernetes", "default")) is None:
+        await _create(client, slices, kubernetes_endpoints(*endpoint))
+
+
+def _slices() -> Kind:
+    found = registry.by_resource("discovery.k8s.io", "v1", "endpointslices")
+    assert found is not None
+    return found
 
 
 async def _default_roles(client: LocalClient) -> None:

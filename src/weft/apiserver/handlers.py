@@ -227,16 +227,17 @@ class Handlers:
     ) -> web.Response:
         """One object (or Status) in the wanted form."""
         body = done.body
-        shown = wanted.shape if target.subresource in ("", "status") else "object"
+        shown = wanted.shape if target.subresource in ("", "status", "scale") else "object"
         if shown != "object" and not body.startswith(b'{"kind":"Status"'):
             served = codec.loads(body)
             metadata = {"resourceVersion": served["metadata"].get("resourceVersion", "")}
             if shown == "table":
-                include = include_object(query)
-                body = tables.table(
-                    *(target.kind, target.version, [body], self._clock(), include),
-                    metadata=metadata,
-                )
+                now, include = self._clock(), include_object(query)
+                if target.subresource == "scale":
+                    body = tables.scale_table(body, now, include, metadata=metadata)
+                else:
+                    what = (target.kind, target.version, [body], now, include)
+                    body = tables.table(*what, metadata=metadata)
             else:
                 body = orjson.dumps(tables.partial(served))
         warnings = (*_deprecation(target), *done.warnings)

@@ -6,11 +6,20 @@ from typing import Any, Literal
 import orjson
 
 from weft.api import registry
-from weft.api.columns import cells, columns
+from weft.api.columns import Column, cells, columns
 from weft.api.conversions import conversion
 from weft.api.kinds import Kind
 from weft.apiserver import codec, custom
+from weft.lib.timefmt import age, parse_rfc3339
 
+SCALE = (
+    Column("Name", format="name"),
+    Column("Desired", "integer"),
+    Column("Available", "integer"),
+    Column("Age"),
+)
+"""Columns of the subresource scale."""
+UNKNOWN = "<unknown>"
 IncludeObject = Literal["None", "Metadata", "Object"]
 
 
@@ -65,6 +74,28 @@ def table(
         "metadata": metadata,
         "columnDefinitions": _heads(kind, version) if headers else None,
         "rows": [row(kind, version, item, now, include) for item in items],
+    }
+    return orjson.dumps(body)
+
+
+def scale_table(
+    served: bytes, now: float, include: IncludeObject, *, metadata: dict[str, Any]
+) -> bytes:
+    """A Table of one autoscaling/v1 Scale."""
+    obj = codec.loads(served)
+    desired = (obj.get("spec") or {}).get("replicas", 0)
+    available = (obj.get("status") or {}).get("replicas", 0)
+    created = obj["metadata"].get("creationTimestamp", "")
+    shown_age = age(now - parse_rfc3339(created)) if created else UNKNOWN
+    found: dict[str, Any] = {"cells": [obj["metadata"]["name"], desired, available, shown_age]}
+    if include != "None":
+        found["object"] = obj if include == "Object" else partial(obj)
+    body = {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": [column.to_json() for column in SCALE],
+        "rows": [found],
     }
     return orjson.dumps(body)
 

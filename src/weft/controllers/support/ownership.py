@@ -100,7 +100,8 @@ def _nonempty(selector: LabelSelector | None) -> Selector | None:
 
 
 def _selects(owner: Struct, obj: Struct) -> bool:
-    selector = _nonempty(owner.spec.selector)  # type: ignore[attr-defined]
+    spec = owner.spec  # type: ignore[attr-defined]
+    selector = _nonempty(getattr(spec, "selector", None))  # a CronJob has none and adopts nothing
     return selector is not None and selector.matches(meta(obj).labels)
 
 
