@@ -41,10 +41,13 @@ def totals_page(totals: Mapping[tuple[str, str], Total]) -> str:
         by_name[name].append((label_text(tag), total))
     lines: list[str] = []
     for name, listed in sorted(by_name.items()):
-        histogram = any(total.bounds for _, total in listed)
+        histogram = any(total.buckets for _, total in listed)
         lines.append(f"# TYPE {name} {'histogram' if histogram else 'counter'}")
         for text, total in listed:
-            lines += _histogram(name, text, total) if histogram else [_counter(name, text, total)]
+            if not histogram:
+                lines.append(_counter(name, text, total))
+            elif total.buckets:  # a counter of this name is somebody's mistake
+                lines += _histogram(name, text, total)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -5,6 +5,7 @@ scope is an "instrumentation library" there. Field numbers, and so the bytes, ar
 Source: OpenTelemetry Protocol Specification 1.x, `opentelemetry/proto/metrics/v1/metrics.proto`.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -56,6 +57,8 @@ def _samples(metric: Any) -> Iterator[Sample]:
     kind = metric.WhichOneof("data")
     if kind == "histogram":
         for point in metric.histogram.data_points:
+            if not _is_sound(point):
+                continue
             yield Sample(
                 *(name, _labels(point.attributes), point.sum),
                 since=_seconds(point.start_time_unix_nano),
@@ -65,9 +68,20 @@ def _samples(metric: Any) -> Iterator[Sample]:
     elif kind in ("sum", "gauge"):
         for point in getattr(metric, kind).data_points:
             value = point.as_double if point.WhichOneof("value") == "as_double" else point.as_int
-            yield Sample(
-                name, _labels(point.attributes), value, _seconds(point.start_time_unix_nano)
-            )
+            if math.isfinite(value):
+                since = _seconds(point.start_time_unix_nano)
+                yield Sample(name, _labels(point.attributes), value, since)
+
+
+def _is_sound(point: Any) -> bool:
+    """Whether a histogram has a count for each bound and one above all, and only numbers. One
+    without buckets, which the protocol permits as well, says nothing that is kept."""
+    bounds = point.explicit_bounds
+    return (
+        len(point.bucket_counts) == len(bounds) + 1
+        and math.isfinite(point.sum)
+        and all(map(math.isfinite, bounds))
+    )
 
 
 def _labels(attributes: Iterable[Any]) -> Labels:
