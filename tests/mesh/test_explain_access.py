@@ -1,5 +1,7 @@
 """Policies are judged as the proxy does; what only a token says stays open."""
 
+from typing import Literal
+
 import pytest
 from msgspec.structs import replace
 
@@ -91,3 +93,19 @@ def test_endpoints_have_the_policies_of_their_pods() -> None:
     assert policies_for(access, "10.0.0.8", 80)
     assert not policies_for(access, "10.0.0.8", 8080)
     assert not policies_for(access, "10.0.0.7", 80)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("deny", "AuthorizationPolicy default/p (spec.rules[1]) denies it"),
+        ("custom", "AuthorizationPolicy default/p (spec.rules[1]) asks `them`"),
+        ("allow", "AuthorizationPolicy default/p (spec.rules[1]) allows it"),
+    ],
+)
+def test_the_rule_is_named_where_there_are_several(
+    action: Literal["allow", "deny", "custom"], said: str
+) -> None:
+    other = AccessRule((((condition("method", "NONE"),),),))
+    rules = (other, AccessRule(), other)
+    assert judge((AccessPolicy("default/p", action, rules, provider="them"),), FRONT).reason == said

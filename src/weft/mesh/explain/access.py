@@ -62,14 +62,18 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
     enforced = [p for p in policies if not p.dry_run]
     doubtful = ""
     for policy in (p for p in enforced if p.action == "deny"):
-        matched = _matches(policy, replace(arrival, refuses=True))
+        refused = replace(arrival, refuses=True)
+        matched = _matches(policy, refused)
         if matched:
-            return Verdict(False, f"AuthorizationPolicy {policy.name} denies it")
+            by = f"AuthorizationPolicy {policy.name}{_by_rule(policy, refused)}"
+            return Verdict(False, f"{by} denies it")
         if matched is None:
             doubtful = f"AuthorizationPolicy {policy.name} denies some tokens"
     for policy in (p for p in enforced if p.action == "custom"):
-        if _matches(policy, replace(arrival, refuses=True)) is not False:
-            asked = f"AuthorizationPolicy {policy.name} asks `{policy.provider}`"
+        refused = replace(arrival, refuses=True)
+        if _matches(policy, refused) is not False:
+            by = f"AuthorizationPolicy {policy.name}{_by_rule(policy, refused)}"
+            asked = f"{by} asks `{policy.provider}`"
             doubtful = f"{doubtful}; {asked}" if doubtful else asked
     allowing = [p for p in enforced if p.action == "allow"]
     found = {p.name: _matches(p, arrival) for p in allowing}
@@ -80,8 +84,19 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
         doubtful = doubtful or f"AuthorizationPolicy {names} allows some tokens only"
     if doubtful:
         return Verdict(None, doubtful)
-    by = next((name for name, matched in found.items() if matched), "")
-    return Verdict(True, f"AuthorizationPolicy {by} allows it" if by else "")
+    first = next((p for p in allowing if found[p.name]), None)
+    if first is None:
+        return Verdict(True)
+    return Verdict(True, f"AuthorizationPolicy {first.name}{_by_rule(first, arrival)} allows it")
+
+
+def _by_rule(policy: AccessPolicy, arrival: Arrival) -> str:
+    """Which rule of several it is: the first that matches, else the first that may."""
+    if len(policy.rules) < 2:
+        return ""
+    held = [_rule_holds(rule, arrival) for rule in policy.rules]
+    place = held.index(True) if True in held else held.index(None)
+    return f" (spec.rules[{place}])"
 
 
 def _matches(policy: AccessPolicy, arrival: Arrival) -> Maybe:
