@@ -98,9 +98,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option(
     "--trace-percent",
     type=click.FloatRange(0, 100),
-    default=1.0,
+    default=0.0,
     show_default=True,
-    help="Share of requests that are traced, beside those that ask for it.",
+    help="Share of requests that are traced, beside those that ask for it; 0: none at all.",
 )
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:

@@ -36,7 +36,7 @@ from weft.mesh.scope import scope
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES, Resource
-from weft.xds.runtime import TRACE_PERCENT, runtime
+from weft.xds.runtime import runtime
 from weft.xds.scoped_routes import table_of
 from weft.xds.server import AdsServer, NackReport
 from weft.xds.translate import Translator
@@ -116,7 +116,7 @@ class MeshLoop:
         """The file that proxies write requests to, where the MeshConfig asks for it."""
         self.on_refused: Callable[[Struct, Rejection], None] = lambda *_: None
         """Called with every object of which is found out that a proxy refuses it."""
-        self._tap_percent, self._trace_percent = 0, TRACE_PERCENT
+        self._tap_percent, self._trace_percent = 0, 0.0
         self._files: frozenset[str] = frozenset()
         self._patched: dict[tuple[str, str, str], tuple[EnvoyPatch, ...]] = {}
         """(type, name, version) of resources -> the patches in them."""
@@ -303,6 +303,7 @@ class MeshLoop:
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             settings = node_settings(node)
+            settings = structs.replace(settings, tracing=self._trace_percent > 0)
             if built.model.access_log and name == self.own_node:
                 settings = structs.replace(settings, access_log=self.access_log)
             model = scope(built.model, settings, self._scope_memo)

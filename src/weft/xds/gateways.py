@@ -36,6 +36,7 @@ class EdgeSettings(Struct, frozen=True):
     """Names of the services that policies may have asked."""
     logins: tuple[str, ...] = ()
     """Names of the policies that send browsers to a provider."""
+    tracing: bool = False
 
 
 ALTERNATIVE_SECONDS = 86400
@@ -243,7 +244,7 @@ def _requests(
         authorizers=edge.authorizers,
         logins=edge.logins,
         scoped=server.route_table in facts.scoped,
-        tracing=tracing.tracing(telemetry.GATEWAY),
+        tracing=tracing.tracing(telemetry.GATEWAY) if edge.tracing else None,
     )
 
 

@@ -104,6 +104,6 @@ def _http_chain(table: str, source: Party, node: NodeSettings, *, edge: bool = F
         logs,
         edge=edge,
         authorizers=node.authorizers,
-        tracing=tracing.tracing(source),
+        tracing=tracing.tracing(source) if node.tracing else None,
     )
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

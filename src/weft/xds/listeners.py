@@ -77,7 +77,7 @@ def outbound_listener(
             table,
             logs,
             authorizers=node.authorizers,
-            tracing=tracing.tracing(source),
+            tracing=tracing.tracing(source) if node.tracing else None,
         )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):
