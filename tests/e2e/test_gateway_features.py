@@ -550,7 +550,11 @@ def test_udp_routes(world: Instance) -> None:
         Programmed=("True", "Programmed"),
     )  # fmt: skip
     assert found["listeners"][0]["supportedKinds"] == [{"group": GROUP, "kind": "UDPRoute"}]
-    assert [x["attachedRoutes"] for x in found["listeners"]] == [1, 0, 0]
+
+    def counted() -> list[int]:
+        return [x["attachedRoutes"] for x in status(world, "gateways", "udp")["listeners"]]
+
+    eventually(lambda: counted() == [1, 0, 0], "routes counted")
     # A younger route is accepted and counted, and gets nothing.
     time.sleep(1.1)
     apply(world, route("udp-late", {"name": "udp", "port": 5300}, to("two", port=53), "UDPRoute"))
