@@ -77,7 +77,10 @@ async def test_a_route_before_its_rule_fails_in_words_only_until_the_rule_is_the
 ) -> None:
     async with Load(web.gateway() + "/who", headers=HOST) as load:
         for _ in range(ROUNDS):
-            await apply(web, route(subset("v1")), "--wait")
+            early = functools.partial(
+                web.run, "apply", "-f", "-", "--wait", stdin=route(subset("v1"))
+            )
+            assert (await asyncio.to_thread(early)).returncode == 1
             await apply(web, m.subsets("web"), "--wait")
             failed, total = load.failed, load.total
             await load.until(total + 50)

@@ -515,12 +515,12 @@ def test_unschedulable_pod_says_why_and_priority_goes_first(zoo: Instance) -> No
     def wants(share: float) -> Any:
         return {"resources": {"requests": {"cpu": f"{int(cores * share * 1000)}m"}}}
 
-    apply(zoo, pod("hog", FOREVER, wants(0.9)))
-    wait_phase(zoo, "hog", "Running")
-    for name, value in (("low", 1), ("high", 1000)):
+    for name, value, share in (("hog", 2000, 0.9), ("low", 1, 0.6), ("high", 1000, 0.6)):
         meta = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
         apply(zoo, {**meta, "metadata": {"name": name}, "value": value})
-        apply(zoo, pod(name, FOREVER, wants(0.6), priorityClassName=name))
+        apply(zoo, pod(name, FOREVER, wants(share), priorityClassName=name))
+        if name == "hog":
+            wait_phase(zoo, "hog", "Running")
     apply(zoo, pod("giant", FOREVER, wants(5)))
 
     def why(name: str) -> str:
