@@ -7,7 +7,7 @@ import pytest
 
 from tests.apiserver.test_rbac import ALICE, READ_PODS, asks, binding, role, user
 from tests.waiting import until
-from weft.apiserver import rbac_follower
+from weft.apiserver import store_follower
 from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import PREFIX, RbacFollower
 from weft.store.interface import Delete, Put, StoreError, Txn, Watch
@@ -36,7 +36,7 @@ class Unreliable(MemoryStore):
 
 
 async def test_what_is_revoked_goes_even_after_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rbac_follower, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(store_follower, "RETRY_SECONDS", 0.01)
     store, rules = Unreliable(), Rbac()
     for key, obj in (
         (f"{PREFIX}clusterroles/reader", role("reader", READ_PODS)),

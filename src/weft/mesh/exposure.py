@@ -14,7 +14,6 @@ from weft.mesh.hosts import Host
 from weft.mesh.model import (
     Destination,
     DirectResponse,
-    Endpoint,
     GatewayBinding,
     HttpRoute,
     NodePlace,
@@ -27,7 +26,7 @@ from weft.mesh.model import (
     WeightedDestination,
 )
 from weft.mesh.tables import service_listeners
-from weft.mesh.workloads import PodFacts
+from weft.mesh.workloads import PodFacts, pod_endpoint
 
 OUTSIDE = "outside|"
 """Begins the name of a table for callers from outside."""
@@ -150,26 +149,13 @@ def exposed_pods(pods: Iterable[PodFacts]) -> Exposed:
 
 
 def _of_container(pod: PodFacts, port: int, udp: bool) -> Destination:
-    endpoint = Endpoint(
-        address=pod.address,
-        port=pod.host_ports.get(port, port),
-        own_port=port if pod.host_ports else 0,
-        health="DRAINING" if pod.terminating else "HEALTHY",
-        node=pod.node,
-        pod_uid=pod.uid,
-        workload=pod.workload,
-        namespace=pod.namespace,
-        version=pod.version,
-        principal=pod.principal,
-        labels=pod.labels,
-    )
     transport = "udp" if udp else "tcp"
     return Destination(
         name=f"host-port|{pod.namespace}/{pod.name}|{port}|{transport}",
         host=pod.name,
         port=port,
         protocol="udp" if udp else "tcp",
-        endpoints=(endpoint,),
+        endpoints=(pod_endpoint(pod, port),),
         through_inbound=bool(pod.netns) and not udp,
         service=pod.workload,
         namespace=pod.namespace,

@@ -15,7 +15,7 @@ from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 from weft.mesh.protocols import of_istio
 from weft.mesh.values import is_ip, is_network
 from weft.mesh.workload_groups import is_healthy
-from weft.mesh.workloads import PodFacts, own_port, principal
+from weft.mesh.workloads import PodFacts, pod_endpoint, principal
 
 ROUND_ROBIN = LoadBalancer(algorithm="round_robin")
 NAMING_PROTOCOLS = ("http", "http2", "grpc", "tls")
@@ -161,7 +161,7 @@ def _endpoints(
         chosen = _selected(entry.metadata.namespace, labels, given.pods)
         machines = _machines(entry.metadata.namespace, labels, given.machines)
         return (
-            *(_pod_endpoint(p, number) for p in chosen),
+            *(pod_endpoint(p, number) for p in chosen),
             *(
                 _entry_endpoint(
                     each,
@@ -232,19 +232,3 @@ def _machines(
         here = each.metadata.namespace == namespace and is_ip(each.spec.address)
         if here and labels.items() <= own.items():
             yield replace(each.spec, labels=own), is_healthy(each)
-
-
-def _pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
-    return Endpoint(
-        address=pod.address,
-        port=pod.host_ports.get(port, port),
-        own_port=own_port(pod, port),
-        health="DRAINING" if pod.terminating else "HEALTHY",
-        node=pod.node,
-        pod_uid=pod.uid,
-        workload=pod.workload,
-        namespace=pod.namespace,
-        version=pod.version,
-        principal=pod.principal,
-        labels=pod.labels,
-    )

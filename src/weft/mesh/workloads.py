@@ -21,6 +21,7 @@ from weft.api.wellknown import (
 from weft.mesh.model import (
     PASS_UNKNOWN,
     AppProtocol,
+    Endpoint,
     InboundPort,
     OutboundPort,
     TcpRoute,
@@ -131,6 +132,23 @@ def own_port(pod: PodFacts, port: int) -> int:
     if port in pod.host_ports:
         return port
     return next((own for own, there in pod.host_ports.items() if there == port), 0)
+
+
+def pod_endpoint(pod: PodFacts, port: int) -> Endpoint:
+    """A pod at one of its ports, where no EndpointSlice says more."""
+    return Endpoint(
+        address=pod.address,
+        port=pod.host_ports.get(port, port),
+        own_port=own_port(pod, port),
+        health="DRAINING" if pod.terminating else "HEALTHY",
+        node=pod.node,
+        pod_uid=pod.uid,
+        workload=pod.workload,
+        namespace=pod.namespace,
+        version=pod.version,
+        principal=pod.principal,
+        labels=pod.labels,
+    )
 
 
 def _host_port_targets(pod: Pod) -> tuple[tuple[int, str], ...]:
