@@ -71,6 +71,33 @@ def test_a_scope_for_some_workloads(weft: Instance, caller: Caller) -> None:
         assert other.status("http://far.other/who") == 200
 
 
+def test_a_destination_rule_for_some_workloads(weft: Instance, caller: Caller) -> None:
+    """It comes before the namespace's own, and holds for nobody else: `near` speaks no TLS."""
+    other = Caller(weft, "second")
+    text = """
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: near-with-tls}
+        spec: {host: near, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}}
+        """
+    mine = """
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: near-without}
+        spec:
+          host: near
+          workloadSelector: {matchLabels: {app: caller}}
+          trafficPolicy: {tls: {mode: DISABLE}}
+        """
+    for _ in applied(weft, text):
+        caller.settles("http://near/who", 503)
+        for _ in applied(weft, mine):
+            caller.settles("http://near/who", 200)
+            assert other.status("http://near/who") == 503
+        caller.settles("http://near/who", 503)
+    caller.settles("http://near/who", 200)
+
+
 def test_a_scope_with_routes(weft: Instance, caller: Caller) -> None:
     """Routes of the scope's hosts are as outside of it."""
     routes = m.routes("near", "- directResponse: {status: 418}", "near")

@@ -196,6 +196,11 @@ CASES = (
         "wep", "web", "ServiceEntry", "db", "spec.workloadSelector.labels", "did you mean `web`?",
     ),
     Case(
+        "WEFT2151", "callers", WEB + rule("workloadSelector: {matchLabels: {app: @}}"),
+        "wep", "web", "DestinationRule", "web", "spec.workloadSelector.matchLabels",
+        "did you mean `web`?",
+    ),
+    Case(
         "WEFT2152", "port", WEB + rule(
             "trafficPolicy: {portLevelSettings: [{port: {number: @}, loadBalancer: "
             "{simple: RANDOM}}]}"

@@ -29,7 +29,14 @@ from weft.api.wellknown import (
 from weft.mesh import findings as f
 from weft.mesh.backend_policies import with_backend_policies
 from weft.mesh.backend_routes import with_backend_routes
-from weft.mesh.callers import Callers, Scoping, callers, read_scoping, with_scopes
+from weft.mesh.callers import (
+    Callers,
+    Scoping,
+    callers,
+    read_scoping,
+    rule_selectors,
+    with_scopes,
+)
 from weft.mesh.destinations import host_destinations
 from weft.mesh.egress_gateways import with_egress_gateways
 from weft.mesh.envoy_filters import reached_through_listeners, read_envoy_filters
@@ -209,7 +216,8 @@ def _scoping(
 ) -> tuple[Scoping, tuple[Diagnostic, ...]]:
     sidecars = memo.mapped("sidecars", _without_status, zip(snapshot.list(istio.Sidecar)))
     namespaces = tuple(sorted({pod.namespace for pod in pods})) if sidecars else ()
-    return memo("scoping", read_scoping, sidecars, namespaces, wide.unknown, patches)
+    selectors = rule_selectors(snapshot.list(istio.DestinationRule))
+    return memo("scoping", read_scoping, sidecars, namespaces, wide.unknown, patches, selectors)
 
 
 def _patched(

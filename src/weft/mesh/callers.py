@@ -9,6 +9,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.mesh.envoy_filters import shaping
 from weft.mesh.findings import Findings
+from weft.mesh.istio_policies import Labels, selected_labels
 from weft.mesh.memo import Memo
 from weft.mesh.model import PASS_UNKNOWN, EnvoyPatch, OutboundPort, UnknownHosts
 from weft.mesh.routing import Routing
@@ -20,29 +21,61 @@ PROXIED = (OutboundPort(0, PROXY_TABLE),)
 """Outbound ports of a pod that calls through its own HTTP proxy listener."""
 
 
+class RuleSelector(Struct, frozen=True):
+    """A DestinationRule that holds for some workloads of its namespace."""
+
+    name: str
+    labels: Labels
+
+
+RuleSelectors = tuple[tuple[str, tuple[RuleSelector, ...]], ...]
+"""By namespace."""
+
+
+def rule_selectors(rules: Iterable[istio.DestinationRule]) -> RuleSelectors:
+    """The DestinationRules with a workload selector."""
+    found: dict[str, list[RuleSelector]] = {}
+    for rule in rules:
+        labels = selected_labels(rule)
+        if labels is not None:
+            own = RuleSelector(rule.metadata.name, labels)
+            found.setdefault(rule.metadata.namespace, []).append(own)
+    return tuple((ns, tuple(sorted(found[ns], key=lambda each: each.name))) for ns in sorted(found))
+
+
 class Scoping(Struct, frozen=True):
-    """Which scope a workload is in: its Sidecar's, narrowed by EnvoyFilters that change what
-    workloads otherwise share."""
+    """Which scope a workload is in: its Sidecar's, narrowed by EnvoyFilters and DestinationRules
+    that change for some workloads what they otherwise share."""
 
     rules: ScopeRules = {}
     shaping: tuple[EnvoyPatch, ...] = ()
     unknown: UnknownHosts = PASS_UNKNOWN
+    selectors: Mapping[str, tuple[RuleSelector, ...]] = {}
 
     def scope(self, pod: PodFacts) -> Scope | None:
         """None for a workload that shares the tables of the mesh."""
         base = scope_of(self.rules, pod.namespace, pod.labels)
+        if selectors := self.selectors.get(pod.namespace):
+            labels = set(pod.labels)
+            chosen = tuple(each.name for each in selectors if labels.issuperset(each.labels))
+            if chosen:
+                base = base or self._unscoped(pod)
+                base = replace(base, name="~".join((base.name, *chosen)), rules=chosen)
         if not self.shaping:
             return base
         own = (p for p in self.shaping if p.selects(pod.namespace, pod.labels))
         filters = dict.fromkeys(p.source.partition(" ")[2] for p in own)
         if not filters:
             return base
-        base = base or Scope(f"{pod.namespace}/*", pod.namespace, unknown=self.unknown)
+        base = base or self._unscoped(pod)
         return replace(base, name="+".join((base.name, *filters)))
+
+    def _unscoped(self, pod: PodFacts) -> Scope:
+        return Scope(f"{pod.namespace}/*", pod.namespace, unknown=self.unknown)
 
     def scopes(self, pods: Iterable[PodFacts]) -> tuple[Scope, ...]:
         """The scopes of these pods, each once."""
-        if not (self.rules or self.shaping):
+        if not (self.rules or self.shaping or self.selectors):
             return ()
         found = {s.name: s for pod in pods if (s := self.scope(pod)) is not None}
         return tuple(found[name] for name in sorted(found))
@@ -101,11 +134,12 @@ def read_scoping(
     namespaces: tuple[str, ...],
     unknown: UnknownHosts,
     patches: tuple[EnvoyPatch, ...],
+    selectors: RuleSelectors = (),
 ) -> tuple[Scoping, tuple[Diagnostic, ...]]:
     """The scopes that matter to pods of these namespaces, and what is wrong with Sidecars."""
     report = Findings()
     rules = read_sidecars(sidecars, namespaces, unknown, report) if sidecars else {}
-    return Scoping(rules, shaping(patches), unknown), report.all()
+    return Scoping(rules, shaping(patches), unknown, dict(selectors)), report.all()
 
 
 def with_scopes(patches: tuple[EnvoyPatch, ...], scopes: Iterable[Scope]) -> tuple[EnvoyPatch, ...]:

@@ -63,7 +63,7 @@ class Directory:
             key=lambda h: specificity(h.host),
             reverse=True,
         )
-        self._clients = {name: found for name, h in hosts.items() if (found := rules.clients(h))}
+        self._clients = _clients(hosts, rules)
 
     def remembered(
         self,
@@ -119,6 +119,13 @@ class Directory:
         other.report, other.delegates = report, self.delegates.reporting_to(report)
         return other
 
+    def of_workloads(self, namespace: str, rules: Iterable[str]) -> "Directory":
+        """The same for workloads that DestinationRules of these names select."""
+        other = copy.copy(self)
+        other.rules, other.memo = self.rules.of_workloads(namespace, rules), RouteMemo()
+        other._clients = _clients(self.hosts, other.rules)
+        return other
+
     def find(self, host: str) -> Host | None:
         """The host with this full name, or the narrowest wildcard that covers it."""
         found = self.hosts.get(host)
@@ -134,11 +141,11 @@ class Directory:
 
     def own_target(self, host: Host, port: HostPort, client: str) -> str:
         """The destination of a host's own port, without any route."""
-        return named(host.host, port.number, "", client if client in self.clients(host) else "")
+        return named(host.host, port.number, "", self.rules.mark(host, client))
 
     def udp_target(self, host: Host, port: HostPort, client: str) -> str:
         """The destination of a host's UDP port."""
-        return named_udp(host.host, port.number, client if client in self.clients(host) else "")
+        return named_udp(host.host, port.number, self.rules.mark(host, client))
 
     def target(self, wanted: istio.Destination, ref: Reference) -> Target:
         """The destination that a route names, or what stands in for a missing one."""
@@ -157,7 +164,8 @@ class Directory:
         client = ref.client if ref.client in self.clients(host) else ""
         if wanted.subset and not self._has_subset(host, wanted.subset, client):
             return self._unknown_subset(host, port_found, wanted.subset, client, ref)
-        return Target(named(host.host, port_found.number, wanted.subset, client))
+        mark = self.rules.mark(host, client)
+        return Target(named(host.host, port_found.number, wanted.subset, mark))
 
     def _port(self, host: Host, wanted: int | None, ref: Reference) -> HostPort | None:
         if wanted is not None:
@@ -198,7 +206,10 @@ class Directory:
     ) -> Target:
         if ref.client and self._has_subset(host, subset, ""):
             return Target(named(host.host, port.number, subset, ""))
-        if client or not any(self._has_subset(host, subset, c) for c in self.clients(host)):
+        elsewhere = self.rules.selected_subset(host, subset) or any(
+            self._has_subset(host, subset, c) for c in self.clients(host)
+        )
+        if client or not elsewhere:
             rule = self.rules.find(host, client)
             known = [s.name for s in rule.subsets] if rule else []
             hint = (
@@ -222,6 +233,10 @@ class Directory:
         made = missing_destination(host, port, subset, why)
         self.missing.setdefault(made.name, made)
         return Target(made.name, why)
+
+
+def _clients(hosts: Mapping[str, Host], rules: Rules) -> dict[str, tuple[str, ...]]:
+    return {name: found for name, host in hosts.items() if (found := rules.clients(host))}
 
 
 def oldest_first(

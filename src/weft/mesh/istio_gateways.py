@@ -89,6 +89,18 @@ class _Edge(Struct, frozen=True):
     bound: Mapping[str, Sequence[istio.VirtualService]]
     """VirtualServices by the gateway that they name."""
     directory: Directory
+    selected: dict[tuple[str, ...], Directory] = {}
+    """By the DestinationRules for gateways of some labels."""
+
+    def rules_of(self, gateway: istio.Gateway) -> tuple[str, Directory]:
+        """(client, directory) of a Gateway: its proxies run in the root namespace, and rules there
+        may be for them alone."""
+        names = self.directory.rules.selected(ROOT_NAMESPACE, gateway.spec.selector)
+        if not names:
+            return "", self.directory
+        if names not in self.selected:
+            self.selected[names] = self.directory.of_workloads(ROOT_NAMESPACE, names)
+        return ROOT_NAMESPACE, self.selected[names]
 
 
 def referenced_files(snapshot: Snapshot) -> frozenset[str]:
@@ -459,10 +471,11 @@ def _table(
 
 
 def _add_routes(routes: dict[str, tuple[HttpRoute, ...]], server: _Server, edge: _Edge) -> None:
-    place = Place(server.gateway_name, server.port)
+    client, directory = edge.rules_of(server.gateway)
+    place = Place(server.gateway_name, server.port, client)
     domains = [(obj, found) for obj, found in _domains(server, edge) if found]
     objects = tuple(obj for obj, _ in domains)
-    every = edge.directory.each_remembered(objects, place, own_http_routes(place))
+    every = directory.each_remembered(objects, place, own_http_routes(place))
     for (_, found), made in zip(domains, every, strict=True):
         for domain in found:
             before = routes.get(domain)
@@ -505,8 +518,9 @@ def _byte_servers(
 ) -> Iterator[GatewayServer]:
     """TCP and TLS servers: one for each connection route, told apart by server name."""
     number = 0
+    client, directory = edge.rules_of(server.gateway)
     for obj in (obj for obj, domains in _domains(server, edge) if domains):
-        routed = connection_routes(obj, server.gateway_name, server.port, edge.directory)
+        routed = connection_routes(obj, server.gateway_name, server.port, directory, client)
         for match, destinations in routed:
             wanted = match.sni_hosts or (hosts if server.kind == "tls" else ("*",))
             names = tuple(n for n in dict.fromkeys(wanted) if n not in claimed)

@@ -33,6 +33,8 @@ CONNECT_TIMEOUT_DEFAULT = 10.0
 RETRY_BUDGET_DEFAULT = 20.0
 RETRY_BUDGET_MIN_DEFAULT = 3
 
+Labels = tuple[tuple[str, str], ...]
+
 _SIMPLE = {
     "ROUND_ROBIN": LoadBalancer(algorithm="round_robin"),
     "LEAST_REQUEST": LoadBalancer(algorithm="least_request"),
@@ -105,28 +107,76 @@ class _Rule(Struct, frozen=True):
     host: str
     rule: HostRule
     everywhere: bool
+    selector: Labels | None = None
+    name: str = ""
 
 
 class Rules:
-    """All DestinationRules, and which one holds for a host and a caller's namespace."""
+    """All DestinationRules, and which one holds for a host and a caller's namespace. Those with a
+    workload selector hold in the Rules that are made for the workloads that they select."""
 
-    def __init__(self, rules: Sequence[_Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[_Rule] = (), base: "Rules | None" = None) -> None:
+        self._base = base
+        self._selecting = tuple(r for r in rules if r.selector is not None and base is None)
+        self._plain = tuple(r for r in rules if r.selector is None)
         self._exact: dict[str, dict[str, _Rule]] = {}
         self._wild: dict[str, list[_Rule]] = {}
-        for rule in sorted(rules, key=lambda r: specificity(r.host), reverse=True):
+        found = self._plain if base is None else rules
+        for rule in sorted(found, key=lambda r: specificity(r.host), reverse=True):
             if rule.host.startswith("*"):
                 self._wild.setdefault(rule.namespace, []).append(rule)
             else:
                 self._exact.setdefault(rule.host, {})[rule.namespace] = rule
 
+    def of_workloads(self, namespace: str, names: Iterable[str]) -> "Rules":
+        """The rules for some workloads of a namespace: those of these names that select them, of
+        several for a host the oldest, come before what holds for all of the namespace."""
+        wanted = set(names)
+        chosen: dict[str, _Rule] = {}
+        for rule in self._selecting:
+            if rule.namespace == namespace and rule.name in wanted:
+                chosen.setdefault(rule.host, rule)
+        others = (r for r in self._plain if r.namespace != namespace or r.host not in chosen)
+        return Rules((*chosen.values(), *others), self)
+
+    def selected(self, namespace: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Names of the rules of a namespace that select workloads with these labels."""
+        own = set(labels.items())
+        return tuple(
+            r.name
+            for r in self._selecting
+            if r.namespace == namespace and own.issuperset(r.selector or ())
+        )
+
+    def mark(self, host: Host, client: str) -> str:
+        """What tells the destinations of callers of a namespace from those of all others: empty
+        when they share them."""
+        found = self._found(host, client) if client and self._base else None
+        if found is not None and found.selector is not None:
+            return f"{client}/{found.name}"
+        known = self._base or self
+        return client if client in known.clients(host) else ""
+
     def find(self, host: Host, client: str = "") -> HostRule | None:
         """The rule for callers of namespace `client` ("" is any without rules of its own): their
         namespace's, else the host's namespace's, else the root namespace's."""
+        found = self._found(host, client)
+        return found.rule if found is not None else None
+
+    def _found(self, host: Host, client: str) -> _Rule | None:
         for namespace in dict.fromkeys((client, host.namespace, ROOT_NAMESPACE)):
             found = self._in(namespace, host.host) if namespace else None
             if found is not None and (found.everywhere or namespace == client):
-                return found.rule
+                return found
         return None
+
+    def selected_subset(self, host: Host, subset: str) -> bool:
+        """Whether a rule for some workloads defines a subset of the host."""
+        return any(
+            (r.host == host.host or covers(r.host, host.host))
+            and any(s.name == subset for s in r.rule.subsets)
+            for r in self._selecting
+        )
 
     def clients(self, host: Host) -> tuple[str, ...]:
         """Namespaces whose callers have another rule for this host than the rest have."""
@@ -134,7 +184,7 @@ class Rules:
         wild = (
             ns for ns, rules in self._wild.items() if any(covers(r.host, host.host) for r in rules)
         )
-        candidates = {*exact, *wild} - {ROOT_NAMESPACE}
+        candidates = {*exact, *wild} - (set() if self._base else {ROOT_NAMESPACE})
         if not candidates:
             return ()
         usual = self.find(host)
@@ -157,7 +207,7 @@ def read_rules(
 
     Several for one host in one namespace are joined: subsets add up, of
     the policies the oldest is used."""
-    joined: dict[tuple[str, str], _Rule] = {}
+    joined: dict[tuple[str, str, Labels | None], _Rule] = {}
     oldest_first = sorted(
         objects,
         key=lambda o: (o.metadata.creation_timestamp, o.metadata.namespace, o.metadata.name),
@@ -173,13 +223,21 @@ def read_rules(
         if finish is not None:
             made = finish(rule, made)
         exported = rule.spec.export_to
-        everywhere = not exported or "*" in exported
-        earlier = joined.get((namespace, host))
+        selector = selected_labels(rule)
+        everywhere = selector is None and (not exported or "*" in exported)
+        name = rule.metadata.name
+        earlier = joined.get((namespace, host, selector))
         if earlier is not None:
             made = _join(earlier.rule, made, rule, host, report)
-            everywhere = everywhere or earlier.everywhere
-        joined[namespace, host] = _Rule(namespace, host, made, everywhere)
+            everywhere, name = everywhere or earlier.everywhere, earlier.name
+        joined[namespace, host, selector] = _Rule(namespace, host, made, everywhere, selector, name)
     return Rules(tuple(joined.values()))
+
+
+def selected_labels(rule: istio.DestinationRule) -> Labels | None:
+    """The labels of the callers that a rule is for; None when it is for all."""
+    wanted = rule.spec.workload_selector
+    return None if wanted is None else tuple(sorted(wanted.match_labels.items()))
 
 
 def _check_host(
@@ -225,14 +283,6 @@ def _join(
 
 def _read(rule: istio.DestinationRule, report: Findings) -> HostRule:
     spec = rule.spec
-    if spec.workload_selector is not None:
-        report.add(
-            f.NOT_IN_FORCE,
-            rule,
-            "spec.workloadSelector",
-            field="workloadSelector",
-            consequence="the rule holds for all callers",
-        )
     subsets: dict[str, SubsetRule] = {}
     for index, subset in enumerate(spec.subsets):
         path = f"spec.subsets[{index}]"

@@ -3,7 +3,7 @@
 Endpoints change all the time, routes seldom, so this part is one function of few values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from weft.mesh.findings import Findings
 from weft.mesh.gateway_api_objects import ServiceRoutes
 from weft.mesh.hosts import Host
 from weft.mesh.istio_gateways import gateway_parts
-from weft.mesh.istio_policies import HostRule, read_rules
+from weft.mesh.istio_policies import ROOT_NAMESPACE, HostRule, read_rules
 from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
     PASS_UNKNOWN,
@@ -147,7 +147,7 @@ def route(
     scoped_tables = (table for scope in scopes.values() for table in scope.tables)
     exposed = exposed_services(shapes, tables, tcp, udp)
     return Routing(
-        rules={h.host: found for h in shapes if (found := _rules(h, directory)) != NO_RULES},
+        rules=_all_rules(shapes, directory, objects.scopes, objects.gateways),
         tables=(
             *tables,
             *gateway_tables,
@@ -187,6 +187,26 @@ class _Listed:
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return ()
+
+
+def _all_rules(
+    hosts: tuple[Host, ...],
+    directory: Directory,
+    scopes: Iterable[Scope],
+    gateways: Iterable[istio.Gateway],
+) -> Mapping[str, ClientRules]:
+    """By host, what holds for callers of namespaces, and for workloads that rules select."""
+    found = {h.host: rules for h in hosts if (rules := _rules(h, directory)) != NO_RULES}
+    selected = {(s.namespace, s.rules) for s in scopes if s.rules}
+    at_edge = (directory.rules.selected(ROOT_NAMESPACE, g.spec.selector) for g in gateways)
+    selected.update((ROOT_NAMESPACE, names) for names in at_edge if names)
+    for namespace, names in sorted(selected):
+        own = directory.rules.of_workloads(namespace, names)
+        for host in hosts:
+            mark, known = own.mark(host, namespace), found.get(host.host, NO_RULES)
+            if "/" in mark and mark not in dict(known):
+                found[host.host] = (*known, (mark, own.find(host, namespace)))
+    return found
 
 
 def _rules(host: Host, directory: Directory) -> ClientRules:

@@ -114,6 +114,8 @@ def scoped_routing(
 
     `directory` knows all hosts, because a route may lead to what callers cannot reach by name.
     """
+    if scope.rules:
+        directory = directory.of_workloads(scope.namespace, scope.rules)
     visible = [narrow for host in hosts if (narrow := scope.narrowed(host)) is not None]
     objects = [
         obj

@@ -45,6 +45,8 @@ class Scope(Struct, frozen=True):
     proxy: istio.Destination | None = None
     """A service that gets what is unknown."""
     sidecar: istio.Sidecar = istio.Sidecar()
+    rules: tuple[str, ...] = ()
+    """Names of the namespace's DestinationRules that select these workloads."""
 
     def sees(self, namespace: str, host: str, port: int | None = None) -> bool:
         """Whether a host of a namespace is known, on a port or on any."""

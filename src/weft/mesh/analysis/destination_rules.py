@@ -8,6 +8,7 @@ from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.services import nearest_labels, shown
 from weft.mesh.analysis.world import World, selected
 from weft.mesh.findings import Findings
+from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.protocols import HTTP
 
 
@@ -70,6 +71,27 @@ def unverified_servers(world: World, report: Findings) -> None:
                 report.add(c.SERVER_NAME_UNVERIFIED, rule, path)
 
 
+def callers(world: World, report: Findings) -> None:
+    """Workload selectors that choose no caller: no pod, and no gateway of the root namespace."""
+    for rule in world.list(istio.DestinationRule):
+        wanted = rule.spec.workload_selector.match_labels if rule.spec.workload_selector else {}
+        own = rule.metadata.namespace
+        if not wanted or world.select(own, wanted):
+            continue
+        if own == ROOT_NAMESPACE and any(
+            wanted.items() <= g.spec.selector.items() for g in world.list(istio.Gateway)
+        ):
+            continue
+        report.add(
+            c.WORKLOADS_UNMATCHED,
+            rule,
+            "spec.workloadSelector.matchLabels",
+            nearest_labels(world.in_namespace(own), wanted),
+            labels=shown(wanted),
+            namespace=own,
+        )
+
+
 def _policies(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.TrafficPolicy]]:
     if rule.spec.traffic_policy is not None:
         yield "spec.trafficPolicy", rule.spec.traffic_policy
@@ -87,4 +109,4 @@ def _tls_settings(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.Clie
                 yield f"{path}.portLevelSettings[{index}].tls", port.tls
 
 
-CHECKS = (subset_labels, policy_ports, unverified_servers)
+CHECKS = (subset_labels, policy_ports, unverified_servers, callers)

@@ -258,6 +258,8 @@ def selectors(obj: Struct) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield obj.metadata.namespace, obj.spec.selector
     elif isinstance(obj, istio.ServiceEntry) and (chosen := obj.spec.workload_selector):
         yield obj.metadata.namespace, chosen.labels
+    elif isinstance(obj, istio.DestinationRule) and (callers := obj.spec.workload_selector):
+        yield obj.metadata.namespace, callers.match_labels
     elif isinstance(obj, POLICIES) and obj.spec.selector:
         yield obj.metadata.namespace, obj.spec.selector.match_labels
 
@@ -289,6 +291,9 @@ def _of_virtual_service(obj: istio.VirtualService) -> Iterator[Key]:
 def _of_rule(obj: istio.DestinationRule) -> Iterator[Key]:
     own = obj.metadata.namespace
     yield from (("host", host) for host in _spellings(obj.spec.host, own))
+    if obj.spec.workload_selector is not None and own == ROOT_NAMESPACE:
+        labels = obj.spec.workload_selector.match_labels
+        yield from (("gateway-label", k, v) for k, v in labels.items())
     policies = (obj.spec.traffic_policy, *(s.traffic_policy for s in obj.spec.subsets))
     for policy in policies:
         if policy is None:
