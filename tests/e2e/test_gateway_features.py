@@ -378,6 +378,46 @@ def test_certificates_of_clients(world: Instance, keys: Path) -> None:
     )
 
 
+AUTO = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: auto}
+spec:
+  selector: {istio: eastwestgateway}
+  servers:
+    - port: {number: 15443, name: tls, protocol: TLS}
+      bind: 127.200.9.4
+      hosts: ["*.local"]
+      tls: {mode: AUTO_PASSTHROUGH}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: one}
+spec:
+  host: one
+  trafficPolicy: {tls: {mode: SIMPLE}}
+  subsets: [{name: some, labels: {app: one}}, {name: none, labels: {app: nobody}}]
+"""
+
+
+def test_server_names_that_say_where_to_go(world: Instance, keys: Path) -> None:
+    """AUTO_PASSTHROUGH: no route is written, TLS ends at the back end, and rules add none."""
+    world.weft("apply", "-f", "-", stdin=AUTO)
+    place, tls = world.bound(15443, "bind 127.200.9.4"), client(keys)
+    name = "outbound_.443_.{}_.{}.default.svc.cluster.local"
+
+    def served(subset: str, service: str) -> int:
+        return answers(place, "any.test", tls=tls, sni=name.format(subset, service))
+
+    eventually(lambda: served("", "one") == 200, "a server name with a port and a host")
+    sni = name.format("some", "one")
+    found = ask(place, "any.test", tls=tls, sni=sni)
+    assert (found.version, found.json["sni"]) == ("one", sni)
+    assert served("", "two") == 200
+    assert (served("none", "one"), served("", "nobody")) == (0, 0)
+    world.weft("delete", "-f", "-", stdin=AUTO)
+
+
 # --- TLS to back ends
 
 

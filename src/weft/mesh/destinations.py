@@ -60,7 +60,7 @@ def _destination(
         name=named(host.host, port.number, label, client),
         host=host.host,
         port=port.number,
-        protocol=_protocol(port.protocol, policy),
+        protocol="tcp" if rule.as_bytes else _protocol(port.protocol, policy),
         discovery="original_dst" if policy.passthrough else host.discovery,
         subset=label,
         endpoints=() if policy.passthrough else endpoints,
@@ -68,7 +68,7 @@ def _destination(
         pool=policy.pool or ConnectionPool(),
         outlier=policy.outlier,
         node_local=host.node_local,
-        tls=_tls(policy, host),
+        tls=None if rule.as_bytes else _tls(policy, host),
         proxy_protocol=policy.proxy_protocol,  # type: ignore[arg-type]
         tunnel=policy.tunnel,
         service=host.name,

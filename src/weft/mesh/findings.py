@@ -280,9 +280,6 @@ WILDCARD_IN_MESH = Finding(
     "error",
     "host `*` cannot be used inside the mesh; the object applies to gateways only",
 )
-TLS_MODE_UNSUPPORTED = Finding(
-    "WEFT2308", "error", "TLS mode {mode} is not in force; this server is closed"
-)
 TLS_MISSING = Finding("WEFT2309", "error", "protocol {protocol} needs `tls`; this server is closed")
 CERTIFICATE_MISSING = Finding(
     "WEFT2310",

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
 from weft.api.snapshot import Snapshot
+from weft.mesh import auto_passthrough
 from weft.mesh import findings as f
+from weft.mesh.auto_passthrough import passing_servers, server_host
 from weft.mesh.directory import Directory
 from weft.mesh.findings import Findings
 from weft.mesh.istio_matches import MESH, full_gateway
@@ -33,7 +35,7 @@ from weft.mesh.model import (
 from weft.mesh.names import intersection, specificity
 from weft.mesh.secrets import Place as SecretPlace
 from weft.mesh.secrets import Secrets
-from weft.mesh.server_tls import TERMINATING, mutual_in_mesh, with_demands
+from weft.mesh.server_tls import mutual_in_mesh, with_demands
 from weft.mesh.tcp_routes import connection_routes
 
 HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -52,7 +54,8 @@ class _Server(Struct, frozen=True):
     index: int
     port: int
     kind: Kind
-    """http, https (HTTP inside TLS), tls (passed through) or tcp."""
+    """http, https (HTTP inside TLS), tls (passed through), auto (passed through to what the server
+    name says) or tcp."""
     hosts: tuple[tuple[str, str], ...]
     """(namespace of the VirtualService or "", host pattern)."""
     tls: GatewayTls | None = None
@@ -214,7 +217,7 @@ def _server(
         index=index,
         port=port.number or 0,
         kind="http",
-        hosts=tuple(_server_host(h, namespace) for h in server.hosts),
+        hosts=tuple(server_host(h, namespace) for h in server.hosts),
         redirect=bool(server.tls and server.tls.https_redirect),
         bind=istio.bind_address(server) or "",
     )
@@ -238,12 +241,11 @@ def _server(
     mode = server.tls.mode or "SIMPLE"
     if mode == "PASSTHROUGH":
         return replace(base, kind="tls")
+    if mode == auto_passthrough.MODE:
+        return replace(base, kind="auto")
     if mode == "ISTIO_MUTUAL" and base.egress:
         # Calls within a node come without TLS; whose they are is known all the same.
         return replace(base, kind="http" if protocol == "HTTPS" else "tcp")
-    if mode not in TERMINATING:
-        report.add(f.TLS_MODE_UNSUPPORTED, gateway, f"{path}.tls.mode", mode=mode)
-        return None
     tls = (
         mutual_in_mesh(server.tls)
         if mode == "ISTIO_MUTUAL"
@@ -256,15 +258,6 @@ def _server(
     if tls is None or _file_missing(gateway, f"{path}.tls", tls, certificates):
         return None
     return replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
-
-
-def _server_host(written: str, namespace: str) -> tuple[str, str]:
-    """A host of a server: `host`, or `namespace/host` with `.` for the Gateway's own."""
-    left, slash, right = written.lower().rpartition("/")
-    if not slash:
-        return "", written.lower()
-    wanted = {".": namespace, "*": ""}.get(left, left)
-    return wanted, right
 
 
 def _certificate(
@@ -371,7 +364,7 @@ def _without_conflicts(servers: Iterable[_Server], report: Findings) -> Iterator
 
 
 def _layer(kind: Kind) -> str:
-    return "tls" if kind in ("https", "tls") else kind
+    return "tls" if kind in ("https", "tls", "auto") else kind
 
 
 def _listener(
@@ -392,6 +385,10 @@ def _listener(
     for server in sorted(servers, key=lambda s: s.kind != "https"):
         if server.kind == "http":
             continue
+        if server.kind == "auto":
+            directory = edge.directory
+            made.extend(passing_servers(server, directory.hosts.values(), directory.rules, claimed))
+            continue
         hosts = _free_hosts(server, taken, edge.directory.report)
         if not hosts:
             continue
@@ -403,7 +400,7 @@ def _listener(
         else:
             made.extend(_byte_servers(server, hosts, edge, claimed))
     kinds = {s.kind for s in servers}
-    protocol = "https" if "https" in kinds else servers[0].kind
+    protocol = "https" if "https" in kinds else _layer(servers[0].kind)
     return GatewayListener(port, protocol, tuple(made)), tables  # type: ignore[arg-type]
 
 

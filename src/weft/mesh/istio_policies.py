@@ -100,6 +100,8 @@ class HostRule(Struct, frozen=True):
     policy: PortedPolicy = PortedPolicy()
     subsets: tuple[SubsetRule, ...] = ()
     source: str = ""
+    as_bytes: bool = False
+    """Connections that hold TLS of their callers: they are carried as they are."""
 
 
 class _Rule(Struct, frozen=True):

@@ -13,6 +13,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
 from weft.api.objects import key_of
+from weft.mesh.auto_passthrough import PASSED, passed_rules
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
 from weft.mesh.exposure import Exposed, exposed_services
@@ -193,9 +194,10 @@ def _all_rules(
     hosts: tuple[Host, ...],
     directory: Directory,
     scopes: Iterable[Scope],
-    gateways: Iterable[istio.Gateway],
+    gateways: Sequence[istio.Gateway],
 ) -> Mapping[str, ClientRules]:
-    """By host, what holds for callers of namespaces, and for workloads that rules select."""
+    """By host, what holds for callers of namespaces, for workloads that rules select, and for
+    connections that gateways pass on."""
     found = {h.host: rules for h in hosts if (rules := _rules(h, directory)) != NO_RULES}
     selected = {(s.namespace, s.rules) for s in scopes if s.rules}
     at_edge = (directory.rules.selected(ROOT_NAMESPACE, g.spec.selector) for g in gateways)
@@ -206,6 +208,8 @@ def _all_rules(
             mark, known = own.mark(host, namespace), found.get(host.host, NO_RULES)
             if "/" in mark and mark not in dict(known):
                 found[host.host] = (*known, (mark, own.find(host, namespace)))
+    for name, rule in passed_rules(hosts, gateways, directory.rules):
+        found[name] = (*found.get(name, NO_RULES), (PASSED, rule))
     return found
 
 

@@ -8,7 +8,6 @@ from weft.mesh.findings import Findings
 from weft.mesh.model.tls import ClientCertificates, GatewayTls, TlsVersion
 from weft.mesh.secrets import Place, Secrets
 
-TERMINATING = ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL")
 VERSIONS: dict[str, TlsVersion] = {
     "TLSV1_0": "1.0",
     "TLSV1_1": "1.1",
