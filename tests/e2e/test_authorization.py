@@ -176,6 +176,41 @@ rules:
         assert call(weft, "other", "/items/7/parts/a", team="blue") == 403
 
 
+def test_conditions_in_cel(weft: Instance) -> None:
+    def statuses(path: str = "/who", **headers: str) -> tuple[int, int]:
+        return tuple(call(weft, c, path, **headers) for c in ("front", "other"))  # type: ignore[return-value]
+
+    condition = "source.principal.endsWith('/sa/' + request.headers['x-test-who'])"
+    allow = f"""
+selector: {{matchLabels: {{app: api}}}}
+rules: [{{when: [{{key: weft.dev/cel, values: ["{condition}"]}}]}}]
+"""
+    with Applied(weft, policy("named", allow)):
+        settled(lambda: statuses(who="front"), (200, 403), "who says its own name is let in")
+        assert statuses(who="other") == (403, 200)
+        assert statuses() == (403, 403)
+        told = weft.weft(
+            "why", "--from", "deploy/front-v1", "-H", "x-test-who: front", "http://api/who"
+        )
+        assert "AuthorizationPolicy default/named allows it" in told
+    deny = """
+action: DENY
+selector: {matchLabels: {app: api}}
+rules: [{when: [{key: weft.dev/cel, values: ["request.path.startsWith('/who')"]}]}]
+"""
+    with Applied(weft, policy("no-who", deny)):
+        settled(statuses, (403, 403), "the path is denied")
+        # What may be the same path in another writing is denied as well.
+        assert statuses("/%77ho") == statuses("//who") == (403, 403)
+        assert call(weft, "front", "/other%20path") == 200
+    wrong = policy("wrong", allow.replace("source.principal", "source.pricipal"))
+    refused = weft.run("apply", "-f", "-", stdin=wrong)
+    assert refused.returncode != 0
+    assert "spec.rules[0].when[0].values[0]" in refused.stdout + refused.stderr
+    assert "there is no attribute `source.pricipal`" in refused.stdout + refused.stderr
+    assert "(character 1)" in refused.stdout + refused.stderr
+
+
 def test_a_policy_on_bytes_leaks_not_a_byte(weft: Instance) -> None:
     def greeting(caller: str) -> bool:
         status, text = ask(weft, "/tcp?host=greeter&port=2525", f"{caller}.example")

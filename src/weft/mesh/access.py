@@ -48,7 +48,7 @@ from weft.mesh.trust_domains import with_aliases
 BYTES = ("tcp", "tls", "auto", "udp")
 """Protocols of which a connection may hold no request."""
 CALLER_ADDRESS = frozenset(("source_ip", "remote_ip"))
-HTTP_ONLY = frozenset(("token_principal", "claim", "header", "host", "method", "path"))
+HTTP_ONLY = frozenset(("token_principal", "claim", "header", "host", "method", "path", "cel"))
 Owners = tuple[Endpoint, ...]
 """Endpoints of a destination, as those of the pods that have their addresses."""
 GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"

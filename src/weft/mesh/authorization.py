@@ -6,11 +6,19 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weft.api.cel import conditions
 from weft.api.istio import security
 from weft.api.istio.common import WorkloadSelector
 from weft.mesh import findings as f
 from weft.mesh.findings import Findings
-from weft.mesh.model import AccessCondition, AccessPolicy, AccessRule, ConditionKind, StringMatch
+from weft.mesh.model import (
+    AccessCondition,
+    AccessPolicy,
+    AccessRule,
+    Condition,
+    ConditionKind,
+    StringMatch,
+)
 
 ROOT_NAMESPACE = "istio-system"
 """Policies of this namespace hold for the workloads of all namespaces."""
@@ -194,6 +202,8 @@ def _when(when: security.Condition, namespace: str) -> tuple[AccessCondition, ..
     if key in ("request.auth.audiences", "request.auth.presenter"):
         claim = "aud" if key.endswith("audiences") else "azp"
         return _named("claim", values, excluded, claim=(claim,))
+    if key == security.CEL_KEY:
+        return _cel(values, excluded)
     if key in _NETWORKS:
         return _networks(_NETWORKS[key], values, excluded)
     if key == "destination.port":
@@ -219,6 +229,20 @@ _TEXTS: Mapping[str, ConditionKind] = {
     "request.auth.principal": "token_principal",
     "connection.sni": "sni",
 }
+
+
+def _cel(values: Sequence[str], excluded: Sequence[str]) -> tuple[AccessCondition, ...]:
+    found = []
+    if values:
+        found.append(AccessCondition("cel", cel=tuple(map(_checked, values))))
+    if excluded:
+        found.append(AccessCondition("cel", cel=tuple(map(_checked, excluded)), negated=True))
+    return tuple(found)
+
+
+def _checked(source: str) -> Condition:
+    """Sources were checked when the policy was applied."""
+    return conditions.check(source)
 
 
 def text_match(pattern: str) -> StringMatch:

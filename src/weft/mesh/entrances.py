@@ -28,7 +28,7 @@ from weft.mesh.model import (
 )
 
 SPIFFE = "spiffe://"
-DECIDED_BY_CALLER = frozenset(("source_ip", "remote_ip", "token_principal", "claim"))
+DECIDED_BY_CALLER = frozenset(("source_ip", "remote_ip", "token_principal", "claim", "cel"))
 """Conditions that only the caller's proxy can judge."""
 _REQUESTS = ("http", "http2", "grpc", "auto")
 _GROUP = tuple[tuple[AccessCondition, ...], ...]

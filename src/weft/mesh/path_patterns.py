@@ -8,7 +8,7 @@ that is in doubt.
 
 import re
 
-from weft.mesh.model import StringMatch
+from weft.mesh.model import Condition, StringMatch
 
 _SLASH = r"(?:/|\\|%2f|%5c)"
 _DOT = r"(?:\.|%2e)"
@@ -18,10 +18,20 @@ DOUBTFUL = (
 )
 """Dot segments that only decoding shows, or that end in a semicolon; what is encoded twice: paths
 that a callee may resolve to another one (RE2)."""
+UNPLAIN = r"(?i).*(?:%(?:00|25|2[def]|3[0-9b]|4[1-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])|//|\\|;).*"
+"""Paths that can be written more simply: letters, digits, dots, slashes and the like in percent
+signs, doubled slashes, backslashes, semicolons (RE2)."""
 _TEMPLATE = re.compile(r"(\{\*\*?\})")
 _OPERATORS = {"{*}": "[^/]+", "{**}": ".*"}
 _PARAMETERS = r"(?:;[^/]*)?"
 """What some callees strip from the end of a segment."""
+
+
+def names_path(condition: Condition) -> bool:
+    """Whether a condition in CEL looks at the path of requests."""
+    return condition[0] == "path" or any(
+        isinstance(part, tuple) and names_path(part) for part in condition[1:]
+    )
 
 
 def as_written(text: StringMatch) -> StringMatch:

@@ -31,15 +31,16 @@ from msgspec.structs import replace
 
 from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
 from weft.mesh.model import Destination as ModelDestination
+from weft.mesh.path_patterns import names_path
+from weft.xds.conditions import JWT_METADATA, set_conditions
 from weft.xds.identity import PRINCIPAL_KEY
 from weft.xds.matches import header_matcher, regex, string_matcher
-from weft.xds.paths import any_writing, doubtful_path, path_matcher
+from weft.xds.paths import any_writing, doubtful_path, path_matcher, unplain_path
 from weft.xds.proto import ADS, Proto, any_of, cidr, extension, resource
 from weft.xds.resource import EXTENSION, Resource
 
 DENY_FILTER = "weft.access.deny"
 ALLOW_FILTER = "weft.access.allow"
-JWT_METADATA = "envoy.filters.http.jwt_authn"
 JWT_PAYLOAD = "payload"
 """Key under which the token filter leaves a payload that is verified as the destination asks."""
 EDGE_PAYLOAD = "edge_payload"
@@ -159,7 +160,11 @@ def policies_of(
                     principals=[_Principal(any=True)],
                 )
             for index, rule in enumerate(policy.rules):
-                made[f"{policy.name}[{index}]{mark}"] = _rule(rule, group.endpoints, place)
+                name = f"{policy.name}[{index}]{mark}"
+                made[name] = _rule(rule, group.endpoints, place)
+                if place.refuses and _looks_at_path(rule):
+                    doubt = [_Permission(url_path=unplain_path())]
+                    made[f"{name}~"] = _rule(_without_cel(rule), group.endpoints, place, doubt)
     return made
 
 
@@ -179,18 +184,42 @@ def _without_allow(access: Sequence[Access], place: Place) -> dict[str, Proto]:
     }
 
 
-def _rule(rule: AccessRule, pods: _Pods, place: Place) -> Proto:
+def _cel(rule: AccessRule) -> list[AccessCondition]:
+    """A rule's conditions in CEL; each stands in a group of its own."""
+    return [c for group in rule.groups for part in group for c in part if c.kind == "cel"]
+
+
+def _without_cel(rule: AccessRule) -> AccessRule:
+    groups = rule.groups
+    return AccessRule(tuple(g for g in groups if not any(c.kind == "cel" for p in g for c in p)))
+
+
+def _looks_at_path(rule: AccessRule) -> bool:
+    return any(names_path(condition) for c in _cel(rule) for condition in c.cel)
+
+
+def _rule(rule: AccessRule, pods: _Pods, place: Place, more: Sequence[Proto] = ()) -> Proto:
     permissions = [_pods(pods, place)] if pods else []
+    permissions += more
     principals = []
-    for group in rule.groups:
+    if not place.refuses and _looks_at_path(rule):
+        permissions.append(_Permission(not_rule=_Permission(url_path=unplain_path())))
+    for group in _without_cel(rule).groups:
         kinds = {condition.kind for alternative in group for condition in alternative}
         if kinds <= _AS_PERMISSION:
             permissions.append(_any_permission(group, place))
         else:
             principals.append(_any_principal(group, place))
-    return rules_pb2.Policy(
+    made = rules_pb2.Policy(
         permissions=[_all_permissions(permissions)], principals=[_all_principals(principals)]
     )
+    set_conditions(made, _cel(rule), _payload(place))
+    return made
+
+
+def _payload(place: Place) -> str:
+    """The key of the verified token's claims."""
+    return place.payload or (JWT_PAYLOAD if place.upstream else EDGE_PAYLOAD)
 
 
 def _any_permission(group: Sequence[Sequence[AccessCondition]], place: Place) -> Proto:
@@ -329,7 +358,7 @@ def _claim(path: Sequence[str], text: StringMatch, place: Place) -> Proto:
     one = value_pb2.ValueMatcher(string_match=_string(text))
     several = value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=one))
     either = value_pb2.OrMatcher(value_matchers=[one, several])
-    payload = place.payload or (JWT_PAYLOAD if place.upstream else EDGE_PAYLOAD)
+    payload = _payload(place)
     segment = metadata_pb2.MetadataMatcher.PathSegment
     return metadata_pb2.MetadataMatcher(
         filter=JWT_METADATA,

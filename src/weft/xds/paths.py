@@ -18,6 +18,11 @@ def doubtful_path() -> Proto:
     return _path(StringMatch("regex", path_patterns.DOUBTFUL))
 
 
+def unplain_path() -> Proto:
+    """Paths that can be written more simply."""
+    return _path(StringMatch("regex", path_patterns.UNPLAIN))
+
+
 def any_writing(text: StringMatch) -> Proto:
     """Every path that a callee may take for one of these."""
     return _path(path_patterns.any_writing(text))

@@ -168,12 +168,18 @@ _TWO_VARIABLES = {"all": "all", "exists": "exists", "existsOne": "exists_one",
 
 def parse(source: str) -> Node:
     """The tree of an expression. Raises CelError."""
+    return parse_with_places(source)[0]
+
+
+def parse_with_places(source: str) -> tuple[Node, dict[int, int]]:
+    """The tree, and where its nodes begin (calls of operators: where the sign stands), by the
+    nodes' id() while the tree lives. Raises CelError."""
     if len(source) > SOURCE_CHARACTERS_MAX:
         raise CelError(f"the expression has more than {SOURCE_CHARACTERS_MAX} characters")
     parser = _Parser(_tokens(source))
     found = parser.expression()
     parser.expect("end")
-    return found
+    return found, parser.places
 
 
 class _Parser:
@@ -181,6 +187,7 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
+        self.places: dict[int, int] = {}
 
     @property
     def _next(self) -> Token:
@@ -215,9 +222,11 @@ class _Parser:
             raise CelError(f"the expression is nested more than {NESTING_MAX} deep")
         found = self._binary(1)
         if self._skip("?"):
+            at = self._tokens[self._at - 1].at
             chosen = self._binary(1)
             self.expect(":")
             found = Call("?:", (found, chosen, self.expression()))
+            self.places[id(found)] = at
         self._depth -= 1
         return found
 
@@ -230,8 +239,15 @@ class _Parser:
                 return left
             self._at += 1
             left = Call(token.text, (left, self._binary(power + 1)))
+            self.places[id(left)] = token.at
 
     def _unary(self) -> Node:
+        at = self._next.at
+        found = self._signed()
+        self.places.setdefault(id(found), at)
+        return found
+
+    def _signed(self) -> Node:
         signs = 0
         first = self._next.text if self._next.kind == "sign" else ""
         if first not in ("!", "-"):

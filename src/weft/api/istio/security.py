@@ -9,6 +9,8 @@ from msgspec import field
 from weft.api.istio.common import Duration, IstioStatus, Message, WorkloadSelector
 from weft.api.k8s.meta_v1 import ObjectMeta
 
+CEL_KEY = "weft.dev/cel"
+"""Key of conditions whose values are expressions in CEL: weft's own, Istio refuses it."""
 MtlsMode = Literal["", "UNSET", "DISABLE", "PERMISSIVE", "STRICT"]
 
 
@@ -101,7 +103,7 @@ class Condition(Message, frozen=True):
     """`request.headers[x]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`,
     `source.serviceAccount`, `request.auth.principal`, `request.auth.audiences`,
     `request.auth.presenter`, `request.auth.claims[a][b]`, `destination.ip`, `destination.port`,
-    `connection.sni`."""
+    `connection.sni`; `weft.dev/cel`: values are conditions in CEL."""
     values: tuple[str, ...] = ()
     """One of these."""
     not_values: tuple[str, ...] = ()

@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from weft.api import registry
+from weft.api.cel import conditions
 from weft.api.field_errors import FieldError, Location, forbidden, invalid, not_supported, required
+from weft.api.istio.security import CEL_KEY
 from weft.api.schema import schema_for
 from weft.api.suggest import nearest
 from weft.api.validate import istio_common as common
@@ -169,8 +171,11 @@ def _condition(condition: Json, at: Location) -> list[FieldError]:
         errors.append(required(at, "must have `values` or `notValues`"))
     if not key:
         return [*errors, required((*at, "key"))]
+    if key == CEL_KEY:
+        return [*errors, *_expressions(values, (*at, "values")),
+                *_expressions(excluded, (*at, "notValues"))]  # fmt: skip
     if key not in PLAIN_KEYS and not HEADER_KEY.fullmatch(key) and not CLAIM_KEY.fullmatch(key):
-        known = [*PLAIN_KEYS, "request.headers[NAME]", "request.auth.claims[NAME]"]
+        known = [*PLAIN_KEYS, CEL_KEY, "request.headers[NAME]", "request.auth.claims[NAME]"]
         near = nearest(key, known)
         hint = f"did you mean `{near}`?" if near else ""
         return [*errors, not_supported((*at, "key"), key, known, hint)]
@@ -183,6 +188,11 @@ def _condition(condition: Json, at: Location) -> list[FieldError]:
         else:
             errors += _blank(found, (*at, field))
     return errors
+
+
+def _expressions(values: Sequence[str], at: Location) -> list[FieldError]:
+    found = ((index, value, conditions.problem(value)) for index, value in enumerate(values))
+    return [invalid((*at, index), value, problem) for index, value, problem in found if problem]
 
 
 def _not_blank(found: Json, at: Location) -> list[FieldError]:

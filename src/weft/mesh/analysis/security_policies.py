@@ -128,7 +128,11 @@ def optional_tokens(world: World, report: Findings) -> None:
 def _asks_token(rule: security.Rule) -> bool:
     sources = [each.source for each in rule.from_ if each.source is not None]
     named = any(s.request_principals or s.not_request_principals for s in sources)
-    return named or any(when.key.startswith(CONDITIONS_ON_TOKENS) for when in rule.when)
+    return named or any(
+        when.key.startswith(CONDITIONS_ON_TOKENS)
+        or (when.key == security.CEL_KEY and CONDITIONS_ON_TOKENS in " ".join(when.values))
+        for when in rule.when
+    )
 
 
 CHECKS = (selectors, targets, source_namespaces, optional_tokens)

@@ -5,15 +5,24 @@ What only a token says is not known here: such conditions may hold or not.
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.api.cel import conditions
 from weft.mesh import path_patterns
 from weft.mesh.explain import regex
 from weft.mesh.explain.matching import value_holds
 from weft.mesh.explain.paths import without_query
-from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, StringMatch
+from weft.mesh.model import (
+    Access,
+    AccessCondition,
+    AccessPolicy,
+    AccessRule,
+    Condition,
+    StringMatch,
+)
 
 Maybe = bool | None
 """None: it depends on what is not known."""
@@ -175,6 +184,37 @@ def _path(condition: AccessCondition, arrival: Arrival) -> Maybe:
     return not doubtful and any(value_holds(text, path) for text in exact)
 
 
+def _cel(condition: AccessCondition, arrival: Arrival) -> Maybe:
+    """Paths in doubt match where a match refuses, and nowhere else."""
+
+    def look(attribute: Condition) -> Any:
+        kind, *operands = attribute
+        match kind:
+            case "method":
+                return arrival.method
+            case "path":
+                return without_query(arrival.path)
+            case "header":
+                return arrival.headers.get(operands[0], "")
+            case "has_header":
+                return operands[0] in arrival.headers
+            case "principal":
+                return arrival.principal
+            case "time":
+                return conditions.UNKNOWN
+        if any(name in arrival.headers for name in TOKEN_HEADERS):
+            return conditions.UNKNOWN
+        return _NO_CLAIM.get(operands[0], False) if kind == "claim" else False
+
+    found = [conditions.evaluate(each, look) for each in condition.cel]
+    holds = _any(None if each is conditions.UNKNOWN else bool(each) for each in found)
+    unplain = regex.holds(path_patterns.UNPLAIN, without_query(arrival.path))
+    if unplain and any(path_patterns.names_path(each) for each in condition.cel):
+        return arrival.refuses is not condition.negated
+    return holds
+
+
+_NO_CLAIM: Mapping[str, Any] = {"text": "", "list": [], "truth": False, "present": False}
 _LOOKS: Mapping[str, Callable[[AccessCondition, Arrival], Maybe]] = {
     "principal": _principal,
     "source_ip": _source,
@@ -188,4 +228,5 @@ _LOOKS: Mapping[str, Callable[[AccessCondition, Arrival], Maybe]] = {
     "port": _port,
     "destination_ip": _address,
     "sni": lambda c, a: False,
+    "cel": _cel,
 }

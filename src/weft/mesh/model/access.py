@@ -1,6 +1,6 @@
 """Who may call what: authorization policies, tokens, and whether callers need an identity."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -19,10 +19,15 @@ ConditionKind = Literal[
     "port",
     "destination_ip",
     "sni",
+    "cel",
 ]
 """What a condition looks at. `principal` is the caller's SPIFFE ID without its scheme;
 `source_ip` the other end of the connection, `remote_ip` the first client that is believed;
 `token_principal` is `<issuer>/<subject>` of the request's token."""
+
+
+Condition = tuple[Any, ...]
+"""A checked condition in CEL: an operation and its operands (`weft.api.cel.conditions`)."""
 
 
 class AccessCondition(Struct, frozen=True, gc=False):
@@ -38,6 +43,7 @@ class AccessCondition(Struct, frozen=True, gc=False):
     networks: tuple[str, ...] = ()
     """CIDR blocks."""
     ports: tuple[int, ...] = ()
+    cel: tuple[Condition, ...] = ()
     negated: bool = False
 
 
