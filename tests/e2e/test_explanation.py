@@ -2,6 +2,8 @@
 apply would change, and it changes that."""
 
 import json
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,29 @@ RULES = """
   directResponse: {status: 403}
 - route: [{destination: {host: api, subset: v1}}]
 """
+EXPOSED = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outer}
+spec: {type: NodePort, selector: {app: api}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: known}
+spec:
+  action: DENY
+  selector: {matchLabels: {app: api}}
+  rules:
+    - to: [{operation: {paths: [/never]}}]
+    - {from: [{source: {notPrincipals: ["*"]}}], to: [{operation: {paths: [/secret]}}]}
+"""
 MANIFESTS = (
     m.echo("api")
     + "---"
     + m.echo("api", "v2")
     + m.service("api")
+    + EXPOSED
     + m.subsets("api")
     + m.gateway("edge", HOST)
     + m.routes("outside", RULES, HOST, "edge")
@@ -74,6 +94,28 @@ def test_a_call_of_a_pod_goes_where_it_is_said(mesh: Instance) -> None:
                 return json.loads(answer.read())
     """
     assert run_inside(mesh, HOST, program)["version"] == "v2"
+
+
+def test_a_caller_at_a_node_port_is_told_which_rule_refuses(mesh: Instance) -> None:
+    service = mesh.read("/api/v1/namespaces/default/services/outer")
+    port = service["spec"]["ports"][0]["nodePort"]
+    place = f"{mesh.running.gateway_address}:{port}"
+
+    def get(path: str) -> int:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://{place}{path}", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    for path, outcome, status in (("/any", "routed", 200), ("/secret", "denied", 403)):
+        said = why(mesh, "--from", "external", f"http://{place}{path}")
+        assert said["outcome"] == outcome
+        assert said["steps"][0]["text"].endswith("NodePort of Service default/outer")
+        assert [n["state"] for n in said["nodes"]] == ["acknowledged"]
+        assert get(path) == status
+    assert "AuthorizationPolicy default/known (spec.rules[1]) denies it" in said["summary"]
 
 
 def test_people_read_the_verdict_and_every_route_that_was_looked_at(mesh: Instance) -> None:

@@ -251,7 +251,7 @@ def test_policies_refuse_requests_datagrams_and_connections() -> None:
     assert "AuthorizationPolicy default/closed denies it" in request.summary
     assert guarded(GUARDED, "http://web/other").outcome == "routed"
     # A denial of paths is one of all that has no path, as Istio has it.
-    assert "default/closed does not let the caller in" in guarded(GUARDED, "udp://talk:53").summary
+    assert "default/closed denies it" in guarded(GUARDED, "udp://talk:53").summary
     unguarded = GUARDED.rpartition("---")[0]
     datagrams = guarded(unguarded, "udp://talk:53")
     assert datagrams.summary == "goes to talk.default.svc.cluster.local port 53"

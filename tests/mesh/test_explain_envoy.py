@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from tests.mesh.agreement.compare import disagreements, read
 from tests.mesh.agreement.configurations import CALLERS, documents
@@ -18,7 +19,14 @@ from tests.mesh.agreement.requests import OUTSIDE, Asked, Asking
 from tests.mesh.agreement.rig import GATEWAY_PORTS, Call, Rig
 from tests.mesh.cluster import snapshot
 from weft.mesh.build import build
-from weft.mesh.explain import Explanation, explain_from_gateway, explain_from_workload
+from weft.mesh.explain import (
+    Explanation,
+    explain_from_gateway,
+    explain_from_workload,
+    explain_to_service,
+)
+from weft.mesh.explain.callers import NoCaller
+from weft.mesh.explain.openings import meet, openings
 from weft.mesh.model import MeshModel
 from weft.xds import scoped_routes
 from weft.xds.resource import SCOPES
@@ -44,34 +52,40 @@ async def rig() -> AsyncIterator[Rig]:
         await rig.close()
 
 
-def explain(model: MeshModel, asked: Asked) -> Explanation:
+def explain(rig: Rig, model: MeshModel, asked: Asked) -> Explanation:
     if asked.caller == OUTSIDE:
-        udp = asked.request.scheme == "udp"
-        listener = next(
-            (g for g in model.gateways
-             if g.port == asked.request.port and (g.protocol == "udp") == udp),
-            None,
-        )  # fmt: skip
-        if listener is None:
-            return Explanation("closed", "no Gateway has the port")
-        return explain_from_gateway(model, listener, asked.request)
+        request = replace(asked.request, port=asked.port, address=asked.address)
+        met = meet(openings(model, [rig.node]), request)
+        if isinstance(met, NoCaller):
+            return Explanation("closed", met.message)
+        gateway, service, node = met[0].gateway, met[0].service, rig.node.name
+        if gateway is not None:
+            return explain_from_gateway(model, gateway, request, asked.address, node)
+        assert service is not None
+        return explain_to_service(model, service, request, asked.address, node)
     name = f"{CALLERS[asked.caller][1]}-0"
     caller = next(w for w in model.workloads if w.name == name)
     return explain_from_workload(model, caller, asked.request)
+
+
+def steps(said: Explanation) -> int:
+    """Lines of the log: one more when an egress gateway routes it further."""
+    if said.route is None:
+        return 0
+    return 1 + max((1 for s in said.shares if s.onward is not None), default=0)
 
 
 async def differing(rig: Rig, model: MeshModel, batch: list[Asked]) -> list[tuple[Asked, str]]:
     """The requests about which Envoy thinks otherwise, and in what."""
     calls = [Call(a.caller, a.address, a.port, a.data, a.request.scheme == "udp") for a in batch]
     answers = await rig.send(calls)
-    said = [explain(model, asked) for asked in batch]
+    said = [explain(rig, model, asked) for asked in batch]
     logged = await rig.logged(
-        {a.id for a, s, d in zip(batch, said, answers, strict=True)
-         if a.id and d and s.route is not None}
-    )  # fmt: skip
+        {a.id: steps(s) for a, s, d in zip(batch, said, answers, strict=True) if a.id and d}
+    )
     found = []
     for asked, each, data in zip(batch, said, answers, strict=True):
-        met = read(asked, data, logged.get(asked.id, {}))
+        met = read(data, logged.get(asked.id, []))
         problems = list(disagreements(asked, each, met))
         if problems and not (each.others and not list(disagreements(asked, each.others, met))):
             found.append((asked, f"{'; '.join(problems)}\n    why: {each.outcome}: {each.reason}"))

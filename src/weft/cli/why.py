@@ -21,6 +21,8 @@ Examples:
   weft why --from deploy/frontend GET http://reviews/api -H 'end-user: jason'
   weft why --from pod/frontend-0 -n shop http://cart:8080/items?page=2
   weft why --gateway 80 http://www.example.com/
+  weft why --from external http://127.0.0.1:30080/ -H 'Host: shop.example.com'
+  weft why --from 203.0.113.7 tcp://192.168.1.10:5432
   weft why --from deploy/frontend tcp://db:5432
   weft why --from deploy/frontend tls://api.example.com:443
   weft why -f manifests/ --from deploy/frontend http://reviews/
@@ -28,8 +30,14 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--from", "caller", metavar="KIND/NAME", help="Who calls: deploy/NAME, pod/NAME, "
-              "or gateway/NAME for requests from outside.")  # fmt: skip
+@click.option(
+    "--from",
+    "caller",
+    metavar="KIND/NAME",
+    help="Who calls: deploy/NAME or pod/NAME; external, or an address, for somebody outside the "
+    "mesh who calls the address and port of the URL (Gateways, NodePorts, load balancers, "
+    "hostPorts); gateway/NAME.",
+)
 @click.option("--gateway", type=int, metavar="PORT", help="From outside, at this Gateway port.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'",
               help="A header of the request; may be repeated.")  # fmt: skip
@@ -80,7 +88,8 @@ def _who(caller: str | None, gateway: int | None) -> str:
     if caller is None or gateway is not None:
         output.fail(
             "say who calls, once",
-            "`--from deploy/NAME`, `--from pod/NAME`, `--from gateway/NAME` or `--gateway PORT`",
+            "`--from deploy/NAME`, `--from pod/NAME`, `--from gateway/NAME`, `--from external` or "
+            "`--gateway PORT`",
         )
     return caller
 

@@ -10,12 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.errors import ApiError
+from weft.api.k8s.core_v1 import Node
 from weft.api.snapshot import Snapshot
 from weft.daemon.mesh_loop import MeshLoop
 from weft.mesh.explain.answer import Answer, Explained, NodeRow, Question, explain
 from weft.mesh.explain.callers import NoCaller
 from weft.mesh.explain.places import Places
 from weft.mesh.explain.request import RequestError, read_request
+from weft.mesh.node_settings import node_settings
 from weft.node.envoy import EnvoyAdmin, EnvoyError
 from weft.offline.explanations import Resolver
 from weft.xds.readable import WORDS
@@ -72,7 +74,8 @@ class WhyPage:
     ) -> Explained | NoCaller:
         places = Places(self._snapshot)
         resolve = Resolver(self._snapshot).address
-        return explain(self._mesh.model, places, question, resolve, health)
+        nodes = tuple(node_settings(node) for node in self._snapshot.list(Node))
+        return explain(self._mesh.model, places, question, resolve, health, nodes=nodes)
 
     def _gateway_nodes(self) -> tuple[str, ...]:
         return tuple(sorted(self._ads.nodes()))

@@ -297,10 +297,7 @@ def _denied(destinations: tuple[Destination, ...], principal: str, address: str)
     return tuple(
         d.name
         for d in destinations
-        if not all(
-            allows(each.policies, Connection(principal, address, _part(d, each)))
-            for each in d.access
-        )
+        if not all(each.allowed for each in decide_for(d, principal, address))
     )
 
 
@@ -325,19 +322,55 @@ class Connection(Struct, frozen=True):
     """Of the pod; 0 is taken from the destination's endpoints."""
 
 
+class Decision(Struct, frozen=True):
+    """What policies say about a connection, and which of them, by which rule; no policy decides
+    where there are none, or where none of the ALLOW policies matches."""
+
+    allowed: bool
+    policy: AccessPolicy | None = None
+    rule: int = 0
+
+
 def allows(policies: Sequence[AccessPolicy], connection: Connection) -> bool:
     """Whether a connection of bytes is let through. Conditions on requests cannot hold for it: in
     ALLOW rules they never do, in DENY rules they are left out, so that the rule denies more."""
-    # Nobody can be asked about bytes: they are refused.
-    deny = [p for p in policies if p.action in ("deny", "custom") and not p.dry_run]
-    allow = [p for p in policies if p.action == "allow" and not p.dry_run]
-    if any(_matches(p, connection, for_requests=True) for p in deny):
-        return False
-    return not allow or any(_matches(p, connection, for_requests=False) for p in allow)
+    return decide(policies, connection).allowed
 
 
-def _matches(policy: AccessPolicy, connection: Connection, for_requests: bool) -> bool:
-    return any(_rule(rule, connection, for_requests) for rule in policy.rules)
+def decide(policies: Sequence[AccessPolicy], connection: Connection) -> Decision:
+    """The same, with the policy and rule that decide."""
+    allowing = False
+    for policy in policies:
+        # Nobody can be asked about bytes: they are refused.
+        if policy.action in ("deny", "custom") and not policy.dry_run:
+            place = _matching(policy, connection, for_requests=True)
+            if place >= 0:
+                return Decision(False, policy, place)
+        allowing = allowing or (policy.action == "allow" and not policy.dry_run)
+    if not allowing:
+        return Decision(True)
+    for policy in policies:
+        if policy.action == "allow" and not policy.dry_run:
+            place = _matching(policy, connection, for_requests=False)
+            if place >= 0:
+                return Decision(True, policy, place)
+    return Decision(False)
+
+
+def decide_for(destination: Destination, principal: str, address: str) -> tuple[Decision, ...]:
+    """What the policies of each group of a destination's endpoints say about a connection to it."""
+    return tuple(
+        decide(each.policies, Connection(principal, address, _part(destination, each)))
+        for each in destination.access
+    )
+
+
+def _matching(policy: AccessPolicy, connection: Connection, for_requests: bool) -> int:
+    """The first rule that matches; -1 when none does."""
+    for place, rule in enumerate(policy.rules):
+        if _rule(rule, connection, for_requests):
+            return place
+    return -1
 
 
 def _rule(rule: AccessRule, connection: Connection, for_requests: bool) -> bool:

@@ -14,6 +14,7 @@ from weft.mesh.explain.places import Places
 from weft.node.dns_records import address_of, build_zone
 from weft.offline.lines import Lines
 from weft.offline.objects import objects_of
+from weft.offline.places import settings_of_nodes
 
 
 def explain_documents(documents: Iterable[Document], question: Question) -> Explained | NoCaller:
@@ -21,7 +22,9 @@ def explain_documents(documents: Iterable[Document], question: Question) -> Expl
     documents = tuple(documents)
     snapshot = objects_of(documents, question.namespace)
     places = Places(snapshot, Lines(documents, question.namespace).locate)
-    return explain(build(snapshot).model, places, question, Resolver(snapshot).address)
+    model = build(snapshot).model
+    resolve, nodes = Resolver(snapshot).address, settings_of_nodes(snapshot, model)
+    return explain(model, places, question, resolve, nodes=nodes)
 
 
 class Resolver:

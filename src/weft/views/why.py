@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from weft.mesh.explain.answer import Answer, Candidate, EndpointRow, NodeRow, ShareRow
+from weft.mesh.explain.answer import Answer, Candidate, EndpointRow, NodeRow, Onward, ShareRow
 from weft.views.tables import PLAIN, Style
 
 LABEL_COLUMNS = 16
@@ -60,6 +60,23 @@ def _share(share: ShareRow, several: bool, style: Style) -> Iterator[str]:
     for effect in share.effects:
         yield f"{INDENT}{style.dim}{effect.what}{style.reset} {effect.text}"
     yield from _endpoints(share.endpoints, style)
+    if share.onward is not None:
+        yield from _onward(share.onward, style)
+
+
+def _onward(onward: Onward, style: Style) -> Iterator[str]:
+    """The second step, as the first is shown."""
+    yield ""
+    tone = style.good if onward.outcome in GOOD else style.bad
+    text = f"{tone}→ the egress gateway: {onward.summary}{style.reset}"
+    yield text
+    for step in onward.steps:
+        yield _line(step.what, step.text, style)
+    yield from _routes(onward.considered, style)
+    for effect in onward.effects:
+        yield _line(effect.what, effect.text, style)
+    for share in onward.shares:
+        yield from _share(share, len(onward.shares) > 1, style)
 
 
 def _endpoints(endpoints: tuple[EndpointRow, ...], style: Style) -> Iterator[str]:

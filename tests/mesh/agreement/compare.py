@@ -23,14 +23,18 @@ class Met(Struct):
     echo: dict[str, Any] | None = None
     """What the back end says of itself."""
     log: dict[str, Any] = {}
+    """Of the first step: the second, of an egress gateway, ends and is logged before it."""
+    second: dict[str, Any] = {}
 
     def header(self, name: str) -> str | None:
         found = [v for n, v in self.headers if n == name]
         return ",".join(found) if found else None
 
 
-def read(asked: Asked, data: bytes | None, log: dict[str, Any]) -> Met:
-    """The answer as it came."""
+def read(data: bytes | None, lines: list[dict[str, Any]]) -> Met:
+    """The answer as it came, and the lines of the log."""
+    *rest, log = lines or [{}]
+    second = rest[0] if rest else {}
     if not data:
         return Met(closed=True, log=log)
     if not data.startswith(b"HTTP/1.1 "):
@@ -38,9 +42,8 @@ def read(asked: Asked, data: bytes | None, log: dict[str, Any]) -> Met:
     head, _, body = data.partition(b"\r\n\r\n")
     line, *rest = head.decode("latin1").split("\r\n")
     headers = [(n.lower(), v.strip()) for n, _, v in (each.partition(":") for each in rest)]
-    return Met(
-        status=int(line.split(" ")[1]), headers=headers, body=body, echo=_json(body), log=log
-    )
+    status = int(line.split(" ")[1])
+    return Met(status=status, headers=headers, body=body, echo=_json(body), log=log, second=second)
 
 
 def _json(text: bytes) -> dict[str, Any] | None:
@@ -75,8 +78,10 @@ def _places(asked: Asked, said: Explanation) -> set[tuple[str, int]]:
     """Addresses that may answer."""
     if said.outcome == "passed through":
         return {(asked.address, asked.port)}
-    found = set()
+    found: set[tuple[str, int]] = set()
     for share in said.shares:
+        if share.onward is not None:
+            found |= _places(asked, share.onward)
         if share.destination.discovery == "original_dst":
             found.add((asked.address, asked.port))
         found |= {(e.address, e.port) for e in share.healthy}
@@ -130,10 +135,14 @@ def _arrived(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
     serving = [
         s
         for s in said.shares
-        if s.healthy or (inside and s.destination.discovery == "original_dst")
+        if s.healthy or s.onward or (inside and s.destination.discovery == "original_dst")
     ]
     idle = {s.destination.name for s in said.shares} - {s.destination.name for s in serving}
-    took = common_name(met.log.get("destination", ""))
+    took = common_name(met.log.get("destination") or "")
+    onward = next((s.onward for s in serving if s.onward and s.destination.name == took), None)
+    if onward is not None:
+        yield from _second(asked, onward, met)
+        return
     refused = {s.destination.name for s in said.shares if any(not v.allowed for _, v in s.verdicts)}
     if met.status == 403 and took in refused:
         return  # an endpoint whose policies are stricter
@@ -153,6 +162,12 @@ def _arrived(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
     problems = [list(_as_sent(share, said, met)) for share in candidates]
     if all(problems):
         yield from problems[0]
+
+
+def _second(asked: Asked, said: Explanation, met: Met) -> Iterator[str]:
+    """The second step, as if it were the first."""
+    again = Met(met.closed, met.status, met.headers, met.body, met.echo, met.second)
+    yield from (f"egress gateway: {problem}" for problem in _http(asked, said, again))
 
 
 def _as_sent(share: Any, said: Explanation, met: Met) -> Iterator[str]:

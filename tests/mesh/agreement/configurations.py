@@ -20,6 +20,8 @@ SERVICES = {
 }
 DATAGRAMS = ("10.96.0.16", 5353)
 """A service of UDP."""
+NODE_PORT_FIRST = 30000
+EGRESS_GATEWAY = "istio-egressgateway.istio-system.svc.cluster.local"
 CALLERS = (
     ("default", "front", {"app": "front", "version": "v1"}),
     ("shop", "till", {"app": "till"}),
@@ -57,10 +59,35 @@ NOWHERE = ""
 """Of the back ends: calls to pods of other nodes would go through those nodes' proxies."""
 
 
+def node_ports() -> dict[int, tuple[str, int, str]]:
+    """Port of the node -> (owner, port of the Service, transport), where the Service has one."""
+    owned = [
+        (f"Service {namespace}/{name}", port, "tcp")
+        for (namespace, name), (_, ports) in SERVICES.items()
+        for _, port, _ in ports
+    ]
+    owned.append(("Service default/talk", DATAGRAMS[1], "udp"))
+    return {NODE_PORT_FIRST + number: each for number, each in enumerate(owned)}
+
+
+def _exposed(random: Random, namespace: str, name: str, spec: Json) -> Json:
+    """The Service with ports on the node, half of the time."""
+    if spec.get("clusterIP") == "None" or random.random() < 0.5:
+        return spec
+    found = {(owner, port): node for node, (owner, port, _) in node_ports().items()}
+    listed = [
+        each | {"nodePort": found[f"Service {namespace}/{name}", each["port"]]}
+        for each in spec["ports"]
+    ]
+    local = {"externalTrafficPolicy": "Local"} if random.random() < 0.1 else {}
+    return spec | {"type": "NodePort", "ports": listed} | local
+
+
 def documents(random: Random, netns: list[str], node: str) -> list[Json]:
     """One configuration. `netns` are the callers' network namespaces, on `node`."""
     made = [*_services(random), *_callers(netns, node), *_entries(random), *_gateways(random)]
     made += _datagrams(random)
+    made = [*_egress(random), *made]
     made += _rules(random)
     made += _policies(random)
     made += [_virtual_service(random, number) for number in range(random.randint(1, 6))]
@@ -87,6 +114,7 @@ def _services(random: Random) -> list[Json]:
             for n, p, t in ports
         ]
         spec = {"clusterIP": address, "selector": {"app": name}, "ports": listed}
+        spec = _exposed(random, namespace, name, spec)
         made.append(_named("Service", "v1", name, namespace, spec))
         pods = {}
         for index in range(random.choice((0, 1, 2, 2, 3))):
@@ -115,7 +143,40 @@ def _datagrams(random: Random) -> list[Json]:
         f"talk-v1-{index}": {"ip": f"10.245.30.{index + 1}", "node": NOWHERE}
         for index in range(random.randint(0, 2))
     }
+    spec = _exposed(random, "default", "talk", spec)
     return [_named("Service", "v1", "talk", "default", spec), _backends("talk", "default", pods)]
+
+
+def _egress(random: Random) -> list[Json]:
+    """Calls in two steps, in every third configuration."""
+    if random.random() > 0.33:
+        return []
+    host = random.choice(("ext.example.com", "www.example.com", "web.default.svc.cluster.local"))
+    hosts = random.choice((["*"], [host], [host], ["other.example.com"]))
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": hosts}
+    gateway = _istio("Gateway", "out", "default",
+                     {"selector": {"istio": "egressgateway"}, "servers": [server]})  # fmt: skip
+    first: Json = {
+        "match": [{"gateways": ["mesh"]}],
+        "route": [{"destination": {"host": EGRESS_GATEWAY, "port": {"number": 80}}}],
+    }
+    if random.random() < 0.3:
+        first["headers"] = {"request": _operations(random)}
+    if random.random() < 0.3:
+        first["rewrite"] = random.choice(({"uri": "/api"}, {"authority": "www.example.com"}))
+    rules = [first]
+    for prefix in random.choice(((), ("/",), ("/api", "/"), ("/api", "/items"))):
+        match = {"gateways": ["default/out"], "uri": {"prefix": prefix}}
+        rule: Json = {"match": [match]}
+        if random.random() < 0.2:
+            rule["directResponse"] = {"status": 418}
+        else:
+            rule["route"] = _shares(random)
+            if random.random() < 0.3:
+                rule["rewrite"] = {"uri": "/second"}
+        rules.append(rule)
+    spec = {"hosts": [host], "gateways": ["mesh", "default/out"], "http": rules}
+    return [gateway, _istio("VirtualService", "out", "default", spec)]
 
 
 def _policies(random: Random) -> list[Json]:
@@ -126,7 +187,10 @@ def _policies(random: Random) -> list[Json]:
     for number in range(random.randint(1, 3)):
         namespace = random.choice(("default", "shop", "istio-system"))
         spec: Json = {"action": random.choice(("ALLOW", "DENY", "DENY"))}
-        if random.random() < 0.7:
+        if random.random() < 0.2:
+            edge = random.choice(("ingressgateway", "egressgateway"))
+            spec["selector"] = {"matchLabels": {"istio": edge}}
+        elif random.random() < 0.7:
             labels = {"app": random.choice(("web", "api", "cart", "db", "talk", "mixed"))}
             spec["selector"] = {"matchLabels": labels}
         if random.random() < 0.9:
@@ -145,6 +209,7 @@ def _policy_rule(random: Random) -> Json:
                 {"principals": ["cluster.local/ns/default/sa/*"]},
                 {"notNamespaces": ["default"]},
                 {"ipBlocks": ["10.244.9.10/32"]},
+                {"ipBlocks": ["10.244.9.1/32"]},
             )
         )
         rule["from"] = [{"source": source}]

@@ -2,6 +2,7 @@
 
 import ssl
 from random import Random
+from typing import Literal
 
 from msgspec import Struct
 
@@ -15,6 +16,7 @@ from tests.mesh.agreement.configurations import (
     SERVICES,
     VALUES,
     Json,
+    node_ports,
 )
 from weft.mesh.explain import Request
 
@@ -64,7 +66,7 @@ class Asking:
     def one(self, number: int) -> Asked:
         """A request with this number in its id."""
         random, kind = self.random, self.random.random()
-        if kind < 0.25:
+        if kind < 0.35:
             return self._from_outside(number)
         caller = random.randrange(len(CALLERS))
         if kind < 0.85:
@@ -88,8 +90,27 @@ class Asking:
         names, address, port = _place(random)
         return _host(random, names, port), port, address
 
+    def _at_the_node(self, number: int) -> Asked:
+        """Somebody outside, at a port of the node for a Service."""
+        random = self.random
+        port, (_, wanted, transport) = random.choice(list(node_ports().items()))
+        if transport == "udp":
+            request = Request("n", port, scheme="udp", method="", address=GATEWAY_ADDRESS)
+            return Asked(OUTSIDE, request, GATEWAY_ADDRESS, port, b"hello")
+        kind = random.random() + (0.5 if wanted in (5432, 3306, 443) else 0)
+        if kind < 0.75:
+            host = random.choice((f"{GATEWAY_ADDRESS}:{port}", "www.example.com", "web"))
+            return _asked(random, OUTSIDE, host, GATEWAY_ADDRESS, port, port, number)
+        scheme: Literal["tcp", "tls"] = "tcp" if kind < 1 else "tls"
+        data = b"hello\r\n\r\n" if scheme == "tcp" else client_hello("www.example.com")
+        name = "www.example.com"
+        request = Request(name, port, scheme=scheme, method="", address=GATEWAY_ADDRESS)
+        return Asked(OUTSIDE, request, GATEWAY_ADDRESS, port, data)
+
     def _from_outside(self, number: int) -> Asked:
         random = self.random
+        if random.random() < 0.4:
+            return self._at_the_node(number)
         port = random.choice((80, 80, 80, *self.gateway_ports))
         wire = self.gateway_ports[port]
         if port in (443, 9443) or random.random() < 0.05:

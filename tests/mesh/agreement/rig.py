@@ -10,9 +10,10 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from tests.mesh.agreement.configurations import node_ports
 from tests.xds.support import NetnsNode
 from weft.lib.envoy_binary import envoy_path
-from weft.mesh.model import GatewayBinding, MeshModel
+from weft.mesh.model import GatewayBinding, MeshModel, NodePlace
 from weft.mesh.scope import scope
 from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
 
@@ -56,6 +57,10 @@ class Rig(NetnsNode):
             gateway_address="10.244.9.1",
             gateway_ports=GATEWAY_PORTS,
             gateway_bindings=(GatewayBinding("default/gtw", ("10.244.9.1",), GATEWAY_PORTS),),
+            places=tuple(
+                NodePlace(owner, "10.244.9.1", bound, port, "udp" if transport == "udp" else "tcp")
+                for bound, (owner, port, transport) in node_ports().items()
+            ),
             access_log=log,
         )
         self._log_read = 0
@@ -138,19 +143,20 @@ class Rig(NetnsNode):
         await asyncio.gather(*(by(number) for number in self.callers))
         return answers
 
-    async def logged(self, ids: set[str]) -> dict[str, dict[str, Any]]:
-        """What the proxy logged about requests, by id."""
-        found: dict[str, dict[str, Any]] = {}
+    async def logged(self, steps: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+        """What the proxy logged about requests, by id; `steps`: how many lines each should have."""
+        found: dict[str, list[dict[str, Any]]] = {}
         path = Path(self.node.access_log)
         loop = asyncio.get_running_loop()
         until = loop.time() + LOG_SECONDS_MAX
-        while not ids <= found.keys() and loop.time() < until:
+        while loop.time() < until and any(len(found.get(i, ())) < n for i, n in steps.items()):
+            found.clear()
             text = path.read_bytes()[self._log_read :] if path.exists() else b""
             whole, _, _ = text.rpartition(b"\n")
             for line in whole.splitlines():
                 entry = json.loads(line)
-                if entry.get("request_id") in ids:
-                    found[entry["request_id"]] = entry
+                if entry.get("request_id") in steps:
+                    found.setdefault(entry["request_id"], []).append(entry)
             await asyncio.sleep(0.01)
         self._log_read = path.stat().st_size if path.exists() else 0
         return found

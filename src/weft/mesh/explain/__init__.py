@@ -7,6 +7,17 @@ gets a line there, and is shown as it is until then.
 """
 
 from weft.mesh.explain.request import Request
-from weft.mesh.explain.walk import Explanation, explain_from_gateway, explain_from_workload
+from weft.mesh.explain.walk import (
+    Explanation,
+    explain_from_gateway,
+    explain_from_workload,
+    explain_to_service,
+)
 
-__all__ = ["Explanation", "Request", "explain_from_gateway", "explain_from_workload"]
+__all__ = [
+    "Explanation",
+    "Request",
+    "explain_from_gateway",
+    "explain_from_workload",
+    "explain_to_service",
+]

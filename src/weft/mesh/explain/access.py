@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from weft.api.cel import conditions
 from weft.mesh import path_patterns
+from weft.mesh.access import Connection, decide, decide_for
 from weft.mesh.explain import regex
 from weft.mesh.explain.matching import value_holds
 from weft.mesh.explain.paths import without_query
@@ -21,7 +22,9 @@ from weft.mesh.model import (
     AccessPolicy,
     AccessRule,
     Condition,
+    Destination,
     StringMatch,
+    Workload,
 )
 
 Maybe = bool | None
@@ -99,13 +102,57 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
     return Verdict(True, f"AuthorizationPolicy {first.name}{_by_rule(first, arrival)} allows it")
 
 
+def judge_connection(destination: Destination, principal: str, address: str) -> Verdict:
+    """What policies say about bytes or datagrams to a destination, whichever endpoint they get:
+    that is not known yet when they decide."""
+    found = decide_for(destination, principal, address)
+    refused = next((each for each in found if not each.allowed), None)
+    if refused is not None and refused.policy is not None:
+        by = f"{_named(refused.policy)}{_rule_place(refused.policy, refused.rule)}"
+        if refused.policy.action == "custom":
+            return Verdict(False, f"{by} asks about requests, and nobody can be asked about bytes")
+        return Verdict(False, f"{by} denies it")
+    if refused is not None:
+        policies = {p.name for each in destination.access for p in each.policies}
+        names = ", ".join(sorted(policies))
+        return Verdict(False, f"no rule of AuthorizationPolicy {names} lets the caller in")
+    by_policy = next((each for each in found if each.policy is not None), None)
+    if by_policy is None or by_policy.policy is None:
+        return Verdict(True)
+    by = f"{_named(by_policy.policy)}{_rule_place(by_policy.policy, by_policy.rule)}"
+    return Verdict(True, f"{by} allows it")
+
+
+def judge_inbound(workload: Workload, port: int, arrival: Arrival, requests: bool) -> Verdict:
+    """What a pod's own listener says to those who come to it without an identity. `requests`: what
+    comes is HTTP, and the port is looked into for it."""
+    at = next((d for d in workload.door.ports if d.port == port), workload.door)
+    if at.requests_closed:
+        return Verdict(False, "PeerAuthentication STRICT: callers without an identity are refused")
+    if requests:
+        return judge(workload.access, arrival)
+    if not at.bytes_closed:
+        return Verdict(True)
+    found = decide(workload.access, Connection(port=port))
+    by = "no rule of its AuthorizationPolicies lets the caller in"
+    if found.policy is not None:
+        by = f"{_named(found.policy)}{_rule_place(found.policy, found.rule)} denies it"
+    return Verdict(False, by)
+
+
+def _named(policy: AccessPolicy) -> str:
+    return f"AuthorizationPolicy {policy.name}"
+
+
+def _rule_place(policy: AccessPolicy, place: int) -> str:
+    return f" (spec.rules[{place}])" if len(policy.rules) > 1 else ""
+
+
 def _by_rule(policy: AccessPolicy, arrival: Arrival) -> str:
     """Which rule of several it is: the first that matches, else the first that may."""
-    if len(policy.rules) < 2:
-        return ""
     held = [_rule_holds(rule, arrival) for rule in policy.rules]
     place = held.index(True) if True in held else held.index(None)
-    return f" (spec.rules[{place}])"
+    return _rule_place(policy, place)
 
 
 def _matches(policy: AccessPolicy, arrival: Arrival) -> Maybe:

@@ -1,6 +1,6 @@
 """An explanation as a document: for people by `weft.views.why`, for programs as JSON."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from weft.mesh.caller_limits import caller_of, own_name, per_caller
 from weft.mesh.explain.callers import NoCaller, Outside, Pods, find_caller
 from weft.mesh.explain.effects import Effect, destination_effects, header_effects
+from weft.mesh.explain.openings import Opening, meet, openings, outside_address
 from weft.mesh.explain.places import Place, Places
 from weft.mesh.explain.request import Request
 from weft.mesh.explain.transport import travels
@@ -17,8 +18,17 @@ from weft.mesh.explain.walk import (
     Share,
     explain_from_gateway,
     explain_from_workload,
+    explain_to_service,
 )
-from weft.mesh.model import GATEWAY_ACCOUNT, Destination, Endpoint, GatewayServer, MeshModel
+from weft.mesh.model import (
+    GATEWAY_ACCOUNT,
+    Destination,
+    Endpoint,
+    GatewayServer,
+    MeshModel,
+    NodeSettings,
+    Workload,
+)
 
 PODS_SHOWN_MAX = 5
 Resolve = Callable[[str, str], str]
@@ -73,6 +83,7 @@ class ShareRow(Struct, frozen=True, rename="camel", omit_defaults=True):
     """The request as an endpoint gets it."""
     effects: tuple[Effect, ...] = ()
     endpoints: tuple[EndpointRow, ...] = ()
+    onward: "Onward | None" = None
 
 
 class NodeRow(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -82,6 +93,18 @@ class NodeRow(Struct, frozen=True, rename="camel", omit_defaults=True):
     state: str
     """acknowledged, pending, refused or disconnected."""
     details: tuple[str, ...] = ()
+
+
+class Onward(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What an egress gateway does with a share."""
+
+    outcome: str
+    summary: str
+    status: int = 0
+    steps: tuple[Effect, ...] = ()
+    considered: tuple[Candidate, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    shares: tuple[ShareRow, ...] = ()
 
 
 class Answer(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -140,32 +163,92 @@ class _Facts(Struct, frozen=True):
         return destination.name
 
 
+class _Asked(Struct, frozen=True):
+    """The walk of a question, and who was found to call."""
+
+    found: Explanation
+    request: Request
+    shown: str
+    """Who calls, in words."""
+    who: str = ""
+    """`namespace/workload`; empty for callers from outside."""
+    identity: str = ""
+    nodes: tuple[str, ...] = ()
+    """From which it calls; empty is any."""
+
+
 def explain(
     model: MeshModel,
     places: Places,
     question: Question,
     resolve: Resolve,
     health: Health | None = None,
+    *,
+    nodes: Sequence[NodeSettings] = (),
 ) -> Explained | NoCaller:
-    """The answer, or who is not there."""
-    request = question.request
+    """The answer, or who is not there. `nodes`: where they listen for callers from outside."""
+    asked = _asked(model, question, resolve, nodes)
+    if isinstance(asked, NoCaller):
+        return asked
+    facts = _Facts(
+        asked.request,
+        places,
+        {w.uid: w.name for w in model.workloads},
+        health or {},
+        asked.who,
+        asked.nodes,
+        dict(model.nodes),
+        asked.identity,
+    )
+    answer = _answer(asked.found, facts, asked.shown)
+    return Explained(answer, asked.nodes, tuple(_resources(asked.found, facts)))
+
+
+def _asked(
+    model: MeshModel, question: Question, resolve: Resolve, nodes: Sequence[NodeSettings]
+) -> _Asked | NoCaller:
+    request, source = question.request, outside_address(question.caller)
+    if source is not None:
+        pod = next((w for w in model.workloads if source and w.address == source), None)
+        if pod is not None:
+            return _from_pods(model, Pods((pod,)), request, resolve)
+        met = meet(openings(model, nodes), request)
+        return met if isinstance(met, NoCaller) else _from_outside(model, met, request, source)
     caller = find_caller(model, question.caller, question.namespace, request)
+    if isinstance(caller, Pods):
+        return _from_pods(model, caller, request, resolve)
     if isinstance(caller, NoCaller):
         return caller
-    nodes: tuple[str, ...] = ()
-    who, identity = "", f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}"
-    if isinstance(caller, Outside):
-        found = explain_from_gateway(model, caller.listener, request)
-        shown = _outside_text(caller)
-    else:
-        first = caller.workloads[0]
-        request = replace(request, address=resolve(request.host, first.namespace))
-        found = explain_from_workload(model, first, request)
-        shown, who, identity = _pods_text(caller), caller_of(first), first.principal
-        nodes = tuple(sorted({w.node for w in caller.workloads}))
-    pods = {w.uid: w.name for w in model.workloads}
-    facts = _Facts(request, places, pods, health or {}, who, nodes, dict(model.nodes), identity)
-    return Explained(_answer(found, facts, shown), nodes, tuple(_resources(found, facts)))
+    found = explain_from_gateway(model, caller.listener, request)
+    identity = f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}"
+    return _Asked(found, request, _outside_text(caller), identity=identity)
+
+
+def _from_pods(model: MeshModel, caller: Pods, request: Request, resolve: Resolve) -> _Asked:
+    first: Workload = caller.workloads[0]
+    request = replace(request, address=resolve(request.host, first.namespace))
+    found = explain_from_workload(model, first, request)
+    nodes = tuple(sorted({w.node for w in caller.workloads}))
+    shown, who = _pods_text(caller), caller_of(first)
+    return _Asked(found, request, shown, who, first.principal, nodes)
+
+
+def _from_outside(
+    model: MeshModel, met: tuple[Opening, ...], request: Request, source: str
+) -> _Asked:
+    first, identity = met[0], ""
+    nodes = tuple(sorted({each.node for each in met}))
+    node = nodes[0] if len(nodes) == 1 else ""
+    request = replace(request, address=first.address)
+    if first.gateway is not None:
+        found = explain_from_gateway(model, first.gateway, request, source, node)
+        identity = f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}"
+    elif first.service is not None:
+        own = replace(model, route_tables=(*model.route_tables, *first.tables))
+        found = explain_to_service(own, first.service, request, source, node)
+    where = f"{first.place} on {', '.join(nodes)}: {first.what}"
+    return _Asked(found, request, f"{source or 'somebody'} outside the mesh, at {where}",
+                  identity=identity, nodes=nodes)  # fmt: skip
 
 
 def _answer(found: Explanation, facts: _Facts, caller: str) -> Answer:
@@ -232,12 +315,16 @@ def _summary(found: Explanation) -> str:
 def _target(share: Share) -> str:
     destination = share.destination
     subset = f" subset {destination.subset}" if destination.subset else ""
-    return f"{destination.host} port {destination.port}{subset}"
+    text = f"{destination.host} port {destination.port}{subset}"
+    if share.onward is not None and share.onward.outcome == "routed":
+        text += f", from there to {' or '.join(_target(each) for each in share.onward.shares)}"
+    return text
 
 
 def _steps(found: Explanation, request: Request, caller: str) -> Iterable[Effect]:
-    yield Effect("caller", caller)
-    if request.address and request.address != request.host:
+    if caller:
+        yield Effect("caller", caller)
+    if caller and request.address and request.address != request.host:
         yield Effect("address", f"`{request.host}` is {request.address}")
     if found.met is not None:
         listener = f"listener `{found.met.listener}`: " if found.met.listener else ""
@@ -290,8 +377,26 @@ def _share(share: Share, facts: _Facts) -> ShareRow:
         subset=destination.subset,
         places=facts.places.of_objects(destination.source),
         arrives_as=arrives,
-        effects=(*own, *destination_effects(destination), *_unready(destination, facts)),
+        effects=(
+            *own,
+            *destination_effects(destination, requests=share.sent is not None),
+            *_unready(destination, facts),
+        ),
         endpoints=tuple(_endpoint(e, share, facts) for e in destination.endpoints),
+        onward=_onward(share.onward, facts) if share.onward is not None else None,
+    )
+
+
+def _onward(found: Explanation, facts: _Facts) -> Onward:
+    ways = [found] if found.others is None else [found, found.others]
+    return Onward(
+        outcome=found.outcome,
+        summary=_summary(found),
+        status=found.status,
+        steps=tuple(_steps(found, facts.request, "")),
+        considered=tuple(_candidate(c, facts.places) for each in ways for c in each.considered),
+        effects=found.effects,
+        shares=tuple(_share(s, facts) for each in ways for s in each.shares),
     )
 
 
@@ -333,3 +438,5 @@ def _resources(found: Explanation, facts: _Facts) -> Iterable[tuple[str, str]]:
         yield "clusters", cluster
         if share.destination.discovery == "endpoints":
             yield "endpoints", cluster
+        if share.onward is not None:
+            yield from _resources(share.onward, facts)

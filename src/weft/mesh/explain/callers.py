@@ -18,6 +18,19 @@ GATEWAY_KINDS = ("gateway", "gateways", "gw", "gtw")
 NAMES_SHOWN_MAX = 8
 
 
+class Origin(Struct, frozen=True):
+    """What the proxy knows of who calls."""
+
+    workload: Workload | None = None
+    """None for callers from outside."""
+    principal: str = ""
+    """SPIFFE ID; empty when it has no identity."""
+    address: str = ""
+    """Empty when it is not known."""
+    node: str = ""
+    """Whose proxy takes the call; empty when any may."""
+
+
 class NoCaller(Struct, frozen=True):
     """Nobody is named so: what is wrong, and what to type."""
 
@@ -51,8 +64,8 @@ def find_caller(
     if not slash or not name:
         return NoCaller(
             f"`{text}` names no caller",
-            "write `--from deploy/NAME`, `--from pod/NAME`, `--from gateway/NAME` or "
-            "`--gateway PORT`",
+            "write `--from deploy/NAME`, `--from pod/NAME`, `--from gateway/NAME`, "
+            "`--from external` or `--gateway PORT`",
         )
     if kind.lower() in GATEWAY_KINDS:
         return _at_gateway(gateways, name, namespace, request.port)
@@ -118,6 +131,7 @@ def _outside(
         return NoCaller(f"`{text}` is no port", f"ports of Gateways: {shown}")
     port = int(text) if text else wanted_port
     found = [g for g in known if g.port == port]
+    found = [g for g in found if not g.egress] or found
     if not found and not text and len(known) == 1:
         found = known
     if not found:
@@ -138,5 +152,7 @@ def _called(listener: GatewayListener) -> str:
 
 
 def owner(listener: GatewayListener) -> str:
-    """A Gateway that has the port; of those that share it the first."""
-    return listener.gateway or listener.servers[0].name.rpartition("/")[0]
+    """A Gateway that has the port; of those that share it the first. Empty when all its servers are
+    closed."""
+    first = listener.servers[0].name if listener.servers else ""
+    return listener.gateway or first.rpartition("/")[0]

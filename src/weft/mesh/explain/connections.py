@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.mesh.explain.request import Request
 from weft.mesh.model import (
@@ -197,7 +198,40 @@ def _by_name(chains: list[Chain], name: str) -> list[Chain]:
     return [c for c in chains if c.sni == best]
 
 
-# --- gateways
+# --- callers from outside
+
+
+def to_service(listener: ServiceListener, request: Request, source: str) -> Met:
+    """A connection from outside, from the address `source` ("": unknown), to a node's port of a
+    Service or pod."""
+    udp = listener.udp is not None
+    kind = "service-udp" if udp else "service"
+    name = f"{kind}|{listener.address}|{listener.port}"
+    place = f"{listener.address} port {listener.port}"
+    if listener.source_ranges:
+        ranges = ", ".join(listener.source_ranges)
+        if source and all(_width(each, source) < 0 for each in listener.source_ranges):
+            return Met("closed", name, f"{place} takes callers of {ranges} only, not {source}")
+        place += f", for callers of {ranges} only,"
+    if listener.udp is not None:
+        return Met("bytes", name, f"{place} takes datagrams", datagrams=listener.udp)
+    tcp = listener.tcp
+    if tcp is None and not request.speaks_http:
+        return Met("closed", name, f"{place} takes plain HTTP only")
+    table = listener.route_table or (tcp.http_table if tcp is not None else "")
+    if table and request.speaks_http:
+        reason = f"{place} takes HTTP, routed by table `{table}`"
+        return Met("table", name, reason, table=table)
+    return Met("bytes", name, f"{place} passes connections on as bytes", route=tcp)
+
+
+def to_egress_gateway(model: MeshModel, port: int, request: Request) -> Met:
+    """The second step of a call that a route sends to an egress gateway."""
+    name = f"egress|{port}"
+    listener = next((g for g in model.gateways if g.egress and g.port == port), None)
+    if listener is None:
+        return Met("closed", name, f"no egress gateway has port {port}")
+    return replace(from_outside(listener, request), listener=name)
 
 
 def from_outside(listener: GatewayListener, request: Request) -> Met:

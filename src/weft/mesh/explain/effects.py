@@ -3,6 +3,7 @@
 A field without a line here is shown with its name and value, so nothing is left out.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
+from weft.mesh.explain.callers import Origin
 from weft.mesh.explain.matching import in_words, named_mismatch, value_holds
 from weft.mesh.explain.paths import without_query
 from weft.mesh.explain.request import Request
@@ -32,8 +34,8 @@ from weft.mesh.model import (
     RateLimit,
     RetryPolicy,
     Rewrite,
+    Tunnel,
     UpstreamTls,
-    Workload,
 )
 
 ALL_PERCENT = 100.0
@@ -56,23 +58,24 @@ class Effect(Struct, frozen=True):
 
 
 def route_effects(
-    route: HttpRoute, match: HttpMatch, request: Request, caller: Workload | None
+    route: HttpRoute, match: HttpMatch, request: Request, origin: Origin
 ) -> Iterator[Effect]:
     """Everything that a route does to this request, in the order in which it is done."""
     if match.percent < ALL_PERCENT:
         text = f"{_number(match.percent)} % of such requests take it, by chance"
         yield Effect("chance", text)
     for limit in route.rate_limits:
-        yield Effect("rate limit", _rate_limit(limit, request, caller))
+        yield Effect("rate limit", _rate_limit(limit, request, origin))
     if route.cors is not None:
         text = _cors(route.cors, request) if route.destinations else "without effect on this answer"
         yield Effect("cors", text)
     yield from _described(route, _ROUTE, FIELDS_SHOWN_ELSEWHERE | {"rate_limits", "cors"})
 
 
-def destination_effects(destination: Destination) -> Iterator[Effect]:
-    """How requests to a destination are spread, limited, watched, protected."""
-    yield from _described(destination, _DESTINATION, IDENTITY_FIELDS)
+def destination_effects(destination: Destination, requests: bool = False) -> Iterator[Effect]:
+    """How requests, or connections, to a destination are spread, limited, watched, protected."""
+    left_out = IDENTITY_FIELDS | {"tunnel"} if requests else IDENTITY_FIELDS
+    yield from _described(destination, _DESTINATION, left_out)
 
 
 def preflight_answered(route: HttpRoute, request: Request) -> bool:
@@ -200,18 +203,20 @@ def _cors(cors: Cors, request: Request) -> str:
     return text
 
 
-def _rate_limit(limit: RateLimit, request: Request, caller: Workload | None) -> str:
+def _rate_limit(limit: RateLimit, request: Request, origin: Origin) -> str:
     where = "of all proxies together" if limit.everywhere else "in each proxy"
-    text = f"`{limit.name}`: {limit.requests} per {_seconds(limit.per)} {where}"
+    text = f"RateLimitPolicy `{limit.name}`: {limit.requests} per {_seconds(limit.per)} {where}"
     if limit.keys:
         text += f", counted by {', '.join(k.name or k.kind.replace('_', ' ') for k in limit.keys)}"
-    if reason := _uncounted(limit, request, caller):
+    if reason := _uncounted(limit, request, origin):
         return f"{text}; not this request: {reason}"
+    if limit.client_network and not origin.address:
+        text += f"; for callers of {limit.client_network} only, and this one's address is not known"
     text += "; more are only counted" if limit.shadow else "; more are answered 429"
     return f"{text}, all when counters cannot be reached" if limit.fail_closed else text
 
 
-def _uncounted(limit: RateLimit, request: Request, caller: Workload | None) -> str:
+def _uncounted(limit: RateLimit, request: Request, origin: Origin) -> str:
     """Why a limit does not count a request; empty when it does."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     path = without_query(request.path)
@@ -222,14 +227,20 @@ def _uncounted(limit: RateLimit, request: Request, caller: Workload | None) -> s
     for header in limit.headers:
         if reason := named_mismatch("header", header, headers, header.name.lower()):
             return reason
-    principal = caller.principal if caller is not None else ""
+    principal, caller = origin.principal, origin.workload
     if limit.source_principal and limit.source_principal != principal:
         return f"it is for {limit.source_principal}"
     namespace = caller.namespace if caller is not None else ""
     if limit.source_namespace and limit.source_namespace != namespace:
         return f"it is for callers of {limit.source_namespace}"
+    if limit.client_network and origin.address and not _within(limit, origin.address):
+        return f"it is for callers of {limit.client_network}"
     missing = [k.name for k in limit.keys if k.kind == "header" and k.name.lower() not in headers]
     return f"header `{missing[0]}` is absent" if missing else ""
+
+
+def _within(limit: RateLimit, address: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(limit.client_network)
 
 
 def _login(login: Login) -> Iterator[Effect]:
@@ -345,8 +356,18 @@ def _tls(tls: UpstreamTls) -> Iterator[Effect]:
     yield Effect("tls", text)
 
 
+def _tunnel(tunnel: Tunnel) -> Iterator[Effect]:
+    method = "POST" if tunnel.post else "CONNECT"
+    text = f"each connection begins with `{method} {tunnel.target}`: the endpoints are HTTP proxies"
+    yield Effect("tunnel", f"{text}, which call {tunnel.target}")
+
+
 def _discovery(kind: str) -> Iterator[Effect]:
-    if kind == "dns":
+    if kind == "gateway":
+        yield Effect("endpoints", "the egress gateway of this same proxy; what it does follows")
+    elif kind == "dynamic":
+        yield Effect("endpoints", "the host that the caller names is resolved when it calls")
+    elif kind == "dns":
         yield Effect("endpoints", "their names are resolved by DNS")
     elif kind == "original_dst":
         yield Effect("endpoints", "the address that the caller chose")
@@ -370,8 +391,12 @@ _DESTINATION: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "pool": _pool,
     "outlier": _outlier,
     "health_check": _health_check,
+    "through_inbound": lambda _: [
+        Effect("endpoints", "through the pod's own listener, where callers have no identity")
+    ],
     "panic_percent": lambda p: [Effect("panic", f"below {p} % healthy endpoints all are used")],
     "tls": _tls,
+    "tunnel": _tunnel,
     "access": _access,
     "authentication": _authentication,
 }

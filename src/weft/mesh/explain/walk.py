@@ -1,19 +1,28 @@
 """The walk itself: connection, virtual host, route, and what the route does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.mesh.explain import connections, virtual_hosts
-from weft.mesh.explain.access import Arrival, Verdict, judge, policies_for
+from weft.mesh.explain.access import (
+    Arrival,
+    Verdict,
+    judge,
+    judge_connection,
+    judge_inbound,
+    policies_for,
+)
+from weft.mesh.explain.callers import Origin
 from weft.mesh.explain.connections import Met
 from weft.mesh.explain.effects import Effect, preflight_answered, route_effects
 from weft.mesh.explain.matching import mismatch
 from weft.mesh.explain.paths import normalised
 from weft.mesh.explain.request import Request
 from weft.mesh.explain.rewriting import Sent, location, sent
+from weft.mesh.exposure import OUTSIDE
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
     NOWHERE,
@@ -24,11 +33,14 @@ from weft.mesh.model import (
     HttpMatch,
     HttpRoute,
     MeshModel,
+    RouteTable,
+    ServiceListener,
     TcpRoute,
     UdpRoute,
     WeightedDestination,
     Workload,
 )
+from weft.mesh.strict_callers import REFUSED as STRICT_REFUSAL
 
 Outcome = Literal[
     "routed",
@@ -41,6 +53,9 @@ Outcome = Literal[
     "closed",
 ]
 ALL_PERCENT = 100.0
+WITHIN_THE_PROXY = "::"
+"""Of callers at egress gateways: who they are is known there, their address is not, and blocks of
+addresses in policies do not have them."""
 NOT_FOUND = 404
 REFUSED = 502
 NO_ENDPOINT = 503
@@ -60,6 +75,8 @@ class Share(Struct, frozen=True):
     part: WeightedDestination = WeightedDestination("")
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """(address, what policies say about calls to it) of the healthy endpoints."""
+    onward: "Explanation | None" = None
+    """What an egress gateway does with it."""
 
     @property
     def denied(self) -> str:
@@ -67,12 +84,19 @@ class Share(Struct, frozen=True):
         found = [verdict for _, verdict in self.verdicts]
         return found[0].reason if found and all(v.allowed is False for v in found) else ""
 
+    @property
+    def status(self) -> int:
+        """Of the refusal, where the caller is answered at all."""
+        return FORBIDDEN if self.sent is not None else 0
+
     def serves(self, caller: Workload | None) -> bool:
         """Whether the proxy has an endpoint to try; names are resolved when the time comes, and
         only callers inside the mesh choose an address."""
         if self.destination.discovery == "original_dst":
             return caller is not None
-        return bool(self.healthy) or self.destination.discovery == "dns"
+        if self.onward is not None:
+            return self.onward.outcome not in ("unavailable", "closed", "denied")
+        return bool(self.healthy) or self.destination.discovery in ("dns", "dynamic")
 
 
 class Considered(Struct, frozen=True):
@@ -119,23 +143,41 @@ class _Walk(Struct, frozen=True):
 
     model: MeshModel
     request: Request
-    caller: Workload | None
-    """None for callers from outside."""
+    origin: Origin
     access: tuple[AccessPolicy, ...] = ()
     """Of the route table: they hold for requests that have a route."""
+    at_gateway: bool = False
+    """Egress gateways lead nowhere but out: no second one follows."""
+
+    @property
+    def caller(self) -> Workload | None:
+        """None for callers from outside."""
+        return self.origin.workload
 
 
 def explain_from_workload(model: MeshModel, caller: Workload, request: Request) -> Explanation:
     """A call of a workload of the mesh."""
     met = connections.from_workload(model, caller, request)
-    return _met(_Walk(model, request, caller), met)
+    origin = Origin(caller, caller.principal, caller.address, caller.node)
+    return _met(_Walk(model, request, origin), met)
 
 
 def explain_from_gateway(
-    model: MeshModel, listener: GatewayListener, request: Request
+    model: MeshModel, listener: GatewayListener, request: Request, source: str = "", node: str = ""
 ) -> Explanation:
-    """A request from outside, to a port of a Gateway."""
-    return _met(_Walk(model, request, None), connections.from_outside(listener, request))
+    """A request from outside, from the address `source` ("": unknown), to a port of a Gateway on
+    a node ("": any)."""
+    gateway = f"spiffe://{model.trust_domain}/{GATEWAY_ACCOUNT}"
+    origin = Origin(None, gateway, source, node)
+    return _met(_Walk(model, request, origin), connections.from_outside(listener, request))
+
+
+def explain_to_service(
+    model: MeshModel, listener: ServiceListener, request: Request, source: str = "", node: str = ""
+) -> Explanation:
+    """A request from outside to a port of a node for a Service or pod: nobody knows who calls."""
+    met = connections.to_service(listener, request, source)
+    return _met(_Walk(model, request, Origin(None, "", source, node)), met)
 
 
 def _met(walk: _Walk, met: Met) -> Explanation:
@@ -157,32 +199,94 @@ def _connection(
     walk: _Walk, so_far: Explanation, parts: tuple[WeightedDestination, ...]
 ) -> Explanation:
     """Bytes, or datagrams: policies hold before the first of them."""
-    shares = tuple(
-        replace(share, verdicts=_of_bytes(walk.caller, share))
-        for share in _shares(walk.model, parts)
-    )
+    shares = tuple(_shares(walk, parts, _connected))
     route = so_far.tcp or so_far.udp
     what = "the connection" if so_far.tcp is not None else "the datagrams"
     reason = f"{route.source if route is not None else ''} takes {what}"
     so_far = replace(so_far, reason=reason, shares=shares)
     if shares and all(share.denied for share in shares):
-        return replace(so_far, outcome="denied", reason=shares[0].denied)
+        refused = shares[0]
+        return replace(so_far, outcome="denied", reason=refused.denied, status=refused.status)
     total = sum(part.weight for part in parts)
-    lost = sum(part.weight for part in parts if part.destination == NOWHERE)
+    lost = sum(part.weight for part in parts if part.destination in (NOWHERE, ""))
+    tunnels = {s.destination.tunnel for s in shares if s.percent} | ({None} if lost else set())
+    if len(tunnels) > 1:
+        reason = "its shares have different tunnels: bytes for one target must not get to another"
+        return replace(so_far, outcome="closed", reason=reason)
     if lost:
-        text = f"{100 * lost / total:.3g} %, whose back end does not exist"
+        why = "whose back end does not exist"
+        if walk.caller is None:
+            why += ", or wants an identity of its callers (PeerAuthentication STRICT)"
+        text = f"{100 * lost / total:.3g} %, {why}"
         so_far = replace(so_far, effects=(Effect("closed", text),))
     if any(share.serves(walk.caller) for share in shares):
         return so_far
+    if lost and not shares:
+        return replace(so_far, outcome="unavailable", reason=f"there is nobody to take it: {why}")
+    ended = next((s.onward for s in shares if s.onward is not None), None)
+    if ended is not None:
+        return replace(so_far, outcome=ended.outcome, reason=ended.reason, status=ended.status)
     return replace(so_far, outcome="unavailable", reason=_no_endpoint(shares))
 
 
-def _of_bytes(caller: Workload | None, share: Share) -> tuple[tuple[str, Verdict], ...]:
-    if caller is None or share.destination.name not in caller.denied:
-        return ()
-    names = dict.fromkeys(p.name for group in share.destination.access for p in group.policies)
-    verdict = Verdict(False, f"AuthorizationPolicy {', '.join(names)} does not let the caller in")
-    return tuple((e.address, verdict) for e in share.healthy)
+def _connected(walk: _Walk, share: Share) -> Share | None:
+    """A share of a connection; one that nothing goes to is shown when policies are the reason."""
+    verdict = Verdict(True)
+    if share.destination.access:
+        origin = walk.origin
+        verdict = judge_connection(share.destination, origin.principal, _address(walk))
+    denied = verdict.allowed is False
+    if walk.caller is not None:
+        denied = share.destination.name in walk.caller.denied
+    if not share.part.weight and not denied:
+        return None
+    if verdict.reason and (denied or verdict.allowed):
+        share = replace(share, verdicts=tuple((e.address, verdict) for e in share.healthy))
+    elif share.destination.through_inbound:
+        share = _at_the_pod(walk, share)
+    if share.destination.discovery == "gateway":
+        share = replace(share, onward=_onward(walk, share))
+    return share
+
+
+def _address(walk: _Walk) -> str:
+    """The caller's address, as policies on bytes know it: of pods only."""
+    return walk.origin.address if walk.caller is not None else ""
+
+
+def _at_the_pod(walk: _Walk, share: Share) -> Share:
+    """Calls that come to a pod's own listener: nobody knows there who makes them."""
+    pods = {w.uid: w for w in walk.model.workloads}
+    verdicts = []
+    seen: Sent | None = None
+    for endpoint in share.healthy:
+        pod = pods.get(endpoint.pod_uid)
+        if pod is None:
+            continue
+        looked_into = any(p.protocol in ("http", "http2", "grpc", "auto") for p in pod.inbound)
+        requests = walk.request.speaks_http and looked_into
+        if requests:
+            headers = {n.lower(): v for n, v in walk.request.headers.items()}
+            path = normalised(walk.request.path)
+            seen = Sent(walk.request.authority, path, headers)
+        nobody = replace(walk, origin=Origin())
+        verdict = judge_inbound(pod, endpoint.port, arrival(nobody, seen, endpoint), requests)
+        if verdict.reason:
+            verdicts.append((endpoint.address, verdict))
+    return replace(share, verdicts=tuple(verdicts), sent=seen)
+
+
+def _onward(walk: _Walk, share: Share) -> Explanation:
+    """The second step of a call that goes through an egress gateway."""
+    if walk.at_gateway:
+        return Explanation("closed", "an egress gateway does not lead to another")
+    request = walk.request
+    if share.sent is not None:
+        headers = {**share.sent.headers, "host": share.sent.host}
+        request = replace(request, path=share.sent.path, headers=headers)
+    met = connections.to_egress_gateway(walk.model, share.destination.port, request)
+    origin = replace(walk.origin, workload=None, address=WITHIN_THE_PROXY)
+    return _met(_Walk(walk.model, request, origin, at_gateway=True), met)
 
 
 def _http(walk: _Walk, met: Met) -> Explanation:
@@ -213,7 +317,22 @@ def _http(walk: _Walk, met: Met) -> Explanation:
             location=f"https://{request.authority}{request.path}",
         )
     walk = replace(walk, access=table.access)
-    return _routed(walk, replace(so_far, virtual_host=found.host.name), found.host.routes)
+    so_far = replace(so_far, virtual_host=found.host.name)
+    return _strict(_routed(walk, so_far, found.host.routes), table)
+
+
+def _strict(found: Explanation, table: RouteTable) -> Explanation:
+    """The refusal that stands in tables for callers from outside, in the words of its cause."""
+    route = found.route
+    if (
+        not table.name.startswith(OUTSIDE)
+        or route is None
+        or route.direct_response != STRICT_REFUSAL
+    ):
+        return found
+    reason = f"{found.reason}, and what it leads to wants an identity of its callers "
+    reason += "(PeerAuthentication STRICT), which those from outside do not have"
+    return replace(found, outcome="denied", reason=reason)
 
 
 def _routed(walk: _Walk, so_far: Explanation, routes: Sequence[HttpRoute]) -> Explanation:
@@ -237,7 +356,7 @@ def _routed(walk: _Walk, so_far: Explanation, routes: Sequence[HttpRoute]) -> Ex
 
 def _taken(walk: _Walk, so_far: Explanation, route: HttpRoute, match: HttpMatch) -> Explanation:
     request = walk.request
-    effects = tuple(route_effects(route, match, request, walk.caller))
+    effects = tuple(route_effects(route, match, request, walk.origin))
     reason = f"route `{route.name}` of {route.source} matches"
     so_far = replace(so_far, effects=effects, reason=reason)
     if walk.access:
@@ -247,21 +366,30 @@ def _taken(walk: _Walk, so_far: Explanation, route: HttpRoute, match: HttpMatch)
             return replace(so_far, outcome="denied", reason=verdict.reason, status=FORBIDDEN)
     if (answer := _answer(route, match, request, so_far)) is not None:
         return answer
-    shares = tuple(
-        _judged(walk, replace(share, sent=sent(request, route, match, share.part)))
-        for share in _shares(walk.model, route.destinations)
-    )
+
+    def arriving(walk: _Walk, share: Share) -> Share | None:
+        if not share.part.weight:
+            return None
+        return _judged(walk, replace(share, sent=sent(request, route, match, share.part)))
+
+    shares = tuple(_shares(walk, route.destinations, arriving))
     so_far = replace(so_far, shares=shares)
     if shares and all(share.denied for share in shares):
         return replace(so_far, outcome="denied", reason=shares[0].denied, status=FORBIDDEN)
     if any(share.serves(walk.caller) for share in shares):
         return replace(so_far, outcome="routed")
+    ended = next((s.onward for s in shares if s.onward is not None), None)
+    if ended is not None:
+        outcome, reason = ended.outcome, f"the egress gateway: {ended.reason}"
+        return replace(so_far, outcome=outcome, reason=reason, status=ended.status)
     return replace(so_far, outcome="unavailable", reason=_no_endpoint(shares), status=NO_ENDPOINT)
 
 
 def _judged(walk: _Walk, share: Share) -> Share:
     """With what the policies of each endpoint say."""
     access = share.destination.access
+    if share.destination.discovery == "gateway":
+        share = replace(share, onward=_onward(walk, share))
     if not access:
         return share
     verdicts = tuple(
@@ -273,12 +401,11 @@ def _judged(walk: _Walk, share: Share) -> Share:
 
 def arrival(walk: _Walk, seen: Sent | None, endpoint: Endpoint | None = None) -> Arrival:
     """The request as policies see it: at an endpoint, or in front of the routes."""
-    request, caller = walk.request, walk.caller
-    gateway = f"spiffe://{walk.model.trust_domain}/{GATEWAY_ACCOUNT}"
+    request, origin = walk.request, walk.origin
     headers = {n.lower(): v for n, v in request.headers.items()}
     return Arrival(
-        principal=caller.principal if caller is not None else gateway,
-        source=caller.address if caller is not None else "",
+        principal=origin.principal,
+        source=origin.address,
         host=seen.host if seen is not None else request.authority,
         method=request.method,
         path=seen.path if seen is not None else request.path,
@@ -315,18 +442,31 @@ def _no_endpoint(shares: tuple[Share, ...]) -> str:
     return f"no endpoint of {names} is ready" if names else "the route has no destination"
 
 
-def _shares(model: MeshModel, parts: tuple[WeightedDestination, ...]) -> Iterable[Share]:
-    known = {d.name: d for d in model.destinations}
+def _shares(
+    walk: _Walk,
+    parts: tuple[WeightedDestination, ...],
+    completed: Callable[[_Walk, Share], Share | None],
+) -> Iterable[Share]:
+    known = {d.name: d for d in walk.model.destinations}
     total = sum(part.weight for part in parts) or 1
     for part in parts:
         destination = known.get(part.destination)
-        if destination is not None and part.weight:
-            healthy = [e for e in destination.endpoints if e.health == "HEALTHY"]
-            first = min((e.fallback for e in healthy), default=0)
-            yield Share(
+        if destination is None:
+            continue
+        if destination.node_local and walk.origin.node:
+            own = tuple(e for e in destination.endpoints if e.node == walk.origin.node)
+            destination = replace(destination, endpoints=own)
+        healthy = [e for e in destination.endpoints if e.health == "HEALTHY"]
+        first = min((e.fallback for e in healthy), default=0)
+        share = completed(
+            walk,
+            Share(
                 destination,
                 100 * part.weight / total,
                 tuple(e for e in healthy if e.fallback == first),
                 tuple(e for e in destination.endpoints if e.health == "DRAINING"),
                 part=part,
-            )
+            ),
+        )
+        if share is not None:
+            yield share
