@@ -24,6 +24,7 @@ MODULES = (
     "scheduler",
     "xds_translate",
     "store",
+    "incidents",
 )
 
 

@@ -23,8 +23,8 @@ from msgspec import inspect as msginspect
 import generate_api
 from weft.api import metrics_v1beta1
 from weft.api.gateway import v1 as gateway_v1
-from weft.api.istio import networking_v1, security
-from weft.api.weft import policy_v1alpha1
+from weft.api.istio import networking_v1, security, telemetry
+from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -33,6 +33,8 @@ ISTIO = "io.istio.networking.v1"
 SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
+MONITORING = "dev.weft.monitoring.v1alpha1"
+TELEMETRY = "io.istio.telemetry.v1"
 METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
 EXTRA = (
     f"{META}.DeleteOptions",
@@ -236,6 +238,13 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     policy_v1alpha1.RateLimitPolicySpec: ["targetRef"],
     policy_v1alpha1.BackendPolicySpec: ["targetRef"],
     policy_v1alpha1.AuthenticationPolicySpec: ["targetRef"],
+    monitoring_v1alpha1.AlertRuleSpec: ["signal"],
+    monitoring_v1alpha1.ServiceLevelObjectiveSpec: ["service", "objective"],
+    telemetry.ProviderRef: ["name"],
+    telemetry.LiteralTag: ["value"],
+    telemetry.EnvironmentTag: ["name"],
+    telemetry.HeaderTag: ["name"],
+    telemetry.FormatterTag: ["value"],
     policy_v1alpha1.SecretName: ["name"],
     policy_v1alpha1.ApiKeyAuthentication: ["secrets"],
     policy_v1alpha1.BasicAuthentication: ["secret"],
@@ -376,6 +385,12 @@ WEFT_ROOTS = (
     policy_v1alpha1.AuthenticationPolicy,
 )
 
+MONITORING_ROOTS = (
+    monitoring_v1alpha1.AlertRule,
+    monitoring_v1alpha1.ServiceLevelObjective,
+    monitoring_v1alpha1.AlertReceiver,
+)
+
 
 def of_structs(
     roots: Iterable[type[Struct]], prefix: str, group: str, version: str
@@ -425,6 +440,10 @@ def main() -> None:
     write("metrics-v1beta1", of_structs(roots, METRICS, "metrics.k8s.io", "v1beta1"), "weft.api")
     own = of_structs(WEFT_ROOTS, WEFT, "policy.weft.dev", "v1alpha1")
     write("weft-policy-v1alpha1", own, "weft.api.weft")
+    watched = of_structs(MONITORING_ROOTS, MONITORING, "monitoring.weft.dev", "v1alpha1")
+    write("weft-monitoring-v1alpha1", watched, "weft.api.weft")
+    signals = of_structs((telemetry.Telemetry,), TELEMETRY, "telemetry.istio.io", "v1")
+    write("istio-telemetry-v1", signals, "weft.api.istio.telemetry")
 
 
 if __name__ == "__main__":

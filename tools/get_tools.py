@@ -18,9 +18,12 @@ PACKAGES = {
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",
+    "prometheus": "prometheus",
     "ps": "procps",
     "redis-server": "redis-server",
 }
+SELF_CONTAINED = frozenset(("prometheus",))
+"""Programs without shared libraries: what their packages depend on is for services and pages."""
 ENVIRONMENT = Path(sys.prefix)
 UNPACKED = ENVIRONMENT / "tools"
 FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
@@ -66,7 +69,10 @@ def missing_packages(package: str) -> list[str]:
 def fetch(program: str) -> None:
     """Unpack a program and leave a command for it in the virtual environment. Unavailable."""
     with tempfile.TemporaryDirectory() as directory:
-        run("apt-get", "download", "-qq", *missing_packages(PACKAGES[program]), cwd=Path(directory))
+        packages = missing_packages(PACKAGES[program])
+        if program in SELF_CONTAINED:
+            packages = [PACKAGES[program]]
+        run("apt-get", "download", "-qq", *packages, cwd=Path(directory))
         for archive in sorted(Path(directory).glob("*.deb")):
             run("dpkg-deb", "--extract", str(archive), str(UNPACKED))
     places = [UNPACKED / folder / program for folder in FOLDERS]

@@ -12,6 +12,7 @@ from msgspec import Struct
 from weft.api import (
     admission_columns,
     gateway_columns,
+    monitoring_columns,
     network_columns,
     storage_columns,
     workload_columns,
@@ -411,7 +412,10 @@ def _plain(obj: Json, now: float) -> Cells:
 
 
 _Table = tuple[tuple[Column, ...], Callable[[Json, float], Cells]]
-_MESH_GROUPS = ("networking.istio.io", "security.istio.io", "policy.weft.dev")
+_MESH_GROUPS = (
+    *("networking.istio.io", "security.istio.io", "telemetry.istio.io"),
+    "policy.weft.dev",
+)
 _MESH_STATE = _columns("Accepted Programmed +Nodes")
 _PLAIN: _Table = (_columns("Name Age"), _plain)
 _GATEWAY_API = "gateway.networking.k8s.io"
@@ -442,7 +446,10 @@ def _role_binding(obj: Json, now: float) -> Cells:
 _TABLES: dict[tuple[str, str], _Table] = {
     **{
         kind: (_columns(heads), function)
-        for tables in (workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES)
+        for tables in (
+            *(workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES),
+            monitoring_columns.TABLES,
+        )
         for kind, (heads, function) in tables.items()
     },
     ("", "Pod"): (

@@ -12,15 +12,23 @@ ISTIO_NETWORKING = "istio-networking-v1"
 ISTIO_SECURITY = "istio-security-v1"
 GATEWAY_API = "gateway-api-v1"
 WEFT_POLICY = "weft-policy-v1alpha1"
+WEFT_MONITORING = "weft-monitoring-v1alpha1"
+ISTIO_TELEMETRY = "istio-telemetry-v1"
 METRICS = "metrics-v1beta1"
 PROTOBUF = "kubernetes-1.33-protobuf"
+
+
+DEFINITIONS = (
+    *(KUBERNETES, ISTIO_NETWORKING, ISTIO_SECURITY, ISTIO_TELEMETRY, GATEWAY_API),
+    *(WEFT_POLICY, WEFT_MONITORING, METRICS),
+)
 
 
 @cache
 def definitions() -> dict[str, dict[str, Any]]:
     """OpenAPI definitions by name (`io.k8s.api.apps.v1.Deployment`); `$ref` holds a bare name."""
     found: dict[str, dict[str, Any]] = {}
-    for name in (KUBERNETES, ISTIO_NETWORKING, ISTIO_SECURITY, GATEWAY_API, WEFT_POLICY, METRICS):
+    for name in DEFINITIONS:
         found |= _read(name)["definitions"]
     return found
 

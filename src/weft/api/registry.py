@@ -7,9 +7,9 @@ from typing import Any
 from msgspec import Struct
 
 from weft.api.gateway import v1 as gateway_v1
-from weft.api.istio import networking_v1, security
+from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
-from weft.api.weft import policy_v1alpha1
+from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
 
 _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
 
@@ -49,6 +49,15 @@ SECURITY_KINDS = (
 )
 
 
+TELEMETRY_KINDS = (
+    Kind(
+        "telemetry.istio.io", "v1", "Telemetry", "telemetries", short_names=("telemetry",),
+        categories=("istio-io", "telemetry-istio-io"), subresources=("status",),
+        served_versions=("v1", "v1alpha1"), struct=telemetry.Telemetry,
+    ),
+)  # fmt: skip
+
+
 def _gateway(
     struct: type[Struct], plural: str, short: str = "", *, others: tuple[str, ...] = ("v1beta1",)
 ) -> Kind:
@@ -83,9 +92,16 @@ WEFT_KINDS = (
     Kind("policy.weft.dev", "v1alpha1", "AuthenticationPolicy", "authenticationpolicies",
          short_names=("authnp",), subresources=("status",),
          struct=policy_v1alpha1.AuthenticationPolicy),
+    Kind("monitoring.weft.dev", "v1alpha1", "AlertRule", "alertrules",
+         subresources=("status",), struct=monitoring_v1alpha1.AlertRule),
+    Kind("monitoring.weft.dev", "v1alpha1", "ServiceLevelObjective", "servicelevelobjectives",
+         short_names=("slo",), subresources=("status",),
+         struct=monitoring_v1alpha1.ServiceLevelObjective),
+    Kind("monitoring.weft.dev", "v1alpha1", "AlertReceiver", "alertreceivers",
+         subresources=("status",), struct=monitoring_v1alpha1.AlertReceiver),
 )  # fmt: skip
 KINDS: tuple[Kind, ...] = (
-    KUBERNETES_KINDS + ISTIO_KINDS + SECURITY_KINDS + WEFT_KINDS + GATEWAY_KINDS
+    KUBERNETES_KINDS + ISTIO_KINDS + SECURITY_KINDS + TELEMETRY_KINDS + WEFT_KINDS + GATEWAY_KINDS
 )
 """Where two groups have a kind of one name (Gateway), the bare name means the first."""
 

@@ -42,8 +42,10 @@ _GROUP_PREFIX = {
     "metrics.k8s.io": "io.k8s.metrics.pkg.apis.metrics",
     "networking.istio.io": "io.istio.networking",
     "security.istio.io": "io.istio.security",
+    "telemetry.istio.io": "io.istio.telemetry",
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "policy.weft.dev": "dev.weft.policy",
+    "monitoring.weft.dev": "dev.weft.monitoring",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
 }
 

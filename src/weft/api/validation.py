@@ -30,6 +30,7 @@ from weft.api.validate import (
     istio_security,
     istio_virtual_service,
     metadata,
+    monitoring,
     pods,
     policies,
     priorities,
@@ -112,6 +113,9 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("policy.weft.dev", "RateLimitPolicy"): weft_policies.validate_rate_limit,
     ("policy.weft.dev", "AuthenticationPolicy"): weft_policies.validate_authentication,
     ("policy.weft.dev", "BackendPolicy"): weft_policies.validate_backend,
+    (monitoring.GROUP, "AlertRule"): monitoring.validate_rule,
+    (monitoring.GROUP, "ServiceLevelObjective"): monitoring.validate_objective,
+    (monitoring.GROUP, "AlertReceiver"): monitoring.validate_receiver,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
     ("scheduling.k8s.io", "PriorityClass"): priorities.validate_update,

@@ -25,6 +25,7 @@ COMMANDS = {
     "top": ("weft.cli.traffic", "Rate, errors and latency of services, live"),
     "graph": ("weft.cli.traffic", "Who calls whom"),
     "tap": ("weft.cli.tap", "Single requests as they pass"),
+    "alerts": ("weft.cli.alerts", "What is wrong, since when, and where to look"),
     "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
     "trace": ("weft.cli.trace", "The way of single requests through the services"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
@@ -40,6 +41,7 @@ COMMANDS = {
     "delete": ("weft.cli.resources", "Delete objects"),
     "image": ("weft.cli.image", "Say what image names mean on this machine"),
     "workload": ("weft.cli.workload", "Be a machine of a WorkloadGroup"),
+    "completion": ("weft.cli.completion", "Completion of commands for your shell"),
     "demo": ("weft.cli.demo", "Run the sample applications and show what the mesh does"),
 }
 

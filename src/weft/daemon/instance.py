@@ -22,6 +22,7 @@ from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
+from weft.daemon.alerting import Alerting
 from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
@@ -70,6 +71,7 @@ HOST_SERVICE_NETS = (64, 128)
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when asked for
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
+ALERTS = "/weft/v1/alerts"
 WHY = "/weft/v1/why"
 PROXY_RESTART = "/weft/v1/proxy-restart"
 
@@ -275,6 +277,13 @@ class Instance:
         for controller in (*controllers(), SCHEDULER):
             loop = ControllerLoop(controller, self.client, self.informers, self.recorder)
             self.loops.append(loop)
+        self.alerting = Alerting(
+            *(self.client, self.informers, self.recorder, self.telemetry.traffic),
+            ads=self.ads,
+            data_dir=Path(self.settings.data_dir),
+        )
+        self.api.add_question(ALERTS, self.alerting.page)
+        self.api.add_metrics(self.alerting.metrics)
         scaler = Autoscaler(
             *(self.client, self.informers, self.recorder, self.machine),
             traffic=self.telemetry.traffic,
@@ -283,6 +292,7 @@ class Instance:
         for loop in self.loops:
             loop.start()
         self.tasks.spawn(scaler.run(), "autoscaler")
+        self.tasks.spawn(self.alerting.run(), "alerting")
 
     def _announce(self) -> None:
         seconds = now() - self.started_at
@@ -352,6 +362,7 @@ class Instance:
         await self.watch.close()
         await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
+        await self.alerting.close()
         await self.telemetry.close()
         await self.recorder.close()
         await self.informers.close()

@@ -46,6 +46,15 @@ class Ring:
             self._cells[start : start + self._width] = empty
         self._newest = max(self._newest, step)
 
+    def dump(self) -> tuple[int, bytes]:
+        """All of it, for `restore`."""
+        return self._newest, self._cells.tobytes()
+
+    def restore(self, newest: int, cells: bytes) -> None:
+        """What `dump` gave; of another size nothing is taken."""
+        if len(cells) == len(self._cells) * self._cells.itemsize:
+            self._newest, self._cells = newest, array("d", cells)
+
     def rows(self, now: float, count: int) -> list[list[float]]:
         """The last `count` whole steps before `now`, oldest first."""
         last = int(now // self._tier.step_seconds) - 1
@@ -68,6 +77,15 @@ class Window:
     def add(self, now: float, row: Sequence[float]) -> None:
         for _, ring in self._rings:
             ring.add(now, row)
+
+    def dump(self) -> list[tuple[int, bytes]]:
+        """All of it, to be kept over a restart."""
+        return [ring.dump() for _, ring in self._rings]
+
+    def restore(self, rings: Sequence[tuple[int, bytes]]) -> None:
+        """What `dump` gave."""
+        for (_, ring), (newest, cells) in zip(self._rings, rings, strict=False):
+            ring.restore(newest, cells)
 
     def last(self, now: float, seconds: float) -> list[float]:
         """The sums over the last `seconds`, to the nearest step."""

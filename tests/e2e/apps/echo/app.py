@@ -15,6 +15,7 @@ POD = os.environ.get("HOSTNAME", "")
 VERSION = os.environ.get("VERSION", "")
 STATE = {"broken": False}
 CALLS: Counter[str] = Counter()
+HOOKED: list[Any] = []
 
 
 async def echo(request: web.Request) -> web.Response:
@@ -96,6 +97,13 @@ async def broken(request: web.Request) -> web.Response:
     """POST /broken?value=true makes this replica answer 503 until told otherwise."""
     STATE["broken"] = request.query.get("value") == "true"
     return web.Response(text=POD)
+
+
+async def hook(request: web.Request) -> web.Response:
+    """POST /hook keeps the body, GET /hook gives all that came."""
+    if request.method == "POST":
+        HOOKED.append(await request.json())
+    return web.json_response(HOOKED)
 
 
 async def environment(_: web.Request) -> web.Response:
@@ -201,6 +209,7 @@ async def main() -> None:
             web.get("/calls", calls),
             web.get("/seen/{name}", seen),
             web.post("/broken", broken),
+            web.route("*", "/hook", hook),
             web.get("/env", environment),
             web.get("/file", read_file),
             web.get("/resolve", resolve),
