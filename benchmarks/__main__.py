@@ -15,6 +15,7 @@ MODULES = (
     "many_routes",
     "one_hop",
     "node_mtls",
+    "policies",
     "slow_replica",
     "pods",
     "api",

@@ -30,6 +30,7 @@ class Tokens(Struct, frozen=True):
     labels: tuple[tuple[str, str], ...]
     targets: tuple[tuple[str, str], ...]
     issuers: tuple[TokenIssuer, ...]
+    name: str = ""
 
 
 class Authentications(Struct, frozen=True):
@@ -43,7 +44,7 @@ class Authentications(Struct, frozen=True):
         """The tokens that calls to a pod may carry: those of all objects that are for it."""
         own = frozenset(labels)
         return joined(
-            each.issuers
+            (each.name, each.issuers)
             for each in self.selected
             if each.namespace in ("", namespace)
             and (
@@ -59,7 +60,7 @@ class Authentications(Struct, frozen=True):
         """As `AccessPolicies.of_gateway`."""
         found = frozenset(labels.items())
         return joined(
-            each.issuers
+            (each.name, each.issuers)
             for each in self.selected
             if each.namespace in ("", namespace)
             and (
@@ -71,13 +72,14 @@ class Authentications(Struct, frozen=True):
         )
 
 
-def joined(found: Iterable[tuple[TokenIssuer, ...]]) -> Authentication | None:
-    """All issuers together; None when there are none."""
-    issuers = tuple(dict.fromkeys(issuer for each in found for issuer in each))
+def joined(found: Iterable[tuple[str, tuple[TokenIssuer, ...]]]) -> Authentication | None:
+    """All issuers of policies together; None when there are none."""
+    every = tuple(found)
+    issuers = tuple(dict.fromkeys(issuer for _, each in every for issuer in each))
     if not issuers:
         return None
     digest = hashlib.blake2b(repr(issuers).encode(), digest_size=NAME_BYTES)
-    return Authentication(digest.hexdigest(), issuers)
+    return Authentication(digest.hexdigest(), issuers, tuple(name for name, _ in every if name))
 
 
 def believed_by_all(found: Sequence[Authentication]) -> Authentication | None:
@@ -85,11 +87,14 @@ def believed_by_all(found: Sequence[Authentication]) -> Authentication | None:
     will reach is not known when its token is checked. Tokens that one of them would refuse are."""
     if len(found) < 2:
         return found[0] if found else None
+    names = tuple(dict.fromkeys(name for each in found for name in each.policies))
+    if len({each.name for each in found}) == 1:
+        return replace(found[0], policies=names)
     common = set(found[0].issuers).intersection(*(each.issuers for each in found[1:]))
     every = dict.fromkeys(issuer for each in found for issuer in each.issuers)
     issuers = (i if i in common else _without_keys(i) for i in every)
-    made = joined([tuple(issuers)])
-    return made and replace(made, partial=True)
+    made = joined([("", tuple(issuers))])
+    return made and replace(made, partial=True, policies=names)
 
 
 def _without_keys(issuer: TokenIssuer) -> TokenIssuer:
@@ -114,6 +119,7 @@ def authentications(
                     labels_of(obj.spec.selector),
                     targets_of(obj.spec),
                     issuers,
+                    f"{obj.metadata.namespace}/{obj.metadata.name}",
                 )
             )
     return Authentications(tuple(found))

@@ -381,7 +381,9 @@ def _access(access: tuple[Access, ...]) -> Iterator[Effect]:
 
 def _authentication(authentication: Authentication) -> Iterator[Effect]:
     issuers = ", ".join(issuer.issuer for issuer in authentication.issuers)
+    by = ", ".join(authentication.policies)
     text = f"of {issuers}; a request with another one is answered 401, one without passes"
+    text = f"RequestAuthentication {by}: {text}" if by else text
     yield Effect("tokens", text)
 
 

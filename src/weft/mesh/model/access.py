@@ -168,6 +168,8 @@ class Authentication(Struct, frozen=True, gc=False):
     name: str
     """Unique in the mesh: the same issuers, the same name."""
     issuers: tuple[TokenIssuer, ...] = ()
+    policies: tuple[str, ...] = ()
+    """The RequestAuthentications that say so, `<namespace>/<name>`."""
     partial: bool = False
     """Of several workloads that believe different issuers; those that some do not are without
     keys, so their tokens are refused."""
