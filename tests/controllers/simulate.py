@@ -137,7 +137,9 @@ class World:
             self.writes.append(action)
             match action:
                 case Create():
-                    self._create(action.object)
+                    made = self._create(action.object)
+                    if (event := action.told(meta(made).name)) is not None:
+                        self.events.append(event)
                 case Patch():
                     self._patch(action)
                 case Delete():

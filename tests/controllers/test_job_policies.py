@@ -37,7 +37,7 @@ def test_one_exit_code_fails_the_job_at_once() -> None:
         "matching FailJob rule at index 0"
     )
     assert active(w) == []
-    assert [e.reason for e in w.events] == ["PodFailurePolicy"]
+    assert [e.reason for e in w.events] == ["SuccessfulCreate"] * 3 + ["PodFailurePolicy"]
 
 
 def test_ignored_failures_are_replaced_and_not_counted() -> None:

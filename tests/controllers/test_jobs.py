@@ -87,7 +87,7 @@ def test_one_success_completes() -> None:
     ]
     assert found.uncounted_terminated_pods is not None
     assert found.uncounted_terminated_pods.succeeded == ()
-    assert [e.reason for e in w.events] == ["Completed"]
+    assert [e.reason for e in w.events] == ["SuccessfulCreate", "Completed"]
     assert w.all(Pod)[0].metadata.finalizers == ()
 
 
@@ -223,7 +223,9 @@ def test_suspension_stops_pods_without_counting_them() -> None:
     w.settle(agent)
     assert len(active(w)) == 2
     assert status(w).start_time == rfc3339(START + 100)
-    assert [e.reason for e in w.events] == ["Suspended", "Resumed"]
+    assert [e.reason for e in w.events] == [
+        *["SuccessfulCreate"] * 2, "Suspended", "Resumed", *["SuccessfulCreate"] * 2,
+    ]  # fmt: skip
 
 
 def test_a_job_made_suspended_starts_nothing() -> None:

@@ -2,9 +2,12 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from tests.runtime.support import BentClient, config, kind, new_client, pod
+from tests.waiting import until
 from weft.api.k8s.core_v1 import ConfigMap
+from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import to_json
 from weft.runtime.barrier import Bound, Leaving, Present, Seen
@@ -80,6 +83,25 @@ async def test_what_exists_already_is_no_failure_but_is_told(
     assert outcome.already_exists
     assert outcome.expectations[0] == Present(ConfigMap, "default", "a")
     await stored(client, "b")
+
+
+async def test_owners_tell_of_what_was_made_and_what_was_refused(client: BentClient) -> None:
+    """A ReplicaSet whose pods a quota refuses has to say so."""
+    recorder = EventRecorder(client, "test")
+    recorder.start()
+    owner = config("owner")
+    made = replace(config("x"), metadata=ObjectMeta(generate_name="x-", namespace="default"))
+    await Executor(client, recorder).execute(Plan((Create(made, owner),)))
+    bad = replace(config("Bad"), metadata=ObjectMeta(name="Bad", namespace="default"))
+    await Executor(client, recorder).execute(Plan((Create(bad, owner),)))
+    await until(lambda: client.calls.count("create events") == 2)
+    await recorder.close()
+    events = [orjson.loads(e) for e in (await client.list(kind("events"))).items]
+    told = {e["reason"]: e["message"] for e in events}
+    names = {orjson.loads(o)["metadata"]["name"] for o in (await client.list(MAPS)).items}
+    assert told["SuccessfulCreate"].removeprefix("Created configmap: ") in names
+    assert told["FailedCreate"].startswith('Error creating: ConfigMap "Bad" is invalid')
+    assert {e["involvedObject"]["name"] for e in events} == {"owner"}
 
 
 async def test_a_deletion_meets_only_the_object_it_meant(

@@ -9,10 +9,8 @@ from msgspec.structs import replace
 
 from weft.api.conversions import stored_path
 from weft.api.kinds import Kind
-from weft.api.selectors import parse_fields, parse_labels
-from weft.apiserver import codec, custom, failures, keys
-
-_IN_KEY = (("metadata", "name"), ("metadata", "namespace"))
+from weft.api.selectors import FieldSelector, parse_fields, parse_labels
+from weft.apiserver import codec, custom, failures, keys, selectable_fields
 
 LabelMatch = Callable[[Mapping[str, str]], bool]
 FieldMatch = Callable[[Mapping[str, Any]], bool]
@@ -48,12 +46,16 @@ class Selection(Struct, frozen=True):
 
 
 def check_selectable(kind: Kind, version: str, paths: Iterable[tuple[str, ...]]) -> None:
-    """Raises ApiError 400 for fields that a custom kind does not let select by."""
+    """Raises ApiError 400 for fields that the kind does not let select by."""
     if kind.definition is None:
+        known = selectable_fields.selectable(kind)
+        for path in paths:
+            if path not in known:
+                raise failures.bad_request(selectable_fields.refusal(kind, path))
         return
-    known = custom.version_of(kind, version).selectable
+    chosen = custom.version_of(kind, version).selectable
     for path in paths:
-        if path not in _IN_KEY and path not in known:
+        if path not in selectable_fields.EVERYWHERE and path not in chosen:
             raise failures.bad_request(
                 f"field label not supported: {'.'.join(path)} (name it in selectableFields of the "
                 "CustomResourceDefinition)"
@@ -69,16 +71,32 @@ def compile_selection(kind: Kind, version: str, labels: str, fields: str) -> Sel
         by_field = parse_fields(fields)
     except ValueError as error:
         raise failures.bad_request(str(error)) from error
+    check_selectable(kind, version, (need.path for need in by_field.requirements))
     if kind.view_of:
         moved = (replace(n, path=stored_path(kind, n.path)) for n in by_field.requirements)
         by_field = replace(by_field, requirements=tuple(moved))
-    check_selectable(kind, version, (need.path for need in by_field.requirements))
     name = by_field.value_of("metadata", "name") or ""
-    names_only = all(need.path in _IN_KEY and need.equal for need in by_field.requirements)
+    names_only = all(
+        need.path in selectable_fields.EVERYWHERE and need.equal for need in by_field.requirements
+    )
     return Selection(
         kind,
         by_label.matches if by_label.requirements else None,
-        by_field.matches if not names_only else None,
+        _by_fields(kind, by_field) if not names_only else None,
         name,
         by_field.value_of("metadata", "namespace") or "",
     )
+
+
+def _by_fields(kind: Kind, selector: FieldSelector) -> FieldMatch:
+    if kind.definition is not None:
+        return selector.matches
+    needs = selector.requirements
+
+    def match(obj: Mapping[str, Any]) -> bool:
+        found = (selectable_fields.text_of(kind, need.path, obj) for need in needs)
+        return all(
+            (text == need.value) is need.equal for text, need in zip(found, needs, strict=True)
+        )
+
+    return match

@@ -101,7 +101,7 @@ def _manage(this: _Set) -> tuple[list[Action], float | None]:
     for node, fit in this.fits.items():
         pods = this.pods.get(node, ())
         if fit.starts and not pods:
-            actions.append(Create(nodes.made(this.spec, node, this.digest)))
+            actions.append(Create(nodes.made(this.spec, node, this.digest), this.spec))
         elif pods and not fit.stays:
             for pod in (p for p in pods if not podstate.is_terminating(p)):
                 actions += _delete(this, pod)
@@ -166,7 +166,7 @@ def _roll(this: _Set) -> Iterator[Action]:
     for pod in step.deleted:
         yield from _delete(this, pod)
     for node in step.created:
-        yield Create(nodes.made(this.spec, node, this.digest))
+        yield Create(nodes.made(this.spec, node, this.digest), this.spec)
 
 
 def _delete(this: _Set, pod: Pod) -> tuple[Action, ...]:

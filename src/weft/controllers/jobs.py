@@ -90,8 +90,8 @@ def _manage(job: Job, pods: Pods, done: Tally, now: float) -> tuple[list[Action]
         return [], wait
     if job_indexes.is_indexed(job):
         indexes = _open_indexes(job, pods, done)
-        return [Create(job_pods.made(job, i)) for i in indexes[:missing]], None
-    return [Create(job_pods.made(job))] * missing, None
+        return [Create(job_pods.made(job, i), job) for i in indexes[:missing]], None
+    return [Create(job_pods.made(job), job)] * missing, None
 
 
 def _open_indexes(job: Job, pods: Pods, done: Tally) -> list[int]:
@@ -118,7 +118,7 @@ def _fill_indexes(
         if len(made) < missing:
             counted = before is None or job_policies.ruling(job, before).counts
             counts = job_indexes.counts_after(before, counted=counted)
-            made.append(Create(job_pods.made(job, index, counts)))
+            made.append(Create(job_pods.made(job, index, counts), job))
     return made, min(waits, default=None)
 
 

@@ -64,7 +64,7 @@ def _resize(
             f"{replica_set.metadata.name}-",
             ownership.owner_reference(replica_set),
         )
-        return [Create(pod)] * min(missing, PODS_PER_PLAN_MAX)
+        return [Create(pod, replica_set)] * min(missing, PODS_PER_PLAN_MAX)
     if missing == 0:
         return []
     crowd = _pods_per_node(snapshot, replica_set, active)

@@ -165,10 +165,8 @@ def _create(this: _Set, number: int) -> Iterator[Action]:
     yield from _missing_claims(this, number)
     template, revision = _template(this, number)
     pod = members.made(this.spec, template, revision, number)
-    yield Create(pod)
-    name, owner = pod.metadata.name, this.spec.metadata.name
-    text = f"create Pod {name} in StatefulSet {owner} successful"
-    yield RecordEvent(this.spec, "Normal", "SuccessfulCreate", text)
+    what = f"create Pod {{name}} in StatefulSet {this.spec.metadata.name}"
+    yield Create(pod, this.spec, f"{what} successful", f"{what} failed error: {{error}}")
 
 
 def _template(this: _Set, number: int) -> tuple[PodTemplateSpec, str]:
@@ -186,9 +184,9 @@ def _missing_claims(this: _Set, number: int) -> Iterator[Action]:
     for template in this.spec.spec.volume_claim_templates:
         name = members.claim_name(this.spec, template, number)
         if name not in this.claims:
-            yield Create(members.claim(this.spec, template, number))
-            text = f"create Claim {name} Pod {pod} in StatefulSet {owner} success"
-            yield RecordEvent(this.spec, "Normal", "SuccessfulCreate", text)
+            what = f"create Claim {{name}} Pod {pod} in StatefulSet {owner}"
+            claim = members.claim(this.spec, template, number)
+            yield Create(claim, this.spec, f"{what} success", f"{what} failed error: {{error}}")
 
 
 def _delete(this: _Set, pod: Pod) -> Iterator[Action]:

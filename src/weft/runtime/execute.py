@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import orjson
 from msgspec import Struct
 
 from weft.api.errors import ApiError
@@ -91,10 +92,18 @@ class Executor:
             )
         except ApiError as error:
             if error.reason != "AlreadyExists":
+                self._tell(action.told(metadata.name, error.message))
                 raise
             there = Present(cls, metadata.namespace, metadata.name)
             return Outcome((there,), already_exists=True)
+        if action.owner is not None:
+            made = metadata.name or orjson.loads(written)["metadata"]["name"]
+            self._tell(action.told(made))
         return Outcome((Seen(cls, head(written)[1]),))
+
+    def _tell(self, event: RecordEvent | None) -> None:
+        if event is not None:
+            self._recorder.record(event)
 
     async def _delete(self, action: Delete) -> Outcome:
         try:

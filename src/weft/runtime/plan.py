@@ -6,10 +6,34 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
+class RecordEvent(Struct, frozen=True):
+    """Record a Kubernetes Event about `regarding` (a typed value); repeats are counted."""
+
+    regarding: Struct
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
 class Create(Struct, frozen=True):
     """Create the object (a typed value). `AlreadyExists` is not an error: the next plan sees it."""
 
     object: Struct
+    owner: Struct | None = None
+    """Whose Events tell users of it: `SuccessfulCreate`, or `FailedCreate` with the reason."""
+    success: str = "Created {kind}: {name}"
+    failure: str = "Error creating: {error}"
+
+    def told(self, name: str, error: str = "") -> RecordEvent | None:
+        """The Event about the object being made under this name, or not, because of `error`."""
+        if self.owner is None:
+            return None
+        kind = type(self.object).__name__.lower()
+        if error:
+            text = self.failure.format(name=name, error=error)
+            return RecordEvent(self.owner, "Warning", "FailedCreate", text)
+        text = self.success.format(kind=kind, name=name)
+        return RecordEvent(self.owner, "Normal", "SuccessfulCreate", text)
 
 
 class Patch(Struct, frozen=True):
@@ -39,15 +63,6 @@ class Bind(Struct, frozen=True):
     namespace: str
     name: str
     node: str
-
-
-class RecordEvent(Struct, frozen=True):
-    """Record a Kubernetes Event about `regarding` (a typed value); repeats are counted."""
-
-    regarding: Struct
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 Action = Create | Patch | Delete | Bind | RecordEvent
