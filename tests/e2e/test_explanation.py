@@ -118,6 +118,29 @@ def test_a_caller_at_a_node_port_is_told_which_rule_refuses(mesh: Instance) -> N
     assert "AuthorizationPolicy default/known (spec.rules[1]) denies it" in said["summary"]
 
 
+def test_status_says_where_the_mesh_is_reached_and_what_is_acknowledged(
+    mesh: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = json.loads(mesh.weft("status", "-o", "json"))
+    (node,) = (n["name"] for n in said["nodes"])
+    (edge,) = (r for r in said["addresses"] if r["owner"] == "Gateway default/edge")
+    assert edge["ports"][0]["port"] in (80, 8080)
+    kinds = {r["kind"] for r in said["addresses"] if r["owner"] == "Service default/outer"}
+    assert kinds == {"NodePort"}
+    rows = {(r["kind"], r["name"]): r for r in said["objects"]}
+    for key in (("VirtualService", "outside"), ("AuthorizationPolicy", "known")):
+        assert rows[key]["acknowledged"] == [node], key
+        assert (rows[key]["accepted"], rows[key]["programmed"]) == (True, True), key
+    assert {p["mtls"] for p in said["pods"] if p["name"].startswith("api-")} == {"PERMISSIVE"}
+    shown = mesh.kubectl("get", "virtualservice", "outside", "-o", "wide").split()
+    assert shown.count("True") == 2
+    assert node in mesh.kubectl("describe", "virtualservice", "outside")
+    monkeypatch.setenv("COLUMNS", "80")
+    text = mesh.weft("status").splitlines()
+    assert max(map(len, text)) <= 80
+    assert "Addresses for callers from outside" in text
+
+
 def test_people_read_the_verdict_and_every_route_that_was_looked_at(mesh: Instance) -> None:
     text = mesh.weft("why", "--from", "gateway/edge", f"http://{HOST}/closed/x")
     lines = text.splitlines()

@@ -97,7 +97,7 @@ def ask(url: str, caller: str = "external") -> Answer:
     [
         ("http://192.0.2.1:30080/", "NodePort of Service default/web", "web."),
         ("http://one:30080/", "NodePort of Service default/web", "web."),
-        ("http://198.51.100.7/", "load balancer address of Service default/web", "web."),
+        ("http://198.51.100.7/", "LoadBalancer of Service default/web", "web."),
         ("http://198.51.100.8/", "externalIP of Service default/web", "web."),
         ("http://192.0.2.1:9999/", "hostPort of Pod default/web-0", "web-0 port 8080"),
         ("http://shop.example/", "port 80 of Gateway default/edge", "web."),

@@ -11,6 +11,8 @@ import yaml
 
 from weft.views.tables import COLOUR, PLAIN, Style
 
+PIPE_COLUMNS = 1000
+
 
 def style(stream: Any = None) -> Style:
     """Colour only for terminals and never with NO_COLOR (no-color.org) or TERM=dumb."""
@@ -29,6 +31,11 @@ def lines(text: Iterable[str]) -> None:
 def columns() -> int:
     """Of the terminal."""
     return shutil.get_terminal_size().columns
+
+
+def width() -> int:
+    """The columns that tables may have: the terminal's, all they like in a pipe or a file."""
+    return columns() if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
 
 
 def note(text: str) -> None:

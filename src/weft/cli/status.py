@@ -22,7 +22,7 @@ def status(data_dir: str | None, form: str) -> None:
         async with connect(data_dir) as connection:
             document = await connection.json("GET", "/weft/v1/status")
         if form == "table":
-            output.lines(status_lines(document, output.style()))
+            output.lines(status_lines(document, output.style(), output.width()))
         else:
             output.structured(document, form)
 

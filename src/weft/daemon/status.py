@@ -12,6 +12,9 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS, ANNOTATION_NODE_ISOLATION
 from weft.daemon.mesh_loop import MeshLoop
+from weft.mesh.explain.openings import openings
+from weft.mesh.model import MeshModel, Workload
+from weft.mesh.node_settings import node_settings
 from weft.node.runtime import ContainerState
 from weft.xds.resource import TYPE_URLS
 from weft.xds.server import AdsServer
@@ -52,8 +55,12 @@ def node_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     return rows
 
 
-def pod_rows(snapshot: Snapshot, containers: tuple[ContainerState, ...]) -> list[dict[str, Any]]:
-    """One per pod, with the process id of its first running container."""
+def pod_rows(
+    snapshot: Snapshot, containers: tuple[ContainerState, ...], model: MeshModel
+) -> list[dict[str, Any]]:
+    """One per pod, with the process id of its first running container, and what the mesh asks of
+    its callers."""
+    mtls = {w.uid: mtls_mode(w) for w in model.workloads}
     pids: dict[str, int] = {}
     for state in containers:
         if state.exit_code is None:
@@ -72,6 +79,71 @@ def pod_rows(snapshot: Snapshot, containers: tuple[ContainerState, ...]) -> list
                 "address": pod.status.pod_ip,
                 "node": pod.spec.node_name,
                 "pid": pids.get(pod.metadata.uid, 0),
+                "mtls": mtls.get(pod.metadata.uid, ""),
+            }
+        )
+    return rows
+
+
+def mtls_mode(workload: Workload) -> str:
+    """`STRICT`: only callers with an identity of the mesh are served; `PERMISSIVE`: others as well
+    (PeerAuthentication DISABLE is the same within weft); `STRICT on 8080`, where ports differ."""
+    door = workload.door
+    odd = [p.port for p in door.ports if p.requests_closed is not door.requests_closed]
+    names = ("PERMISSIVE", "STRICT")
+    text = names[door.requests_closed]
+    if not odd:
+        return text
+    return f"{text}, {names[not door.requests_closed]} on {', '.join(map(str, odd))}"
+
+
+def address_rows(snapshot: Snapshot, model: MeshModel) -> list[dict[str, Any]]:
+    """Where callers from outside get in: one per owner, kind and address, with all nodes' ports."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for each in openings(model, map(node_settings, snapshot.list(Node))):
+        for owner in each.owners:
+            row = found.setdefault(
+                (owner, each.kind, each.address),
+                {"owner": owner, "kind": each.kind, "address": each.address, "ports": [],
+                 "nodes": []},
+            )  # fmt: skip
+            port: dict[str, Any] = {"port": each.port, "protocol": each.transport.upper()}
+            if each.gateway is not None and each.gateway.port != each.port:
+                port["of"] = each.gateway.port
+            if port not in row["ports"]:
+                row["ports"].append(port)
+            if each.node not in row["nodes"]:
+                row["nodes"].append(each.node)
+    return [found[key] for key in sorted(found)]
+
+
+def object_rows(snapshot: Snapshot, ads: AdsServer, mesh: MeshLoop) -> list[dict[str, Any]]:
+    """One per object of the mesh: whether it is sound, and which nodes' proxies acknowledged it."""
+    nodes = [
+        n
+        for n in snapshot.list(Node)
+        if ads.connected(n.metadata.name) or is_true(n.status.conditions, "Ready")
+    ]
+    answered = {n.metadata.name: ads.answered(n.metadata.name) for n in nodes}
+    wrong = {(d.kind, d.namespace, d.name): d.code
+             for d in reversed(mesh.diagnostics) if d.severity == "error"}  # fmt: skip
+    rows = []
+    for its in sorted(mesh.book.numbers, key=lambda k: (k[0].__name__, *k[1:])):
+        cls, namespace, name = its
+        number, rejection = mesh.book.number(its), mesh.rejection(its)
+        has = {n: number is not None and rejection is None and last >= number
+               for n, last in answered.items()}  # fmt: skip
+        rows.append(
+            {
+                "kind": cls.__name__,
+                "namespace": namespace,
+                "name": name,
+                "accepted": (cls.__name__, namespace, name) not in wrong,
+                "reason": wrong.get((cls.__name__, namespace, name), ""),
+                "programmed": bool(has) and all(has.values()),
+                "refused": rejection.error if rejection is not None else "",
+                "acknowledged": [n for n, yes in has.items() if yes],
+                "missing": [n for n, yes in has.items() if not yes],
             }
         )
     return rows
@@ -119,7 +191,9 @@ def document(
     return msgspec.json.encode(
         {
             "nodes": node_rows(snapshot),
-            "pods": pod_rows(snapshot, containers),
+            "addresses": address_rows(snapshot, mesh.model),
+            "pods": pod_rows(snapshot, containers, mesh.model),
+            "objects": object_rows(snapshot, ads, mesh),
             "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pids),
             "diagnostics": [msgspec.to_builtins(d) for d in mesh.findings()],
         }

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 GAP = "   "
+CELL_CHARS_MIN = 9
+"""No cell is made shorter."""
 GOOD = frozenset({"Running", "Ready", "Active", "Completed", "Succeeded", "True", "acked", "Bound"})
 BUSY = frozenset(
     {"Pending", "ContainerCreating", "Terminating", "PodInitializing", "pending", "Unknown"}
@@ -41,6 +43,43 @@ def tone(text: str, style: Style) -> str:
     if text in BUSY or text.startswith("Init:"):
         return style.busy
     return style.bad if any(word in text for word in BAD_WORDS) else ""
+
+
+def fitted(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    style: Style,
+    width: int,
+    spare: Sequence[str] = (),
+) -> list[str]:
+    """`render` within so many columns: as far as the table is too wide, the columns `spare` are
+    left out, the last first, then the widest cells lose their middle."""
+    kept = list(headers)
+    for name in (*reversed(spare), None):
+        chosen = [headers.index(k) for k in kept]
+        cells = [[str(row[i]) for i in chosen] for row in rows]
+        widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(kept)]
+        over = sum(widths) + len(GAP) * (len(widths) - 1) - width
+        if over <= 0 or name is None:
+            break
+        kept.remove(name)
+    while over > 0 and max(widths) > CELL_CHARS_MIN:
+        widest = widths.index(max(widths))
+        others = [w for i, w in enumerate(widths) if i != widest]
+        goal = max(widths[widest] - over, CELL_CHARS_MIN, *(others or [0]))
+        goal = goal if goal < widths[widest] else widths[widest] - 1
+        over -= widths[widest] - goal
+        widths[widest] = goal
+    short = [[shortened(c, widths[i]) for i, c in enumerate(row)] for row in cells]
+    return render(kept, short, style)
+
+
+def shortened(text: str, length: int) -> str:
+    """A text without its middle, where it is too long: names differ at their ends."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
 
 
 def render(

@@ -34,6 +34,10 @@ class Opening(Struct, frozen=True):
     transport: Transport
     what: str
     """In people's words: `NodePort of Service default/web`."""
+    kind: str
+    """`Gateway`, `NodePort`, `load balancer`, …"""
+    owners: tuple[str, ...]
+    """The objects that it is for: `Service default/web`."""
     gateway: GatewayListener | None = None
     service: ServiceListener | None = None
     tables: tuple[RouteTable, ...] = ()
@@ -64,8 +68,12 @@ def _of_gateways(gateways: Iterable[GatewayListener], node: NodeSettings) -> Ite
         bound = binding.bound(gateway) if binding is not None else 0
         transport: Transport = "udp" if gateway.protocol == "udp" else "tcp"
         text = f"port {gateway.port} of Gateway {owner(gateway)}"
+        names = (gateway.gateway, *(s.name.rpartition("/")[0] for s in gateway.servers))
+        owners = tuple(dict.fromkeys(f"Gateway {name}" for name in names if name))
         for address in binding.addresses if binding is not None and bound else ():
-            yield Opening(node.name, address, bound, transport, text, gateway=gateway)
+            yield Opening(
+                node.name, address, bound, transport, text, "Gateway", owners, gateway=gateway
+            )
 
 
 def _of_services(model: MeshModel, node: NodeSettings) -> Iterator[Opening]:
@@ -80,14 +88,21 @@ def _of_services(model: MeshModel, node: NodeSettings) -> Iterator[Opening]:
         if each.owner.startswith("Pod "):
             kind = "hostPort"
         elif (each.owner, each.address) in balanced:
-            kind = "load balancer address"
+            kind = "LoadBalancer"
         elif each.port == each.health_port:
             kind = "healthCheckNodePort"
         else:
             kind = "externalIP" if (each.owner, each.port) in ports else "NodePort"
-        text = f"{kind} of {each.owner}"
         yield Opening(
-            node.name, each.address, each.port, transport, text, service=each, tables=tables
+            node.name,
+            each.address,
+            each.port,
+            transport,
+            f"{kind} of {each.owner}",
+            kind,
+            (each.owner,),
+            service=each,
+            tables=tables,
         )
 
 
