@@ -1,5 +1,6 @@
 """Connections by Istio's rarer fields: routes by the caller's network, the PROXY protocol."""
 
+import json
 import socket
 import ssl
 import sys
@@ -11,6 +12,7 @@ from tests.e2e import manifests as m
 from tests.e2e.callers import Caller
 from tests.e2e.conftest import APPS
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
+from tests.xds.certificates import make_certificate
 
 pytestmark = pytest.mark.e2e
 
@@ -170,3 +172,120 @@ def stranger(address: str, port: int) -> bytes:
             return wrapped.recv(100)  # TLS 1.3: the refusal comes after the handshake
     except ssl.SSLError as error:
         return error.reason.encode()
+
+
+SIDECARS = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: behind}
+spec:
+  workloadSelector: {labels: {app: behind}}
+  ingress:
+    - port: {number: 8081, protocol: HTTP, name: http}
+      defaultEndpoint: 127.0.0.1:8080
+      connectionPool: {http: {http2MaxRequests: 2, http1MaxPendingRequests: 1}}
+    - port: {number: 8443, protocol: HTTPS, name: https}
+      defaultEndpoint: 127.0.0.1:8080
+      tls: {mode: SIMPLE, credentialName: behind}
+  egress: [{hosts: ["*/*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: first}
+spec:
+  workloadSelector: {labels: {app: first}}
+  egress:
+    - port: {number: 25, protocol: TCP, name: tcp}
+      bind: 127.0.0.1
+      hosts: ["./one.default.svc.cluster.local"]
+    - port: {number: 80, protocol: HTTP, name: http}
+      captureMode: NONE
+      hosts: ["*/*", "~/first.default.svc.cluster.local"]
+    - hosts: ["*/*"]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: second}
+spec:
+  workloadSelector: {labels: {app: second}}
+  inboundConnectionPool: {http: {http2MaxRequests: 2, http1MaxPendingRequests: 1}}
+  egress: [{hosts: ["*/*"]}]
+"""
+
+MANY = """
+async def main():
+    import asyncio
+    from aiohttp import ClientSession, TCPConnector
+    async with ClientSession(connector=TCPConnector(limit=0)) as session:
+        async def one():
+            async with session.get("http://%s/slow?seconds=1") as answer:
+                return answer.status
+        return await asyncio.gather(*(one() for _ in range(8)))
+"""
+
+
+@pytest.fixture(scope="module")
+def behind(callers: tuple[Caller, Caller]) -> str:
+    """A program that listens on loopback only; the address of its pod."""
+    weft = callers[0].weft
+    certificate, key = make_certificate("behind.test")
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "behind"},
+        "type": "kubernetes.io/tls", "stringData": {"tls.crt": certificate, "tls.key": key},
+    }  # fmt: skip
+    weft.weft("apply", "-f", "-", stdin=json.dumps(secret))
+    own = "env: [{name: HOST, value: 127.0.0.1}, {name: PORT, value: '8080'}, "
+    program = m.echo("behind", port=8081).replace("env: [", own)
+    weft.weft("apply", "-f", "-", stdin=f"{SIDECARS}---{program}{m.service('behind')}")
+    (pod,) = weft.wait_ready("app=behind", 1)
+    return str(pod["status"]["podIP"])
+
+
+def test_programs_behind_their_proxy(callers: tuple[Caller, Caller], behind: str) -> None:
+    """`ingress`: the port that callers know, TLS that ends there, and limits of its own."""
+    first, _ = callers
+    first.settles("http://behind/who", 200)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((behind, 8443), timeout=10) as plain_socket,
+        context.wrap_socket(plain_socket, server_hostname="behind.test") as stream,
+    ):
+        stream.sendall(b"GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert stream.recv(64).startswith(b"HTTP/1.1 200")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((behind, 8080), timeout=10)
+    statuses = run_inside(first.weft, first.host, MANY % "behind")
+    assert (min(statuses), max(statuses)) == (200, 503)
+    assert statuses.count(200) <= 4
+
+
+def test_limits_of_calls_to_a_workload(callers: tuple[Caller, Caller], behind: str) -> None:
+    """`inboundConnectionPool`; who calls is known behind it as before."""
+    first, _ = callers
+    statuses = run_inside(first.weft, first.host, MANY % "second")
+    assert (min(statuses), max(statuses)) == (200, 503)
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: second}
+spec:
+  selector: {matchLabels: {app: second}}
+  rules:
+    - from: [{source: {principals: ["cluster.local/ns/default/sa/default"]}}]
+      to: [{operation: {ports: ["8080"]}}]
+"""
+    first.weft.weft("apply", "-f", "-", stdin=policy)
+    wait_for(lambda: ask(first.weft, "/who", "second.run")[0] == 403, "gateways are refused")
+    assert first.status("http://second/who") == 200
+    first.weft.weft("delete", "-f", "-", stdin=policy)
+    wait_for(lambda: ask(first.weft, "/who", "second.run")[0] == 200, "gateways are let in")
+
+
+def test_addresses_that_a_workload_calls_at(callers: tuple[Caller, Caller], behind: str) -> None:
+    """`bind` of `egress`, for connections and requests, and hosts that are left out."""
+    first, second = callers
+    wait_for(lambda: talk(first, "127.0.0.1")[0].startswith("220 one"), "one answers at loopback")
+    assert "refused" in talk(second, "127.0.0.1")[0].lower()
+    first.settles("http://127.0.0.1/who", 200, "behind.default")
+    assert first.status("http://127.0.0.1/who", "first.default") != 200

@@ -9,7 +9,7 @@ from tests.golden_support import documents
 from tests.mesh.cluster import snapshot
 from weft.api.gateway_bindings import bind_owner
 from weft.mesh.build import BuildSettings, build
-from weft.mesh.istio_gateways import referenced_files
+from weft.mesh.server_certificates import referenced_files
 
 PEM = "-----BEGIN X-----\n-----END X-----\n"
 

@@ -37,7 +37,7 @@ def test_sidecars_spare_a_proxy_what_no_workload_of_its_node_can_reach() -> None
     whole = model("sidecars")
     found = scope(whole, NodeSettings(name="node-a"))
     assert {t.name for t in found.route_tables} == {
-        "80@bank/default",
+        "80@bank/ledger",
         "80@free/default",
         "80@shop/default",
     }

@@ -20,7 +20,7 @@ from weft.cli.connection import Connection, connect
 from weft.cli.resources import path_of
 from weft.mesh.analysis.suppression import Suppression, parse, unsuppressed
 from weft.mesh.build import DEFAULTS, BuildSettings
-from weft.mesh.istio_gateways import referenced_files
+from weft.mesh.server_certificates import referenced_files
 from weft.views import findings as views
 
 NOT_ANALYSED = 2

@@ -167,7 +167,7 @@ def _nodes(before: "Snapshot", after: "Snapshot") -> "dict[str, tuple[Difference
 def _settings(snapshot: "Snapshot") -> Any:
     """Files that Gateways name are looked for here: the instance runs on this machine."""
     from weft.mesh.build import BuildSettings  # noqa: PLC0415 - slow to import
-    from weft.mesh.istio_gateways import referenced_files  # noqa: PLC0415
+    from weft.mesh.server_certificates import referenced_files  # noqa: PLC0415
 
     paths: Sequence[str] = sorted(referenced_files(snapshot))
     return BuildSettings(missing_files=frozenset(p for p in paths if not os.path.isfile(p)))

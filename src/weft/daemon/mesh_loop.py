@@ -24,7 +24,6 @@ from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.build_faults import BuildFaults
 from weft.mesh.gateway_api_objects import ObjectStatus
-from weft.mesh.istio_gateways import referenced_files
 from weft.mesh.memo import Memo
 from weft.mesh.model import EnvoyPatch, MeshModel, NodeModel
 from weft.mesh.node_settings import node_settings
@@ -33,6 +32,7 @@ from weft.mesh.object_status import Rejection, without_status
 from weft.mesh.patch_findings import patch_findings
 from weft.mesh.quarantine import Held, Key, Quarantined
 from weft.mesh.scope import scope
+from weft.mesh.server_certificates import referenced_files
 from weft.runtime.informer import Informers
 from weft.xds.patch_values import problem
 from weft.xds.resource import CLUSTER, ENDPOINTS, ROUTES, Resource

@@ -133,7 +133,9 @@ def secured_destination(
     tokens: dict[Authentication, None] = {}
     for pod in pods:
         service = pod.service or destination.service
-        found = tuple(_at(pod, p) for p in rules.access.of_pod(pod.namespace, pod.labels, service))
+        found = tuple(
+            moved_ports(pod, p) for p in rules.access.of_pod(pod.namespace, pod.labels, service)
+        )
         # Pods without a network of their own share an address.
         place = (pod.address, pod.port if pod.own_port else 0)
         by_policies.setdefault(found, []).append(place)
@@ -151,8 +153,8 @@ def secured_destination(
     return replace(destination, access=access, authentication=believed_by_all(tuple(tokens)))
 
 
-def _at(pod: Endpoint, policy: AccessPolicy) -> AccessPolicy:
-    """The policy in the ports of the machine, where the pod has no ports of its own."""
+def moved_ports(pod: Endpoint, policy: AccessPolicy) -> AccessPolicy:
+    """The policy in the ports where the pod is reached, if they are not those that it declares."""
     if not pod.own_port or not any(True for _ in _named_ports((policy,))):
         return policy
 

@@ -32,6 +32,7 @@ from weft.mesh.backend_routes import with_backend_routes
 from weft.mesh.callers import (
     Callers,
     Scoping,
+    ScopingObjects,
     callers,
     read_scoping,
     rule_selectors,
@@ -69,6 +70,8 @@ from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, ro
 from weft.mesh.security import Securable, secure
 from weft.mesh.service_entries import Endpoints, entry_hosts
 from weft.mesh.services import build_host, served_ports, slices_by_service
+from weft.mesh.sidecar_ingress import through_ingress
+from weft.mesh.sidecars import Scope
 from weft.mesh.workloads import Calls, PodFacts, pod_facts, workload
 
 T = TypeVar("T", bound=Struct)
@@ -88,7 +91,7 @@ class BuildSettings(Struct, frozen=True):
     """How long a connection between nodes may last: less than the certificates that it begins with.
     """
     missing_files: frozenset[str] = frozenset()
-    """Of the files that `istio_gateways.referenced_files` names, those that do not exist."""
+    """Of the files that `server_certificates.referenced_files` names, those that do not exist."""
 
     @property
     def mesh(self) -> MeshConfig:
@@ -126,10 +129,10 @@ def build(
     edges = _ingresses(snapshot, memo)
     api = gateway_api(_gateway_api_objects(snapshot, edges, memo), shapes, memo)
     patches = _patches(snapshot, memo, report)
-    scoping, findings = _scoping(snapshot, facts, wide, patches, memo)
-    report.extend(findings)
-    scopes = scoping.scopes(facts)
-    patches = with_scopes(patches, scopes)
+    known = ScopingObjects(
+        unknown=wide.unknown, patches=patches, missing_files=settings.missing_files
+    )
+    scoping, scopes, patches = _scoping(snapshot, facts, known, memo, report)
     objects = _routing_objects(snapshot, settings, api.service_routes)
     objects = replace(objects, scopes=scopes, unknown=wide.unknown, patches=patches)
     routing = memo("routing", route, shapes, objects, memo.routes)
@@ -153,7 +156,7 @@ def build(
     judged = tuple(d for d in of_pods.destinations if not d.through_inbound)
     unjudged = tuple(d for d in of_pods.destinations if d.through_inbound)
     every = (*backends.destinations, *derived, *exposed.destinations, *judged)
-    destinations = _patched(every, routing, facts, patches)
+    destinations = through_ingress(_patched(every, routing, facts, patches), workloads)
     listeners = (*routing.listeners, *exposed.listeners, *of_pods.listeners)
     plain = Securable(
         destinations, workloads, exposed.tables, gateways, listeners, authorizers=wide.authorizers
@@ -210,14 +213,24 @@ def _patches(snapshot: Snapshot, memo: Memo, report: Findings) -> tuple[EnvoyPat
 def _scoping(
     snapshot: Snapshot,
     pods: tuple[PodFacts, ...],
-    wide: MeshConfig,
-    patches: tuple[EnvoyPatch, ...],
+    known: ScopingObjects,
     memo: Memo,
-) -> tuple[Scoping, tuple[Diagnostic, ...]]:
+    report: Findings,
+) -> tuple[Scoping, tuple[Scope, ...], tuple[EnvoyPatch, ...]]:
+    """The scopes, those that pods are in, and the patches with the scopes that they made."""
     sidecars = memo.mapped("sidecars", _without_status, zip(snapshot.list(istio.Sidecar)))
-    namespaces = tuple(sorted({pod.namespace for pod in pods})) if sidecars else ()
-    selectors = rule_selectors(snapshot.list(istio.DestinationRule))
-    return memo("scoping", read_scoping, sidecars, namespaces, wide.unknown, patches, selectors)
+    with_tls = any(i.tls is not None for s in sidecars for i in s.spec.ingress)
+    objects = replace(
+        known,
+        sidecars=sidecars,
+        namespaces=tuple(sorted({pod.namespace for pod in pods})) if sidecars else (),
+        selectors=rule_selectors(snapshot.list(istio.DestinationRule)),
+        secrets=tuple(snapshot.list(Secret)) if with_tls else (),
+    )
+    scoping, findings = memo("scoping", read_scoping, objects)
+    report.extend(findings)
+    scopes = scoping.scopes(pods)
+    return scoping, scopes, with_scopes(known.patches, scopes)
 
 
 def _patched(

@@ -103,7 +103,11 @@ def _workload(
         kept[key] = (tcp, udp)
     tcp, udp = kept[key]
     denied = tuple(own_name(name, caller) for name in workload.denied if name in limited)
-    return replace(workload, tcp=tcp, udp=udp, denied=workload.denied + denied)
+    local = tuple(
+        replace(each, tcp=_tcp_route(each.tcp, limited, caller)) if each.tcp is not None else each
+        for each in workload.local
+    )
+    return replace(workload, tcp=tcp, udp=udp, local=local, denied=workload.denied + denied)
 
 
 def _tcp_route(route: TcpRoute, limited: dict[str, Destination], caller: str) -> TcpRoute:

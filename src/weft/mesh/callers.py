@@ -7,12 +7,15 @@ from msgspec.structs import replace
 
 from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
+from weft.api.k8s.core_v1 import Secret
+from weft.api.snapshot import ObjectSnapshot
 from weft.mesh.envoy_filters import shaping
 from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import Labels, selected_labels
 from weft.mesh.memo import Memo
 from weft.mesh.model import PASS_UNKNOWN, EnvoyPatch, OutboundPort, UnknownHosts
 from weft.mesh.routing import Routing
+from weft.mesh.server_certificates import Certificates
 from weft.mesh.sidecars import Scope, ScopeRules, read_sidecars, scope_of
 from weft.mesh.tables import PROXY_TABLE
 from weft.mesh.workloads import Calls, PodFacts
@@ -94,7 +97,8 @@ class Callers(Struct, frozen=True):
         """How the calls of a pod are routed."""
         scope = self.scoping.scope(pod)
         if scope is not None:
-            return self.scopes[scope.name]
+            calls = self.scopes[scope.name]
+            return replace(calls, ingress=scope.ingress) if scope.ingress else calls
         return self.namespaces.get(pod.namespace, self.general)
 
 
@@ -121,6 +125,7 @@ def callers(routing: Routing, scoping: Scoping, memo: Memo) -> Callers:
             outbound=memo.keep(("scope outbound", name), each.outbound),
             tcp=memo.keep(("scope tcp", name), each.tcp),
             udp=memo.keep(("scope udp", name), each.udp),
+            local=memo.keep(("scope local", name), each.local),
             unknown=each.unknown,
             proxied=each.proxied,
         )
@@ -129,17 +134,30 @@ def callers(routing: Routing, scoping: Scoping, memo: Memo) -> Callers:
     return Callers(general, namespaces, scoping, scopes)
 
 
-def read_scoping(
-    sidecars: tuple[istio.Sidecar, ...],
-    namespaces: tuple[str, ...],
-    unknown: UnknownHosts,
-    patches: tuple[EnvoyPatch, ...],
-    selectors: RuleSelectors = (),
-) -> tuple[Scoping, tuple[Diagnostic, ...]]:
+class ScopingObjects(Struct, frozen=True):
+    """All that scopes are made of."""
+
+    sidecars: tuple[istio.Sidecar, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    """That pods are in."""
+    unknown: UnknownHosts = PASS_UNKNOWN
+    patches: tuple[EnvoyPatch, ...] = ()
+    selectors: RuleSelectors = ()
+    secrets: tuple[Secret, ...] = ()
+    missing_files: frozenset[str] = frozenset()
+    """Of those that Sidecars name."""
+
+
+def read_scoping(objects: ScopingObjects) -> tuple[Scoping, tuple[Diagnostic, ...]]:
     """The scopes that matter to pods of these namespaces, and what is wrong with Sidecars."""
     report = Findings()
-    rules = read_sidecars(sidecars, namespaces, unknown, report) if sidecars else {}
-    return Scoping(rules, shaping(patches), unknown, dict(selectors)), report.all()
+    certificates = Certificates(ObjectSnapshot(objects.secrets), objects.missing_files, report)
+    sidecars, unknown = objects.sidecars, objects.unknown
+    rules: ScopeRules = {}
+    if sidecars:
+        rules = read_sidecars(sidecars, objects.namespaces, unknown, certificates)
+    found = Scoping(rules, shaping(objects.patches), unknown, dict(objects.selectors))
+    return found, report.all()
 
 
 def with_scopes(patches: tuple[EnvoyPatch, ...], scopes: Iterable[Scope]) -> tuple[EnvoyPatch, ...]:

@@ -12,6 +12,7 @@ from weft.mesh.model import (
     RouteTable,
     ServiceListener,
     TcpRoute,
+    Workload,
 )
 
 
@@ -84,6 +85,9 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
             if udp.destination not in known:
                 yield f"workload {workload.name!r} names unknown destination {udp.destination!r}"
         routes[id(workload.tcp)] = (f"workload {workload.name!r}", workload.tcp)
+        yield from _local(workload, tables)
+        for local in workload.local:
+            routes[id(local)] = (f"workload {workload.name!r}", (local.tcp,) if local.tcp else ())
     for listener in model.service_listeners:
         where = f"service listener {_place(listener)}"
         kinds = (listener.route_table or None, listener.tcp, listener.udp)
@@ -107,6 +111,15 @@ def _references(model: MeshModel | NodeModel) -> Iterator[str]:
             routes[id(server)] = (where, (server.tcp,) if server.tcp else ())
     for where, each in routes.values():
         yield from _connections(where, each, tables, known)
+
+
+def _local(workload: Workload, tables: set[str]) -> Iterator[str]:
+    for local in workload.local:
+        where = f"{local.address}:{local.port} of workload {workload.name!r}"
+        if bool(local.route_table) == (local.tcp is not None):
+            yield f"{where} has not exactly one of a table and a connection route"
+        if local.route_table and local.route_table not in tables:
+            yield f"{where} names unknown table {local.route_table!r}"
 
 
 def _place(listener: ServiceListener) -> str:

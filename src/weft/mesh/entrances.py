@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from weft.mesh.access import Connection, allows
+from weft.mesh.access import Connection, allows, moved_ports
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
@@ -107,12 +107,21 @@ def entrances(
             workload=by_uid[uid],
             port=port,
             requests=requests,
-            policies=judged_here(by_uid[uid].access),
-            callers=_allowed(by_uid[uid].access, port, callers),
+            policies=judged_here(_access(by_uid[uid], port)),
+            callers=_allowed(_access(by_uid[uid], port), port, callers),
             through_inbound=inbound,
         )
         for (uid, port), (requests, inbound) in sorted(ports.items())
     )
+
+
+def _access(workload: Workload, port: int) -> tuple[AccessPolicy, ...]:
+    """The policies of a workload, in the port where its proxy listens for the program."""
+    own = next((i.port for i in workload.ingress if i.bound == port != i.port), 0)
+    if not own:
+        return workload.access
+    place = Endpoint(workload.address, port, own_port=own)
+    return tuple(moved_ports(place, policy) for policy in workload.access)
 
 
 def _callers(model: MeshModel) -> dict[str, set[str]]:

@@ -49,6 +49,12 @@ SECRET_UNKNOWN = Finding(
     "error",
     "no Secret `{secret}` in namespace {namespaces}; this server is closed",
 )
+CREDENTIAL_ELSEWHERE = Finding(
+    "WEFT2117",
+    "error",
+    "Secret `{secret}` belongs to another namespace and is not used",
+    "Secrets are those of the object's own namespace, or of istio-system",
+)
 SECRET_INCOMPLETE = Finding(
     "WEFT2107",
     "error",
@@ -371,6 +377,13 @@ PATCH_INVALID = Finding(
     "WEFT2345",
     "error",
     "the value is no {kind} of Envoy ({problem}); this patch is not in force",
+)
+ENDPOINT_UNREACHABLE = Finding(
+    "WEFT2347",
+    "error",
+    "`{endpoint}` is no place where proxies find a program; this listener is not in force",
+    "write `127.0.0.1:PORT`, or `0.0.0.0:PORT` for the workload's own address; sockets in file "
+    "systems of workloads cannot be reached",
 )
 SIDECAR_PART = Finding("WEFT2342", "warning", "`{field}` has no effect: {consequence}")
 

@@ -3,8 +3,6 @@
 Every Gateway is served by the gateway of the nodes' proxies, whatever its selector.
 """
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -12,7 +10,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.istio import networking_v1 as istio
-from weft.api.k8s.core_v1 import Secret
 from weft.api.snapshot import Snapshot
 from weft.mesh import auto_passthrough
 from weft.mesh import findings as f
@@ -34,14 +31,12 @@ from weft.mesh.model import (
 )
 from weft.mesh.names import intersection, specificity
 from weft.mesh.secrets import Place as SecretPlace
-from weft.mesh.secrets import Secrets
-from weft.mesh.server_tls import mutual_in_mesh, with_demands
+from weft.mesh.server_certificates import Certificates, server_tls
+from weft.mesh.server_tls import mutual_in_mesh
 from weft.mesh.tcp_routes import connection_routes
 
 HTTP_PROTOCOLS = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 BYTE_PROTOCOLS = ("TCP", "MONGO", "MYSQL", "REDIS")
-CERTIFICATE_KEYS = (("tls.crt", "cert"), ("tls.key", "key"))
-"""Names in a Secret: as in kubernetes.io/tls, or as Istio also takes them."""
 EGRESS_SUFFIX = ".egress"
 """Of the names of egress gateways' tables: their ports are not those of ingress gateways."""
 Kind = str
@@ -106,19 +101,6 @@ class _Edge(Struct, frozen=True):
         return ROOT_NAMESPACE, self.selected[names]
 
 
-def referenced_files(snapshot: Snapshot) -> frozenset[str]:
-    """Certificate and key files that Gateways name. Whoever can look tells `build` which of them
-    are missing: a proxy refuses a whole port for one absent file."""
-    found: set[str] = set()
-    for gateway in snapshot.list(istio.Gateway):
-        for server in gateway.spec.servers:
-            if server.tls is not None and not server.tls.credential_name:
-                found.update(_files(server.tls))
-            if server.tls is not None:
-                found.update((server.tls.ca_certificates, server.tls.ca_crl))
-    return frozenset(found - {""})
-
-
 def gateway_parts(
     snapshot: Snapshot, directory: Directory, missing_files: frozenset[str] = frozenset()
 ) -> tuple[tuple[GatewayListener, ...], tuple[RouteTable, ...]]:
@@ -128,7 +110,7 @@ def gateway_parts(
         key=lambda g: (g.metadata.creation_timestamp, g.metadata.namespace, g.metadata.name),
     )
     bound = _bound(directory, gateways)
-    source_of = _Certificates(snapshot, missing_files, directory.report)
+    source_of = Certificates(snapshot, missing_files, directory.report)
     servers = [s for g in gateways for s in _servers(g, source_of)]
     by_place: dict[tuple[bool, str, int], list[_Server]] = {}
     for server in _without_conflicts(servers, directory.report):
@@ -175,15 +157,7 @@ def _gateways_of(obj: istio.VirtualService) -> tuple[tuple[int, str], ...]:
     )
 
 
-class _Certificates(Struct, frozen=True):
-    """Where certificates come from."""
-
-    snapshot: Snapshot
-    missing_files: frozenset[str]
-    report: Findings
-
-
-def _servers(gateway: istio.Gateway, certificates: _Certificates) -> Iterator[_Server]:
+def _servers(gateway: istio.Gateway, certificates: Certificates) -> Iterator[_Server]:
     report = certificates.report
     for index, server in enumerate(gateway.spec.servers):
         path = f"spec.servers[{index}]"
@@ -205,7 +179,7 @@ def _server(
     gateway: istio.Gateway,
     index: int,
     server: istio.Server,
-    certificates: _Certificates,
+    certificates: Certificates,
 ) -> _Server | None:
     report = certificates.report
     path = f"spec.servers[{index}]"
@@ -246,102 +220,15 @@ def _server(
     if mode == "ISTIO_MUTUAL" and base.egress:
         # Calls within a node come without TLS; whose they are is known all the same.
         return replace(base, kind="http" if protocol == "HTTPS" else "tcp")
+    place = SecretPlace(gateway, namespace, f"{path}.tls", "this server is closed")
     tls = (
         mutual_in_mesh(server.tls)
         if mode == "ISTIO_MUTUAL"
-        else _certificate(gateway, f"{path}.tls", server.tls, certificates)
+        else server_tls(place, server.tls, certificates)
     )
-    if tls is not None:
-        secrets = Secrets(certificates.snapshot.list(Secret), report)
-        place = SecretPlace(gateway, namespace, f"{path}.tls", "this server is closed")
-        tls = with_demands(place, server.tls, tls, secrets, report)
-    if tls is None or _file_missing(gateway, f"{path}.tls", tls, certificates):
+    if tls is None:
         return None
     return replace(base, kind="https" if protocol == "HTTPS" else "tls", tls=tls)
-
-
-def _certificate(
-    gateway: istio.Gateway,
-    path: str,
-    tls: istio.ServerTLSSettings,
-    certificates: _Certificates,
-) -> GatewayTls | None:
-    name = tls.credential_name or next(iter(tls.credential_names), "")
-    if name:
-        return _from_secret(gateway, path, name, certificates)
-    certificate, key = _files(tls)
-    if not certificate or not key:
-        certificates.report.add(f.CERTIFICATE_MISSING, gateway, path)
-        return None
-    for file in (certificate, key):
-        if file in certificates.missing_files:
-            certificates.report.add(f.FILE_MISSING, gateway, path, file=file)
-            return None
-    return GatewayTls(certificate_file=certificate, key_file=key)
-
-
-def _file_missing(
-    gateway: istio.Gateway, path: str, tls: GatewayTls, certificates: _Certificates
-) -> bool:
-    """Whether a file about clients' certificates is absent, which is reported."""
-    files = (tls.clients.ca_file, tls.clients.crl_file) if tls.clients else ()
-    missing = [file for file in files if file in certificates.missing_files]
-    for file in missing:
-        certificates.report.add(f.FILE_MISSING, gateway, path, file=file)
-    return bool(missing)
-
-
-def _files(tls: istio.ServerTLSSettings) -> tuple[str, str]:
-    first = next(iter(tls.tls_certificates), istio.TLSCertificate())
-    return (
-        tls.server_certificate or first.server_certificate,
-        tls.private_key or first.private_key,
-    )
-
-
-def _from_secret(
-    gateway: istio.Gateway, path: str, name: str, certificates: _Certificates
-) -> GatewayTls | None:
-    snapshot, report = certificates.snapshot, certificates.report
-    where = f"{path}.credentialName"
-    namespaces = tuple(dict.fromkeys((gateway.metadata.namespace, ROOT_NAMESPACE)))
-    name = name.removeprefix("kubernetes://").rpartition("/")[2]
-    found = (snapshot.get(Secret, name, namespace) for namespace in namespaces)
-    secret = next((s for s in found if s is not None), None)
-    if secret is None:
-        known = [s.metadata.name for ns in namespaces for s in snapshot.list(Secret, ns)]
-        report.add(
-            f.SECRET_UNKNOWN,
-            gateway,
-            where,
-            f.suggest(name, known, "Secrets there"),
-            secret=name,
-            namespaces=" or ".join(f"`{n}`" for n in namespaces),
-        )
-        return None
-    values = []
-    for keys in CERTIFICATE_KEYS:
-        value = pem(secret, keys)
-        if value is None:
-            report.add(f.SECRET_INCOMPLETE, gateway, where, secret=name, missing=f"`{keys[0]}`")
-            return None
-        values.append(value)
-    reference = f"kubernetes://{secret.metadata.namespace}/{secret.metadata.name}"
-    return GatewayTls(certificate_pem=values[0], key_pem=values[1], secret=reference)
-
-
-def pem(secret: Secret, keys: tuple[str, ...]) -> str | None:
-    """The PEM text that a Secret holds under one of the keys, or None."""
-    for key in keys:
-        if text := secret.string_data.get(key, ""):
-            return text if text.lstrip().startswith("-----BEGIN") else None
-        if encoded := secret.data.get(key, ""):
-            try:
-                text = base64.b64decode(encoded, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                return None
-            return text if text.lstrip().startswith("-----BEGIN") else None
-    return None
 
 
 def _without_conflicts(servers: Iterable[_Server], report: Findings) -> Iterator[_Server]:

@@ -443,6 +443,14 @@ def _with_pool(
     path: str,
     report: Findings,
 ) -> Policy:
+    upgrade = settings.http is not None and settings.http.h2_upgrade_policy == "UPGRADE"
+    return replace(made, pool=read_pool(rule, settings, path, report), http2=upgrade)
+
+
+def read_pool(
+    rule: Struct, settings: istio.ConnectionPoolSettings, path: str, report: Findings
+) -> ConnectionPool:
+    """The limits that stand at a path of an object."""
     tcp = settings.tcp or istio.TCPSettings()
     http = settings.http or istio.HTTPSettings()
     keepalive = tcp.tcp_keepalive or istio.TcpKeepalive()
@@ -454,7 +462,7 @@ def _with_pool(
             lambda p: report.add(f.VALUE_INVALID, rule, f"{path}.{name}", problem=p, part="value"),
         )
 
-    pool = ConnectionPool(
+    return ConnectionPool(
         connections_max=tcp.max_connections or None,
         connect_timeout=duration(tcp.connect_timeout, "tcp.connectTimeout")
         or CONNECT_TIMEOUT_DEFAULT,
@@ -472,7 +480,6 @@ def _with_pool(
         or duration(tcp.idle_timeout, "tcp.idleTimeout"),
         tcp_keepalive=tcp.tcp_keepalive is not None,
     )
-    return replace(made, pool=pool, http2=http.h2_upgrade_policy == "UPGRADE")
 
 
 def _outlier(

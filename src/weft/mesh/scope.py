@@ -44,6 +44,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
     servers = [server for gateway in model.gateways for server in gateway.servers]
     tcp = [
         *_workload_routes(workloads),
+        *(each.tcp for w in workloads for each in w.local if each.tcp is not None),
         *(listener.tcp for listener in listeners if listener.tcp is not None),
         *(server.tcp for server in servers if server.tcp is not None),
     ]

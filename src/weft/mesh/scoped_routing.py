@@ -1,6 +1,6 @@
 """The routing of a scope: of the workloads that a Sidecar is for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import (
     EnvoyPatch,
     HttpRoute,
+    LocalListener,
     OutboundPort,
     RouteTable,
     TcpRoute,
@@ -24,7 +25,7 @@ from weft.mesh.model import (
 from weft.mesh.names import full_host
 from weft.mesh.sidecars import Scope
 from weft.mesh.tables import MeshRouting, TableBuilder, outbound_ports, proxy_table
-from weft.mesh.tcp_routes import tcp_routes
+from weft.mesh.tcp_routes import connection_route, tcp_routes
 from weft.mesh.udp_routes import udp_routes
 
 PROXY_PORT = 0
@@ -41,6 +42,7 @@ class ScopedRouting(Struct, frozen=True):
     unknown: UnknownHosts
     proxied: tuple[OutboundPort, ...] = ()
     """Instead of `outbound`, for pods that call through their own HTTP proxy listener."""
+    local: tuple[LocalListener, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
     """Destinations of which the scope has its own: (name, name of the copy)."""
 
@@ -55,6 +57,7 @@ def with_own_clusters(
     routes = [r for t in routing.tables for v in t.virtual_hosts for r in v.routes]
     shares = [d for r in routes for d in r.destinations]
     shares += [d for r in routing.tcp for d in r.destinations]
+    shares += [d for each in routing.local if each.tcp for d in each.tcp.destinations]
     names = {d.destination for d in shares} | {m.destination for r in routes for m in r.mirrors}
     copies = {
         old: f"{old}@{name}"
@@ -84,7 +87,19 @@ def with_own_clusters(
         for table in routing.tables
     )
     tcp = (replace(route, destinations=own(route.destinations)) for route in routing.tcp)
-    return replace(routing, tables=tuple(tables), tcp=tuple(tcp), copies=tuple(copies.items()))
+    local = (
+        replace(each, tcp=replace(each.tcp, destinations=own(each.tcp.destinations)))
+        if each.tcp is not None
+        else each
+        for each in routing.local
+    )
+    return replace(
+        routing,
+        tables=tuple(tables),
+        tcp=tuple(tcp),
+        local=tuple(local),
+        copies=tuple(copies.items()),
+    )
 
 
 def mesh_tables(
@@ -151,7 +166,40 @@ def scoped_routing(
         made = (*made, replace(proxy, name=rename(proxy.name)))
     proxied = (OutboundPort(PROXY_PORT, rename(proxy.name)),) if proxy is not None else ()
     udp = udp_routes(visible, directory, scope.namespace)
-    return ScopedRouting(made, outbound, tcp, udp, unknown, proxied)
+    local = tuple(_local(scope, visible, directory, index, known))
+    return ScopedRouting(made, outbound, tcp, udp, unknown, proxied, local)
+
+
+def _local(
+    scope: Scope,
+    hosts: Iterable[Host],
+    directory: Directory,
+    index: MeshIndex,
+    tables: Container[str],
+) -> Iterator[LocalListener]:
+    """The addresses that a Sidecar has its workloads' proxies listen on. Requests are told apart
+    by the host that they name; other connections are for the first host with the port."""
+    taken: set[tuple[str, int]] = set()
+    for each in scope.listeners:
+        if not each.bind or (each.bind, each.port) in taken:
+            continue
+        table = _renamer(scope.name)(str(each.port))
+        if each.http:
+            found = LocalListener(each.bind, each.port, table) if table in tables else None
+        else:
+            route = next(
+                (
+                    connection_route(host, port, directory, index, scope.namespace)
+                    for host in hosts
+                    if each.holds(host.namespace, host.host)
+                    and (port := host.port(each.port)) is not None
+                ),
+                None,
+            )
+            found = LocalListener(each.bind, each.port, tcp=route) if route else None
+        if found is not None:
+            taken.add((each.bind, each.port))
+            yield found
 
 
 def scopes_routing(

@@ -40,9 +40,11 @@ class Secrets:
 
     def find(self, name: str, place: Place) -> Secret | None:
         """The Secret; reports when there is none."""
-        found = self._look(plain_name(name), place.namespace)
-        if found is None:
-            namespaces = tuple(dict.fromkeys((place.namespace, ROOT_NAMESPACE)))
+        found = self._look(name, place.namespace)
+        namespaces = places(name, place.namespace)
+        if not namespaces:
+            self._report.add(f.CREDENTIAL_ELSEWHERE, place.obj, place.path, secret=name)
+        elif found is None:
             known = [s.metadata.name for ns in namespaces for s in self._snapshot.list(Secret, ns)]
             self._report.add(
                 f.CREDENTIAL_UNKNOWN,
@@ -71,8 +73,8 @@ class Secrets:
 
     def authorities(self, name: str, place: Place, needed: bool = True) -> tuple[str, str]:
         """(PEM, reference) of the authorities in a Secret, or in the one beside it."""
-        beside = self._look(plain_name(name) + AUTHORITY_SUFFIX, place.namespace)
-        for secret in (beside, self._look(plain_name(name), place.namespace)):
+        beside = self._look(name + AUTHORITY_SUFFIX, place.namespace)
+        for secret in (beside, self._look(name, place.namespace)):
             if secret is not None and (text := pem(secret, AUTHORITY_KEYS)):
                 return text, f"{reference(secret)}#{AUTHORITY_KEYS[0]}"
         if needed and (secret := self.find(name, place)) is not None:
@@ -80,15 +82,24 @@ class Secrets:
         return "", ""
 
     def _look(self, name: str, namespace: str) -> Secret | None:
-        for place in dict.fromkeys((namespace, ROOT_NAMESPACE)):
-            if found := self._snapshot.get(Secret, name, place):
+        for place in places(name, namespace):
+            if found := self._snapshot.get(Secret, plain_name(name), place):
                 return found
         return None
 
 
 def plain_name(name: str) -> str:
-    """`kubernetes://ns/name` and `name` alike."""
-    return name.removeprefix("kubernetes://").rpartition("/")[2]
+    """`name`, `ns/name` and `kubernetes://ns/name` alike."""
+    return name.rpartition("://")[2].rpartition("/")[2]
+
+
+def places(name: str, namespace: str) -> tuple[str, ...]:
+    """The namespaces in which a Secret that an object of a namespace names is looked for: that of
+    the object, and the root namespace, where Istio's gateways run. Other namespaces keep their
+    Secrets: of one that is named there are none."""
+    own = tuple(dict.fromkeys((namespace, ROOT_NAMESPACE)))
+    wanted = name.rpartition("://")[2].rpartition("/")[0]
+    return own if not wanted else tuple(ns for ns in own if ns == wanted)
 
 
 def reference(secret: Secret) -> str:

@@ -69,7 +69,8 @@ def with_demands(
         ca_file=tls.ca_certificates or next((c.ca_certificates for c in tls.tls_certificates), ""),
         crl_file=tls.ca_crl,
     )
-    name = tls.ca_cert_credential_name or tls.credential_name
+    first = next(iter(tls.credential_names), "")
+    name = tls.ca_cert_credential_name or tls.credential_name or first
     if name and not clients.ca_file:
         field = "caCertCredentialName" if tls.ca_cert_credential_name else "credentialName"
         text, reference = secrets.authorities(name, replace(place, path=f"{path}.{field}"))

@@ -5,6 +5,7 @@ routes of their own, with nothing in them but what they can reach; all other wor
 tables of the mesh.
 """
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -18,10 +19,14 @@ from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.mesh_config import MODES
 from weft.mesh.model import PASS_UNKNOWN, UnknownHosts
 from weft.mesh.names import covers
+from weft.mesh.protocols import HTTP, of_istio
+from weft.mesh.server_certificates import Certificates
+from weft.mesh.sidecar_ingress import Ingress, read_ingress
 
 ANY = "*"
 OWN = "."
 NONE = "~"
+LOOPBACK = "127.0.0.1"
 
 
 class EgressHosts(Struct, frozen=True):
@@ -30,6 +35,21 @@ class EgressHosts(Struct, frozen=True):
     port: int
     patterns: tuple[tuple[str, str], ...]
     """(namespace or `*`, host pattern)."""
+    excluded: tuple[tuple[str, str], ...] = ()
+    """What is not known, although a pattern holds for it."""
+    bind: str = ""
+    """Where the proxy listens for calls to the port, besides taking redirected ones."""
+    http: bool = False
+    """What comes there are requests."""
+
+    def holds(self, namespace: str, host: str) -> bool:
+        """Whether a host of a namespace is known here."""
+        return any(
+            where in (ANY, namespace) and (covers(pattern, host) or covers(host, pattern))
+            for where, pattern in self.patterns
+        ) and not any(
+            where in (ANY, namespace) and covers(pattern, host) for where, pattern in self.excluded
+        )
 
 
 class Scope(Struct, frozen=True):
@@ -45,6 +65,7 @@ class Scope(Struct, frozen=True):
     proxy: istio.Destination | None = None
     """A service that gets what is unknown."""
     sidecar: istio.Sidecar = istio.Sidecar()
+    ingress: Ingress = Ingress()
     rules: tuple[str, ...] = ()
     """Names of the namespace's DestinationRules that select these workloads."""
 
@@ -58,11 +79,7 @@ class Scope(Struct, frozen=True):
             if port is not None
             else self.listeners
         )
-        return any(
-            where in (ANY, namespace) and (covers(pattern, host) or covers(host, pattern))
-            for each in wanted
-            for where, pattern in each.patterns
-        )
+        return any(each.holds(namespace, host) for each in wanted)
 
     def narrowed(self, host: Host) -> Host | None:
         """The host with the ports on which it is known; None when there are none."""
@@ -90,19 +107,22 @@ def read_sidecars(
     sidecars: Iterable[istio.Sidecar],
     namespaces: Iterable[str],
     unknown: UnknownHosts,
-    report: Findings,
+    certificates: Certificates,
 ) -> ScopeRules:
     """The scopes of each of these namespaces. Sidecars with a selector come first, then the
     namespace's own default, then that of the root namespace."""
+    report = certificates.report
     ordered = sorted(
         sidecars,
         key=lambda s: (s.metadata.creation_timestamp, s.metadata.namespace, s.metadata.name),
     )
+    ingress: dict[int, Ingress] = {}
     general: dict[str, istio.Sidecar] = {}
     special: dict[str, list[istio.Sidecar]] = {}
     for sidecar in ordered:
         namespace = sidecar.metadata.namespace
         _report(sidecar, report)
+        ingress[id(sidecar)] = read_ingress(sidecar, certificates)
         if sidecar.spec.workload_selector is not None and namespace != ROOT_NAMESPACE:
             special.setdefault(namespace, []).append(sidecar)
             continue
@@ -115,7 +135,10 @@ def read_sidecars(
         chosen = [*special.get(namespace, ())]
         default = general.get(namespace) or general.get(ROOT_NAMESPACE)
         found = [
-            ScopeRule(_labels(sidecar), _scope(sidecar, namespace, unknown))
+            ScopeRule(
+                _labels(sidecar),
+                replace(_scope(sidecar, namespace, unknown), ingress=ingress[id(sidecar)]),
+            )
             for sidecar in (*chosen, *((default,) if default else ()))
         ]
         if found:
@@ -156,27 +179,49 @@ def _scope(sidecar: istio.Sidecar, namespace: str, unknown: UnknownHosts) -> Sco
 
 
 def _hosts(listener: istio.IstioEgressListener, namespace: str) -> EgressHosts:
-    patterns = []
+    patterns: list[tuple[str, str]] = []
+    excluded: list[tuple[str, str]] = []
     for written in listener.hosts:
         where, _, host = written.lower().rpartition("/")
-        if NONE in {where, host}:
+        host = host.rstrip(".")
+        if host == NONE or (where, host) == (NONE, ANY):
             continue
-        patterns.append((namespace if where in (OWN, "") else where, host.rstrip(".")))
-    port = listener.port.number if listener.port and listener.port.number else 0
-    return EgressHosts(port, tuple(patterns))
+        kind = excluded if where.startswith(NONE) else patterns
+        where = where.removeprefix(NONE) or (ANY if where else OWN)
+        kind.append((namespace if where == OWN else where, host))
+    port = listener.port if listener.port and listener.port.number else None
+    return EgressHosts(
+        port=(port.number or 0) if port else 0,
+        patterns=tuple(patterns),
+        excluded=tuple(excluded),
+        bind=_bind(listener) if port else "",
+        http=port is not None and of_istio(port.protocol, port.number or 0) in HTTP,
+    )
+
+
+def _bind(listener: istio.IstioEgressListener) -> str:
+    """The address to listen on; empty when all calls are redirected anyway, or it cannot be."""
+    if not listener.bind:
+        return LOOPBACK if listener.capture_mode == "NONE" else ""
+    try:
+        address = ipaddress.ip_address(listener.bind)
+    except ValueError:
+        return ""
+    return str(address) if address.is_loopback else ""
 
 
 def _report(sidecar: istio.Sidecar, report: Findings) -> None:
     """What is accepted and has no effect."""
-    spec = sidecar.spec
-    unheard = [
-        ("ingress", bool(spec.ingress), "calls go to the ports of the workload's services"),
-        ("inboundConnectionPool", spec.inbound_connection_pool is not None,
-         "set `connectionPool` in a DestinationRule for the workload's service"),
-    ]  # fmt: skip
-    for index, each in enumerate(spec.egress):
-        path = f"egress[{index}].bind"
-        unheard.append((path, bool(each.bind), "all calls are redirected, no listener is opened"))
-    for name, given, consequence in unheard:
-        if given:
-            report.add(f.SIDECAR_PART, sidecar, f"spec.{name}", field=name, consequence=consequence)
+    for index, each in enumerate(sidecar.spec.egress):
+        path = f"egress[{index}]"
+        if each.bind.startswith("unix:"):
+            consequence = "sockets in the workloads' file systems are not listened on"
+        elif each.bind and each.bind not in ("0.0.0.0", "::") and not _bind(each):  # noqa: S104
+            consequence = "a workload's network has no such address: name one of 127.0.0.0/8"
+        elif (each.bind or each.capture_mode == "NONE") and not each.port:
+            consequence = "without `port` there is nothing to listen on"
+        else:
+            continue
+        name = "bind" if each.bind else "captureMode"
+        where = f"spec.{path}.{name}"
+        report.add(f.SIDECAR_PART, sidecar, where, field=name, consequence=consequence)

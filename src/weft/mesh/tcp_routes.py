@@ -49,6 +49,20 @@ def tcp_routes(
     return tuple(made)
 
 
+def connection_route(
+    host: Host, port: HostPort, directory: Directory, index: MeshIndex, client: str
+) -> TcpRoute:
+    """Where a connection goes that is known to be for a port of a host."""
+    routes = _port_routes(host, port, directory, index, client)
+    found = next((r for r in routes if not r.sni_hosts), None)
+    shares = (
+        found.destinations
+        if found is not None
+        else (WeightedDestination(directory.own_target(host, port, client)),)
+    )
+    return TcpRoute((), port.number, shares, source=found.source if found else host.source)
+
+
 class _Reader(Struct, frozen=True):
     """A VirtualService's connection routes at one place."""
 

@@ -23,6 +23,7 @@ from weft.mesh.model import (
     AppProtocol,
     Endpoint,
     InboundPort,
+    LocalListener,
     OutboundPort,
     TcpRoute,
     UdpRoute,
@@ -30,6 +31,7 @@ from weft.mesh.model import (
     Workload,
 )
 from weft.mesh.protocols import declared
+from weft.mesh.sidecar_ingress import Ingress, ingress_listeners
 
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
 LABELS_VERSION = (LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version")
@@ -80,6 +82,9 @@ class Calls(Struct, frozen=True):
     unknown: UnknownHosts = PASS_UNKNOWN
     proxied: tuple[OutboundPort, ...] = ()
     """Instead of `outbound`, for pods that call through their own HTTP proxy listener."""
+    local: tuple[LocalListener, ...] = ()
+    ingress: Ingress = Ingress()
+    """What their proxy does with calls to them."""
 
 
 def principal(trust_domain: str, namespace: str, service_account: str) -> str:
@@ -187,6 +192,7 @@ def workload(
 ) -> Workload:
     """The workload of a pod: with the ports that its services send calls to (`served`), and with
     how its own calls are routed."""
+    inbound = _inbound(pod, served)
     return Workload(
         uid=pod.uid,
         name=pod.name,
@@ -200,11 +206,13 @@ def workload(
         app=pod.app,
         version=pod.version,
         labels=pod.labels,
-        inbound=_inbound(pod, served),
+        inbound=inbound,
         outbound=calls.outbound,
         tcp=calls.tcp,
         udp=calls.udp,
         unknown=calls.unknown,
+        local=calls.local,
+        ingress=ingress_listeners(calls.ingress, inbound) if pod.netns else (),
     )
 
 

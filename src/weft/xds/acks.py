@@ -5,6 +5,7 @@ from typing import Literal
 
 from weft.xds.delta import StreamState
 from weft.xds.listeners import inbound_name, outbound_name
+from weft.xds.own_network import own_prefixes
 from weft.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, World
 from weft.xds.scoped_routes import PARTS, part_name
 from weft.xds.udp import udp_prefix
@@ -104,5 +105,6 @@ def endpoint_draining(state: StreamState, pod_uid: str) -> bool:
 
 def _own(names: Iterable[str], pod_uid: str) -> list[str]:
     """Those that are names of a pod's listeners."""
-    two, rest = (outbound_name(pod_uid), inbound_name(pod_uid)), udp_prefix(pod_uid)
+    two = outbound_name(pod_uid), inbound_name(pod_uid)
+    rest = (udp_prefix(pod_uid), *own_prefixes(pod_uid))
     return [name for name in names if name in two or name.startswith(rest)]

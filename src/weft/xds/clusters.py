@@ -13,6 +13,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt64Value
 from weft.mesh.model import (
     ConnectionPool,
     Destination,
+    IngressListener,
     LoadBalancer,
     NodeSettings,
     OutlierDetection,
@@ -368,6 +369,40 @@ def _original_destination(name: str, source: str) -> Proto:
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
     if source:
         _bind(cluster, source)
+    return cluster
+
+
+def program_cluster(name: str, address: Proto, ingress: IngressListener, source: Proto) -> Proto:
+    """The program of a workload, as its own proxy reaches it."""
+    options = _HttpOptions()
+    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+    http2 = options.use_downstream_protocol_config.http2_protocol_options
+    pool = ingress.pool
+    if pool.streams_per_connection_max:
+        http2.max_concurrent_streams.CopyFrom(uint32(pool.streams_per_connection_max))
+    http2.SetInParent()
+    common = options.common_http_protocol_options
+    if pool.idle_timeout:
+        common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
+    if pool.connection_duration_max:
+        common.max_connection_duration.CopyFrom(duration(pool.connection_duration_max))
+    if pool.requests_per_connection_max:
+        common.max_requests_per_connection.CopyFrom(uint32(pool.requests_per_connection_max))
+    cluster = cluster_pb2.Cluster(
+        name=name,
+        alt_stat_name=_stat_name(name),
+        type=cluster_pb2.Cluster.STATIC,
+        connect_timeout=duration(pool.connect_timeout or CONNECT_TIMEOUT),
+        per_connection_buffer_limit_bytes=uint32(CONNECTION_BUFFER_BYTES_MAX),
+        circuit_breakers=_circuit_breakers(pool),
+    )
+    cluster.load_assignment.cluster_name = name
+    endpoint = cluster.load_assignment.endpoints.add().lb_endpoints.add().endpoint
+    endpoint.address.CopyFrom(address)
+    cluster.upstream_bind_config.source_address.CopyFrom(source)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(any_of(options))
+    if pool.tcp_keepalive:
+        cluster.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(pool))
     return cluster
 
 

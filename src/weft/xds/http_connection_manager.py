@@ -51,6 +51,7 @@ def http_connection_manager(
     peer_seconds: float = 0.0,
     tracing: Proto | None = None,
     logins: tuple[str, ...] = (),
+    passed_on: bool = False,
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -63,6 +64,8 @@ def http_connection_manager(
     so long, and whose word for how the caller spoke to them (x-forwarded-proto) is kept.
     `tracing`: how spans are made; without it there are none.
     `logins`: names of the policies that send browsers to a provider, at the edge.
+    `passed_on`: another of the mesh's listeners has had the requests, and said what there is to say
+    of their callers.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
@@ -72,7 +75,7 @@ def http_connection_manager(
             *_http_filters(edge, authorizers),
         ],
         access_log=access_logs,
-        use_remote_address=BoolValue(value=not peer_seconds),
+        use_remote_address=BoolValue(value=not (peer_seconds or passed_on)),
         skip_xff_append=not edge,
         internal_address_config=_Hcm.InternalAddressConfig(unix_sockets=False),
         normalize_path=BoolValue(value=True),

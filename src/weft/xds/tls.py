@@ -33,7 +33,8 @@ def downstream_tls(tls: GatewayTls, http: bool) -> Proto:
         for name in (tls.secret, *(pair.secret for pair in tls.more)):
             common.tls_certificate_sds_secret_configs.add(name=name, sds_config=ADS)
     else:
-        common.tls_certificates.append(_files(tls.certificate_file, tls.key_file))
+        for pair in ((tls.certificate_file, tls.key_file), *tls.more_files):
+            common.tls_certificates.append(_files(*pair))
     context = tls_pb2.DownstreamTlsContext()
     parameters = common.tls_params
     if tls.version_min:
@@ -90,13 +91,14 @@ def usable(tls: GatewayTls) -> bool:
 def secrets(model: NodeModel) -> Secrets:
     """What is served by SDS: the certificates of gateways and of calls that originate TLS."""
     found: Secrets = {}
-    for gateway in model.gateways:
-        for tls in (s.tls for s in gateway.servers if s.tls is not None):
-            if tls.certificate_pem and tls.secret:
-                found[tls.secret] = (tls.certificate_pem, tls.key_pem)
-                found |= {p.secret: (p.certificate_pem, p.key_pem) for p in tls.more}
-            if tls.clients is not None and tls.clients.ca_pem:
-                found[tls.clients.ca_secret] = (tls.clients.ca_pem, "")
+    servers = [s.tls for gateway in model.gateways for s in gateway.servers]
+    servers += [each.tls for workload in model.workloads for each in workload.ingress]
+    for tls in (each for each in servers if each is not None):
+        if tls.certificate_pem and tls.secret:
+            found[tls.secret] = (tls.certificate_pem, tls.key_pem)
+            found |= {p.secret: (p.certificate_pem, p.key_pem) for p in tls.more}
+        if tls.clients is not None and tls.clients.ca_pem:
+            found[tls.clients.ca_secret] = (tls.clients.ca_pem, "")
     for out in (d.tls for d in model.destinations if d.tls is not None):
         if out.certificate_pem and out.secret:
             found[out.secret] = (out.certificate_pem, out.key_pem)

@@ -39,6 +39,7 @@ from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.logins import login_resources
 from weft.xds.nodes_listener import nodes_listener
+from weft.xds.own_network import own_listeners
 from weft.xds.patcher import Patcher
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
@@ -255,6 +256,7 @@ def _workload(workload: Workload, node: NodeSettings, facts: TcpFacts) -> list[R
             outbound_listener(workload, node, facts),
             inbound_listener(workload, node),
             *udp.pod_listeners(workload),
+            *own_listeners(workload, node, facts),
         ]
     listener = proxy_listener(workload, node)
     return [] if listener is None else [listener]

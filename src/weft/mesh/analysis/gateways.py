@@ -11,8 +11,7 @@ from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.certificates import pair_problem
 from weft.mesh.analysis.world import World, oldest_first
 from weft.mesh.findings import Findings
-from weft.mesh.istio_policies import ROOT_NAMESPACE
-from weft.mesh.secrets import CERTIFICATE_KEYS, KEY_KEYS, pem, plain_name
+from weft.mesh.secrets import CERTIFICATE_KEYS, KEY_KEYS, pem, places, plain_name
 
 TLS_PROTOCOLS = ("HTTPS", "TLS")
 
@@ -71,7 +70,7 @@ def shared_certificates(world: World, report: Findings) -> None:
     """One certificate at several servers of a port: connections are used for the hosts of both."""
     first: dict[tuple[str, int, str, str], _Server] = {}
     for each in _servers(world):
-        if (name := _credential(each)) == "":
+        if (name := plain_name(_credential(each))) == "":
             continue
         key = (each.bind, each.port, each.gateway.metadata.namespace, name)
         owner = first.setdefault(key, each)
@@ -89,16 +88,18 @@ def shared_certificates(world: World, report: Findings) -> None:
 def certificates(world: World, report: Findings) -> None:
     """Secrets with a certificate and a key that a proxy would refuse."""
     for each in _servers(world):
-        name = _credential(each)
-        own = each.gateway.metadata.namespace
-        found = (world.snapshot.get(Secret, name, place) for place in (own, ROOT_NAMESPACE))
-        secret = next((s for s in found if s is not None), None) if name else None
+        if not (name := _credential(each)):
+            continue
+        plain = plain_name(name)
+        allowed = places(name, each.gateway.metadata.namespace)
+        found = (world.snapshot.get(Secret, plain, place) for place in allowed)
+        secret = next((s for s in found if s is not None), None)
         if secret is None:
             continue
         certificate, key = pem(secret, CERTIFICATE_KEYS), pem(secret, KEY_KEYS)
         if certificate and key and (problem := pair_problem(certificate, key)):
             path = f"{each.path}.tls.credentialName"
-            report.add(c.CERTIFICATE_UNUSABLE, each.gateway, path, secret=name, problem=problem)
+            report.add(c.CERTIFICATE_UNUSABLE, each.gateway, path, secret=plain, problem=problem)
 
 
 def _credential(each: _Server) -> str:
@@ -108,7 +109,7 @@ def _credential(each: _Server) -> str:
         return ""
     if tls.mode in ("PASSTHROUGH", "AUTO_PASSTHROUGH"):
         return ""
-    return plain_name(tls.credential_name)
+    return tls.credential_name
 
 
 CHECKS = (shared_hosts, shared_certificates, certificates)

@@ -45,7 +45,7 @@ EQUIVALENT: Mapping[str, tuple[str, ...]] = {
     "IST0152": ("WEFT2505",),
     "IST0153": ("WEFT2505",),
     "IST0154": ("WEFT2505",),
-    "IST0161": ("WEFT2106", "WEFT2107", "WEFT2354"),
+    "IST0161": ("WEFT2106", "WEFT2107", "WEFT2117", "WEFT2354"),
     "IST0171": ("WEFT2160", "WEFT2166", "WEFT2167", "WEFT2256"),
     "IST0173": ("WEFT2109",),
     "IST0174": ("WEFT2108",),

@@ -71,6 +71,8 @@ class GatewayTls(Struct, frozen=True, gc=False):
     """Name under which the certificate is served by SDS, e.g. `kubernetes://ns/name`."""
     more: tuple[CertificatePair, ...] = ()
     """Further certificates; the client gets the one that fits the name it asks for."""
+    more_files: tuple[tuple[str, str], ...] = ()
+    """(certificate, key) of further certificates in files."""
     clients: ClientCertificates | None = None
     """None asks for no certificates."""
     version_min: TlsVersion = ""

@@ -3,8 +3,10 @@
 from msgspec import Struct
 
 from weft.mesh.model.access import AccessPolicy, Door
+from weft.mesh.model.destination import ConnectionPool
 from weft.mesh.model.http import PASS_UNKNOWN, UnknownHosts, WeightedDestination
 from weft.mesh.model.protocol import AppProtocol
+from weft.mesh.model.tls import GatewayTls
 
 GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
 """Whom policies name that are for what enters through a gateway, as in Istio's installation: the
@@ -62,6 +64,33 @@ class InboundPort(Struct, frozen=True, gc=False):
     protocol: AppProtocol
 
 
+class IngressListener(Struct, frozen=True, gc=False):
+    """A listener of the proxy before a port of the workload, in the workload's network."""
+
+    port: int
+    """The port that callers know."""
+    bound: int
+    """Where it listens: `port`, or another one when the program itself has that."""
+    protocol: AppProtocol
+    target_port: int
+    target: str = ""
+    """Where the program listens: `127.0.0.1` or `::1`; empty is the workload's own address."""
+    pool: ConnectionPool = ConnectionPool()
+    """Limits of connections to the program, of all callers together."""
+    tls: GatewayTls | None = None
+    """TLS of callers that ends here."""
+
+
+class LocalListener(Struct, frozen=True, gc=False):
+    """An address inside the workload's network where its calls are taken. Exactly one of
+    `route_table` and `tcp` is set."""
+
+    address: str
+    port: int
+    route_table: str = ""
+    tcp: TcpRoute | None = None
+
+
 class Workload(Struct, frozen=True, gc=False):
     """A pod with a network: a source of calls and, at its address, a target of calls."""
 
@@ -86,6 +115,8 @@ class Workload(Struct, frozen=True, gc=False):
     outbound: tuple[OutboundPort, ...] = ()
     tcp: tuple[TcpRoute, ...] = ()
     udp: tuple[UdpRoute, ...] = ()
+    local: tuple[LocalListener, ...] = ()
+    ingress: tuple[IngressListener, ...] = ()
     access: tuple[AccessPolicy, ...] = ()
     """Policies for calls to this pod."""
     denied: tuple[str, ...] = ()
