@@ -27,6 +27,10 @@ demo: $(STAMP) ## start weft, deploy the examples, show what the mesh does
 	@$(BIN)/python tools/get_tools.py redis-server
 	@$(BIN)/python -m weft.cli demo
 
+demo-broken: $(STAMP) ## the same with a fault in it: find it (docs/find-a-fault.md)
+	@$(BIN)/python tools/get_tools.py redis-server
+	@$(BIN)/python -m weft.cli demo --broken
+
 check: $(STAMP) ## the fast tests and all static checks (under 30 s)
 	@$(BIN)/python tools/check.py
 
@@ -47,6 +51,9 @@ generate: $(STAMP) ## rewrite generated code and packaged schema data
 generate-protobuf: $(STAMP) ## rewrite the protobuf tables from KUBECTL=/path/to/kubectl of 1.33
 	@$(BIN)/python tools/generate_protobuf.py $(KUBECTL)
 
+dashboard-vendor: ## build the dashboard's libraries from npm into the package, with their licences
+	@cd tools/dashboard_vendor && npm ci --silent && node build.mjs
+
 bench: $(STAMP) ## run the benchmarks, print ratios
 	@$(BIN)/python -m benchmarks
 
@@ -60,4 +67,4 @@ format: $(STAMP) ## format the code
 clean: ## remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo check test soak golden generate generate-protobuf bench lock format clean
+.PHONY: help install demo demo-broken dashboard-vendor check test soak golden generate generate-protobuf bench lock format clean

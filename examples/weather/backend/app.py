@@ -1,10 +1,18 @@
-"""The weather back end: answers forecasts; WEATHER_VERSION decides how much it tells."""
+"""The weather back end: answers forecasts; WEATHER_VERSION decides how much it tells.
 
+WEATHER_FAULT makes it faulty, for people who learn to find a fault: so many percent of its answers
+are errors, and all of them come late.
+"""
+
+import asyncio
 import os
+import random
 
 from aiohttp import web
 
 VERSION = os.environ.get("WEATHER_VERSION", "v1")
+FAULT_PERCENT = float(os.environ.get("WEATHER_FAULT", "0"))
+FAULT_SECONDS = 0.4
 FORECASTS = {
     "berlin": ("light rain", 8),
     "lagos": ("sunny", 31),
@@ -14,6 +22,11 @@ FORECASTS = {
 
 
 async def forecast(request: web.Request) -> web.Response:
+    if FAULT_PERCENT:
+        await asyncio.sleep(FAULT_SECONDS * (0.5 + random.random()))
+        if random.random() * 100 < FAULT_PERCENT:
+            print(f"error: no reading for {request.path}: sensor timed out", flush=True)
+            return web.json_response({"error": "sensor timed out"}, status=500)
     city = request.match_info["city"].lower()
     if city not in FORECASTS:
         known = ", ".join(sorted(FORECASTS))

@@ -42,7 +42,7 @@ from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
-from weft.apiserver.server import Page, Question, Server, Tree, Upgrade
+from weft.apiserver.server import Page, PersonalQuestion, Question, Server, Tree, Upgrade
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.token_secrets import TokenSecrets
@@ -206,6 +206,10 @@ class ApiServer:
         """Serve a document that depends on the query under `path`."""
         self._server.questions[path] = answer
 
+    def add_personal_question(self, path: str, answer: PersonalQuestion) -> None:
+        """Serve a document under `path` that also depends on who asks."""
+        self._server.personal_questions[path] = answer
+
     def add_tree(self, path: str, documents: Tree) -> None:
         """Serve documents of another part of the program below `path`, which ends with a slash."""
         self._server.trees[path] = documents
@@ -246,9 +250,11 @@ class ApiServer:
         *,
         also: str = "",
         advertise: str = "",
+        socket: str = "",
     ) -> None:
         """Create what must exist, then listen. `port` 0 takes a free one (see `self.port`). `also`
-        is one more address to listen on; `advertise` is where pods reach this server. Raises
+        is one more address to listen on; `advertise` is where pods reach this server; `socket` is
+        a Unix socket for programs of this instance, which show tokens like everybody else. Raises
         OSError when an address is taken."""
         if self._server.audit is not None:
             self._server.audit.start()
@@ -264,6 +270,8 @@ class ApiServer:
         if also:
             more = web.TCPSite(runner, also, self.port, ssl_context=ssl_context, reuse_address=True)
             await more.start()
+        if socket:
+            await web.UnixSite(runner, socket).start()
         endpoint = (advertise or host, self.port)
         self._publish_keys(f"https://{endpoint[0]}:{endpoint[1]}")
         await bootstrap(self._first_client(), self._settings.ranges.kubernetes_ip, endpoint)

@@ -43,6 +43,8 @@ Page = Callable[[], Awaitable[tuple[str, bytes]]]
 """Makes a document: its media type and body."""
 Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """A page whose answer depends on the query."""
+PersonalQuestion = Callable[[User, Mapping[str, str]], Awaitable[tuple[str, bytes]]]
+"""A question whose answer also depends on who asks. ApiError."""
 Upgrade = Callable[[web.BaseRequest, User], Awaitable[web.StreamResponse]]
 """Takes a connection over."""
 Tree = Callable[[str, Mapping[str, str]], Awaitable[tuple[str, bytes]]]
@@ -87,6 +89,7 @@ class Server:
         self.bodies = Bodies()
         self.ready = False
         self.questions: dict[str, Question] = {}
+        self.personal_questions: dict[str, PersonalQuestion] = {}
         self.audit: AuditLog | None = None
         self.pages: dict[str, Page] = {}
         self.trees: dict[str, Tree] = {}
@@ -176,20 +179,7 @@ class Server:
         if target is None:
             if path not in PUBLIC_PATHS and not path.startswith(("/livez/", "/readyz/")):
                 self._authorize(user, wanted, None, trail)
-            served = {"GET": self.pages, "POST": self.actions}.get(http.method, {})
-            if path in served:
-                media, body = await served[path]()
-                return json_response(body, media)
-            if http.method == "GET" and path in self.upgrades:
-                return await self.upgrades[path](http, user)
-            if http.method == "GET" and path in self.questions:
-                media, body = await self.questions[path](http.query)
-                return json_response(body, media)
-            for root, tree in self.trees.items() if http.method == "GET" else ():
-                if path.startswith(root):
-                    media, body = await tree(path[len(root) :], http.query)
-                    return json_response(body, media)
-            return self._document(http, path)
+            return await self._other(http, path, user)
         self._authorize(user, wanted, target, trail)
         body = await self.bodies.read(http, user) if http.method not in ("GET", "HEAD") else b""
         if trail is not None and self.audit is not None:
@@ -202,6 +192,26 @@ class Server:
             return await self._handlers.handle(http, target, verb, body, user)
         async with self.fairness.seat(user):
             return await self._handlers.handle(http, target, verb, body, user)
+
+    async def _other(self, http: web.BaseRequest, path: str, user: User) -> web.StreamResponse:
+        """What is not about resources: documents and actions of other parts of the program."""
+        served = {"GET": self.pages, "POST": self.actions}.get(http.method, {})
+        if path in served:
+            media, body = await served[path]()
+            return json_response(body, media)
+        if http.method == "GET" and path in self.upgrades:
+            return await self.upgrades[path](http, user)
+        if http.method == "GET" and path in self.questions:
+            media, body = await self.questions[path](http.query)
+            return json_response(body, media)
+        if http.method == "GET" and path in self.personal_questions:
+            media, body = await self.personal_questions[path](user, http.query)
+            return json_response(body, media)
+        for root, tree in self.trees.items() if http.method == "GET" else ():
+            if path.startswith(root):
+                media, body = await tree(path[len(root) :], http.query)
+                return json_response(body, media)
+        return self._document(http, path)
 
     async def _authenticate(self, http: web.BaseRequest) -> User:
         header = http.headers.get("Authorization", "")

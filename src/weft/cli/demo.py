@@ -13,16 +13,19 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import click
+import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from weft.api.errors import ApiError
+from weft.api.manifests import Document
 from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS
 from weft.cli import output
 from weft.cli.apply import apply_files, read_documents
 from weft.cli.connection import Connection, connect
+from weft.cli.dashboard import login_link
 from weft.cli.demo_traffic import Visit, Visitors
 from weft.cli.up import daemon_command
 from weft.lib.aio import now
@@ -66,10 +69,17 @@ REDIS_COMMAND = (
 )
 
 
+BROKEN = "weather-backend-v2"
+BROKEN_ENV = [{"name": "WEATHER_VERSION", "value": "v2"}, {"name": "WEATHER_FAULT", "value": "40"}]
+"""What the faulty version is told: so many percent of its answers are errors, and late."""
+
+
 @click.command(epilog="Example: weft demo --stay")
 @click.option("--stay", is_flag=True, help="Leave everything running (also DEMO_STAY=1).")
+@click.option("--broken", is_flag=True, help="Break one version of a service, leave everything "
+              "running, and let you find out which.")  # fmt: skip
 @click.option("--isolation", type=click.Choice(["auto", "netns", "host"]), default="auto")
-def demo(stay: bool, isolation: str) -> None:
+def demo(stay: bool, broken: bool, isolation: str) -> None:
     """Run the sample applications and show what the mesh does. Ends with 0 when all held."""
     if not EXAMPLES.is_dir():
         output.fail("the examples are not here", "run the demo from a checkout: make demo")
@@ -82,9 +92,9 @@ def demo(stay: bool, isolation: str) -> None:
         node_name=node_name_default(),
         trace_percent=100.0,
     )
-    stay = stay or os.environ.get("DEMO_STAY", "") not in ("", "0")
+    stay = stay or broken or os.environ.get("DEMO_STAY", "") not in ("", "0")
     try:
-        held = asyncio.run(Demo(settings, stay).run())
+        held = asyncio.run(Demo(settings, stay, broken).run())
     except (KeyboardInterrupt, asyncio.CancelledError):
         held = False
     sys.exit(0 if held else 1)
@@ -93,9 +103,10 @@ def demo(stay: bool, isolation: str) -> None:
 class Demo:
     """The scenes of the demo, in order; each appends what it checked."""
 
-    def __init__(self, settings: Settings, stay: bool) -> None:
+    def __init__(self, settings: Settings, stay: bool, broken: bool = False) -> None:
         self.settings = settings
         self.stay = stay
+        self.broken = broken
         self.console = Console(
             highlight=False,
             no_color=not output.style().reset,
@@ -124,8 +135,10 @@ class Demo:
             self._spawn([str(EXAMPLES / "weather")])
             await self._until_running()
             async with connect(self.settings.data_dir) as connection:
-                await self._scenes(connection, later)
+                await (self._break if self.broken else self._show)(connection, later)
             ended_well = all(holds for holds, _ in self.held)
+            if self.stay and ended_well:
+                self._leave_visitors()
             self._farewell(ended_well)
         except (ApiError, ClientError, TimeoutError, OSError) as error:
             self.say(f"[red]✗[/] the demo could not go on: {error or type(error).__name__}")
@@ -178,7 +191,7 @@ class Demo:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS_MAX)
 
-    async def _scenes(self, connection: Connection, later: Sequence[str]) -> None:
+    async def _deploy(self, connection: Connection, later: Sequence[str]) -> None:
         running = read_running(self.settings.data_dir)
         assert running is not None
         self.say(f"[bold]weft[/] is up after {now() - self.started:.2f} s ({running.isolation})")
@@ -187,6 +200,9 @@ class Demo:
         await apply_files(connection.client, read_documents(later), "default", lambda _: None)
         await self._all_ready(connection)
         await self._all_answer()
+
+    async def _show(self, connection: Connection, later: Sequence[str]) -> None:
+        await self._deploy(connection, later)
         visitors = Visitors(self.base_url, self.visits)
         await visitors.start()
         try:
@@ -197,6 +213,22 @@ class Demo:
             await visitors.stop()
         for failure in visitors.failures:
             self.say(f"    {failure}")
+
+    async def _break(self, connection: Connection, later: Sequence[str]) -> None:
+        """Something is wrong in the shop of weather: that is all the user is told."""
+        await self._deploy(connection, later)
+        await apply_files(connection.client, broken_deployment(), "default", lambda _: None)
+        await self._all_ready(connection)
+
+    def _leave_visitors(self) -> None:
+        """Traffic for as long as the instance runs, by a process of its own."""
+        visits = msgspec.json.encode(self.visits).decode()
+        subprocess.Popen(
+            [sys.executable, "-m", "weft.cli.demo_traffic", self.settings.data_dir,
+             self.base_url, visits],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
 
     async def _gateway(self, connection: Connection) -> str:
         async for _ in _tries(START_SECONDS_MAX):
@@ -302,7 +334,15 @@ class Demo:
             self.say("Everything is stopped again; DEMO_STAY=1 make demo leaves it running.")
             return
         directory = self.settings.data_dir
-        self.say(f"""It stays up. Go on with:
+        if self.broken:
+            self.say(
+                "Visitors complain: forecasts are slow, and some fail. Which version of which\n"
+                "service is to blame, and what does it say? docs/find-a-fault.md has two ways.\n"
+            )
+        self.say(f"""It stays up, with visitors. Go on with:
+  {login_link(directory)}
+    (the dashboard; the link logs in once, within a minute;
+    weft dashboard --data-dir {directory} makes another)
   kubectl --kubeconfig {self.settings.kubeconfig} get pods,svc -o wide
   weft status --data-dir {directory}
   curl {self.base_url}/weather/berlin
@@ -313,6 +353,17 @@ class Demo:
         with contextlib.suppress(OSError):
             self.say(f"--- {self.settings.log_file}")
             self.console.print(self.settings.log_file.read_text()[-4000:], markup=False)
+
+
+def broken_deployment() -> list[Document]:
+    """The weather back end's v2 with a fault."""
+    found = []
+    for document in read_documents([str(EXAMPLES / "weather")]):
+        if document.value["metadata"]["name"] == BROKEN:
+            container = document.value["spec"]["template"]["spec"]["containers"][0]
+            container["env"] = BROKEN_ENV
+            found.append(document)
+    return found
 
 
 async def _tries(seconds: float) -> AsyncIterator[None]:

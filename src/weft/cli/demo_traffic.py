@@ -2,17 +2,21 @@
 
 import asyncio
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
+import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from msgspec import Struct
 
 from weft.lib.aio import Tasks, now
+from weft.lib.instance import read_running
 
 REQUEST_SECONDS_MAX = 10.0
 VISITORS = 8
 PAUSE_SECONDS = 0.02
+LOOK_SECONDS = 1.0
 FAILURES_KEPT_MAX = 20
 
 
@@ -74,3 +78,22 @@ class Visitors:
             self.failed += 1
             if len(self.failures) < FAILURES_KEPT_MAX:
                 self.failures.append(f"{visit.name} after {now() - started:.2f} s: {problem}")
+
+
+async def keep_visiting(data_dir: str, base_url: str, visits: Sequence[Visit]) -> None:
+    """Visit for as long as the instance of this data directory runs."""
+    visitors = Visitors(base_url, visits)
+    await visitors.start()
+    try:
+        while read_running(data_dir) is not None:  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await visitors.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        keep_visiting(
+            sys.argv[1], sys.argv[2], msgspec.json.decode(sys.argv[3], type=tuple[Visit, ...])
+        )
+    )

@@ -26,6 +26,7 @@ COMMANDS = {
     "graph": ("weft.cli.traffic", "Who calls whom"),
     "tap": ("weft.cli.tap", "Single requests as they pass"),
     "alerts": ("weft.cli.alerts", "What is wrong, since when, and where to look"),
+    "dashboard": ("weft.cli.dashboard", "The mesh in a browser"),
     "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
     "trace": ("weft.cli.trace", "The way of single requests through the services"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),

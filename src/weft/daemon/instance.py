@@ -29,6 +29,7 @@ from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.credentials import Credentials
 from weft.daemon.gateway_status import GatewayStatusWriter
+from weft.daemon.history import HISTORY, HistoryKeeper
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
@@ -41,9 +42,10 @@ from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.route_keeper import RouteKeeper
-from weft.daemon.telemetry import REQUESTS, TRACES, TRAFFIC, Telemetry
+from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.usage import UsageSampler
 from weft.daemon.why import WhyPage
+from weft.dashboard.server import Dashboard
 from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
@@ -102,6 +104,7 @@ class Instance:
         self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight))
         self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
+        self.dashboard = Dashboard(settings.api_socket)
         self.loops: list[ControllerLoop] = []
         self.lock = 0
 
@@ -140,6 +143,7 @@ class Instance:
         await self._start_api(tls, ca)
         await self._start_mesh_and_node()
         self._start_controllers()
+        await self.dashboard.start(self.api.port + 1)
         self._announce()
         if documents:
             await apply_files(self.client, documents, "default", self.say)
@@ -192,6 +196,12 @@ class Instance:
         self.api.add_metrics(self.telemetry.metrics)
         self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
         self.api.add_question(REQUESTS, self.telemetry.requests_page)
+        self.api.add_question(TOPOLOGY, self.telemetry.topology_page)
+        self.api.add_question(SERVICE, self.telemetry.service_page)
+        self.history = HistoryKeeper(self.store, self.api.authorizer)
+        await self.history.load()
+        self.tasks.spawn(self.history.run(), "history")
+        self.api.add_personal_question(HISTORY, self.history.page)
         self.api.add_tree(TRACES, self.telemetry.traces_tree)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         CaPages(self.identity).add_to(self.api)
@@ -204,6 +214,7 @@ class Instance:
                 tls,
                 also="" if every or listen == "127.0.0.1" else listen,
                 advertise=self.settings.address or "127.0.0.1",
+                socket=self.settings.api_socket,
             )
         except OSError as error:
             raise _port_error(self.settings.port, error) from error
@@ -301,6 +312,7 @@ class Instance:
         if self.settings.listen:
             self.say(f"  for nodes   https://{self.settings.address}:{self.api.port}")
             self.say("              `weft token create` prints the command with which one joins")
+        self.say(f"  dashboard   {self.dashboard.url}  (`weft dashboard` logs in)")
         self.say(f"  kubeconfig  {self.settings.kubeconfig}")
         self.say(f"  isolation   {self.machine.report.isolation}")
         for sentence in self.machine.report.missing:
@@ -327,6 +339,7 @@ class Instance:
             started_at=self.started_at,
             gateway_address=self.settings.gateway_address,
             process_start=process_start(os.getpid()),
+            dashboard_port=self.dashboard.port,
         )
 
     async def _status_page(self) -> tuple[str, bytes]:
@@ -373,6 +386,7 @@ class Instance:
                 await self.routes.remove()
             await self.machine.destroy()
         await self.links.close()
+        await self.dashboard.close()
         await self.api.close()
         await self.ads.close()
         await self.rate_limits.close()

@@ -15,6 +15,7 @@ from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
 from weft.telemetry.requests import Filter, RequestLog
 from weft.telemetry.signals import EdgeTraffic, TrafficDocument
+from weft.telemetry.topology import service_series, topology
 from weft.telemetry.traces import TraceStore
 from weft.telemetry.traffic import Traffic
 
@@ -22,6 +23,8 @@ TRAFFIC = "/weft/v1/traffic"
 TRACES = "/weft/v1/jaeger/api/"
 """Below it are the paths of Jaeger's query service, so its clients take what is before `api`."""
 REQUESTS = "/weft/v1/requests"
+TOPOLOGY = "/weft/v1/topology"
+SERVICE = "/weft/v1/service"
 REQUESTS_MAX = 1000
 """In one answer."""
 TAP_SECONDS = 5.0
@@ -62,6 +65,17 @@ class Telemetry:
     async def traffic_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
         """The edges of the last `seconds`, as JSON."""
         return "application/json", msgspec.json.encode(self.document(_seconds(query)))
+
+    async def topology_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """What passes, with the edges over which nothing passes any more, and refused calls."""
+        document = topology(self.traffic, self.document(_seconds(query)), now())
+        return "application/json", msgspec.json.encode(document)
+
+    async def service_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """The signals of the service `namespace`, `name` over time."""
+        wanted = query.get("namespace", ""), query.get("name", "")
+        found = service_series(self.traffic, *wanted, now(), _seconds(query))
+        return "application/json", msgspec.json.encode(found)
 
     def document(self, seconds: float) -> TrafficDocument:
         moment, found, step = now(), [], 0

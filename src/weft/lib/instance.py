@@ -97,6 +97,11 @@ class Settings(Struct, frozen=True):
         return str(Path(self.run_dir) / "xds.sock")
 
     @property
+    def api_socket(self) -> str:
+        """Where programs of this instance reach the API server without TLS."""
+        return str(Path(self.run_dir) / "api.sock")
+
+    @property
     def instance(self) -> str:
         """Short and unique per data directory; part of names of network devices."""
         return Path(self.run_dir).name
@@ -139,6 +144,8 @@ class Running(Struct, frozen=True):
     gateway_address: str = "127.0.0.1"
     process_start: int = 0
     """`process_start` of the pid: with it the number cannot be taken for another process'."""
+    dashboard_port: int = 0
+    """Of the dashboard on 127.0.0.1."""
 
 
 def process_start(pid: int) -> int:
