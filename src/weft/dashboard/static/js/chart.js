@@ -39,10 +39,10 @@ export function Chart({ title, times, lines, format, height = 190 }) {
   const now = useRef(data);
   now.current = data;
   useEffect(() => {
-    let gone = false, watch = null;
+    let gone = false, watch = null, draw = null;
     load().then((Plot) => {
       if (gone) return;
-      const draw = () => {
+      draw = () => {
         plot.current?.destroy();
         plot.current = new Plot(options(title, lines, format, box.current.clientWidth, height), now.current, box.current);
       };
@@ -55,13 +55,12 @@ export function Chart({ title, times, lines, format, height = 190 }) {
         }
       });
       watch.observe(box.current);
-      box.current.redraw = draw;
       addEventListener("weft-theme", draw);
     });
     return () => {
       gone = true;
       watch?.disconnect();
-      if (box.current?.redraw) removeEventListener("weft-theme", box.current.redraw);
+      if (draw) removeEventListener("weft-theme", draw);
       plot.current?.destroy();
       plot.current = null;
     };

@@ -177,6 +177,7 @@ export function useConnected() {
   const [connected, setConnected] = useState(live.connected);
   useEffect(() => {
     live.listeners.add(setConnected);
+    setConnected(live.connected);
     return () => live.listeners.delete(setConnected);
   }, []);
   return connected;

@@ -43,7 +43,7 @@ function Now({ service }) {
   const figure = (name, value, bad) => html`<div class="figure"><b class=${bad ? "bad-text" : ""}>${value}</b><span>${name}</span></div>`;
   return html`<${Card}><div class="figures">${figure("rate, last 5 minutes", rate(service.rate))}${figure("errors", percent(service.errorPercent), service.errorPercent >= 1)}
     ${figure("median", milliseconds(service.p50))}${figure("p99", milliseconds(service.p99))}${figure("protocol", service.protocol || "–")}
-    ${figure("encrypted by the mesh", service.rate ? (service.mtls ? "yes (mTLS)" : "no, same node") : "–")}${figure("called by", service.callers.length ? service.callers.join(", ") : "nobody")}</div><//>`;
+    ${figure("encrypted by the mesh", service.rate ? (service.mtls ? "yes (mTLS)" : "no (within a node)") : "–")}${figure("called by", service.callers.length ? service.callers.join(", ") : "nobody")}</div><//>`;
 }
 
 function Signals({ series, seconds, setSeconds }) {
@@ -105,7 +105,7 @@ function Routes({ name, namespace, service }) {
     for (const [i, route] of [...(each.spec.http ?? []), ...(each.spec.tcp ?? []), ...(each.spec.tls ?? [])].entries()) {
       const ends = (route.route ?? []).map((end) => ({ ...end, id: shortHost(end.destination.host, each.metadata.namespace) }));
       const named = (each.spec.hosts ?? []).some((host) => shortHost(host, each.metadata.namespace) === id);
-      if (named || ends.some((end) => end.id === id)) found.push({ obj: each, resource: "networking.istio.io/v1/virtualservices", i, match: matchWords(route.match), ends: ends.map((end) => ({ name: [end.id.split("/")[1], end.destination.subset].filter(Boolean).join(" "), version: end.destination.subset, weight: end.weight ?? 100 })) });
+      if (named || ends.some((end) => end.id === id)) found.push({ obj: each, resource: "networking.istio.io/v1/virtualservices", i, match: matchWords(route.match), ends: ends.map((end) => ({ name: end.id === id && end.destination.subset ? end.destination.subset : [end.id.split("/")[1], end.destination.subset].filter(Boolean).join(" "), version: end.destination.subset, weight: end.weight ?? 100 })) });
     }
   }
   for (const each of http.items) {

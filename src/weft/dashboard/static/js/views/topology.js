@@ -52,7 +52,7 @@ export function Topology({ query }) {
     ${graph && (graph.nodes.size ? html`<div class="graph-box ${node ? "chosen" : ""}">
         <${Drawing} graph=${graph} picked=${picked} setPicked=${setPicked} setFocus=${setFocus} />
         ${node && html`<${About} node=${node} graph=${graph} setPicked=${setPicked} setFocus=${setFocus} close=${() => setPicked("")} />`}</div>
-      <p class="legend"><span><i></i>well</span><span><i class="bad"></i>errors</span><span><i class="denied"></i>refused by a policy (401, 403)</span><span><i class="idle"></i>unused in this time</span><span>🔒 mutual TLS</span><span>thicker: more requests</span></p>`
+      <p class="legend"><span><i></i>well</span><span><i class="bad"></i>errors</span><span><i class="denied"></i>refused by a policy (401, 403)</span><span><i class="idle"></i>unused in this time</span><span>mTLS: encrypted by the mesh</span><span>thicker: more requests</span></p>`
     : html`<${Card}><${Empty}>${filter ? "Nothing fits this filter." : "Nothing passed through the mesh in this time."}<//><//>`)}
     ${!topology.ready && html`<${Empty} wait>Looking…<//>`}<//>`;
 }
@@ -60,7 +60,7 @@ export function Topology({ query }) {
 const labelOf = (edge) => {
   const { signals } = edge;
   if (edge.level === "idle") return "";
-  const parts = [edge.security ? "🔒" : "", signals.requests || signals.opened ? rate(signals.rate) : ""];
+  const parts = [edge.security ? "mTLS" : "", signals.requests || signals.opened ? rate(signals.rate) : ""];
   if (signals.errorPercent >= 0.1) parts.push(`${percent(signals.errorPercent)} errors`);
   else if (signals.p99 !== null) parts.push(milliseconds(signals.p99));
   if (edge.level === "denied") parts.push("refused");
@@ -74,7 +74,7 @@ function Drawing({ graph, picked, setPicked, setFocus }) {
   const [view, setView] = useState(null);
   const moved = useRef(false);
   const fit = () => {
-    const { clientWidth, clientHeight } = box.current;
+    const { clientWidth = 900, clientHeight = 600 } = box.current ?? {};
     const scale = Math.min(1.15, clientWidth / (places.width + 16), clientHeight / (places.height + 16));
     return { scale, x: (clientWidth - places.width * scale) / 2, y: (clientHeight - places.height * scale) / 2 };
   };
