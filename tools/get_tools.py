@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "curl": "curl",
     "ip": "iproute2",
     "nft": "nftables",
@@ -26,7 +28,7 @@ SELF_CONTAINED = frozenset(("prometheus",))
 """Programs without shared libraries: what their packages depend on is for services and pages."""
 ENVIRONMENT = Path(sys.prefix)
 UNPACKED = ENVIRONMENT / "tools"
-FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
+FOLDERS = ("usr/lib/chromium", "usr/bin", "usr/sbin", "bin", "sbin")
 SECONDS_MAX = 120
 WRAPPER = """#!/bin/sh
 LD_LIBRARY_PATH={libraries} exec {program} "$@"

@@ -84,6 +84,12 @@ ADMIN = (
 )
 _OPENID = "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks " \
     "/openid/v1/jwks/"  # fmt: skip
+_MESH_PAGES = (
+    "/weft/v1/alerts /weft/v1/alerts/* /weft/v1/ca /weft/v1/history /weft/v1/jaeger/* "
+    "/weft/v1/requests /weft/v1/service /weft/v1/status /weft/v1/topology /weft/v1/traffic "
+    "/weft/v1/why"
+)
+"""What is seen of the mesh as a whole, by GET: traffic, single requests, traces, proxies."""
 _CSR = rule("certificates.k8s.io", "certificatesigningrequests",
             ("create", "get", "list", "watch"))  # fmt: skip
 """Whoever may ask for a certificate; what is approved without a person is another matter."""
@@ -122,6 +128,7 @@ SYSTEM: Mapping[str, tuple[Json, ...]] = {
     },
     "system:node-bootstrapper": (_CSR,),
     "weft:workload-certificates": (_CSR,),
+    "weft:mesh-viewer": (urls(_MESH_PAGES),),
 }  # fmt: skip
 BINDINGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "cluster-admin": ("cluster-admin", ("system:masters",)),

@@ -3,6 +3,7 @@ so that they outlive restarts. Only what somebody wrote counts: not status, not 
 own, not Secrets.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ BYTES_MAX = 32 * 1024 * 1024
 OBJECT_BYTES_MAX = 512 * 1024
 """A larger object has no history."""
 CHANGES_SHOWN_MAX = 200
+RETRY_SECONDS = 5.0
 LEFT_OUT = frozenset((
     "bindings", "certificatesigningrequests", "componentstatuses", "controllerrevisions",
     "endpoints", "endpointslices", "events", "leases", "nodes", "pods", "secrets",
@@ -69,13 +71,18 @@ class HistoryKeeper:
 
     def __init__(self, store: Store, access: Authorizer) -> None:
         self._store = store
-        self._access = access
+        self.access = access
         self._versions: dict[str, deque[tuple[str, int]]] = {}
         """By object's key: keys and sizes of versions, oldest first."""
         self._order: deque[str] = deque()
         """Keys of all versions, oldest first; some may be gone."""
         self._bytes = 0
         self._from = 0
+
+    @property
+    def seen(self) -> int:
+        """The revision up to which everything is kept."""
+        return self._from - 1
 
     async def load(self) -> None:
         """Find what is kept from before."""
@@ -96,12 +103,13 @@ class HistoryKeeper:
             try:
                 async for events in watch:
                     for event in events:
-                        self._from = event.revision + 1
                         await self._keep(event)
+                        self._from = event.revision + 1
             except Compacted as gap:
                 self._from = gap.oldest
             except StoreError as error:
                 log.warning("history not kept error=%s", error)
+                await asyncio.sleep(RETRY_SECONDS)
             finally:
                 watch.close()
 
@@ -180,7 +188,7 @@ class HistoryKeeper:
 
     def _may(self, user: User, group: str, resource: str, namespace: str, name: str) -> bool:
         wanted = Attributes("get", group=group, resource=resource, namespace=namespace, name=name)
-        return self._access.decide(user, wanted).allowed
+        return self.access.decide(user, wanted).allowed
 
 
 def written(obj: Mapping[str, Any]) -> Any:

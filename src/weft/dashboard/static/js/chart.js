@@ -11,7 +11,15 @@ function load() {
   return loading;
 }
 
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+/** A colour of the theme as a canvas understands it. */
+function colour(name, opacity = 1) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g);
+  probe.remove();
+  return `rgba(${r}, ${g}, ${b}, ${opacity})`;
+}
 
 function options(title, lines, format, width, height) {
   const text = colour("quiet"), rule = colour("rule");
@@ -24,7 +32,7 @@ function options(title, lines, format, width, height) {
       { label: "Time", value: "{HH}:{mm}:{ss}" },
       ...lines.map((line) => ({
         label: line.name, stroke: colour(line.colour), width: 2, dash: line.dash, spanGaps: true, points: { show: false },
-        fill: line.fill ? `color-mix(in srgb, ${colour(line.colour)} 16%, transparent)` : undefined,
+        fill: line.fill ? colour(line.colour, 0.16) : undefined,
         value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
       })),
     ],

@@ -186,7 +186,10 @@ function serviceProblems(topology) {
 }
 
 function blame(service, worst) {
-  if (!worst) return "No endpoint answered: the requests found none, or could not reach it.";
+  const answered = service.versions.reduce((sum, each) => sum + each.errors, 0);
+  if (!worst || answered < service.errors / 2) {
+    return "No endpoint answered them: they found none or could not reach it, or the proxy itself answers. The service's page says why.";
+  }
   const others = service.versions.filter((each) => each !== worst);
   const good = others.filter((each) => each.errorPercent < worst.errorPercent / 3);
   if (!good.length) return `All of it fails alike (${worst.workload}).`;

@@ -35,6 +35,9 @@ export function Sparkline({ series, failed = [], label = "" }) {
 export const Badge = ({ kind = "idle", children, title }) => html`<span class="badge ${kind}" title=${title}>${children}</span>`;
 export const Dot = ({ kind, label }) => html`<span class="dot ${kind}" role="img" aria-label=${label ?? kind}></span>`;
 
+/** A sentence whose names stand in backticks. */
+export const Words = ({ text }) => String(text ?? "").split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+
 export function Empty({ children, wait = false }) {
   return html`<p class="empty" aria-busy=${wait}>${children}</p>`;
 }

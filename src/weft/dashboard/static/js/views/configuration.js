@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "/vendor/preact.js";
 import { may, pathOf, servedKinds } from "/js/api.js";
 import { age } from "/js/format.js";
 import { useNow, useObjects, usePage } from "/js/live.js";
-import { Badge, Card, Empty, Page, Refusal, Search, Table, fits } from "/js/parts.js";
+import { Badge, Card, Page, Refusal, Search, Table, Words, fits } from "/js/parts.js";
 import { NewObject, ObjectPage } from "/js/views/object.js";
 
 const SECTIONS = [
@@ -53,7 +53,7 @@ function Browse({ kinds, chosen, query, findings, status }) {
     <div class="kind-choice"><label class="field">Kind<select value=${kind && idOf(kind)} onChange=${go}>${sections.map(([name, mine]) => html`<optgroup label=${name}>${mine.map((each) => html`<option value=${idOf(each)}>${each.kind}</option>`)}</optgroup>`)}</select></label></div>
     <div class="kinds"><aside aria-label="Kinds">${sections.filter(([, mine]) => mine.length).map(([name, mine]) => html`<h3>${name}</h3>${mine.map((each) => {
       const wrong = findings.filter((one) => one.kind === each.kind && one.severity !== "info").length;
-      return html`<a key=${idOf(each)} href="#/configuration/${idOf(each)}" aria-current=${!only && kind === each ? "page" : undefined}>${each.kind}${wrong > 0 && html`<span class="count bad">${wrong}</span>`}</a>`;
+      return html`<a key=${idOf(each)} href="#/configuration/${idOf(each)}" aria-current=${!only && kind === each ? "page" : undefined}><span>${each.kind}${mine.filter((one) => one.kind === each.kind).length > 1 && html` <span class="quiet small">${each.group.split(".")[0]}</span>`}</span>${wrong > 0 && html`<span class="count bad">${wrong}</span>`}</a>`;
     })}`)}</aside>
     <div>${only ? html`<${Findings} findings=${findings} filter=${filter} kinds=${kinds} status=${status} />` : kind && html`<${Objects} key=${idOf(kind)} kind=${kind} filter=${filter} findings=${findings} />`}</div></div><//>`;
 }
@@ -86,6 +86,6 @@ function Findings({ findings, filter, kinds, status }) {
     empty="Nothing is wrong or doubtful about what is configured." columns=${[
       { name: "Object", cell: (each) => html`<span class="name">${each.name}</span> <span class="quiet small">${each.kind}, ${each.namespace}</span>` },
       { name: "Level", cell: (each) => html`<${Badge} kind=${{ error: "bad", warning: "warn" }[each.severity] ?? "info"}>${each.severity}<//>` },
-      { name: "What", wide: true, cell: (each) => html`${each.message} <code class="quiet">${each.code}</code>${each.path && html`<br /><code>${each.path}</code>`}${each.hint && html`<br /><span class="quiet">${each.hint}</span>`}` },
+      { name: "What", wide: true, cell: (each) => html`<${Words} text=${each.message} /> <code class="quiet">${each.code}</code>${each.path && html`<br /><code>${each.path}</code>`}${each.hint && html`<br /><span class="quiet"><${Words} text=${each.hint} /></span>`}` },
     ]} /><//>`;
 }

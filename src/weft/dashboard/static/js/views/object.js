@@ -4,7 +4,7 @@ import { call, get, may, pathOf } from "/js/api.js";
 import { Editor } from "/js/editor.js";
 import { useObjects } from "/js/live.js";
 import { about, placeOf, send } from "/js/objects.js";
-import { Action, Badge, Card, Empty, Events, Page, Refusal, Tabs, attempt, say } from "/js/parts.js";
+import { Action, Badge, Card, Empty, Events, Page, Refusal, Tabs, Words, attempt, say } from "/js/parts.js";
 import { toYaml } from "/js/yaml.js";
 import { Versions } from "/js/views/history.js";
 
@@ -29,7 +29,7 @@ export function ObjectPage({ place, kind, findings, tab: first }) {
 
 function Diagnostics({ findings }) {
   if (!findings.length) return html`<${Empty}>Nothing is wrong or doubtful about it.<//>`;
-  return findings.map((each) => html`<p class="note ${each.severity === "error" ? "bad" : "warn"}"><strong>${each.code}</strong> ${each.message}${each.path && html` <code>${each.path}</code>`}<br /><span class="quiet">${each.hint}</span></p>`);
+  return findings.map((each) => html`<p class="note ${each.severity === "error" ? "bad" : "warn"}"><strong>${each.code}</strong> <${Words} text=${each.message} />${each.path && html` <code>${each.path}</code>`}<br /><span class="quiet"><${Words} text=${each.hint} /></span></p>`);
 }
 
 function What({ place }) {
@@ -91,7 +91,7 @@ export function Check({ text, writable, place = null, kinds = null, done }) {
     ${checked?.error && html`<div class="note bad" role="alert"><strong>It cannot be applied.</strong> ${checked.error.message}
       ${checked.error.causes?.length > 1 && html`<ul>${checked.error.causes.map((each) => html`<li>${each}</li>`)}</ul>`}</div>`}
     ${checked?.after && html`<${Card} title=${checked.warnings.length ? "It can be applied, with warnings" : "It can be applied"} aside=${html`<${Badge} kind=${checked.warnings.length ? "warn" : "good"}>${checked.warnings.length || "no"} warnings<//>`}>
-      ${checked.warnings.map((each) => html`<p class="note warn">${each}</p>`)}
+      ${checked.warnings.map((each) => html`<p class="note warn"><${Words} text=${each} /></p>`)}
       ${checked.text !== edited && html`<p class="note warn">The text was changed after the check.</p>`}
       <p class="quiet small">${create ? "What would be stored:" : "What would become different:"}</p>
       <${Editor} key=${checked.after} text=${checked.after} before=${create ? "" : text} label="Difference" />

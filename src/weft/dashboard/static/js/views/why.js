@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "/vendor/preact.js";
 import { get } from "/js/api.js";
 import { useObjects } from "/js/live.js";
-import { Badge, Card, Page } from "/js/parts.js";
+import { Badge, Card, Page, Words } from "/js/parts.js";
 import { linkOf, useKinds } from "/js/views/configuration.js";
 
 const GOOD = ["routed", "redirected", "answered", "passed through"];
@@ -45,11 +45,11 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function Answer({ answer }) {
   const good = GOOD.includes(answer.outcome);
-  return html`<${Card}><p class="note ${good ? "good" : "bad"}"><strong>${answer.request}</strong> ${answer.summary}${answer.hint && html`<br />${answer.hint}`}</p><//>
+  return html`<${Card}><p class="note ${good ? "good" : "bad"}"><strong>${answer.request}</strong> <${Words} text=${answer.summary} />${answer.hint && html`<br /><${Words} text=${answer.hint} />`}</p><//>
     <${Card} title="The chain"><ol class="chain">
-      ${(answer.steps ?? []).map((step) => html`<li><h3>${capital(step.what)}</h3>${step.text}</li>`)}
-      ${answer.considered?.length > 0 && html`<li><h3>Routes, in the order in which they are tried</h3><ul class="candidates">${answer.considered.map((each) => html`<li class=${each.taken ? "taken" : ""}><${Badge} kind=${each.taken ? "good" : "idle"}>${each.taken ? "taken" : "no"}<//> <code>${each.route}</code> <${Place} place=${each.place} />${each.reason && html`<div class="quiet small">${each.reason}</div>`}</li>`)}</ul></li>`}
-      ${(answer.effects ?? []).map((each) => html`<li><h3>${capital(each.what)}</h3>${each.text} <${Place} place=${each.place} /></li>`)}
+      ${(answer.steps ?? []).map((step) => html`<li><h3>${capital(step.what)}</h3><${Words} text=${step.text} /></li>`)}
+      ${answer.considered?.length > 0 && html`<li><h3>Routes, in the order in which they are tried</h3><ul class="candidates">${answer.considered.map((each) => html`<li class=${each.taken ? "taken" : ""}><${Badge} kind=${each.taken ? "good" : "idle"}>${each.taken ? "taken" : "no"}<//> <code>${each.route}</code> <${Place} place=${each.place} />${each.reason && html`<div class="quiet small"><${Words} text=${each.reason} /></div>`}</li>`)}</ul></li>`}
+      ${(answer.effects ?? []).map((each) => html`<li><h3>${capital(each.what)}</h3><${Words} text=${each.text} /> <${Place} place=${each.place} /></li>`)}
       ${answer.shares?.length > 0 && html`<li class=${good ? "" : "bad"}><h3>Back ends</h3>
         ${answer.shares.length > 1 && html`<div class="bar" role="img" aria-label="Shares">${answer.shares.map((each) => html`<i style=${{ width: `${each.percent}%` }}>${each.subset || each.host.split(".")[0]} ${Math.round(each.percent)}%</i>`)}</div>`}
         ${answer.shares.map((share) => html`<${Share} share=${share} several=${answer.shares.length > 1} />`)}</li>`}
@@ -67,5 +67,5 @@ function Place({ place }) {
 
 const Share = ({ share, several }) => html`<div class="share"><strong>${several ? `${Math.round(share.percent * 10) / 10} % ` : ""}${share.host}</strong> port ${share.port}${share.subset && ` subset ${share.subset}`} <span class="quiet">(${share.protocol})</span>
   <div>${(share.places ?? []).map((place) => html`<${Place} place=${place} /> `)}</div>${share.arrivesAs && html`<div class="quiet small">arrives as ${share.arrivesAs}</div>`}
-  ${(share.effects ?? []).map((each) => html`<div class="small"><span class="quiet">${each.what}</span> ${each.text}</div>`)}
+  ${(share.effects ?? []).map((each) => html`<div class="small"><span class="quiet">${each.what}</span> <${Words} text=${each.text} /></div>`)}
   <ul class="plain">${(share.endpoints ?? []).map((end) => html`<li class="row"><${Badge} kind=${(end.envoy || end.health) === "healthy" ? "good" : "bad"}>${end.envoy || end.health}<//><code>${end.address}</code><span class="small">${end.pod} ${end.node && `on ${end.node}`}</span><span class="quiet small">weight ${end.weight}${end.travels ? `, ${end.travels}` : ""}${end.access ? `, ${end.access}` : ""}</span></li>`)}</ul></div>`;
