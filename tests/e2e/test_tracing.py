@@ -35,3 +35,47 @@ def test_a_calls_way_is_shown(stopped: Instance) -> None:
     tags = {tag["key"]: tag["value"] for tag in span["tags"]}
     assert tags["http.status_code"] == "200"
     assert tags["weft.destination"].startswith("client-v1|default|")
+
+
+TELEMETRY = """
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: mesh, namespace: istio-system}
+spec:
+  tracing:
+    - randomSamplingPercentage: 100
+      customTags:
+        home: {literal: {value: here}}
+        user: {header: {name: x-user, defaultValue: nobody}}
+  accessLogging: [{filter: {expression: "response.code >= 400"}}]
+"""
+
+
+def test_telemetry_objects_say_what_is_traced_and_logged(stopped: Instance) -> None:
+    stopped.up()
+    text = m.echo("client") + "---" + m.service("client") + m.gateway("front", "*.example")
+    text += m.routes("client-front", m.to("client"), CLIENT, "front")
+    stopped.weft("apply", "-f", "-", stdin=text)
+    wait_for(lambda: ask(stopped, "/who", CLIENT)[0] == 200, "client answers")
+    namespace = {"metadata": {"name": "istio-system"}}
+    stopped.api("/api/v1/namespaces", "POST", namespace)
+    stopped.weft("apply", "--wait", "-f", "-", stdin=TELEMETRY)
+    (_, first), (status, _) = (
+        ask(stopped, "/who?n=1", CLIENT, **{"x-user": "ann"}),
+        ask(stopped, "/flaky?key=a&times=100&status=404", CLIENT),
+    )
+    assert (first, status) == ("v1", 404)
+    log = stopped.data_dir / "log/access.log"
+    line = json.loads(wait_for(lambda: log.exists() and log.read_text(), "the log").splitlines()[0])
+    assert (line["status"], line["path"]) == (404, "/flaky?key=a&times=100&status=404")
+
+    def spans() -> list[dict[str, str]]:
+        query = "/weft/v1/jaeger/api/traces?service=ingress-gateway.weft-system&limit=20"
+        found = json.loads(stopped.api(query)[1])["data"]
+        return [{t["key"]: t["value"] for t in s["tags"]} for x in found for s in x["spans"]]
+
+    wait_for(lambda: any(tags.get("user") == "ann" for tags in spans()), "its span", 15)
+    assert {tags.get("home") for tags in spans()} == {"here"}
+    stopped.weft("delete", "telemetry", "mesh", "-n", "istio-system")
+    done = stopped.run("apply", "-f", "-", stdin=TELEMETRY.replace("response.code", "reponse.code"))
+    assert "unknown name `reponse`" in done.stdout + done.stderr

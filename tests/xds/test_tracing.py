@@ -2,12 +2,23 @@
 
 from google.protobuf.json_format import MessageToDict
 
+from weft.mesh.model import NodeSettings, Reporting, SpanTag
 from weft.telemetry.edge_labels import Party
 from weft.xds.tracing import tracing
 
 
 def test_spans_are_the_callers() -> None:
     party = Party("web", "shop", "unknown", "web", "v1")
-    found = MessageToDict(tracing(party), preserving_proto_field_name=True)
+    assert tracing(party, NodeSettings("n"), Reporting()) is None
+    tags = (SpanTag("env", literal="prod"), SpanTag("user", header="x-user", default="nobody"))
+    how = Reporting(trace_percent=50, span_tags=tags)
+    made = tracing(party, NodeSettings("n", trace_percent=1.0), how)
+    assert made is not None
+    found = MessageToDict(made, preserving_proto_field_name=True)
     assert found["provider"]["typed_config"]["service_name"] == "web.shop"
     assert found["custom_tags"][0]["metadata"]["metadata_key"]["path"] == [{"key": "party"}]
+    assert found["random_sampling"] == {"value": 50.0}
+    assert found["custom_tags"][1:] == [
+        {"tag": "env", "literal": {"value": "prod"}},
+        {"tag": "user", "request_header": {"name": "x-user", "default_value": "nobody"}},
+    ]

@@ -9,7 +9,7 @@ from msgspec import Struct
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
-from weft.api.istio import security
+from weft.api.istio import security, telemetry
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.core_v1 import Namespace, Secret, Service
@@ -49,6 +49,7 @@ REVIEWED: tuple[type[Struct], ...] = (
     security.AuthorizationPolicy,
     security.PeerAuthentication,
     security.RequestAuthentication,
+    telemetry.Telemetry,
     Service,
     Deployment,
     Job,

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
-from weft.api.istio import security
+from weft.api.istio import security, telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
@@ -61,6 +61,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     security.AuthorizationPolicy,
     security.PeerAuthentication,
     security.RequestAuthentication,
+    telemetry.Telemetry,
     istio.WorkloadGroup,
     istio.Sidecar,
     istio.EnvoyFilter,
@@ -303,12 +304,15 @@ class MeshLoop:
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             settings = node_settings(node)
-            settings = structs.replace(settings, tracing=self._trace_percent > 0)
-            if built.model.access_log and name == self.own_node:
-                settings = structs.replace(settings, access_log=self.access_log)
+            settings = structs.replace(settings, trace_percent=self._trace_percent)
+            if name == self.own_node:
+                every = self.access_log if built.model.access_log else ""
+                settings = structs.replace(
+                    settings, access_log=every, access_log_file=self.access_log
+                )
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
-            switches = runtime(self._tap_percent, self._trace_percent)
+            switches = runtime(self._tap_percent)
             resources = (switches, *self.secrets(model), *translator.translate(model))
             patched.update(
                 {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}

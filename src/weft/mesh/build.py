@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
+from weft.api.istio import telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.meta_v1 import ObjectMeta
@@ -60,12 +61,14 @@ from weft.mesh.model import (
     EnvoyPatch,
     GatewayListener,
     MeshModel,
+    Reporting,
     RouteTable,
     UnknownHosts,
     Workload,
 )
 from weft.mesh.node_settings import locality, node_addresses
-from weft.mesh.rate_limits import with_rate_limits
+from weft.mesh.rate_limits import Limited, with_rate_limits
+from weft.mesh.reporting import read_telemetry, with_reporting
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.security import Securable, secure
 from weft.mesh.service_entries import Endpoints, entry_hosts
@@ -137,11 +140,9 @@ def build(
     objects = replace(objects, scopes=scopes, unknown=wide.unknown, patches=patches)
     routing = memo("routing", route, shapes, objects, memo.routes)
     gateways = with_http3((*routing.gateways, *api.listeners), _named_gateways(snapshot), report)
-    tables = (*routing.tables, *api.tables)
     backend_policies = tuple(snapshot.list(BackendPolicy))
-    governed = memo("governed", with_backend_routes, tables, backend_policies)
-    policies = tuple(snapshot.list(RateLimitPolicy))
-    limited = memo("limits", with_rate_limits, governed.tables, gateways, policies)
+    tables = (*routing.tables, *api.tables)
+    limited = _limited(snapshot, tables, gateways, memo, report)
     unaltered = _destinations(hosts, routing, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
@@ -149,9 +150,10 @@ def build(
     exposed = replace(routing.exposed, tables=guarded.tables)
     exposed = with_local_endpoints(exposed, backends.destinations)
     of_pods = exposed_pods(facts)
-    for each in (routing, governed, limited, backends, guarded):
+    for each in (routing, limited, backends, guarded):
         report.extend(each.findings)
     workloads = _workloads(facts, served, callers(routing, scoping, memo), memo)
+    workloads, of_gateways = _reporting(snapshot, workloads, memo, report)
     # Pods with a network of their own apply their policies themselves there.
     judged = tuple(d for d in of_pods.destinations if not d.through_inbound)
     unjudged = tuple(d for d in of_pods.destinations if d.through_inbound)
@@ -178,9 +180,36 @@ def build(
         patches=patches,
         authorizers=secured.authorizers,
         access_log=wide.access_log,
+        gateway_reporting=of_gateways,
     )
     memo.end()
     return Built(model, report.all(), (*edges.others(api.statuses), *edges.statuses))
+
+
+def _limited(
+    snapshot: Snapshot,
+    tables: tuple[RouteTable, ...],
+    gateways: tuple[GatewayListener, ...],
+    memo: Memo,
+    report: Findings,
+) -> Limited:
+    """The tables under the policies of back ends and rate limits."""
+    backends = tuple(snapshot.list(BackendPolicy))
+    governed = memo("governed", with_backend_routes, tables, backends)
+    report.extend(governed.findings)
+    policies = tuple(snapshot.list(RateLimitPolicy))
+    return memo("limits", with_rate_limits, governed.tables, gateways, policies)
+
+
+def _reporting(
+    snapshot: Snapshot, workloads: tuple[Workload, ...], memo: Memo, report: Findings
+) -> tuple[tuple[Workload, ...], Reporting]:
+    """The workloads with what is reported of their calls, and what is of gateways'."""
+    rules = memo("telemetry", read_telemetry, tuple(snapshot.list(telemetry.Telemetry)))
+    report.extend(rules.findings)
+    if rules.selected:
+        workloads = memo.mapped("reporting", with_reporting, zip(workloads), rules)
+    return workloads, rules.of_gateways()
 
 
 def _named_gateways(snapshot: Snapshot) -> tuple[AnyGateway, ...]:

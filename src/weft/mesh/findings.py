@@ -411,6 +411,27 @@ ROUTE_DUPLICATE = Finding(
     "WEFT2404", "info", "the match is the same as that of {earlier}; it has no effect"
 )
 
+TELEMETRY_TARGETS = Finding(
+    "WEFT2850",
+    "error",
+    "Telemetry objects for single Services and Gateways are not supported; it has no effect",
+    "choose workloads with `selector`; `istio: ingressgateway` in the root namespace or without "
+    "others means gateways",
+)
+TELEMETRY_FILTER = Finding(
+    "WEFT2851", "error", "the expression cannot be read: {problem}; the object has no effect",
+    "for example `response.code >= 400`",
+)  # fmt: skip
+TELEMETRY_PROVIDER = Finding(
+    "WEFT2852", "info", "weft knows no provider `{provider}`: its own store is used"
+)
+TELEMETRY_ENVIRONMENT = Finding(
+    "WEFT2853",
+    "info",
+    "one proxy serves all workloads of a node: the tag has its default value",
+)
+TELEMETRY_UNUSED = Finding("WEFT2854", "info", "`{field}` has no effect in weft")
+
 
 class Findings:
     """Collects diagnostics; the same one twice counts once."""

@@ -81,6 +81,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         service_listeners=listeners,
         gateways=model.gateways,
         authorizers=model.authorizers,
+        gateway_reporting=model.gateway_reporting,
         entrances=entrances(model, node.name, workloads, memo) if peers.address else (),
         logins=tuple(logins[name] for name in sorted(logins)),
     )

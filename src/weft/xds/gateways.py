@@ -11,6 +11,7 @@ from weft.mesh.model import (
     GatewayServer,
     GatewayTls,
     NodeSettings,
+    Reporting,
 )
 from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
@@ -29,14 +30,14 @@ from weft.xds.udp import udp_address, udp_listener, udp_proxy
 class EdgeSettings(Struct, frozen=True):
     """What all gateways of a node have in common."""
 
-    access_log: str = ""
+    node: NodeSettings = NodeSettings("")
+    reporting: Reporting = Reporting()
     trust_domains: tuple[str, ...] = ("cluster.local",)
     """The mesh's own, then those that count as it."""
     authorizers: tuple[str, ...] = ()
     """Names of the services that policies may have asked."""
     logins: tuple[str, ...] = ()
     """Names of the policies that send browsers to a provider."""
-    tracing: bool = False
 
 
 ALTERNATIVE_SECONDS = 86400
@@ -236,7 +237,8 @@ def _requests(
         "gateway",
         server.route_table,
         telemetry.http_access_logs(
-            telemetry.GATEWAY, telemetry.ANSWERING, "source", edge.access_log
+            *(telemetry.GATEWAY, telemetry.ANSWERING, "source"),
+            telemetry.reports(edge.node, edge.reporting),
         ),
         edge=True,
         http3=http3,
@@ -244,7 +246,7 @@ def _requests(
         authorizers=edge.authorizers,
         logins=edge.logins,
         scoped=server.route_table in facts.scoped,
-        tracing=tracing.tracing(telemetry.GATEWAY) if edge.tracing else None,
+        tracing=tracing.tracing(telemetry.GATEWAY, edge.node, edge.reporting),
     )
 
 
@@ -253,7 +255,8 @@ def _chain(name: str, server: GatewayServer, edge: EdgeSettings, facts: TcpFacts
     if server.route_table:
         filters = [_requests(server, edge, facts)]
     else:
-        logs = telemetry.tcp_access_logs(source, answering, "source", edge.access_log)
+        wanted = telemetry.reports(edge.node, edge.reporting)
+        logs = telemetry.tcp_access_logs(source, answering, "source", wanted)
         nothing = tcp_proxy("gateway", (), logs)
         filters = tcp_filters("gateway", server.tcp, logs, facts) if server.tcp else [nothing]
     return listener_components_pb2.FilterChain(name=name, filters=filters)

@@ -7,7 +7,7 @@ what tells the caller: requests that arrive there come from this pod.
 from envoy.config.core.v3 import base_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 
-from weft.mesh.model import NodeSettings, ServiceListener, Workload
+from weft.mesh.model import NodeSettings, Reporting, ServiceListener, Workload
 from weft.telemetry.edge_labels import Party
 from weft.xds import telemetry, tracing
 from weft.xds.http_connection_manager import http_connection_manager
@@ -30,7 +30,7 @@ def service_listener(
 ) -> Resource:
     """A service's address. Who calls is not known here: any process of the machine may."""
     logs = telemetry.tcp_access_logs(
-        telemetry.NOBODY, telemetry.ANSWERING, "source", node.access_log
+        telemetry.NOBODY, telemetry.ANSWERING, "source", telemetry.reports(node, Reporting())
     )
     tcp = listener.tcp
     table = listener.route_table or (tcp.http_table if tcp else "")
@@ -50,7 +50,7 @@ def service_listener(
     if not table:
         result.filter_chains.append(bytes_chain)
     else:
-        http_chain = _http_chain(table, telemetry.NOBODY, node, edge=edge)
+        http_chain = _http_chain(table, telemetry.NOBODY, node, Reporting(), edge=edge)
         if tcp is not None:
             http_chain.filter_chain_match.application_protocols.extend(HTTP_NAMES)
             result.listener_filters.append(http_inspector())
@@ -82,7 +82,9 @@ def proxy_listener(workload: Workload, node: NodeSettings) -> Resource | None:
         address=socket_address(host, int(port)),
         traffic_direction=base_pb2.OUTBOUND,
         listener_filters=[connection_facts(workload)],
-        filter_chains=[_http_chain(table, telemetry.party(workload), node)],
+        filter_chains=[
+            _http_chain(table, telemetry.party(workload), node, workload.reporting.caller)
+        ],
     )
     finish_listener(listener)
     return resource(LISTENER, listener.name, listener, uses=(table,))
@@ -96,14 +98,17 @@ def proxy_table(workload: Workload) -> str:
     return ""
 
 
-def _http_chain(table: str, source: Party, node: NodeSettings, *, edge: bool = False) -> Proto:
-    logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+def _http_chain(
+    table: str, source: Party, node: NodeSettings, how: Reporting, *, edge: bool = False
+) -> Proto:
+    wanted = telemetry.reports(node, how)
+    logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", wanted)
     hcm = http_connection_manager(
         "outbound",
         table,
         logs,
         edge=edge,
         authorizers=node.authorizers,
-        tracing=tracing.tracing(source) if node.tracing else None,
+        tracing=tracing.tracing(source, node, how),
     )
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

@@ -66,18 +66,19 @@ def outbound_listener(
 ) -> Resource:
     """Calls of a pod, routed as the mesh says; what the mesh does not know passes through."""
     source = telemetry.party(workload)
-    tcp_logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+    wanted = telemetry.reports(node, workload.reporting.caller)
+    tcp_logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", wanted)
     chains = [_own_port_chain(OUTBOUND_PORT)]
     tables = _http_tables(workload)
     claims, denied = AddressClaims(), frozenset(workload.denied)
     for table, matches in tables.items():
-        logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+        logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", wanted)
         hcm = http_connection_manager(
             "outbound",
             table,
             logs,
             authorizers=node.authorizers,
-            tracing=tracing.tracing(source) if node.tracing else None,
+            tracing=tracing.tracing(source, node, workload.reporting.caller),
         )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):
@@ -114,11 +115,11 @@ def _unknown(workload: Workload) -> str:
 def inbound_listener(workload: Workload, node: NodeSettings) -> Resource:
     """Connections to a pod that no node proxy has looked at yet: nobody knows who makes them."""
     own = telemetry.party(workload)
-    log = node.access_log
+    wanted = telemetry.reports(node, workload.reporting.callee)
     http_ports = {port.port for port in workload.inbound if port.protocol in HTTP_PROTOCOLS}
-    tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, folded(own), "destination", log)
+    tcp_logs = telemetry.tcp_access_logs(telemetry.NOBODY, folded(own), "destination", wanted)
     let_in, refused = tcp_proxy("inbound", INBOUND, tcp_logs), tcp_proxy("blackhole", BLACKHOLE, [])
-    logs = telemetry.http_access_logs(telemetry.NOBODY, folded(own), "destination", log)
+    logs = telemetry.http_access_logs(telemetry.NOBODY, folded(own), "destination", wanted)
     routes = passthrough_configuration(INBOUND, INBOUND, workload.access)
     requests = None
     if http_ports:

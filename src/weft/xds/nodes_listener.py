@@ -54,7 +54,8 @@ def nodes_listener(entrances: tuple[Entrance, ...], node: NodeSettings) -> list[
 
 def _requests(entrance: Entrance, node: NodeSettings) -> Proto:
     own = telemetry.party(entrance.workload)
-    logs = telemetry.http_access_logs(telemetry.PEER, folded(own), "destination", node.access_log)
+    wanted = telemetry.reports(node, entrance.workload.reporting.callee)
+    logs = telemetry.http_access_logs(telemetry.PEER, folded(own), "destination", wanted)
     manager = http_connection_manager(
         "inbound", entrance.name, logs,
         facts=peer_facts(), peer_seconds=node.peers.connection_seconds,
@@ -65,7 +66,8 @@ def _requests(entrance: Entrance, node: NodeSettings) -> Proto:
 
 def _bytes(entrance: Entrance, node: NodeSettings) -> Proto:
     own = telemetry.party(entrance.workload)
-    logs = telemetry.tcp_access_logs(telemetry.PEER, folded(own), "destination", node.access_log)
+    wanted = telemetry.reports(node, entrance.workload.reporting.callee)
+    logs = telemetry.tcp_access_logs(telemetry.PEER, folded(own), "destination", wanted)
     proxy = tcp_proxy("inbound", PASSTHROUGH if entrance.through_inbound else INBOUND, logs)
     names = _anybody(node.peers) if entrance.callers is None else []
     return _chain(f"tcp|{entrance.name}", entrance, [proxy], names)

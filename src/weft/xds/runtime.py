@@ -3,8 +3,6 @@
 Source: Envoy, "Runtime", `envoy.service.runtime.v3.Runtime`.
 """
 
-from typing import Any
-
 from envoy.service.runtime.v3 import rtds_pb2
 from google.protobuf.struct_pb2 import Struct as StructMessage
 
@@ -17,18 +15,8 @@ TAP = "weft.tap"
 """Percentage of requests that are logged to the control plane."""
 
 
-TRACE = "tracing.random_sampling"
-"""Share of requests whose way is traced, beside those that the caller wants traced."""
-TRACE_PERCENT = 1.0
-_PER_PERCENT = 100
-
-
-def runtime(tap_percent: int = 0, trace_percent: float = TRACE_PERCENT) -> Resource:
+def runtime(tap_percent: int = 0) -> Resource:
     """All switches."""
     layer = StructMessage()
-    share: dict[str, Any] = {
-        "numerator": round(trace_percent * _PER_PERCENT),
-        "denominator": "TEN_THOUSAND",
-    }
-    layer.update({TAP: tap_percent, TRACE: share})
+    layer.update({TAP: tap_percent})
     return resource(RUNTIME, LAYER, rtds_pb2.Runtime(name=LAYER, layer=layer))

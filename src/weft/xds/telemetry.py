@@ -7,18 +7,20 @@ Envoy then keeps one copy for all of them. All labels are folded into one tag:
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.data.accesslog.v3 import accesslog_pb2 as data_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
 from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt64Value
 from opentelemetry.proto.common.v1 import common_pb2
 
-from weft.mesh.model import Destination, Endpoint, Workload
+from weft.mesh.model import Destination, Endpoint, NodeSettings, Reporting, Workload
 from weft.telemetry.edge_labels import TAG, UNKNOWN, Answer, Callee, Party, folded, tag_value
 from weft.telemetry.requests import BETWEEN, FIELDS
 from weft.xds.bootstrap import XDS_CLUSTER
@@ -48,6 +50,25 @@ _TCP_ANSWER = Answer("", "", "", "%RESPONSE_FLAGS%")
 SECURITY, MUTUAL = "none", "mutual_tls"
 
 
+class Reports(NamedTuple):
+    """What a listener reports of its calls."""
+
+    log: str = ""
+    """Path of the JSON access log; empty is none."""
+    log_filter: str = ""
+    """A CEL expression that must hold for what is logged."""
+    uncounted: tuple[str, ...] = ()
+    """Names of metrics that are not counted."""
+
+
+def reports(node: NodeSettings, how: Reporting) -> Reports:
+    """What a node's proxy reports of one side of calls."""
+    path = node.access_log
+    if how.logged is not None:
+        path = (node.access_log_file or node.access_log) if how.logged else ""
+    return Reports(path, how.log_filter, how.uncounted)
+
+
 def party(workload: Workload) -> Party:
     return Party(
         workload=literal(workload.workload or workload.name),
@@ -58,40 +79,45 @@ def party(workload: Workload) -> Party:
     )
 
 
-def http_access_logs(source: Party, destination: str, reporter: str, log: str) -> list[Proto]:
-    """The loggers of HTTP requests. `destination` is a folded party. `log` is the path of the JSON
-    access log; empty is none."""
+def http_access_logs(
+    source: Party, destination: str, reporter: str, wanted: Reports
+) -> list[Proto]:
+    """The loggers of HTTP requests. `destination` is a folded party."""
     tag = _tag(source, destination, reporter, _HTTP_ANSWER)
+    durations = stats_pb2.Config.Histogram(
+        stat=_stat("request_duration_milliseconds", tag),
+        unit=stats_pb2.Config.Histogram.Milliseconds,
+        value_format="%DURATION%",
+    )
     stats = stats_pb2.Config(
-        counters=[_counter("requests_total", tag)],
-        histograms=[
-            stats_pb2.Config.Histogram(
-                stat=_stat("request_duration_milliseconds", tag),
-                unit=stats_pb2.Config.Histogram.Milliseconds,
-                value_format="%DURATION%",
-            )
-        ],
+        counters=_counted([_counter("requests_total", tag)], wanted),
+        histograms=_counted([durations], wanted),
     )
     tapped = _tap(source, destination, _HTTP_TAPPED)
-    return [_stats_logger(stats), tapped, *_json_logs(source, log, _HTTP_FIELDS)]
+    return [*_stats_loggers(stats), tapped, *_json_logs(source, wanted, _HTTP_FIELDS)]
 
 
-def tcp_access_logs(source: Party, destination: str, reporter: str, log: str) -> list[Proto]:
+def tcp_access_logs(source: Party, destination: str, reporter: str, wanted: Reports) -> list[Proto]:
     """The loggers of connections that are passed on as bytes."""
     tag = _tag(source, destination, reporter, _TCP_ANSWER)
-    opened = stats_pb2.Config(counters=[_counter("tcp_connections_opened_total", tag)])
+    opened = stats_pb2.Config(
+        counters=_counted([_counter("tcp_connections_opened_total", tag)], wanted)
+    )
     closed = stats_pb2.Config(
-        counters=[
-            _counter("tcp_connections_closed_total", tag),
-            _counter("tcp_sent_bytes_total", tag, "%BYTES_SENT%"),
-            _counter("tcp_received_bytes_total", tag, "%BYTES_RECEIVED%"),
-        ],
+        counters=_counted(
+            [
+                _counter("tcp_connections_closed_total", tag),
+                _counter("tcp_sent_bytes_total", tag, "%BYTES_SENT%"),
+                _counter("tcp_received_bytes_total", tag, "%BYTES_RECEIVED%"),
+            ],
+            wanted,
+        ),
     )
     return [
-        _stats_logger(opened, data_pb2.TcpUpstreamConnected),
-        _stats_logger(closed, data_pb2.TcpConnectionEnd),
+        *_stats_loggers(opened, data_pb2.TcpUpstreamConnected),
+        *_stats_loggers(closed, data_pb2.TcpConnectionEnd),
         _tap(source, destination, _TCP_TAPPED, data_pb2.TcpConnectionEnd),
-        *_json_logs(source, log, _TCP_FIELDS, data_pb2.TcpConnectionEnd),
+        *_json_logs(source, wanted, _TCP_FIELDS, data_pb2.TcpConnectionEnd),
     ]
 
 
@@ -149,9 +175,15 @@ def _counter(name: str, tag: str, value: str = "") -> Proto:
     return stats_pb2.Config.Counter(stat=_stat(name, tag), value_fixed=UInt64Value(value=1))
 
 
-def _stats_logger(config: Proto, *log_types: int) -> Proto:
+def _counted(statistics: list[Proto], wanted: Reports) -> list[Proto]:
+    return [each for each in statistics if each.stat.name not in wanted.uncounted]
+
+
+def _stats_loggers(config: Proto, *log_types: int) -> list[Proto]:
+    if not config.counters and not config.histograms:
+        return []
     set_stats_scope(config, STATS_PREFIX)
-    return _logger("envoy.access_loggers.stats", config, *log_types)
+    return [_logger("envoy.access_loggers.stats", config, *log_types)]
 
 
 def _logger(name: str, config: Proto, *log_types: int) -> Proto:
@@ -198,14 +230,28 @@ _TCP_FIELDS = {
 }
 
 
-def _json_logs(source: Party, path: str, fields: dict[str, str], *log_types: int) -> list[Proto]:
-    if not path:
+def _json_logs(
+    source: Party, wanted: Reports, fields: dict[str, str], *log_types: int
+) -> list[Proto]:
+    if not wanted.log:
         return []
     json_format = StructMessage()
     json_format.update(fields | {"source": f"{source.namespace}/{source.workload}"})
     log_format = substitution_format_string_pb2.SubstitutionFormatString(json_format=json_format)
-    config = file_pb2.FileAccessLog(path=path, log_format=log_format)
-    return [_logger("envoy.access_loggers.file", config, *log_types)]
+    config = file_pb2.FileAccessLog(path=wanted.log, log_format=log_format)
+    logger = _logger("envoy.access_loggers.file", config, *log_types)
+    if wanted.log_filter:
+        expression = cel_pb2.ExpressionFilter(expression=wanted.log_filter)
+        holds = accesslog_pb2.AccessLogFilter()
+        holds.extension_filter.name = "envoy.access_loggers.extension_filters.cel"
+        holds.extension_filter.typed_config.CopyFrom(any_of(expression))
+        if log_types:
+            kinds = accesslog_pb2.AccessLogFilter()
+            kinds.CopyFrom(logger.filter)
+            logger.filter.and_filter.filters.extend((kinds, holds))
+        else:
+            logger.filter.CopyFrom(holds)
+    return [logger]
 
 
 _BYTES = {

@@ -88,6 +88,7 @@ from weft.mesh.model.patch import (
 from weft.mesh.model.protocol import (
     AppProtocol,
 )
+from weft.mesh.model.reporting import AS_THE_MESH, Reporting, Sides, SpanTag
 from weft.mesh.model.text import StringMatch
 from weft.mesh.model.tls import (
     CertificatePair,
@@ -109,6 +110,7 @@ from weft.mesh.model.workload import (
 )
 
 __all__ = [
+    "AS_THE_MESH",
     "GATEWAY_ACCOUNT",
     "NODE_MTLS_PORT",
     "NOWHERE",
@@ -172,11 +174,14 @@ __all__ = [
     "RateLimit",
     "RateLimitKey",
     "Redirect",
+    "Reporting",
     "RetryPolicy",
     "Rewrite",
     "RoutePatchMatch",
     "RouteTable",
     "ServiceListener",
+    "Sides",
+    "SpanTag",
     "StringMatch",
     "SuccessRate",
     "TcpRoute",

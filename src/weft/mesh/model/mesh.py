@@ -11,6 +11,7 @@ from weft.mesh.model.gateway import GatewayBinding, GatewayListener
 from weft.mesh.model.http import RateLimit, RouteTable
 from weft.mesh.model.login import Login
 from weft.mesh.model.patch import EnvoyPatch
+from weft.mesh.model.reporting import Reporting
 from weft.mesh.model.workload import ServiceListener, Workload
 
 
@@ -40,6 +41,7 @@ class MeshModel(Struct, frozen=True, gc=False):
     """Services that policies of action `custom` may ask."""
     access_log: bool = False
     """Proxies write a line for each request."""
+    gateway_reporting: Reporting = Reporting()
 
 
 class NodePlace(Struct, frozen=True, gc=False):
@@ -77,8 +79,12 @@ class NodeSettings(Struct, frozen=True, gc=False):
     peers: Peers = Peers()
     access_log: str = ""
     """File that the proxy writes a JSON line per request to; empty is none."""
-    tracing: bool = False
-    """Whether spans are made at all: it costs each request 5 to 10 µs, traced or not."""
+    access_log_file: str = ""
+    """The same where not all requests are logged: for those that a Telemetry object wants logged.
+    Empty where the proxy has no such file."""
+    trace_percent: float = 0.0
+    """Share of requests that are traced. Without any no spans are made: they cost each request 5 to
+    10 µs, traced or not."""
     authorizers: tuple[str, ...] = ()
     """Names of those that policies may ask."""
     logins: tuple[str, ...] = ()
@@ -101,3 +107,4 @@ class NodeModel(Struct, frozen=True, gc=False):
     authorizers: tuple[Authorizer, ...] = ()
     logins: tuple[Login, ...] = ()
     """Those of the tables that send browsers to a provider."""
+    gateway_reporting: Reporting = Reporting()

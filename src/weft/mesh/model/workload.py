@@ -6,6 +6,7 @@ from weft.mesh.model.access import AccessPolicy, Door
 from weft.mesh.model.destination import ConnectionPool
 from weft.mesh.model.http import PASS_UNKNOWN, UnknownHosts, WeightedDestination
 from weft.mesh.model.protocol import AppProtocol
+from weft.mesh.model.reporting import AS_THE_MESH, Sides
 from weft.mesh.model.tls import GatewayTls
 
 GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
@@ -125,6 +126,7 @@ class Workload(Struct, frozen=True, gc=False):
     """For callers without an identity of the mesh."""
     unknown: UnknownHosts = PASS_UNKNOWN
     """Of connections that are no HTTP, or go to a port that no table is for."""
+    reporting: Sides = AS_THE_MESH
 
 
 class ServiceListener(Struct, frozen=True, gc=False):
