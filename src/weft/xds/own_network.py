@@ -82,20 +82,21 @@ def _local(
     workload: Workload, wanted: LocalListener, node: NodeSettings, facts: TcpFacts
 ) -> Resource:
     _, first = own_prefixes(workload.uid)
-    source = telemetry.party(workload)
+    source, how = telemetry.party(workload), workload.reporting.caller
+    reports = telemetry.reports(node, how)
     if wanted.tcp is not None:
-        logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+        logs = telemetry.tcp_access_logs(source, telemetry.ANSWERING, "source", reports)
         denied = frozenset(workload.denied)
         filters = tcp_filters("outbound", wanted.tcp, logs, facts, denied)
     else:
-        logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", node.access_log)
+        logs = telemetry.http_access_logs(source, telemetry.ANSWERING, "source", reports)
         filters = [
             http_connection_manager(
                 "outbound",
                 wanted.route_table,
                 logs,
                 authorizers=node.authorizers,
-                tracing=tracing.tracing(source) if node.tracing else None,
+                tracing=tracing.tracing(source, node, how),
             )
         ]
     name = f"{first}{wanted.address}|{wanted.port}"
