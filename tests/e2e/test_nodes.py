@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import dns.exception
@@ -137,6 +138,50 @@ def test_pods_call_each_other_across_nodes(machines: Machines) -> None:
         "node c has no pod, but is a way in",
         10,
     )
+
+
+def test_network_policies_hold_between_nodes(machines: Machines) -> None:
+    """By the caller's proxy for a service, by the kernel for a pod's own address and datagrams."""
+    a, (far,) = machines.a, machines.pods("far")
+    listen = "import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('',5300))"
+    listen += ";s.settimeout(6);print([s.sendto(d,c) for d,c in [s.recvfrom(99)]])"
+    ask = "import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(1)\n"
+    ask += f"for _ in range(5):\n s.sendto(b'x',('{far['status']['podIP']}',5300))\n"
+    ask += " try:\n  print('got',s.recv(9));break\n except OSError: pass\n"
+
+    def datagram() -> bool:
+        server = Thread(target=a.kubectl, args=("exec", "deploy/far-v1", "--", "python3", "-c",
+                                                listen), kwargs={"check": False})  # fmt: skip
+        server.start()
+        heard = a.kubectl("exec", "deploy/near-v1", "--", "python3", "-c", ask, check=False)
+        server.join()
+        return "got" in heard
+
+    assert datagram(), "a datagram goes from node to node"
+    policy = json.dumps({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "far"},
+        "spec": {"podSelector": {"matchLabels": {"app": "far"}},
+                 "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "talker"}}}]}]},
+    })  # fmt: skip
+    a.weft("apply", "-f", "-", stdin=policy)
+    try:
+        wait_for(lambda: "403" in refused(machines, "http://far/x"), "near is refused", 15)
+        assert "timed out" in refused(machines, f"http://{far['status']['podIP']}:8080/x")
+        assert call(machines, "talker", "http://far/x")["pod"] == far["metadata"]["name"]
+        assert not datagram()
+    finally:
+        a.weft("delete", "-f", "-", stdin=policy)
+    wait_for(lambda: not refused(machines, "http://far/x"), "open again", 15)
+
+
+def refused(machines: Machines, url: str) -> str:
+    """Why a call of `near` fails; empty when it does not."""
+    program = f"""
+import urllib.request as u
+try: u.urlopen('{url}', timeout=2)
+except OSError as e: print(e)
+"""
+    return machines.a.kubectl("exec", "deploy/near-v1", "--", "python3", "-c", program).strip()
 
 
 def _gateway_port(machines: Machines, node: str) -> int:

@@ -624,4 +624,13 @@ spec: {targetRefs: [{kind: @, name: web}], rules: [{}]}
         "ServiceEntry", "Service", "AuthorizationPolicy", "p", "spec.targetRefs[0].kind",
         "ServiceEntry",
     ),
+    Case(
+        "WEFT2629", "nothing holds it", node("isolation", "@") + """---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {}}
+""",
+        "host", "netns", "NetworkPolicy", "closed", "spec", "not enforced",
+    ),
 )  # fmt: skip

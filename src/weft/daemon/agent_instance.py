@@ -31,6 +31,7 @@ from weft.daemon.node_link import CLUSTER_PATH
 from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
 from weft.daemon.route_keeper import RouteKeeper
+from weft.daemon.wall_keeper import METHOD, read_walls
 from weft.lib.aio import Tasks, now
 from weft.lib.files import replace_file
 from weft.lib.instance import Running, Settings, process_start
@@ -247,12 +248,16 @@ class AgentInstance:
                 raise OSError(str(error)) from error
             return {"before": before, "after": await self.machine.envoy_pid()}
 
+        async def walls(args: Mapping[str, Any]) -> None:
+            if isinstance(self.machine.network, NetnsNetwork):
+                await self.machine.network.enforce(read_walls(args))
+
         async def stream(args: Mapping[str, Any]) -> None:
             await self._streams.open(args)
 
         return {
             "active": active, "facts": facts, "clusters": clusters, "metrics": metrics,
-            "restart-proxy": restart_proxy, "stream": stream,
+            "restart-proxy": restart_proxy, "stream": stream, METHOD: walls,
         }  # fmt: skip
 
     def _stream_server(self) -> StreamServer:

@@ -44,6 +44,7 @@ from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.usage import UsageSampler
+from weft.daemon.wall_keeper import WallKeeper
 from weft.daemon.why import WhyPage
 from weft.dashboard.server import Dashboard
 from weft.lib.aio import Tasks, now
@@ -226,6 +227,10 @@ class Instance:
             unknown_hosts=MODES[self.settings.outbound_traffic_policy],
             connection_seconds=files.lives(self.settings).connection,
         )
+        network = self.machine.network
+        own_network = network if isinstance(network, NetnsNetwork) else None
+        self.walls = WallKeeper(self.settings.node_name, own_network, self.links)
+        self.tasks.spawn(self.walls.run(), "network-policies")
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
         self.mesh.own_node = self.settings.node_name
         self.mesh.on_model = self._on_model
@@ -279,6 +284,7 @@ class Instance:
     def _on_model(self, model: MeshModel) -> None:
         self.rate_limits.update(rate_limits.rules(model))
         self.learner.on_model(model)
+        self.walls.on_model(model)
 
     def _record_refusal(self, obj: Struct, rejection: Rejection) -> None:
         text = f"{blamed(rejection)}, {consequence(rejection)}: {rejection.error}"

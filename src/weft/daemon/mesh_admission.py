@@ -12,9 +12,11 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security, telemetry
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.batch_v1 import Job
-from weft.api.k8s.core_v1 import Namespace, Secret, Service
+from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
+from weft.api.k8s.networking_v1 import NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import decode
+from weft.api.snapshot import ObjectSnapshot, Snapshot
 from weft.api.validation import rule_errors
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.apiserver.access import Review, Verdict
@@ -53,6 +55,7 @@ REVIEWED: tuple[type[Struct], ...] = (
     Service,
     Deployment,
     Job,
+    NetworkPolicy,
 )
 FILED: frozenset[type[Struct]] = frozenset(
     {*REVIEWED, gw.GatewayClass, gw.ReferenceGrant, Namespace, Secret, Pod}
@@ -67,6 +70,7 @@ class MeshAdmission:
     def __init__(self, informers: Informers, settings: BuildSettings) -> None:
         self._neighbours = Neighbours()
         self._settings = settings
+        self._cache = informers.cache
         for cls in FILED:
             informers.add(cls)
         informers.subscribe(self._on_change)
@@ -83,7 +87,10 @@ class MeshAdmission:
             obj = decode(kind.struct, new)
         except msgspec.ValidationError:
             return NO_VERDICT  # validation has the better words for it
-        findings = analyze(self._neighbours.around(obj), self._settings)
+        around: Snapshot = self._neighbours.around(obj)
+        if isinstance(obj, NetworkPolicy):
+            around = ObjectSnapshot((obj, *self._cache.list(Node)))
+        findings = analyze(around, self._settings)
         if isinstance(obj, istio.EnvoyFilter):
             patches = read_envoy_filters((obj,), (), Findings())
             findings = (*findings, *patch_findings(patches, problem))

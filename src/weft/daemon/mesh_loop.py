@@ -15,7 +15,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security, telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
-from weft.api.k8s.networking_v1 import Ingress, IngressClass
+from weft.api.k8s.networking_v1 import Ingress, IngressClass, NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
@@ -53,6 +53,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     ConfigMap,
     Ingress,
     IngressClass,
+    NetworkPolicy,
     istio.VirtualService,
     istio.DestinationRule,
     istio.Gateway,

@@ -43,6 +43,7 @@ from weft.mesh.model import (
     Workload,
 )
 from weft.mesh.names import SERVICE_SUFFIX, destination_name
+from weft.mesh.network_policies import NetworkRules, network_access
 from weft.mesh.trust_domains import with_aliases
 
 BYTES = ("tcp", "tls", "auto", "udp")
@@ -71,6 +72,7 @@ class SecurityRules(Struct, frozen=True):
     access: AccessPolicies = AccessPolicies()
     tokens: Authentications = Authentications()
     peers: PeerRules = PeerRules()
+    network: NetworkRules = NetworkRules()
     findings: tuple[Diagnostic, ...] = ()
 
 
@@ -89,7 +91,7 @@ def security_rules(
         with_aliases(access_policies(objects.authorization, report, providers), domains),
         authentications(objects.tokens, resolve, report),
         peer_rules(objects.peers),
-        report.all(),
+        findings=report.all(),
     )
 
 
@@ -127,8 +129,9 @@ def secured_destination(
     known = {(e.address, e.port): e for e in owners}
     endpoints = (known.get((e.address, e.port), e) for e in destination.endpoints)
     pods = [e for e in endpoints if e.pod_uid]
+    walls = network_access(destination, pods, rules.network) if rules.network else ()
     if not pods:
-        return destination
+        return replace(destination, access=walls) if walls else destination
     by_policies: dict[tuple[AccessPolicy, ...], list[tuple[str, int]]] = {}
     tokens: dict[Authentication, None] = {}
     for pod in pods:
@@ -148,6 +151,7 @@ def secured_destination(
         for policies, places in by_policies.items()
         if policies
     )
+    access = (*access, *walls)
     if not access and not tokens:
         return destination
     return replace(destination, access=access, authentication=believed_by_all(tuple(tokens)))
@@ -447,7 +451,10 @@ def _text(match: StringMatch, value: str) -> bool:
 
 
 def _in(networks: Sequence[str], address: str) -> bool:
-    ip = ipaddress.ip_address(address)
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False  # a name
     return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)
 
 

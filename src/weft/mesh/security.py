@@ -7,6 +7,9 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
+from weft.api.k8s.core_v1 import Namespace
+from weft.api.k8s.networking_v1 import NetworkPolicy
+from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.mesh import findings as f
 from weft.mesh.access import (
@@ -39,6 +42,7 @@ from weft.mesh.model import (
     TcpRoute,
     Workload,
 )
+from weft.mesh.network_policies import NetworkRules, network_rules, policy_pod, with_walls
 from weft.mesh.strict_callers import with_strict_callees
 
 
@@ -63,12 +67,14 @@ def secure(snapshot: Snapshot, plain: Securable, wide: MeshConfig, memo: Memo) -
         tuple(snapshot.list(security.PeerAuthentication)),
         tuple(snapshot.list(security.RequestAuthentication)),
     )
-    if not objects:
+    walls = _network_rules(snapshot, wide, memo)
+    if not objects and not walls:
         return plain
     domains = (wide.trust_domain, *wide.trust_domain_aliases)
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
     providers = tuple(each.name for each in plain.authorizers)
     rules = memo("security rules", security_rules, objects, names, providers, domains)
+    rules = memo.keep("rules", replace(rules, network=walls))
     owned = memo("owners", with_owners, plain.destinations, plain.workloads)
     secured = memo.mapped("secured", secured_destination, owned, rules)
     secured = memo.mapped("asked", with_asked, zip(secured))
@@ -102,9 +108,21 @@ def secure(snapshot: Snapshot, plain: Securable, wide: MeshConfig, memo: Memo) -
     differing = memo("tokens differ", tokens_differ, secured)
     findings = (*plain.findings, *rules.findings, *mirrored.findings, *differing)
     outward = with_strict_callees(listeners, tables, secured, rules.peers)
+    callers = memo("walls", with_walls, callers, walls)
     return Securable(
         secured, callers, outward.tables, gateways, outward.listeners, findings, plain.authorizers
     )
+
+
+def _network_rules(snapshot: Snapshot, wide: MeshConfig, memo: Memo) -> NetworkRules:
+    policies = tuple(snapshot.list(NetworkPolicy))
+    if not policies:
+        return NetworkRules()
+    seen = memo.mapped("policy pods", policy_pod, zip(snapshot.list(Pod)))
+    pods = memo.keep("all policy pods", tuple(pod for pod in seen if pod is not None))
+    gateway = f"{wide.trust_domain}/{GATEWAY_ACCOUNT}"
+    namespaces = tuple(snapshot.list(Namespace))
+    return memo("network rules", network_rules, policies, pods, namespaces, gateway)
 
 
 class Reached(Struct, frozen=True):

@@ -25,7 +25,9 @@ from pathlib import Path
 
 from weft.api.wellknown import INBOUND_PORT, OUTBOUND_PORT
 from weft.lib.files import replace_file
-from weft.node.linux import netlink, nft
+from weft.mesh.model import Walls
+from weft.node.linux import inside, netlink, nft
+from weft.node.linux.walls import TABLE, walls_table
 from weft.node.runtime import PodNetwork
 
 MACHINE_DIR = Path("/run/weft")
@@ -89,6 +91,8 @@ class NetnsNetwork:
         self.missing = ""
         """A sentence on what the kernel refused; the rest works."""
         self._pods: dict[str, PodNetwork] = {}
+        self._walls: dict[str, Walls | None] = {}
+        """What is known to be in force."""
         self._last_host = 1
         self._lock = asyncio.Lock()
 
@@ -118,6 +122,12 @@ class NetnsNetwork:
         node) to those nodes' proxies; replaces what was said before. NetworkError."""
         async with self._lock:
             await asyncio.to_thread(self._open_gates, gates, port)
+
+    async def enforce(self, walls: Mapping[str, Walls]) -> None:
+        """NetworkPolicies of this node's pods, by uid; those that are not named are open.
+        NetworkError says which could not be set; the others are."""
+        async with self._lock:
+            await asyncio.to_thread(self._enforce, walls)
 
     async def destroy(self) -> None:
         """Remove every pod network, the bridge and the subnet's registration."""
@@ -198,6 +208,26 @@ class NetnsNetwork:
                 nft.install(netfilter, f"{self.bridge}{GATES_SUFFIX}", table)
         except OSError as error:
             raise NetworkError(f"no way to other nodes: {error.strerror or error}") from error
+
+    def _enforce(self, walls: Mapping[str, Walls]) -> None:
+        failed = []
+        for uid, network in self._pods.items():
+            wanted = walls.get(uid)
+            if uid in self._walls and self._walls[uid] == wanted:
+                continue
+            try:
+                with contextlib.closing(inside.netfilter(network.netns)) as netfilter:
+                    if wanted is None:
+                        nft.remove(netfilter, TABLE)
+                    else:
+                        nft.install(netfilter, TABLE, walls_table(wanted, self._services))
+                self._walls[uid] = wanted
+            except OSError as error:
+                failed.append(f"{uid} ({error.strerror or error})")
+        for gone in self._walls.keys() - self._pods.keys():
+            del self._walls[gone]
+        if failed:
+            raise NetworkError(f"network policies are not in force for pods {', '.join(failed)}")
 
     @property
     def _state_file(self) -> Path:

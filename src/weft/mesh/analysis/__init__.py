@@ -17,6 +17,7 @@ from weft.mesh.analysis import (
     http_rules,
     ingresses,
     namespaces,
+    network_policies,
     proxy_objects,
     security_policies,
     service_entries,
@@ -44,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     *gateway_api.CHECKS,
     *ingresses.CHECKS,
     *security_policies.CHECKS,
+    *network_policies.CHECKS,
 )
 
 

@@ -315,3 +315,10 @@ TARGET_KIND = Finding(
     "policies are for Services and Gateways, not for a {kind}; the policy does not hold there",
     "name each Service or Gateway, or select workloads by `selector`",
 )
+NETWORK_POLICY_UNENFORCED = Finding(
+    "WEFT2629",
+    "warning",
+    "pods of node {nodes} have no networks of their own: there the policy is not enforced, and "
+    "everybody reaches everybody",
+    "run weft as root, with `weft up --isolation netns`",
+)

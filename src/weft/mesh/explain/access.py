@@ -26,6 +26,7 @@ from weft.mesh.model import (
     StringMatch,
     Workload,
 )
+from weft.mesh.network_policies import TITLE as NETWORK_POLICY
 
 Maybe = bool | None
 """None: it depends on what is not known."""
@@ -77,10 +78,10 @@ def judge(policies: Sequence[AccessPolicy], arrival: Arrival) -> Verdict:
         refused = replace(arrival, refuses=True)
         matched = _matches(policy, refused)
         if matched:
-            by = f"AuthorizationPolicy {policy.name}{_by_rule(policy, refused)}"
+            by = f"{_titled(policy)}{_by_rule(policy, refused)}"
             return Verdict(False, f"{by} denies it")
         if matched is None:
-            doubtful = f"AuthorizationPolicy {policy.name} denies some tokens"
+            doubtful = f"{_titled(policy)} may deny it"
     for policy in (p for p in enforced if p.action == "custom"):
         refused = replace(arrival, refuses=True)
         if _matches(policy, refused) is not False:
@@ -146,6 +147,11 @@ def _named(policy: AccessPolicy) -> str:
 
 def _rule_place(policy: AccessPolicy, place: int) -> str:
     return f" (spec.rules[{place}])" if len(policy.rules) > 1 else ""
+
+
+def _titled(policy: AccessPolicy) -> str:
+    title = "" if policy.name.startswith(NETWORK_POLICY) else "AuthorizationPolicy "
+    return f"{title}{policy.name}"
 
 
 def _by_rule(policy: AccessPolicy, arrival: Arrival) -> str:

@@ -97,6 +97,7 @@ from weft.mesh.model.tls import (
     TlsVersion,
     UpstreamTls,
 )
+from weft.mesh.model.walls import Gap, Walls
 from weft.mesh.model.workload import (
     GATEWAY_ACCOUNT,
     InboundPort,
@@ -141,6 +142,7 @@ __all__ = [
     "EnvoyPatch",
     "FailurePercentage",
     "Fault",
+    "Gap",
     "GatewayBinding",
     "GatewayListener",
     "GatewayServer",
@@ -193,6 +195,7 @@ __all__ = [
     "UnknownHosts",
     "UpstreamTls",
     "VirtualHost",
+    "Walls",
     "WarmUp",
     "WeightedDestination",
     "Workload",

@@ -8,6 +8,7 @@ from weft.mesh.model.http import PASS_UNKNOWN, UnknownHosts, WeightedDestination
 from weft.mesh.model.protocol import AppProtocol
 from weft.mesh.model.reporting import AS_THE_MESH, Sides
 from weft.mesh.model.tls import GatewayTls
+from weft.mesh.model.walls import Walls
 
 GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
 """Whom policies name that are for what enters through a gateway, as in Istio's installation: the
@@ -124,6 +125,8 @@ class Workload(Struct, frozen=True, gc=False):
     """Names of destinations that the workload may not open connections to."""
     door: Door = Door()
     """For callers without an identity of the mesh."""
+    walls: Walls | None = None
+    """What NetworkPolicies let through; None: everything."""
     unknown: UnknownHosts = PASS_UNKNOWN
     """Of connections that are no HTTP, or go to a port that no table is for."""
     reporting: Sides = AS_THE_MESH

@@ -2,27 +2,42 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from weft.node.linux import ns
+from weft.node.linux import netlink, ns
+
+T = TypeVar("T")
+
+
+def netfilter(namespace: str) -> netlink.Netlink:
+    """A socket that changes the filter rules of the namespace at this path. OSError."""
+    return _inside(namespace, lambda: netlink.Netlink(netlink.NETFILTER))
 
 
 def tcp_socket(namespace: str) -> socket.socket:
     """A TCP socket of the namespace at this path; the caller's own namespace is left alone.
     OSError."""
-    made: list[socket.socket | OSError] = []
+    kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC
+    return _inside(namespace, lambda: socket.socket(socket.AF_INET, kind))
+
+
+def _inside(namespace: str, work: Callable[[], T]) -> T:
+    made: list[T | OSError] = []
 
     def make() -> None:  # in a thread that ends: a namespace is an attribute of the thread
         try:
             with Path(namespace).open("rb") as file:
                 ns.setns(file.fileno(), ns.CLONE_NEWNET)
-            made.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+            made.append(work())
         except OSError as error:
             made.append(error)
 
     thread = threading.Thread(target=make, name="socket-inside")
     thread.start()
     thread.join()
-    if isinstance(made[0], OSError):
-        raise made[0]
-    return made[0]
+    found = made[0]
+    if isinstance(found, OSError):
+        raise found
+    return found

@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nested
@@ -13,9 +13,11 @@ _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
 _FAMILY_IPV4 = 2
-_HOOK_PREROUTING, _HOOK_OUTPUT, _HOOK_POSTROUTING = 0, 3, 4
+HOOK_PREROUTING, HOOK_OUTPUT, HOOK_POSTROUTING = 0, 3, 4
 _PRIORITY_DSTNAT, _PRIORITY_SRCNAT = -100, 100
-_VERDICT_RETURN = -5
+_VERDICT_RETURN, _VERDICT_DROP = -5, 0
+_NOT_EQUAL, _AT_MOST, _AT_LEAST = 1, 3, 5
+_CT_STATE, _CT_ESTABLISHED, _CT_RELATED = 0, 2, 4
 _META_INTERFACE_IN, _META_INTERFACE_OUT = 4, 5
 _META_INTERFACE_OUT_NAME, _META_L4_PROTOCOL = 7, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
@@ -30,11 +32,12 @@ Rule = tuple[str, bytes]
 
 
 class Chain(NamedTuple):
-    """A base chain of NAT: where in a packet's way its rules are asked."""
+    """A base chain: where in a packet's way its rules are asked."""
 
     name: str
     hook: int
     priority: int
+    kind: str = "nat"
 
 
 class Table(NamedTuple):
@@ -110,6 +113,70 @@ def _dnat(address: str, port: int) -> bytes:
     )
 
 
+Match = Callable[[str], bytes]
+"""A condition on the address at one end of a packet, for a network."""
+
+
+def _compares(operator: int, value: bytes) -> bytes:
+    number = attribute(2, _be32(operator))
+    return _expression("cmp", attribute(1, _be32(1)), number, nested(3, attribute(1, value)))
+
+
+def goes_to_loopback() -> bytes:
+    return _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK)
+
+
+def comes_from_loopback() -> bytes:
+    return _meta(_META_INTERFACE_IN) + _equals(_LOOPBACK)
+
+
+def established() -> bytes:
+    """Of a connection that has been let through, or an error about one."""
+    state = _expression("ct", attribute(1, _be32(1)), attribute(2, _be32(_CT_STATE)))
+    known = struct.pack("=I", _CT_ESTABLISHED | _CT_RELATED)
+    return state + _mask(known) + _compares(_NOT_EQUAL, bytes(4))
+
+
+def destination(network: str) -> bytes:
+    return _within(_IPV4_DESTINATION_OFFSET, network)
+
+
+def source(network: str) -> bytes:
+    return _within(_IPV4_SOURCE_OFFSET, network)
+
+
+def _within(offset: int, text: str) -> bytes:
+    network = ipaddress.IPv4Network(text)
+    masked = b"" if network.prefixlen == 32 else _mask(network.netmask.packed)
+    return _payload(_NETWORK_HEADER, offset, 4) + masked + _equals(network.network_address.packed)
+
+
+def protocol(number: int) -> bytes:
+    return _protocol(number)
+
+
+def destination_port(first: int, last: int) -> bytes:
+    """From `first` to `last`, of protocols that have ports."""
+    port = _payload(_TRANSPORT_HEADER, _DESTINATION_PORT_OFFSET, 2)
+    if first == last:
+        return port + _equals(struct.pack(">H", first))
+    return (
+        port
+        + _compares(_AT_LEAST, struct.pack(">H", first))
+        + _compares(_AT_MOST, struct.pack(">H", last))
+    )
+
+
+def give_back() -> bytes:
+    """The packet goes on to the chains after this one."""
+    return _return()
+
+
+def drop() -> bytes:
+    verdict = nested(2, attribute(1, struct.pack(">i", _VERDICT_DROP)))
+    return _expression("immediate", attribute(1, _be32(0)), nested(2, verdict))
+
+
 def pod_table(
     node_address: str, dns_port: int, outbound_port: int, inbound_port: int, services: str
 ) -> Table:
@@ -142,8 +209,8 @@ def pod_table(
     )
 
     chains = (
-        Chain("out", _HOOK_OUTPUT, _PRIORITY_DSTNAT),
-        Chain("in", _HOOK_PREROUTING, _PRIORITY_DSTNAT),
+        Chain("out", HOOK_OUTPUT, _PRIORITY_DSTNAT),
+        Chain("in", HOOK_PREROUTING, _PRIORITY_DSTNAT),
     )
     return Table(chains, rules)
 
@@ -166,7 +233,7 @@ def node_table(subnet: str, bridges: str, others: tuple[str, ...] = ()) -> Table
         *(("leave", _to_network(other) + _return()) for other in others),
         ("leave", from_pods + _expression("masq")),
     )
-    return Table((Chain("leave", _HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
+    return Table((Chain("leave", HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
 
 
 def gates_table(node_address: str, gates: Mapping[str, str], port: int) -> Table:
@@ -182,7 +249,7 @@ def gates_table(node_address: str, gates: Mapping[str, str], port: int) -> Table
         to_pods += _mask(network.netmask.packed) + _equals(network.network_address.packed)
         tcp = _protocol(socket.IPPROTO_TCP)
         rules.append(("out", tcp + from_node + to_pods + _dnat(address, port)))
-    return Table((Chain("out", _HOOK_OUTPUT, _PRIORITY_DSTNAT),), tuple(rules))
+    return Table((Chain("out", HOOK_OUTPUT, _PRIORITY_DSTNAT),), tuple(rules))
 
 
 def _to_network(text: str) -> bytes:
@@ -198,10 +265,10 @@ def install(netfilter: Netlink, name: str, table: Table) -> None:
     batch.add(_NEWTABLE, CREATE, named)
     batch.add(_DELTABLE, 0, named)
     batch.add(_NEWTABLE, CREATE, named)
-    kind = attribute(7, "nat")
     for chain in table.chains:
         priority = attribute(2, struct.pack(">i", chain.priority))
         place = nested(4, attribute(1, _be32(chain.hook)), priority)
+        kind = attribute(7, chain.kind)
         batch.add(_NEWCHAIN, CREATE, named + attribute(3, chain.name) + place + kind)
     for chain_name, expressions in table.rules:
         rule = named + attribute(2, chain_name) + nested(4, expressions)
