@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 SOAK ?= 1000
+FUZZ ?= 20000
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Twice quiet: errors are shown, remarks on package indexes are not.
@@ -41,6 +42,9 @@ test: $(STAMP) ## every test but the long soaks (under 15 min)
 soak: $(STAMP) ## compare `weft why` with Envoy for longer (SOAK=1000 configurations, about 10 min; root)
 	@WEFT_SOAK_CONFIGURATIONS=$(SOAK) $(BIN)/python -m pytest tests/mesh/test_explain_envoy.py
 
+fuzz: $(STAMP) ## feed every parser that faces the network for longer (FUZZ=20000 examples of each)
+	@WEFT_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest -q -n 2 --show-capture=no tests/fuzz
+
 golden: $(STAMP) ## rewrite the golden files and delete stale ones
 	@$(BIN)/python -m pytest tests --golden-update -m "not slow and not e2e"
 
@@ -67,4 +71,4 @@ format: $(STAMP) ## format the code
 clean: ## remove what make made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-broken dashboard-vendor check test soak golden generate generate-protobuf bench lock format clean
+.PHONY: help install demo demo-broken dashboard-vendor check test soak fuzz golden generate generate-protobuf bench lock format clean

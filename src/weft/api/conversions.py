@@ -144,7 +144,7 @@ def _kept(annotations: Json, key: str, shape: type) -> Any:
         return None
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     if not isinstance(found, shape):
         return None

@@ -92,7 +92,7 @@ class Peer:
             async for message in self._socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self._take(_DECODER.decode(message.data))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             log.warning("node link: unreadable message error=%s", error)
         finally:
             self.closed = True
@@ -125,7 +125,9 @@ class Peer:
             reply = Reply(call.id, await handler(call.args))
         except ApiError as error:
             reply = Reply(call.id, error=error.message, code=error.code, reason=error.reason)
-        except (OSError, LookupError, ValueError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            if not isinstance(error, OSError | LookupError | ValueError | TimeoutError):
+                log.warning("node link: call failed method=%s error=%r", call.method, error)
             text = str(error) or type(error).__name__
             reply = Reply(call.id, error=text, code=500, reason="InternalError")
         try:
@@ -190,5 +192,5 @@ def control(data: bytes) -> Control:
     """Of a control frame; an unreadable one says nothing."""
     try:
         return msgspec.json.decode(data, type=Control)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return Control()

@@ -106,7 +106,7 @@ def _question(text: str) -> Question:
         asked = msgspec.json.decode(text, type=Asked)
         request = read_request(asked.method, asked.url, asked.headers)
         return Question(asked.caller, asked.namespace, request)
-    except (msgspec.DecodeError, RequestError) as error:
+    except (msgspec.DecodeError, RequestError, RecursionError) as error:
         raise ApiError(BAD_REQUEST, "BadRequest", str(error)) from error
 
 

@@ -86,7 +86,7 @@ class KeyRing:
             if not key.verifies(signed, signature):
                 return None
             return msgspec.json.decode(body, type=dict[str, Any])
-        except (ValueError, binascii.Error):
+        except (ValueError, binascii.Error, RecursionError):
             return None
 
     def jwks(self) -> bytes:

@@ -61,9 +61,12 @@ class RedisCounters:
                 answer = await self._take(keys=[name], args=[interval, allowance, hits])
         except (RedisError, TimeoutError) as error:
             raise OSError(f"Redis: {error or 'no answer in time'}") from error
-        allowed, busy, wanted = bool(answer[0]), float(answer[1]), float(answer[2])
-        taken = wanted if allowed else busy
-        left = max(int((allowance - taken) / interval + 1e-6), 0)
+        try:
+            allowed, busy, wanted = answer[0] == 1, float(answer[1]), float(answer[2])
+            taken = wanted if allowed else busy
+            left = max(int((allowance - taken) / interval + 1e-6), 0)
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
+            raise OSError(f"Redis: the answer makes no sense ({error})") from error
         if allowed:
             return Verdict(True, left, reset=wanted / 1e6)
         return Verdict(False, left, retry_after=(wanted - allowance) / 1e6, reset=busy / 1e6)
