@@ -29,6 +29,7 @@ from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
+AGGREGATOR = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1"
 ISTIO = "io.istio.networking.v1"
 SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
@@ -45,6 +46,8 @@ EXTRA = (
     "io.k8s.api.core.v1.Binding",
     f"{CRD}.CustomResourceDefinition",
     f"{CRD}.CustomResourceDefinitionList",
+    f"{AGGREGATOR}.APIService",
+    f"{AGGREGATOR}.APIServiceList",
 )
 # Kinds that are served, but that no code of ours reads as typed values.
 SERVED = (

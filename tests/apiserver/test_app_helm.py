@@ -1,4 +1,4 @@
-"""What helm 3 and 4 send, request by request (helm itself cannot be had here).
+"""What helm 3 and 4 send, request by request (helm itself: test_app_helm_binary.py).
 
 A release is a Secret `sh.helm.release.v1.NAME.vN` of type `helm.sh/release.v1`, found by labels.
 Its objects are created, then patched: by helm 3 with three-way strategic merges (JSON merges for

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ SDK = Path("/usr/lib/google-cloud-sdk/bin")
 def binaries() -> list[str]:
     """The version-less kubectl of that kit only chooses one of the others."""
     found = [str(SDK / f"kubectl.1.{minor}") for minor in (30, 31, 32, 33)]
+    found.append(str(Path(sys.executable).parent / "kubectl-1.37"))
     found = [path for path in found if os.access(path, os.X_OK)]
     fallback = shutil.which("kubectl")
     return found or ([fallback] if fallback else [])

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 ErrorKind = Literal[
     "Unknown", "Required", "Invalid", "TypeInvalid", "NotSupported", "Duplicate", "Forbidden",
-    "NotFound",
+    "NotFound", "TooLong",
 ]  # fmt: skip
 Location = tuple[str | int, ...]
 
@@ -22,6 +22,7 @@ _TITLES: dict[ErrorKind, str] = {
     "Duplicate": "Duplicate value",
     "Forbidden": "Forbidden",
     "NotFound": "Not found",
+    "TooLong": "Too long",
 }
 _REASONS: dict[ErrorKind, str] = {
     "Unknown": "FieldValueInvalid",
@@ -32,6 +33,7 @@ _REASONS: dict[ErrorKind, str] = {
     "Duplicate": "FieldValueDuplicate",
     "Forbidden": "FieldValueForbidden",
     "NotFound": "FieldValueNotFound",
+    "TooLong": "FieldValueTooLong",
 }
 
 
@@ -75,7 +77,7 @@ class FieldError(Struct, frozen=True):
         if self.kind == "Unknown":
             return f'unknown field "{self.path}"'
         title = _TITLES[self.kind]
-        if self.kind in ("Required", "Forbidden"):
+        if self.kind in ("Required", "Forbidden", "TooLong"):
             return f"{title}: {self.detail}" if self.detail else title
         text = f"{title}: {_shown(self.value)}"
         return f"{text}: {self.detail}" if self.detail else text
@@ -133,3 +135,8 @@ def not_supported(
 ) -> FieldError:
     listed = ", ".join(f'"{name}"' for name in supported)
     return error(at, "NotSupported", value, f"supported values: {listed}", suggestion)
+
+
+def too_long(at: Location, bytes_max: int) -> FieldError:
+    """The value itself is left out: it is long."""
+    return error(at, "TooLong", None, f"may not be more than {bytes_max} bytes")

@@ -169,6 +169,8 @@ KUBERNETES_KINDS = (
     *(Kind("authentication.k8s.io", "v1", kind, kind.lower() + "s", namespaced=False,
            verbs=QUESTION)
       for kind in ("SelfSubjectReview", "TokenReview")),
+    Kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False,
+         categories=("api-extensions",), verbs=MEASURED),
     Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, verbs=MEASURED),
     Kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", verbs=MEASURED),
 )  # fmt: skip

@@ -39,6 +39,7 @@ _GROUP_PREFIX = {
     "storage.k8s.io": "io.k8s.api.storage",
     "node.k8s.io": "io.k8s.api.node",
     "events.k8s.io": "io.k8s.api.events",
+    "apiregistration.k8s.io": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
     "metrics.k8s.io": "io.k8s.metrics.pkg.apis.metrics",
     "networking.istio.io": "io.istio.networking",
     "security.istio.io": "io.istio.security",

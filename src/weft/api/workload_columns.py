@@ -163,6 +163,12 @@ def _disruption_budget(obj: Json, now: float) -> Cells:
     ]
 
 
+def _api_service(obj: Json, now: float) -> Cells:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    available = next((c["status"] for c in conditions if c["type"] == "Available"), "Unknown")
+    return [name_of(obj), "Local", available, age_of(obj, now)]
+
+
 def _pod_metrics(obj: Json, now: float) -> Cells:
     rows = [each.get("usage") or {} for each in obj.get("containers") or ()]
     return [name_of(obj), *_used(rows), obj.get("window") or ""]
@@ -200,6 +206,7 @@ TABLES: dict[tuple[str, str], tuple[str, Callable[[Json, float], Cells]]] = {
         "Name Reference Targets MinPods MaxPods# Replicas# Age",
         _autoscaler,
     ),
+    ("apiregistration.k8s.io", "APIService"): ("Name Service Available Age", _api_service),
     ("metrics.k8s.io", "PodMetrics"): ("Name Cpu Memory Window", _pod_metrics),
     ("metrics.k8s.io", "NodeMetrics"): ("Name Cpu Memory Window", _node_metrics),
     ("policy", "PodDisruptionBudget"): (

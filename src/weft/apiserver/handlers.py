@@ -30,6 +30,7 @@ from weft.apiserver import (
     verbs,
 )
 from weft.apiserver.access import WEFT, User
+from weft.apiserver.api_services import api_services
 from weft.apiserver.catalog import Catalog
 from weft.apiserver.logs import LogSource
 from weft.apiserver.managed_fields import manager_name
@@ -38,11 +39,13 @@ from weft.apiserver.reading import Page
 from weft.apiserver.request import Target, Verb, WriteOptions
 from weft.apiserver.resources import Resources, Written
 from weft.apiserver.reviews import Reviews
+from weft.apiserver.selection import compile_selection
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streaming import Streaming
 from weft.apiserver.usage import UsageSource, metrics_of
 from weft.apiserver.watching import Change, Watches, frame
 from weft.lib.aio import Tasks
+from weft.lib.timefmt import rfc3339
 
 log = logging.getLogger("weft.apiserver")
 BEGUN = web.RequestKey("begun", bool)
@@ -78,6 +81,7 @@ class Handlers:
         self.usage_source: UsageSource | None = None
         self.streaming = Streaming(resources)
         self._clock = clock
+        self._since = rfc3339(clock())
         self._writes = Tasks()
         self.check_token: Callable[[User, str, str, Any], None] = lambda *_: None
         """Raises ApiError when a user may not have a token that it asks for."""
@@ -264,22 +268,24 @@ class Handlers:
     async def _measured(
         self, http: web.BaseRequest, target: Target, wanted: Wanted
     ) -> web.Response:
-        """What pods or nodes use. Raises ApiError 404 for what nobody measured, 503."""
-        if self.usage_source is None:
-            raise failures.unavailable("nobody measures what pods use")
+        """What is made when it is asked for. Raises ApiError 404 for what is not there, 503."""
         kind, options = target.kind, request.list_options(http.query)
         if target.name:
             options = request.ListOptions(field_selector=f"metadata.name={target.name}")
-        stored = structs.replace(target, kind=verbs.known_kind(kind.plural), version="v1", name="")
-        page = await self.resources.list(stored, structs.replace(options, limit=0))
-        objects = [codec.to_object(e.value) for e in page.entries]
-        found = metrics_of(kind, objects, await self.usage_source.read())
+        if kind.group == "metrics.k8s.io":
+            revision, found = await self._usage(target, options)
+        else:
+            revision = self.store_revision
+            wants = (options.label_selector, options.field_selector)
+            chosen = compile_selection(kind, target.version, *wants)
+            every = api_services(self.catalog, self._since)
+            found = [each for each in every if chosen.takes(each)]
         if target.name and not found:
             raise failures.missing(kind, target.name)
         items = [codec.dumps(each) for each in found]
         if target.name:
             return self._object(http.query, target, Written(items[0]), wanted)
-        metadata = codec.list_metadata(page.revision)
+        metadata = codec.list_metadata(revision)
         if wanted.shape == "table":
             include = include_object(http.query)
             body = tables.table(
@@ -288,6 +294,19 @@ class Handlers:
         else:
             body = codec.to_list(kind, target.version, items, metadata)
         return _response(body, wanted, 200, ())
+
+    async def _usage(
+        self, target: Target, options: request.ListOptions
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """What pods or nodes use."""
+        if self.usage_source is None:
+            raise failures.unavailable("nobody measures what pods use")
+        kind = verbs.known_kind(target.kind.plural)
+        stored = structs.replace(target, kind=kind, version="v1", name="")
+        page = await self.resources.list(stored, structs.replace(options, limit=0))
+        objects = [codec.to_object(e.value) for e in page.entries]
+        found = metrics_of(target.kind, objects, await self.usage_source.read())
+        return page.revision, found
 
     # ------------------------------------------------------------ streams
 

@@ -27,9 +27,13 @@ class Document(Struct, frozen=True):
     immutable: bool = False
 
 
-def document(catalog: Catalog, path: str, asked_hash: str = "") -> Document | None:
-    """`/openapi/v2`, `/openapi/v3` and `/openapi/v3/<api/v1 or apis/group/version>`; None: no
-    such document."""
+def document(
+    catalog: Catalog, path: str, asked_hash: str = "", *, protobuf: bool = False
+) -> Document | None:
+    """`/openapi/v2` (in protobuf for those who take it), `/openapi/v3` and
+    `/openapi/v3/<api/v1 or apis/group/version>`; None: no such document."""
+    if path == "/openapi/v2" and not protobuf:
+        return Document(*openapi_v2.json_document(catalog))
     if path == "/openapi/v2":
         body, digest = openapi_v2.document(catalog)
         return Document(body, digest, openapi_v2.CONTENT_TYPE)

@@ -1,4 +1,5 @@
-"""OpenAPI v2 as protobuf: kubectl before 1.29 reads it always, later ones for `kind: List`.
+"""OpenAPI v2, as protobuf and as JSON. kubectl before 1.29 reads it always, later ones for
+`kind: List`.
 
 The messages are those of gnostic's OpenAPIv2.proto (Apache-2.0), encoded from its field numbers.
 Only what clients read is there: definitions, and of each kind the PATCH with its parameters.
@@ -24,14 +25,61 @@ PATCH_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 
 @lru_cache(maxsize=CATALOGS_KEPT_MAX)
-def document(catalog: Catalog) -> tuple[bytes, str]:
-    """The encoded document and its hash. Takes some tens of milliseconds, once."""
-    definitions = dict(schema.common_components())
-    paths = []
+def json_document(catalog: Catalog) -> tuple[bytes, str]:
+    """The same as JSON (Swagger 2.0), for tools that know no newer form; and its hash."""
+    body = orjson.dumps(
+        {
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": "v1.33.0"},
+            "paths": {
+                path: {"patch": _patch_operation(kind, version)}
+                for kind in catalog.kinds
+                for version in kind.versions
+                for path in (_where(kind, version),)
+            },
+            "definitions": {k: _swagger(v) for k, v in sorted(_definitions(catalog).items())},
+        }
+    )
+    return body, hashlib.sha256(body).hexdigest()[:32].upper()
+
+
+def _definitions(catalog: Catalog) -> dict[str, Any]:
+    found = dict(schema.common_components())
     for kind in catalog.kinds:
         for version in kind.versions:
-            definitions |= schema.components(kind, version)
-            paths.append(_path(kind, version))
+            found |= schema.components(kind, version)
+    return found
+
+
+def _patch_operation(kind: Kind, version: str) -> dict[str, Any]:
+    query = [{"name": n, "in": "query", "type": "string"} for n in PATCH_PARAMETERS]
+    return {"parameters": query, "responses": {"200": {"description": "OK"}}, _GVK: {
+        "group": kind.group, "version": version, "kind": kind.kind,
+    }}  # fmt: skip
+
+
+def _swagger(raw: Any) -> Any:
+    """A schema of OpenAPI v3 in the words of v2, which knows neither `oneOf` nor `nullable`."""
+    if isinstance(raw, list):
+        return [_swagger(item) for item in raw]
+    if not isinstance(raw, Mapping):
+        return raw
+    one = raw.get("allOf")
+    reference = one[0].get("$ref") if isinstance(one, list) and len(one) == 1 else None
+    reference = reference or raw.get("$ref")
+    if isinstance(reference, str):
+        found: dict[str, Any] = {k: raw[k] for k in ("description",) if k in raw}
+        return found | {"$ref": "#/definitions/" + reference.removeprefix(_V3_REFERENCE)}
+    left_out = ("oneOf", "anyOf", "nullable")
+    found = {key: _swagger(value) for key, value in raw.items() if key not in left_out}
+    return {"type": "string", **found} if "oneOf" in raw or "anyOf" in raw else found
+
+
+@lru_cache(maxsize=CATALOGS_KEPT_MAX)
+def document(catalog: Catalog) -> tuple[bytes, str]:
+    """The encoded document and its hash. Takes some tens of milliseconds, once."""
+    definitions = _definitions(catalog)
+    paths = [_path(kind, version) for kind in catalog.kinds for version in kind.versions]
     named = (_named(name, _schema(definition)) for name, definition in sorted(definitions.items()))
     body = (
         _text(1, "2.0")
@@ -42,14 +90,18 @@ def document(catalog: Catalog) -> tuple[bytes, str]:
     return body, hashlib.sha256(body).hexdigest()[:32].upper()
 
 
-def _path(kind: Kind, version: str) -> bytes:
+def _where(kind: Kind, version: str) -> str:
     root = f"/apis/{kind.group}/{version}" if kind.group else f"/api/{version}"
     scope = "/namespaces/{namespace}" if kind.namespaced else ""
+    return f"{root}{scope}/{kind.plural}/{{name}}"
+
+
+def _path(kind: Kind, version: str) -> bytes:
     gvk = {"group": kind.group, "version": version, "kind": kind.kind}
     parameters = b"".join(_message(8, _query_parameter(name)) for name in PATCH_PARAMETERS)
     operation = parameters + _message(13, _named_any(_GVK, gvk))
     item = _message(8, operation)
-    return _message(2, _text(1, f"{root}{scope}/{kind.plural}/{{name}}") + _message(2, item))
+    return _message(2, _text(1, _where(kind, version)) + _message(2, item))
 
 
 def _query_parameter(name: str) -> bytes:

@@ -44,6 +44,15 @@ class Selection(Struct, frozen=True):
             return False
         return self.fields is None or self.fields(orjson.loads(value))
 
+    def takes(self, obj: Mapping[str, Any]) -> bool:
+        """As `matches`, of an object that is not stored."""
+        metadata = obj["metadata"]
+        if self.name not in ("", metadata["name"]):
+            return False
+        if self.labels is not None and not self.labels(metadata.get("labels") or {}):
+            return False
+        return self.fields is None or self.fields(obj)
+
 
 def check_selectable(kind: Kind, version: str, paths: Iterable[tuple[str, ...]]) -> None:
     """Raises ApiError 400 for fields that the kind does not let select by."""

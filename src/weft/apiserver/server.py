@@ -305,11 +305,11 @@ class Server:
         return json_response(body)
 
     def _openapi_document(self, http: web.BaseRequest, path: str) -> web.StreamResponse:
-        found = openapi.document(self._handlers.catalog, path, http.query.get("hash", ""))
+        protobuf = "protobuf" in http.headers.get("Accept", "")
+        asked = http.query.get("hash", "")
+        found = openapi.document(self._handlers.catalog, path, asked, protobuf=protobuf)
         if found is None:
             raise failures.no_such_path()
-        if path == "/openapi/v2" and "protobuf" not in http.headers.get("Accept", ""):
-            raise failures.not_acceptable((found.content_type,))
         headers = {"Etag": f'"{found.etag}"', "Vary": "Accept"}
         if found.immutable:
             # kubectl keeps a document only with both of these and a Date.

@@ -5,7 +5,15 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from weft.api.field_errors import FieldError, Location, duplicate, forbidden, invalid, required
+from weft.api.field_errors import (
+    FieldError,
+    Location,
+    duplicate,
+    forbidden,
+    invalid,
+    required,
+    too_long,
+)
 from weft.api.validate import names
 from weft.api.validate.metadata import IMMUTABLE, immutable
 
@@ -32,7 +40,7 @@ def _size(obj: Json, *fields: str) -> list[FieldError]:
     total = sum(len(v or "") for field in fields for v in (obj.get(field) or {}).values())
     if total <= DATA_BYTES_MAX:
         return []
-    return [invalid((fields[0],), total, f"must have at most {DATA_BYTES_MAX} bytes")]
+    return [too_long((fields[0],), DATA_BYTES_MAX)]
 
 
 def _base64(obj: Json, field: str) -> list[FieldError]:

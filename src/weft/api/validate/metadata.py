@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from weft.api.field_errors import FieldError, Location, forbidden, invalid, required
+from weft.api.field_errors import FieldError, Location, forbidden, invalid, required, too_long
 from weft.api.kinds import Kind
 from weft.api.validate import names
 
@@ -62,7 +62,7 @@ def _annotations(annotations: Mapping[str, Any]) -> list[FieldError]:
     ]
     size = sum(len(key) + len(value or "") for key, value in annotations.items())
     if size > ANNOTATIONS_BYTES_MAX:
-        errors.append(invalid(at, "", f"must have at most {ANNOTATIONS_BYTES_MAX} bytes"))
+        errors.append(too_long(at, ANNOTATIONS_BYTES_MAX))
     return errors
 
 
