@@ -100,7 +100,8 @@ def test_config_and_secrets() -> None:
         "data.a",
         'Duplicate value: "a"',
     )
-    assert "may not be more than 1048576 bytes" in check("v1", "ConfigMap", data={"a": "x" * 2_000_000})[0][1]
+    too_long = check("v1", "ConfigMap", data={"a": "x" * 2_000_000})
+    assert "may not be more than 1048576 bytes" in too_long[0][1]
     assert check("v1", "Secret", data={"a": "not base64!"})[0][0] == "data.a"
     assert [p for p, _ in check("v1", "Secret", type="kubernetes.io/tls")] == [
         "data[tls.crt]",
