@@ -102,6 +102,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     show_default=True,
     help="Share of requests that are traced, beside those that ask for it; 0: none at all.",
 )
+@click.option(
+    "--trace-export",
+    default="",
+    metavar="URL",
+    help="Also send all spans to this OTLP/HTTP endpoint (headers: $WEFT_OTLP_HEADERS).",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; return when ready.")
 def up(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: Any) -> None:
     """Start everything: API server, controllers, node agent, Envoy. Ctrl-C stops it cleanly."""

@@ -43,6 +43,7 @@ from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
+from weft.daemon.trace_export import HEADERS_VARIABLE
 from weft.daemon.usage import UsageSampler
 from weft.daemon.wall_keeper import WallKeeper
 from weft.daemon.why import WhyPage
@@ -262,11 +263,16 @@ class Instance:
     async def _start_node(self) -> None:
         own = self.settings.node_name
         self.inflight = AllInFlight(self.machine, self.links, self.ads)
+        await self.telemetry.open(
+            *(self.machine.node_address, self.settings.trace_export),
+            os.environ.get(HEADERS_VARIABLE, ""),
+        )
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, self.informers),
             gate=AdsGate(self.ads, own),
             api_ca=self.api_ca,
             inflight=self.inflight,
+            otlp=self.telemetry.otlp_endpoint,
         )
         self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
         self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)

@@ -11,6 +11,7 @@ from weft.daemon.machine import DNS_PORT, Machine
 from weft.lib.instance import Settings
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings, InFlight
+from weft.node.environment import otlp_variables
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
 from weft.node.images import ImageStore
@@ -23,9 +24,10 @@ FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 def make_agent(
     settings: Settings, machine: Machine, client: Client, informers: Informers,
-    *, gate: ProxyGate, api_ca: str, inflight: InFlight | None = None,
+    *, gate: ProxyGate, api_ca: str, inflight: InFlight | None = None, otlp: str = "",
 ) -> NodeAgent:  # fmt: skip
-    """The agent of this node; start it after the API server, whose certificate `api_ca` signed."""
+    """The agent of this node; start it after the API server, whose certificate `api_ca` signed.
+    `otlp` is where applications send their spans."""
     own_network = machine.isolated
     agent_settings = AgentSettings(
         node_name=settings.node_name,
@@ -40,7 +42,7 @@ def make_agent(
         dns_port=DNS_PORT,
         etc_overlay=machine.report.private_files,
         memory_dir=str(Path(settings.run_dir) / "memory") if on_tmpfs(settings.run_dir) else "",
-        base_env={"PATH": os.environ.get("PATH", os.defpath)},
+        base_env={"PATH": os.environ.get("PATH", os.defpath), **otlp_variables(otlp)},
         first_port=0 if own_network else _first_port(),
         service_account_ca=api_ca,
         as_root=os.geteuid() == 0,

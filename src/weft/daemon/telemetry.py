@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from weft.apiserver import failures
+from weft.daemon.otlp_receiver import OtlpReceiver
+from weft.daemon.trace_export import TraceExport, headers_of
 from weft.lib import aio
 from weft.lib.aio import now, ticks
 from weft.telemetry import jaeger
@@ -45,12 +47,33 @@ class Telemetry:
         self.collector = Collector(self.traffic, self.requests, self.traces)
         self.tap: Callable[[int], None] = lambda _: None
         """Has proxies log this percentage of their requests."""
+        self._receiver: OtlpReceiver | None = None
+        self._export: TraceExport | None = None
         self._tasks = aio.Tasks()
         self._percent = 0
         self._looked_at = 0.0
 
+    async def open(self, address: str, export_url: str, export_headers: str) -> None:
+        """Take the spans of applications at an address; send all spans on to a URL, if any.
+        ValueError for headers that cannot be read."""
+        if export_url:
+            self._export = TraceExport(export_url, headers_of(export_headers))
+            self.collector.on_spans = self._export.add
+            self._export.start()
+        self._receiver = OtlpReceiver(self.collector, address)
+        await self._receiver.start()
+
+    @property
+    def otlp_endpoint(self) -> str:
+        """Where applications send their spans; empty is nowhere."""
+        return self._receiver.endpoint if self._receiver is not None else ""
+
     async def close(self) -> None:
         await self._tasks.close()
+        if self._receiver is not None:
+            await self._receiver.close()
+        if self._export is not None:
+            await self._export.close()
 
     def handlers(self) -> tuple[Any, ...]:
         """gRPC handlers of the services that proxies report to."""
@@ -60,7 +83,8 @@ class Telemetry:
         """The mesh's series for Prometheus."""
         page = totals_page(self.traffic.totals)
         dropped = f"weft_mesh_series_dropped_total {self.traffic.dropped}\n"
-        return page + "# TYPE weft_mesh_series_dropped_total counter\n" + dropped
+        exported = self._export.metrics() if self._export is not None else ""
+        return page + "# TYPE weft_mesh_series_dropped_total counter\n" + dropped + exported
 
     async def traffic_page(self, query: Mapping[str, str]) -> tuple[str, bytes]:
         """The edges of the last `seconds`, as JSON."""

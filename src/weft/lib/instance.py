@@ -65,6 +65,8 @@ class Settings(Struct, frozen=True):
     """What becomes of calls to unknown hosts, in the words of Istio's MeshConfig."""
     trace_percent: float = 0.0
     """Share of requests whose way is traced; 0 makes no spans at all."""
+    trace_export: str = ""
+    """URL of an OTLP endpoint that gets all spans, too."""
 
     @property
     def kubeconfig(self) -> Path:

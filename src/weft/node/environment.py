@@ -23,11 +23,15 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import ISOLATION_HOST
 from weft.lib.ports import bindable_ports
+from weft.mesh.workloads import workload_name
 from weft.node.downward import PodFacts, field_value, resource_value
 from weft.node.runtime import Image
 
 CONFIG_ERROR = "CreateContainerConfigError"
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+OTLP_SERVICE = "OTEL_SERVICE_NAME"
+"""Source: OpenTelemetry, "Environment Variable Specification"."""
 _REFERENCE = re.compile(r"\$(\$|\(([^()$]*)\))")
 
 
@@ -72,6 +76,14 @@ def command(
     return Command(argv=argv, env=env, cwd=container.working_dir or image.directory or "/")
 
 
+def otlp_variables(endpoint: str) -> dict[str, str]:
+    """What tells OpenTelemetry's libraries where spans go, over HTTP; nothing without a place."""
+    if not endpoint:
+        return {}
+    protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    return {OTLP_ENDPOINT: endpoint, **protocol}
+
+
 def hostname_of(pod: Pod) -> str:
     """The pod's host name, at most 63 characters (as kubelet cuts it); the node's in its
     network."""
@@ -94,6 +106,8 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 def _environment(given: _Context) -> dict[str, str]:
     pod, facts = given.pod, given.facts
     env = {"PATH": PATH_DEFAULT} | dict(facts.base_env)
+    if OTLP_ENDPOINT in env:
+        env[OTLP_SERVICE] = f"{workload_name(pod)}.{pod.metadata.namespace}"
     links = pod.spec.enable_service_links is not False
     services = given.objects.list(Service)
     env |= service_variables(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
@@ -35,6 +36,8 @@ class Collector:
         self._traffic = traffic
         self._requests = requests
         self._clock = clock
+        self.on_spans: Callable[[bytes], None] | None = None
+        """Gets every batch of spans as it would be sent on."""
 
     def handlers(self) -> tuple[Any, ...]:
         """The gRPC handlers, for any grpc.aio server."""
@@ -69,8 +72,42 @@ class Collector:
         return logs_service_pb2.ExportLogsServiceResponse()
 
     async def _spans(self, request: Any, context: Any) -> Any:
-        self._traces.add(traces.spans(request))
+        self.take_spans(request)
         return trace_service_pb2.ExportTraceServiceResponse()
+
+    def take_spans(self, request: Any) -> None:
+        """An ExportTraceServiceRequest."""
+        self._traces.add(traces.spans(request))
+        if self.on_spans is not None:
+            self.on_spans(request.SerializeToString())
+
+    @staticmethod
+    def trace_request(body: bytes) -> Any:
+        """An ExportTraceServiceRequest. ValueError."""
+        try:
+            return trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+        except DecodeError as error:
+            raise ValueError(str(error)) from error
+
+    def trace_handler(self, admit: Callable[[int], bool]) -> Any:
+        """The gRPC handler for spans of applications; `admit` says whether so many are taken."""
+
+        async def take(request: Any, context: Any) -> Any:
+            if not admit(span_count(request)):
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many spans")
+            return await self._spans(request, context)
+
+        return _handler(
+            *(TRACE_SERVICE, take),
+            trace_service_pb2.ExportTraceServiceRequest,
+            trace_service_pb2.ExportTraceServiceResponse,
+        )
+
+
+def span_count(request: Any) -> int:
+    """Of an ExportTraceServiceRequest."""
+    scopes = (s for r in request.resource_spans for s in r.instrumentation_library_spans)
+    return sum(len(scope.spans) for scope in scopes)
 
 
 def _handler(service: str, answer: Any, request: Any, response: Any) -> Any:

@@ -31,6 +31,10 @@ Rule = tuple[str, bytes]
 """Chain name and its encoded expressions."""
 
 
+COLLECTOR_PORTS = (4317, 4318)
+"""OpenTelemetry's, gRPC and HTTP, at the node's address."""
+
+
 class Chain(NamedTuple):
     """A base chain: where in a packet's way its rules are asked."""
 
@@ -184,8 +188,8 @@ def pod_table(
     namespace takes for its own: the proxy listens on those of UDP itself.
 
     Out: TCP to services to the outbound listener; DNS to the node's server (which sees the pod's
-    address), other TCP to the outbound listener. In: TCP to the inbound listener, except from the
-    node's trusted address.
+    address), spans of applications to the node's collector, other TCP to the outbound listener.
+    In: TCP to the inbound listener, except from the node's trusted address.
     """
     to_dns = _payload(_TRANSPORT_HEADER, _DESTINATION_PORT_OFFSET, 2)
     to_dns += _equals(struct.pack(">H", 53)) + _dnat(node_address, dns_port)
@@ -193,6 +197,12 @@ def pod_table(
     from_node = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
     from_node += _equals(socket.inet_aton(node_address))
     tcp, udp = _protocol(socket.IPPROTO_TCP), _protocol(socket.IPPROTO_UDP)
+    to_node = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
+    to_node += _equals(socket.inet_aton(node_address))
+    to_collector = [
+        _payload(_TRANSPORT_HEADER, _DESTINATION_PORT_OFFSET, 2) + _equals(struct.pack(">H", port))
+        for port in COLLECTOR_PORTS
+    ]
     network = ipaddress.IPv4Network(services)
     to_service = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
     to_service += _mask(network.netmask.packed) + _equals(network.network_address.packed)
@@ -202,6 +212,7 @@ def pod_table(
         ("out", to_loopback + _return()),
         ("out", udp + to_dns),
         ("out", tcp + to_dns),
+        *(("out", tcp + to_node + port + _return()) for port in to_collector),
         ("out", tcp + _redirect(outbound_port)),
         ("in", _meta(_META_INTERFACE_IN) + _equals(_LOOPBACK) + _return()),
         ("in", from_node + _return()),

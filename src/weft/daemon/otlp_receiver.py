@@ -1,0 +1,102 @@
+"""Takes the spans of applications: OTLP over HTTP and gRPC, at the node's address for its pods.
+
+Whoever reaches the address may send: in a network of their own these are this node's pods, without
+one the programs of this machine. So what is taken is bounded, and spans are all that is taken.
+"""
+
+import logging
+from typing import Any
+
+import grpc
+import msgspec
+from aiohttp import web
+
+from weft.lib.aio import ticks
+from weft.telemetry import otlp_json
+from weft.telemetry.collector import Collector, span_count
+
+log = logging.getLogger("weft.telemetry")
+
+GRPC_PORT, HTTP_PORT = 4317, 4318
+"""As OpenTelemetry has registered them."""
+BODY_BYTES_MAX = 4 * 1024 * 1024
+SPANS_PER_SECOND_MAX = 5000
+"""In all; more are refused, and senders try again later."""
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+RETRY_SECONDS = "1"
+
+
+class OtlpReceiver:
+    """`start`, then `close`."""
+
+    def __init__(self, collector: Collector, address: str) -> None:
+        self._collector = collector
+        self._address = address
+        self._http: web.AppRunner | None = None
+        self._grpc: grpc.aio.Server | None = None
+        self._second, self._taken = 0, 0
+        self.refused = 0
+        """Requests."""
+        self.endpoint = ""
+        """Where applications send to, over HTTP; empty when it could not be opened."""
+
+    async def start(self) -> None:
+        """Listen, on free ports when others have OpenTelemetry's. Without it weft runs as well."""
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.router.add_post("/v1/traces", self._http_traces)
+        self._http = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._http.setup()
+        for port in (HTTP_PORT, 0):
+            try:
+                await web.TCPSite(self._http, self._address, port).start()
+            except OSError as error:
+                log.info("spans of applications not on port=%s error=%s", port, error)
+                continue
+            bound = self._http.addresses[0][1]
+            self.endpoint = f"http://{self._address}:{bound}"
+            break
+        self._grpc = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", BODY_BYTES_MAX), ("grpc.so_reuseport", 0)]
+        )
+        self._grpc.add_generic_rpc_handlers((self._collector.trace_handler(self._admit),))
+        try:
+            self._grpc.add_insecure_port(f"{self._address}:{GRPC_PORT}")
+            await self._grpc.start()
+        except RuntimeError as error:
+            log.info("spans of applications not over gRPC error=%s", error)
+            self._grpc = None
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.cleanup()
+        if self._grpc is not None:
+            await self._grpc.stop(None)
+
+    def _admit(self, spans: int) -> bool:
+        """Whether so many spans are taken now."""
+        second = int(ticks())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken and self._taken + spans > SPANS_PER_SECOND_MAX:
+            self.refused += 1
+            return False
+        self._taken += spans
+        return True
+
+    async def _http_traces(self, request: web.Request) -> web.Response:
+        kind = request.content_type
+        body = await request.read()
+        try:
+            if kind == PROTOBUF:
+                found = self._collector.trace_request(body)
+            elif kind == JSON:
+                found = otlp_json.trace_request(msgspec.json.decode(body))
+            else:
+                return web.Response(status=415, text=f"send {PROTOBUF} or {JSON}\n")
+        except (ValueError, msgspec.DecodeError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        if not self._admit(span_count(found)):
+            return web.Response(status=429, headers={"Retry-After": RETRY_SECONDS})
+        self._collector.take_spans(found)
+        answer: Any = b"{}" if kind == JSON else b""
+        return web.Response(body=answer, content_type=kind)
