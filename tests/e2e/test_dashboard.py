@@ -192,7 +192,7 @@ def look_at_everything(page: Browser) -> None:
     page.go("/why?from=gateway%3A80&url=http://shop.example/who")
     page.shows("The chain", "Routes, in the order in which they are tried", "taken", "acknowledged")
     page.go("/alerts")
-    page.shows("Alerts", "api fails")
+    page.shows("HighErrorRate", "of the requests to default/api fail", seconds=60)
 
 
 def test_an_edit_is_checked_then_applied_and_taken_back(shop: Instance, admin: Browser) -> None:
@@ -320,7 +320,8 @@ for (const a of boxes) for (const b of boxes) {
   if (a !== b && Math.abs(a.x - b.x) < (a.width + b.width) / 2 - 1
       && Math.abs(a.y - b.y) < (a.height + b.height) / 2 - 1) overlaps++;
 }
-return { nodes: graph.nodes.size, overlaps, took, groups: places.groups.length,
+const fits = Math.min(1126 / places.width, 620 / places.height);
+return { fits, nodes: graph.nodes.size, overlaps, took, groups: places.groups.length,
   near: neighbourhood(graph, "team-0/service-0").size,
   bad: [...graph.nodes.values()].filter((node) => node.level === "bad").length };
 """
@@ -331,7 +332,9 @@ def test_a_hundred_services_find_their_places(admin: Browser) -> None:
     assert (found["nodes"], found["overlaps"], found["groups"]) == (100, 0, 6)
     assert found["bad"] == 4
     assert 3 < found["near"] < 100
-    assert found["took"] < 3000 * BUSY_FACTOR
+    # Names are drawn 13 px high in it: in a laptop's window all of them can be read.
+    assert found["fits"] * 13 > 8
+    assert found["took"] < 500 * BUSY_FACTOR
 
 
 def test_the_first_view_comes_soon(admin: Browser) -> None:

@@ -4,5 +4,5 @@ export { EditorState } from "@codemirror/state";
 export { indentWithTab } from "@codemirror/commands";
 export { yaml } from "@codemirror/lang-yaml";
 export { unifiedMergeView } from "@codemirror/merge";
-export { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
+export { HighlightStyle, foldEffect, syntaxHighlighting } from "@codemirror/language";
 export { tags } from "@lezer/highlight";

@@ -2,6 +2,8 @@
 // cookie that no script reads; the other half, the key, is kept here and sent with each request.
 
 const KEY = "weft.key";
+const AGAIN_MS = 300;
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 export const JSON_TYPE = "application/json";
 
 export class ApiError extends Error {
@@ -27,8 +29,10 @@ export async function call(method, path, { body, type = JSON_TYPE, accept = JSON
   if (body !== undefined) headers["Content-Type"] = type;
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
   let answer;
+  const ask = () => fetch(path, { method, headers, body: text, credentials: "same-origin" });
   try {
-    answer = await fetch(path, { method, headers, body: text, credentials: "same-origin" });
+    // A network that comes or goes breaks off what is under way; reading may be tried again.
+    answer = await (method === "GET" ? ask().catch(() => pause(AGAIN_MS).then(ask)) : ask());
   } catch (error) {
     throw new ApiError(0, "weft does not answer. Does it still run?");
   }

@@ -27,7 +27,7 @@ function options(title, lines, format, width, height) {
   return {
     width, height, padding: [8, 8, 0, 0], cursor: { points: { size: 6 }, drag: { x: false, y: false } },
     legend: { live: true }, scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 0.001)] } },
-    axes: [{ ...axis, space: 70, values: "{HH}:{mm}:{ss}" }, { ...axis, size: 62, values: (_, marks) => marks.map(format) }],
+    axes: [{ ...axis, space: 52, values: "{HH}:{mm}" }, { ...axis, size: 62, values: (_, marks) => marks.map(format) }],
     series: [
       { label: "Time", value: "{HH}:{mm}:{ss}" },
       ...lines.map((line) => ({

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef } from "/vendor/preact.js";
 
 async function mount(host, { text, before, change, label, submit }) {
-  const { basicSetup, EditorView, EditorState, HighlightStyle, indentWithTab, keymap, syntaxHighlighting, tags, unifiedMergeView, yaml } = await import("/vendor/codemirror.js");
+  const { basicSetup, EditorView, EditorState, HighlightStyle, foldEffect, indentWithTab, keymap, syntaxHighlighting, tags, unifiedMergeView, yaml } = await import("/vendor/codemirror.js");
   const shadow = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   shadow.replaceChildren();
   const theme = EditorView.theme({
@@ -15,7 +15,7 @@ async function mount(host, { text, before, change, label, submit }) {
     ".cm-cursor": { borderLeftColor: "var(--accent)" }, "&.cm-focused": { outline: "3px solid var(--accent)", outlineOffset: "-3px" },
     ".cm-changedLine": { backgroundColor: "var(--good-soft) !important" }, ".cm-deletedChunk": { backgroundColor: "var(--bad-soft) !important" },
     ".cm-changedText": { background: "color-mix(in srgb, var(--good) 28%, transparent) !important" }, ".cm-deletedText": { background: "color-mix(in srgb, var(--bad) 28%, transparent) !important" },
-    ".cm-collapsedLines": { background: "var(--raised) !important", color: "var(--quiet) !important" }, ".cm-panels": { backgroundColor: "var(--raised)", color: "var(--ink)" },
+    ".cm-collapsedLines:before, .cm-collapsedLines:after": { content: '"…" !important' }, ".cm-collapsedLines": { background: "var(--raised) !important", color: "var(--quiet) !important" }, ".cm-panels": { backgroundColor: "var(--raised)", color: "var(--ink)" },
   });
   const colours = HighlightStyle.define([
     { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: "var(--accent)" }, { tag: tags.string, color: "var(--good)" },
@@ -30,6 +30,13 @@ async function mount(host, { text, before, change, label, submit }) {
     ...(before === undefined ? [] : [unifiedMergeView({ original: before, mergeControls: false, gutter: true, collapseUnchanged: { margin: 3, minSize: 6 } })]),
   ];
   const view = new EditorView({ parent: shadow, root: shadow, state: EditorState.create({ doc: text, extensions }) });
+  // What kubectl notes for itself is long and nobody's business here.
+  const noted = /last-applied-configuration: (?:\||")/.exec(text);
+  if (noted) {
+    const line = view.state.doc.lineAt(noted.index);
+    const to = line.text.endsWith("|") ? view.state.doc.line(line.number + 1).to : line.to;
+    view.dispatch({ effects: foldEffect.of({ from: noted.index + "last-applied-configuration:".length, to }) });
+  }
   host.editor = view;
   return view;
 }

@@ -7,6 +7,8 @@ const CHAR_WIDTH = 7.6;
 const NODE_HEIGHT = 48;
 const NODE_WIDTH_MIN = 110;
 const NODE_WIDTH_MAX = 250;
+const BIG_NODES_MIN = 36;
+const BIG_NODE_HEIGHT = 36, BIG_NODE_WIDTH_MIN = 90, BIG_NODE_WIDTH_MAX = 170, NODE_GAP = 14, BOX_GAP = 22, BOX_MARGIN = 14, BOX_HEAD = 32;
 export const OUTSIDE = "outside";
 const GATEWAY = "ingress-gateway";
 
@@ -122,11 +124,73 @@ export function subOf(node) {
   return node.incoming.length ? "" : "nobody calls it";
 }
 
+/** Many services: a box for each namespace with its services in rows, so that names stay readable. */
+function arrangeBoxes(graph, aspect) {
+  const boxes = [...grouped([...graph.nodes.values()], (node) => node.namespace)]
+    .map(([name, members]) => boxOf(name, members)).sort((a, b) => b.members.length - a.members.length);
+  const area = boxes.reduce((sum, box) => sum + (box.width + BOX_GAP) * (box.height + BOX_GAP), 0);
+  let best = null;
+  // The width at which the whole fits the window best.
+  for (const factor of [0.7, 0.85, 1, 1.15, 1.35, 1.6, 1.9, 2.3]) {
+    const placed = shelves(boxes, Math.sqrt(area * aspect) * factor);
+    const scale = Math.min(aspect / placed.width, 1 / placed.height);
+    if (!best || scale > best.scale) best = { ...placed, scale };
+  }
+  const nodes = new Map(), groups = [];
+  for (const { box, x, y } of best.at) {
+    groups.push({ name: box.name || "outside the mesh", x, y, width: box.width, height: box.height });
+    box.members.forEach((node, i) => {
+      const column = i % box.columns, row = Math.floor(i / box.columns);
+      nodes.set(node.id, {
+        x: x + BOX_MARGIN + column * (box.cell + NODE_GAP) + box.cell / 2,
+        y: y + BOX_HEAD + row * (BIG_NODE_HEIGHT + NODE_GAP) + BIG_NODE_HEIGHT / 2, width: box.cell, height: BIG_NODE_HEIGHT,
+      });
+    });
+  }
+  const edges = new Map(graph.edges.map((edge) => [edge.id, edge.from === edge.to ? loop(nodes.get(edge.from)) : straight(nodes.get(edge.from), nodes.get(edge.to))]));
+  return { nodes, edges, groups, width: best.width, height: best.height, boxes: true };
+}
+
+function boxOf(name, members) {
+  const sorted = [...members].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const cell = Math.min(BIG_NODE_WIDTH_MAX, Math.max(BIG_NODE_WIDTH_MIN, ...sorted.map((node) => node.name.length * CHAR_WIDTH + 16)));
+  const columns = Math.max(1, Math.round(Math.sqrt((sorted.length * (BIG_NODE_HEIGHT + NODE_GAP) * 1.7) / (cell + NODE_GAP))));
+  const rows = Math.ceil(sorted.length / columns);
+  return {
+    name, members: sorted, cell, columns, width: columns * (cell + NODE_GAP) - NODE_GAP + 2 * BOX_MARGIN,
+    height: BOX_HEAD + rows * (BIG_NODE_HEIGHT + NODE_GAP) - NODE_GAP + BOX_MARGIN,
+  };
+}
+
+/** Boxes side by side in rows no wider than `most`. */
+function shelves(boxes, most) {
+  let x = BOX_GAP, y = BOX_GAP, tall = 0, width = 0;
+  const at = [];
+  for (const box of boxes) {
+    if (x > BOX_GAP && x + box.width > most) { x = BOX_GAP; y += tall + BOX_GAP; tall = 0; }
+    at.push({ box, x, y });
+    x += box.width + BOX_GAP;
+    tall = Math.max(tall, box.height);
+    width = Math.max(width, x);
+  }
+  return { at, width, height: y + tall + BOX_GAP };
+}
+
+/** From the edge of one box to that of the other, slightly bent so that both ways are seen. */
+function straight(from, to) {
+  const dx = to.x - from.x, dy = to.y - from.y, far = Math.hypot(dx, dy) || 1;
+  const out = (node) => Math.min(node.width / 2 / (Math.abs(dx / far) || 1e-6), node.height / 2 / (Math.abs(dy / far) || 1e-6));
+  const a = out(from), b = out(to);
+  const start = { x: from.x + (dx / far) * a, y: from.y + (dy / far) * a }, end = { x: to.x - (dx / far) * b, y: to.y - (dy / far) * b };
+  const bend = Math.min(40, far / 8);
+  return [start, { x: (start.x + end.x) / 2 - (dy / far) * bend, y: (start.y + end.y) / 2 + (dx / far) * bend }, end];
+}
+
 /** Where everything is: { nodes: Map id → {x, y, width, height}, edges: Map id → points, groups, width, height }. */
-export function arrange(graph, tall) {
+export function arrange(graph, tall, aspect = 1.7) {
+  if (graph.nodes.size > BIG_NODES_MIN) return arrangeBoxes(graph, aspect);
   const plan = new graphlib.Graph({ compound: true, multigraph: false });
-  const big = graph.nodes.size > 40;
-  plan.setGraph({ rankdir: tall ? "TB" : "LR", nodesep: big ? 14 : 26, ranksep: tall ? 70 : big ? 90 : 130, marginx: 24, marginy: 24, ranker: big ? "tight-tree" : "network-simplex" });
+  plan.setGraph({ rankdir: tall ? "TB" : "LR", nodesep: 26, ranksep: tall ? 70 : 130, marginx: 24, marginy: 24 });
   plan.setDefaultEdgeLabel(() => ({}));
   const linked = new Set(graph.edges.flatMap((edge) => [edge.from, edge.to]));
   const alone = [...graph.nodes.values()].filter((node) => !linked.has(node.id));

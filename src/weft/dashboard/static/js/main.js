@@ -21,6 +21,7 @@ const PAGES = [
 ];
 const IN_REACH = ["", "topology", "services", "configuration"];
 const SEQUENCE_MS = 1500;
+const RELOAD_MS = 500;
 const THEMES = ["auto", "light", "dark"];
 
 /** `#/a/b?x=y` as { page, parts, query }. */
@@ -130,7 +131,7 @@ function App() {
     page.load().then((Shown) => {
       if (!here) return;
       setView((before) => (before.Shown === Shown ? before : { id: page.id, Shown }));
-    });
+    }, () => setTimeout(() => here && location.reload(), RELOAD_MS));
     scrollTo(0, 0);
     return () => { here = false; };
   }, [where.page]);

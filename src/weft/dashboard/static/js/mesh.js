@@ -123,8 +123,11 @@ export function problems({ topology, status, ca, objects = {}, alerts = [], now 
   const found = [
     ...nodeProblems(objects.nodes ?? [], status), ...serviceProblems(topology),
     ...podProblems(objects.pods ?? [], now), ...deploymentProblems(objects.deployments ?? []),
-    ...findings(status), ...expiry(ca, now), ...refusals(topology, now), ...alerts,
+    ...findings(status), ...expiry(ca, now), ...refusals(topology, now),
   ];
+  // An alert about what is told already says nothing new here.
+  const told = new Set(found.map((each) => each.subject).filter(Boolean));
+  found.push(...alerts.filter((each) => !told.has(each.subject)));
   const order = { critical: 0, warning: 1, info: 2 };
   return found.sort((a, b) => order[a.level] - order[b.level] || (a.rank ?? 5) - (b.rank ?? 5));
 }
@@ -135,7 +138,7 @@ function nodeProblems(nodes, status) {
     const ready = node.status?.conditions?.find((each) => each.type === "Ready");
     if (ready && ready.status !== "True") {
       found.push({
-        level: "critical", rank: 0, what: "node", title: `Node ${node.metadata.name} is not ready`,
+        subject: `Node /${node.metadata.name}`, level: "critical", rank: 0, what: "node", title: `Node ${node.metadata.name} is not ready`,
         why: ready.message || ready.reason, since: seconds(ready.lastTransitionTime), link: `#/nodes/${node.metadata.name}`,
       });
     }
@@ -168,7 +171,7 @@ function serviceProblems(topology) {
       const cause = causeBelow(service, failing, topology);
       const critical = service.errorPercent >= VERY_BAD_PERCENT && !cause;
       found.push(since({
-        level: critical ? "critical" : "warning", rank: cause ? 4 : 2, what: "errors", link, service: service.id,
+        level: critical ? "critical" : "warning", rank: cause ? 4 : 2, what: "errors", link, service: service.id, subject: `Service ${service.id}`,
         title: `${service.name} fails ${percent(service.errorPercent)} of its requests`,
         why: cause ? `Most likely because it calls ${cause.name}, which fails too.` : blame(service, worst),
       }, service.failed, topology));
@@ -176,7 +179,7 @@ function serviceProblems(topology) {
     const slow = slowVersion(service);
     if (slow) {
       found.push({
-        level: "warning", rank: 3, what: "latency", link, service: service.id,
+        level: "warning", rank: 3, what: "latency", link, service: service.id, subject: `Service ${service.id}`,
         title: `${service.name} ${slow.version} is slow: half of its requests take longer than ${milliseconds(slow.p50)}`,
         why: `Other versions of ${service.name} take ${milliseconds(slow.others)}.`,
       });
@@ -186,15 +189,16 @@ function serviceProblems(topology) {
 }
 
 function blame(service, worst) {
-  const answered = service.versions.reduce((sum, each) => sum + each.errors, 0);
-  if (!worst || answered < service.errors / 2) {
+  const unanswered = service.errors - service.versions.reduce((sum, each) => sum + each.errors, 0);
+  if (!worst || worst.errorPercent < BAD_PERCENT) {
     return "No endpoint answered them: they found none or could not reach it, or the proxy itself answers. The service's page says why.";
   }
+  const more = unanswered > service.errors / 5 ? " More found no healthy endpoint: one that fails too often is left out for a while." : "";
   const others = service.versions.filter((each) => each !== worst);
   const good = others.filter((each) => each.errorPercent < worst.errorPercent / 3);
-  if (!good.length) return `All of it fails alike (${worst.workload}).`;
+  if (!good.length) return `All of it fails alike (${worst.workload}).${more}`;
   const rest = good.map((each) => `${each.version}: ${percent(each.errorPercent)}`).join(", ");
-  return `It is version ${worst.version} (${worst.workload}): it fails ${percent(worst.errorPercent)} of what it gets; ${rest}.`;
+  return `It is version ${worst.version} (${worst.workload}): it fails ${percent(worst.errorPercent)} of what it gets; ${rest}.${more}`;
 }
 
 /** The failing service that this one's own workloads call, if any. */
@@ -220,13 +224,14 @@ function podProblems(pods, now) {
   for (const pod of pods) {
     if (pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded") continue;
     const link = `#/pods/${pod.metadata.namespace}/${pod.metadata.name}`;
+    const subject = `Pod ${pod.metadata.namespace}/${pod.metadata.name}`;
     const state = podState(pod);
     const began = seconds(pod.metadata.creationTimestamp);
     if (state.bad) {
-      found.push({ level: "critical", rank: 2, what: "pod", link, title: `Pod ${pod.metadata.name}: ${state.word}`, why: state.why, since: began });
+      found.push({ subject, level: "critical", rank: 2, what: "pod", link, title: `Pod ${pod.metadata.name}: ${state.word}`, why: state.why, since: began });
     } else if (!state.ready && now - began > STARTING_SECONDS) {
       const ready = pod.status?.conditions?.find((each) => each.type === "Ready");
-      found.push({ level: "warning", rank: 3, what: "pod", link, title: `Pod ${pod.metadata.name} is not ready`,
+      found.push({ subject, level: "warning", rank: 3, what: "pod", link, title: `Pod ${pod.metadata.name} is not ready`,
         why: state.why || ready?.message || "Its readiness probe does not succeed.", since: seconds(ready?.lastTransitionTime) || began });
     }
   }

@@ -2,6 +2,7 @@
 import { ApiError, call, pathOf } from "/js/api.js";
 import { toYaml } from "/js/yaml.js";
 
+const COUNTED = "deployment.kubernetes.io/";
 const YAML = "application/yaml";
 const STRICT = "fieldValidation=Strict&fieldManager=weft-dashboard";
 
@@ -34,6 +35,10 @@ export function send(place, text, { create = false, dry = false } = {}) {
 export function returning(version, now) {
   const metadata = { ...version.metadata };
   delete metadata.resourceVersion;
+  // Which revision is the newest is the controller's to say, not a person's.
+  const notes = Object.entries(metadata.annotations ?? {}).filter(([key]) => !key.startsWith(COUNTED));
+  const counted = Object.entries(now?.metadata.annotations ?? {}).filter(([key]) => key.startsWith(COUNTED));
+  metadata.annotations = Object.fromEntries([...notes, ...counted]);
   if (now) metadata.resourceVersion = now.metadata.resourceVersion;
   return toYaml({ ...version, metadata }, { status: false });
 }

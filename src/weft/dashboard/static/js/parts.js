@@ -66,7 +66,7 @@ export function Table({ columns, rows, keyOf, linkOf, empty = "There is none.", 
   if (!rows.length) return html`<${Empty}>${empty}<//>`;
   const turn = (column) => setOrder({ name: column.name, down: order?.name === column.name ? !order.down : Boolean(column.num) });
   return html`<div class="table-box"><table aria-label=${label}>
-    <thead><tr>${columns.map((column) => html`<th key=${column.name} class=${`${column.num ? "num" : ""} ${column.wide ? "wide" : ""}`}
+    <thead><tr>${columns.map((column) => html`<th key=${column.name} data-name=${column.name} class=${`${column.num ? "num" : ""} ${column.wide ? "wide" : ""}`}
       aria-sort=${order?.name === column.name ? (order.down ? "descending" : "ascending") : undefined}>
       ${column.sort ? html`<button class="plain" onClick=${() => turn(column)}>${column.name}<span class="arrow" aria-hidden="true">${
         order?.name === column.name ? (order.down ? "↓" : "↑") : ""}</span></button>` : column.name}</th>`)}</tr></thead>

@@ -4,6 +4,7 @@ const PLAIN = /^[A-Za-z_./][A-Za-z0-9_./ @*+=,()-]*$/;
 const WORD = /^(?:true|false|yes|no|on|off|null|y|n|~)$/i;
 const NUMBER = /^[.\d-][\d._eExXoO+-]*$/;
 const HIDDEN = ["managedFields"];
+const LAST = ["annotations", "uid", "resourceVersion", "generation", "creationTimestamp"];
 
 function scalar(value) {
   if (typeof value !== "string") return String(value);
@@ -40,6 +41,12 @@ const item = (value, indent) => {
 export function toYaml(obj, { status = true } = {}) {
   const metadata = { ...obj.metadata };
   for (const name of HIDDEN) delete metadata[name];
+  for (const name of LAST) {
+    if (!(name in metadata)) continue;
+    const value = metadata[name];
+    delete metadata[name];
+    metadata[name] = value;
+  }
   const ordered = { apiVersion: obj.apiVersion, kind: obj.kind, metadata, ...obj, metadata };
   if (!status) delete ordered.status;
   for (const name of Object.keys(ordered)) if (ordered[name] === undefined) delete ordered[name];

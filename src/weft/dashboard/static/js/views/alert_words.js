@@ -1,29 +1,24 @@
-// Alerts, once something serves them under /weft/v1/alerts, as problems for the overview.
-import { seconds } from "/js/format.js";
+// Alerts as problems for the overview, and where each of them leads.
 
-const when = (text) => (typeof text === "number" ? text : seconds(text));
+const PLACES = {
+  Service: (each) => `#/services/${encodeURIComponent(each.namespace || "outside")}/${encodeURIComponent(each.object)}`,
+  Pod: (each) => `#/pods/${each.namespace}/${encodeURIComponent(each.object)}`,
+  Node: (each) => `#/nodes/${encodeURIComponent(each.object)}`,
+};
+const OUTSIDE = "unknown";
 
-/** Those that fire, as { level, title, why, since, link }. */
-export function alertProblems(page) {
-  return alertsOf(page).filter((each) => each.state === "firing").map((each) => ({
-    level: each.severity === "critical" || each.severity === "page" ? "critical" : "warning",
-    rank: 1, what: "alert", title: each.summary, why: each.description, since: each.since, link: "#/alerts",
-  }));
+/** The page of what an alert is about. */
+export function alertLink(each) {
+  const placed = each.namespace === OUTSIDE ? { ...each, namespace: "" } : each;
+  return PLACES[each.kind]?.(placed) ?? "#/alerts";
 }
 
-/** As they are served (also in Prometheus' and Alertmanager's form), in one form. */
-export function alertsOf(page) {
-  const listed = page?.alerts ?? page?.data?.alerts ?? [];
-  return listed.map((each) => {
-    const { labels = {}, annotations = {} } = each;
-    return {
-      name: each.name ?? labels.alertname ?? "alert",
-      state: each.state ?? each.status?.state ?? "firing",
-      severity: each.severity ?? labels.severity ?? "warning",
-      summary: each.summary ?? annotations.summary ?? each.message ?? each.name ?? labels.alertname ?? "alert",
-      description: each.description ?? annotations.description ?? each.evidence ?? "",
-      since: when(each.since ?? each.activeAt ?? each.startsAt ?? 0),
-      labels,
-    };
-  });
+/** Those that fire, as { level, title, why, since, link, subject }. */
+export function alertProblems(page) {
+  return (page?.alerts ?? []).filter((each) => each.state === "firing").map((each) => ({
+    level: each.severity, rank: 1, what: "alert", title: each.summary.replaceAll("`", ""),
+    why: [each.evidence, each.hint].filter(Boolean).join(" "), since: each.activeAt, link: alertLink(each),
+    service: each.kind === "Service" ? `${each.namespace}/${each.object}` : undefined,
+    subject: `${each.kind} ${each.namespace}/${each.object}`,
+  }));
 }

@@ -9,6 +9,7 @@ import { Action, Badge, Card, Empty, Page, Refusal, Search, Table, fits, say } f
 import { toYaml } from "/js/yaml.js";
 import { linkOf, useKinds } from "/js/views/configuration.js";
 
+const NOTED = ["kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/"];
 const KINDS = { created: "good", changed: "info", deleted: "bad", found: "idle" };
 const WORDS = { created: "created", changed: "changed", deleted: "deleted", found: "as it was before" };
 
@@ -61,12 +62,16 @@ export function Versions({ place }) {
   };
   const plain = (obj) => {
     const copy = structuredClone(obj);
+    if (copy.metadata.annotations) {
+      for (const key of Object.keys(copy.metadata.annotations)) if (NOTED.some((each) => key.startsWith(each))) delete copy.metadata.annotations[key];
+      if (!Object.keys(copy.metadata.annotations).length) delete copy.metadata.annotations;
+    }
     for (const name of ["resourceVersion", "generation", "uid", "creationTimestamp", "managedFields"]) delete copy.metadata[name];
     return toYaml(copy, { status: false });
   };
   const before = plain(version.object), after = current ? plain(current) : "";
   const same = before === after;
-  return html`<div class="columns"><${Card} title="Versions" aside=${html`<span class="quiet small">the last ${history.page.versionsMax} are kept</span>`}><ul class="versions">${versions.map((each, i) => html`<li key=${each.revision}>
+  return html`<div class="beside-list"><${Card} title="Versions" aside=${html`<span class="quiet small">the last ${history.page.versionsMax} are kept</span>`}><ul class="versions">${versions.map((each, i) => html`<li key=${each.revision}>
       <button class="stop" aria-pressed=${each === version} onClick=${() => setChosen(each.revision)}><${Badge} kind=${KINDS[each.event]}>${WORDS[each.event]}<//><span>${span(now - each.at)} ago${each.by && html` <span class="quiet small">with ${each.by}</span>`}</span>${i === 0 && current && html`<span class="quiet small">newest</span>`}</button></li>`)}</ul><//>
     <${Card} title=${same ? "This is what it is now" : current ? "From now back to this version" : "It is deleted; this brings it back"} aside=${!same && html`<${Action} kind="primary" rights=${{ verb: current ? "update" : "create", group: place.group, resource: place.resource, namespace: place.namespace, name: current ? place.name : "" }} act=${bring}
         confirm="${place.name} becomes again what it was ${span(now - version.at)} ago (${day(version.at)}). The server checks it first; the present version stays in the history.">Return to this version<//>`}>

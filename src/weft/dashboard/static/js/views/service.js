@@ -12,7 +12,7 @@ import { Problem, useMesh } from "/js/views/overview.js";
 import { TraceTable } from "/js/views/traces.js";
 
 const SPANS = [["300", "5 minutes"], ["3600", "hour"], ["10800", "3 hours"]];
-const FAILED_SHOWN = 30;
+const FAILED_KEPT = 300, FAILED_SHOWN = 12;
 const WHY_SECONDS = 10;
 const COLOURS = ["line-1", "line-2", "line-3", "line-4"];
 
@@ -80,10 +80,11 @@ function Versions({ service, pods }) {
 
 function Failed({ name, namespace }) {
   const to = namespace ? `${namespace}/${name}` : name;
-  const { requests, error } = useRequests(`/weft/v1/requests?to=${encodeURIComponent(to)}&status=error`, FAILED_SHOWN);
+  const { requests, error } = useRequests(`/weft/v1/requests?to=${encodeURIComponent(to)}&status=error`, FAILED_KEPT);
   return html`<${Card} title="Failed requests" id="failed" aside=${html`<span class="quiet small">while you look, the newest first</span>`}>
     <${Refusal} error=${error} what="single requests" />
-    <${Table} label="Failed requests" rows=${requests} keyOf=${(each) => each.number} empty="None failed since you look." columns=${[
+    ${requests.length > 0 && html`<ul class="plain" aria-label="Reasons">${reasons(requests).map(({ count, status, by, why }) => html`<li><strong>${count} ×</strong> <strong class="bad-text">${status || "no answer"}</strong> from ${by}: ${why}</li>`)}</ul>`}
+    <${Table} label="Failed requests" rows=${requests.slice(0, FAILED_SHOWN)} keyOf=${(each) => each.number} empty="None failed since you look." columns=${[
       { name: "When", cell: (each) => clock(each.at, true) },
       { name: "From", cell: (each) => each.source.split("/")[1] || "outside" },
       { name: "Answered by", cell: (each) => html`${each.destination.split("/")[1] || "nobody"}${each.version && !["latest", "unknown"].includes(each.version) && html` <${Badge} kind="bad">${each.version}<//>`}` },
@@ -93,6 +94,17 @@ function Failed({ name, namespace }) {
       { name: "Why", wide: true, cell: (each) => html`${reason(each)}${each.flags && each.flags !== "-" && html` <code class="quiet">${each.flags}</code>`}` },
       { name: "Trace", cell: (each) => each.traceId && html`<a href="#/traces/${each.traceId}">show</a>` },
     ]} /><//>`;
+}
+
+/** How often what went wrong, of what was seen, the most frequent first. */
+function reasons(requests) {
+  const found = new Map();
+  for (const each of requests) {
+    const by = each.destination ? each.destination.split("/")[1] : "nobody";
+    const why = reason(each), id = `${each.status} ${by} ${why}`;
+    found.set(id, { status: each.status, by, why, count: (found.get(id)?.count ?? 0) + 1 });
+  }
+  return [...found.values()].sort((a, b) => b.count - a.count).slice(0, 6);
 }
 
 const shortHost = (host, namespace) => (host.includes(".") ? host.split(".").slice(0, 2).join("/").replace(/^([^/]+)\/(.+)$/, "$2/$1") : `${namespace}/${host}`);

@@ -10,6 +10,7 @@ const SPANS = [["60", "last minute"], ["300", "5 minutes"], ["3600", "hour"], ["
 const ZOOM_MIN = 0.15, ZOOM_MAX = 3;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const LEVELS = ["good", "warn", "bad", "idle", "denied"];
+const PHONE_SCALE_MIN = 0.68;
 const narrow = () => innerWidth < 760;
 
 export function Topology({ query }) {
@@ -64,19 +65,20 @@ const labelOf = (edge) => {
   if (signals.errorPercent >= 0.1) parts.push(`${percent(signals.errorPercent)} errors`);
   else if (signals.p99 !== null) parts.push(milliseconds(signals.p99));
   if (edge.level === "denied") parts.push("refused");
-  return parts.filter(Boolean).join("  ");
+  return parts.filter(Boolean).join(" · ");
 };
 
 function Drawing({ graph, picked, setPicked, setFocus }) {
   const box = useRef();
   const shape = shapeOf(graph, narrow());
-  const places = useMemo(() => arrange(graph, narrow()), [shape]);
+  const places = useMemo(() => arrange(graph, narrow(), narrow() ? 0.7 : (innerWidth - 240) / (innerHeight - 240)), [shape]);
   const [view, setView] = useState(null);
   const moved = useRef(false);
   const fit = () => {
     const { clientWidth = 900, clientHeight = 600 } = box.current ?? {};
-    const scale = Math.min(1.15, clientWidth / (places.width + 16), clientHeight / (places.height + 16));
-    return { scale, x: (clientWidth - places.width * scale) / 2, y: (clientHeight - places.height * scale) / 2 };
+    const whole = Math.min(1.15, clientWidth / (places.width + 16), clientHeight / (places.height + 16));
+    const scale = narrow() ? Math.max(PHONE_SCALE_MIN, whole) : whole;
+    return { scale, x: (clientWidth - places.width * scale) / 2, y: Math.max(8, (clientHeight - places.height * scale) / 2) };
   };
   useEffect(() => {
     moved.current = false;
@@ -107,9 +109,9 @@ function Drawing({ graph, picked, setPicked, setFocus }) {
         const points = places.edges.get(edge.id);
         const middle = points[Math.floor(points.length / 2)];
         const touched = near && (edge.from === picked || edge.to === picked);
-        const text = labelled || touched || edge.level === "bad" ? labelOf(edge) : "";
+        const text = labelled || touched || (edge.level === "bad" && !places.boxes) ? labelOf(edge) : "";
         const width = edge.level === "idle" ? 1.2 : 1.4 + 3.6 * Math.sqrt(edge.signals.rate / busiest);
-        return html`<g key=${edge.id} class="edge ${edge.level} ${near && !touched ? "faded" : ""}"><title>${told(edge, graph)}</title>
+        return html`<g key=${edge.id} class="edge ${edge.level} ${near && !touched ? "faded" : places.boxes && !touched && ["good", "idle"].includes(edge.level) ? "far" : ""}"><title>${told(edge, graph)}</title>
           <path class="reach" d=${curve(points)} /><path d=${curve(points)} stroke-width=${width.toFixed(1)} marker-end="url(#head-${edge.level})" />
           ${text && html`<text x=${middle.x} y=${middle.y - 5} text-anchor="middle">${text}</text>`}</g>`;
       })}
@@ -120,8 +122,8 @@ function Drawing({ graph, picked, setPicked, setFocus }) {
             aria-label="${node.name} ${subOf(node)}, ${rate(node.signals.rate)}, ${percent(node.signals.errorPercent)} errors" transform="translate(${(x - width / 2).toFixed(1)} ${(y - height / 2).toFixed(1)})"
             onClick=${() => setPicked(node.id)} onDblClick=${(event) => { event.stopPropagation(); setFocus(node.id); }} onKeyDown=${(event) => walk(event, node.id)}>
           <rect width=${width} height=${height} rx=${node.kind === "gateway" ? 24 : 8} />
-          <text x=${width / 2} y=${subOf(node) || bad ? 20 : 29} text-anchor="middle">${cut(node.name, width)}</text>
-          <text class=${bad ? "bad-sub" : "sub"} x=${width / 2} y="37" text-anchor="middle">${cut(bad ? `${percent(node.signals.errorPercent)} errors${worst(node)}` : subOf(node), width * 1.2)}</text></g>`;
+          <text x=${width / 2} y=${(subOf(node) && !places.boxes) || bad ? height / 2 - 3 : height / 2 + 5} text-anchor="middle">${cut(node.name, width)}</text>
+          <text class=${bad ? "bad-sub" : "sub"} x=${width / 2} y=${height / 2 + 13} text-anchor="middle">${cut(bad ? `${percent(node.signals.errorPercent)} errors${worst(node)}` : places.boxes ? "" : subOf(node), width * 1.2)}</text></g>`;
       })}</g></svg>`;
 }
 
