@@ -222,11 +222,11 @@ def port_of(pod: Any) -> int:
     return int(ports.get("8080", 8080))
 
 
-def places(shop: Instance, host: str, versions: str, policy: str) -> None:
+def places(shop: Instance, host: str, versions: str, policy: str, far: str = "eu/b") -> None:
     """A service whose endpoints, the pods of api, are said to be in zones of their own."""
     endpoints = ", ".join(
         f"{{address: {pod['status']['podIP']}, ports: {{http: {port_of(pod)}}},"
-        f" locality: eu/{'a' if version == 'v1' else 'b'}}}"
+        f" locality: {'eu/a' if version == 'v1' else far}}}"
         for version in versions.split()
         for pod in shop.items("pods", f"app=api,version={version}")
     )
@@ -287,6 +287,30 @@ def test_nearer_endpoints_first(placed: Instance) -> None:
     finally:
         _run(placed, program.format(url + "false"))
     assert other["status"]["podIP"]
+
+
+ABSENT = "http://zones.test/flaky?key=absent%26times=100%26status=404"
+
+
+def test_zones_and_what_counts_as_an_error(placed: Instance) -> None:
+    """The caller's region first, without detection of failures; a status that is said to be an
+    error ejects."""
+    near = """{loadBalancer: {simple: ROUND_ROBIN, zoneAwareLbSetting: {enabled: true}},
+      retryBudget: {percent: 50, budgetInterval: 10s},
+      connectionPool: {http: {http2KeepAlive: {interval: 30s, timeout: 5s}}}%s}"""
+    places(placed, "zones.test", "v1 v2", near % "", far="us/c")
+    wait_for(lambda: set(answers(placed, "zones.test", 10)) == {"v1"}, "the caller's region")
+    assert inside(placed, ABSENT)[0] == 404
+    assert set(answers(placed, "zones.test", 20)) == {"v1"}
+    detect = """, outlierDetection: {consecutive5xxErrors: 1, interval: 0.2s,
+      baseEjectionTime: 60s, maxEjectionPercent: 100, outlierDetectionHttpErrorCodes: [404]}"""
+    places(placed, "zones.test", "v1 v2", near % detect, far="us/c")
+
+    def ejected() -> bool:
+        inside(placed, ABSENT)
+        return set(answers(placed, "zones.test", 5)) == {"v2"}
+
+    wait_for(ejected, "the other region", 20)
 
 
 def _run(shop: Instance, statement: str) -> Any:

@@ -106,6 +106,18 @@ def test_merging_sets_grows_and_keeps() -> None:
     )
 
 
+def test_lists_that_are_replaced() -> None:
+    """Only those that the change has; also within messages, but not within packed ones."""
+    into = ParseDict(
+        {"name": "c", "healthChecks": [{}, {}], "loadAssignment": {"endpoints": [{}, {}]}},
+        cluster_pb2.Cluster(),
+    )
+    change = '{"load_assignment":{"endpoints":[{"priority":1}]}}'
+    merge(into, parsed("CLUSTER", change), replaces_lists=True)
+    assert len(into.health_checks) == 2
+    assert [each.priority for each in into.load_assignment.endpoints] == [1]
+
+
 @pytest.mark.parametrize(
     ("value", "word"),
     [({"conect_timeout": "3s"}, "conect_timeout"), ({"connect_timeout": "soon"}, "soon")],

@@ -51,6 +51,7 @@ from weft.mesh.gateway_authentication import Guarded, with_logins
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.ingresses import IngressObjects, ingress_objects
+from weft.mesh.istio_policies import Policy
 from weft.mesh.memo import Memo
 from weft.mesh.mesh_config import MeshConfig, mesh_config
 from weft.mesh.model import (
@@ -71,7 +72,7 @@ from weft.mesh.rate_limits import Limited, with_rate_limits
 from weft.mesh.reporting import read_telemetry, with_reporting
 from weft.mesh.routing import NO_RULES, ClientRules, Routing, RoutingObjects, route, shape
 from weft.mesh.security import Securable, secure
-from weft.mesh.service_entries import Endpoints, entry_hosts
+from weft.mesh.service_entries import Endpoints, entry_hosts, report_network
 from weft.mesh.services import build_host, served_ports, slices_by_service
 from weft.mesh.sidecar_ingress import through_ingress
 from weft.mesh.sidecars import Scope
@@ -125,7 +126,7 @@ def build(
     facts = memo.mapped("pods", pod_facts, zip(snapshot.list(Pod)), wide.trust_domain)
     pods = memo("pods by name", _by_name, facts)
     hosts, served = _service_hosts(snapshot, pods, memo)
-    _add_entries(hosts, snapshot, pods, wide.trust_domain, report)
+    _add_entries(hosts, snapshot, pods, wide, report)
     _resolve_aliases(hosts)
     hosts = with_egress_gateways(hosts, snapshot.list(istio.Gateway), snapshot.list(Service))
     shapes = memo.mapped("shapes", shape, zip(hosts.values()))
@@ -143,7 +144,7 @@ def build(
     backend_policies = tuple(snapshot.list(BackendPolicy))
     tables = (*routing.tables, *api.tables)
     limited = _limited(snapshot, tables, gateways, memo, report)
-    unaltered = _destinations(hosts, routing, memo)
+    unaltered = _destinations(hosts, routing, wide, memo)
     backends = memo("backends", with_backend_policies, unaltered, backend_policies)
     derived = memo("derived", derived_destinations, api.derived, backends.destinations)
     guarded = _guarded(snapshot, limited.tables, gateways, backends.destinations, memo)
@@ -346,17 +347,24 @@ def _add_entries(
     hosts: dict[str, Host],
     snapshot: Snapshot,
     pods: Mapping[PodKey, PodFacts],
-    trust_domain: str,
+    wide: MeshConfig,
     report: Findings,
 ) -> None:
+    labels = {n.metadata.name: n.metadata.labels for n in snapshot.list(Namespace)}
     entries = sorted(
         snapshot.list(istio.ServiceEntry),
         key=lambda e: (e.metadata.creation_timestamp, e.metadata.namespace, e.metadata.name),
     )
     machines = snapshot.list(istio.WorkloadEntry)
+    for machine in machines:
+        report_network(machine, "spec", machine.spec, report)
     for entry in entries:
-        endpoints = Endpoints(pods, machines, trust_domain)
-        for host in entry_hosts(entry, endpoints, report):
+        endpoints = Endpoints(pods, machines, wide.trust_domain)
+        namespace = entry.metadata.namespace
+        seen = wide.entries.of(labels.get(namespace, {})) if wide.entries else ""
+        for host in entry_hosts(entry, endpoints, report) if seen != "NONE" else ():
+            if seen == "NAMESPACE":
+                host = replace(host, visible_in=(namespace,))  # noqa: PLW2901
             known = hosts.setdefault(host.host, host)
             if known is not host:
                 report.add(
@@ -452,12 +460,12 @@ def _without_status(obj: T) -> T:
 
 
 def _destinations(
-    hosts: Mapping[str, Host], routing: Routing, memo: Memo
+    hosts: Mapping[str, Host], routing: Routing, wide: MeshConfig, memo: Memo
 ) -> tuple[Destination, ...]:
     rules = routing.rules.get
     rows = ((host, rules(name, NO_RULES)) for name, host in hosts.items())
     made: dict[str, Destination] = {}
-    for found in memo.mapped("destinations", _of_host, rows):
+    for found in memo.mapped("destinations", _of_host, rows, wide.traffic):
         for each in found:
             made.setdefault(each.name, each)
     for missing in routing.missing:
@@ -465,8 +473,10 @@ def _destinations(
     return tuple(made.values())
 
 
-def _of_host(host: Host, rules: ClientRules) -> tuple[Destination, ...]:
-    return tuple(each for client, rule in rules for each in host_destinations(host, rule, client))
+def _of_host(host: Host, rules: ClientRules, base: Policy) -> tuple[Destination, ...]:
+    return tuple(
+        each for client, rule in rules for each in host_destinations(host, rule, client, base)
+    )
 
 
 def _workloads(

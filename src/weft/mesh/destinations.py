@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from weft.mesh.hosts import Host, HostPort
-from weft.mesh.istio_localities import locality_policy
+from weft.mesh.istio_localities import locality_policy, zone_policy
 from weft.mesh.istio_policies import HostRule, Policy, SubsetRule
 from weft.mesh.model import (
     AppProtocol,
@@ -19,20 +19,24 @@ from weft.mesh.model import (
 from weft.mesh.names import destination_name, udp_destination_name
 
 _NO_RULE = HostRule()
+_NO_POLICY = Policy()
 
 
-def host_destinations(host: Host, rule: HostRule | None, client: str) -> tuple[Destination, ...]:
-    """All destinations of a host under a rule. `client` marks those that only callers of one
+def host_destinations(
+    host: Host, rule: HostRule | None, client: str, base: Policy = _NO_POLICY
+) -> tuple[Destination, ...]:
+    """All destinations of a host under a rule; `base` is what holds in the whole mesh where the
+    rule says nothing. `client` marks those that only callers of one
     namespace get, because that namespace has a rule of its own for the host."""
     rule = rule or _NO_RULE
     made: list[Destination] = []
     for port in host.ports:
-        general = _destination(host, port, rule, None, client)
+        general = _destination(host, port, rule, None, client, base)
         made.append(general)
-        made.extend(_destination(host, port, rule, s, client) for s in rule.subsets)
+        made.extend(_destination(host, port, rule, s, client, base) for s in rule.subsets)
         if not client:
             made.extend(_pod_destinations(host, port, general))
-    made.extend(_udp_destination(host, port, rule, client) for port in host.udp_ports)
+    made.extend(_udp_destination(host, port, rule, client, base) for port in host.udp_ports)
     return tuple(made)
 
 
@@ -48,12 +52,18 @@ def named(host: str, port: int, subset: str, client: str) -> str:
     return f"{name}@{client}" if client else name
 
 
-def _destination(
-    host: Host, port: HostPort, rule: HostRule, subset: SubsetRule | None, client: str
+def _destination(  # noqa: PLR0917 - all that makes one
+    host: Host,
+    port: HostPort,
+    rule: HostRule,
+    subset: SubsetRule | None,
+    client: str,
+    base: Policy,
 ) -> Destination:
     policy = rule.policy.at(port.number)
     if subset is not None:
         policy = subset.policy.at(port.number).over(policy)
+    policy = policy.over(replace(base, locality=None, zones=None))
     label = subset.name if subset else ""
     endpoints = _with_labels(port.endpoints, subset.labels) if subset else port.endpoints
     return Destination(
@@ -64,7 +74,7 @@ def _destination(
         discovery="original_dst" if policy.passthrough else host.discovery,
         subset=label,
         endpoints=() if policy.passthrough else endpoints,
-        load_balancer=_balancer(policy, host),
+        load_balancer=_balancer(policy, host, base),
         pool=policy.pool or ConnectionPool(),
         outlier=policy.outlier,
         node_local=host.node_local,
@@ -77,8 +87,10 @@ def _destination(
     )
 
 
-def _udp_destination(host: Host, port: HostPort, rule: HostRule, client: str) -> Destination:
-    general = _destination(host, port, rule, None, client)
+def _udp_destination(
+    host: Host, port: HostPort, rule: HostRule, client: str, base: Policy
+) -> Destination:
+    general = _destination(host, port, rule, None, client, base)
     balancer = general.load_balancer
     if balancer.algorithm in ("least_request", "least_response_time"):
         # There are no requests to count, so Envoy would draw lots.
@@ -126,12 +138,19 @@ def _with_labels(
     return tuple(e for e in endpoints if wanted.issubset(e.labels))
 
 
-def _balancer(policy: Policy, host: Host) -> LoadBalancer:
+def _balancer(policy: Policy, host: Host, base: Policy) -> LoadBalancer:
     balancer = policy.load_balancer or host.load_balancer
-    if policy.locality is None and host.nearness:
+    if policy.locality is None and policy.zones is None:
+        policy = replace(policy, locality=base.locality, zones=base.zones)
+        said = False
+    else:
+        said = True
+    if host.nearness and not said:
         near = LocalityPolicy(labels=tuple((n, "") for n in host.nearness), failover_enabled=True)
         return replace(balancer, locality=near)
-    locality = locality_policy(policy.locality, policy.outlier is not None)
+    locality = zone_policy(policy.zones) or locality_policy(
+        policy.locality, policy.outlier is not None
+    )
     return balancer if locality is None else replace(balancer, locality=locality)
 
 

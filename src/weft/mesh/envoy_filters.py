@@ -33,6 +33,9 @@ INBOUND_THINGS = ("LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "
                   "VIRTUAL_HOST", "HTTP_ROUTE", "ROUTE_CONFIGURATION")  # fmt: skip
 
 
+MERGE_LISTS = "MERGE_AND_REPLACE_LIST"
+
+
 class _Target(Struct, frozen=True):
     """For whom an EnvoyFilter is."""
 
@@ -125,7 +128,8 @@ def _patches(
             source=f"EnvoyFilter {obj.metadata.namespace}/{obj.metadata.name}",
             path=path,
             apply_to=change.apply_to,  # type: ignore[arg-type]
-            operation=patch.operation,  # type: ignore[arg-type]
+            operation="MERGE" if patch.operation == MERGE_LISTS else patch.operation,  # type: ignore[arg-type]
+            replaces_lists=patch.operation == MERGE_LISTS,
             value=msgspec.json.encode(patch.value, order="deterministic").decode(),
             context=context,  # type: ignore[arg-type]
             namespace=target.namespace,
@@ -176,6 +180,10 @@ def _impossible(
         return "there are no waypoints: the node's proxy does their work"
     if match.proxy is not None and match.proxy.metadata:
         return "the node's proxy has no metadata to match"
+    if (match.listener is not None and match.listener.port_name) or (
+        match.route_configuration is not None and match.route_configuration.port_name
+    ):
+        return "ports are matched by number: write `portNumber` instead of `portName`"
     if change.apply_to == "EXTENSION_CONFIG" and change.patch and change.patch.operation != "ADD":
         return "configurations can only be added"
     return ""

@@ -167,6 +167,11 @@ def _servers(gateway: istio.Gateway, certificates: Certificates) -> Iterator[_Se
         if not server.hosts:
             report.add(f.HOSTS_MISSING, gateway, f"{path}.hosts")
             continue
+        if server.default_endpoint:
+            report.add(
+                f.SIDECAR_PART, gateway, f"{path}.defaultEndpoint", field="defaultEndpoint",
+                consequence="VirtualServices say where requests go",
+            )  # fmt: skip
         if istio.bind_address(server) is None:
             report.add(f.BIND_INVALID, gateway, f"{path}.bind", bind=server.bind)
             continue

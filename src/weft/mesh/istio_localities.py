@@ -7,6 +7,7 @@ from weft.mesh.model import LocalityPolicy, LocalityShares, WarmUp
 from weft.mesh.values import seconds
 
 WARM_UP_PERCENT_DEFAULT = 10.0
+ZONE_AWARE_ENDPOINTS_DEFAULT = 6
 
 
 def read_warm_up(
@@ -34,6 +35,23 @@ def read_warm_up(
     )
 
 
+def zone_policy(settings: istio.ZoneAwareLbSetting | None) -> LocalityPolicy | None:
+    """The caller's region first, and in it the caller's zone, where that is switched on."""
+    if settings is None or settings.enabled is not True:
+        return None
+    size = settings.min_cluster_size
+    return LocalityPolicy(
+        failover=tuple((r.from_, r.to) for r in settings.failover),
+        labels=_labels(settings.failover_priority),
+        zone_aware=True,
+        zone_aware_endpoints_min=ZONE_AWARE_ENDPOINTS_DEFAULT if size is None else size,
+    )
+
+
+def _labels(written: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, _, value in (p.partition("=") for p in written))
+
+
 def locality_policy(
     settings: istio.LocalityLbSetting | None, detects_failures: bool
 ) -> LocalityPolicy | None:
@@ -46,8 +64,6 @@ def locality_policy(
             LocalityShares(r.from_, tuple(sorted(r.to.items()))) for r in wanted.distribute
         ),
         failover=tuple((r.from_, r.to) for r in wanted.failover),
-        labels=tuple(
-            (name, value) for name, _, value in (p.partition("=") for p in wanted.failover_priority)
-        ),
+        labels=_labels(wanted.failover_priority),
         failover_enabled=detects_failures,
     )

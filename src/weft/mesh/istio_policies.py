@@ -55,6 +55,7 @@ class Policy(Struct, frozen=True):
     tls: UpstreamTls | None = None
     tls_set: bool = False
     locality: istio.LocalityLbSetting | None = None
+    zones: istio.ZoneAwareLbSetting | None = None
     proxy_protocol: str = ""
     """V1 or V2."""
     tunnel: Tunnel | None = None
@@ -70,7 +71,8 @@ class Policy(Struct, frozen=True):
             outlier=self.outlier or lower.outlier,
             tls=self.tls if self.tls_set else lower.tls,
             tls_set=self.tls_set or lower.tls_set,
-            locality=self.locality or lower.locality,
+            locality=self.locality or (lower.locality if self.zones is None else None),
+            zones=self.zones or (lower.zones if self.locality is None else None),
             proxy_protocol=self.proxy_protocol or lower.proxy_protocol,
             tunnel=self.tunnel or lower.tunnel,
         )
@@ -331,15 +333,29 @@ def _ported(
         general = replace(general, tunnel=tunnel)
         ports = [(number, replace(p, tunnel=tunnel)) for number, p in ports]
     if policy.retry_budget is not None:
-        general = replace(general, pool=_with_budget(general.pool, policy.retry_budget))
+        place = (rule, f"{path}.retryBudget", report)
+        general = replace(general, pool=_with_budget(general.pool, policy.retry_budget, place))
     return PortedPolicy(general, tuple(ports))
 
 
-def _with_budget(pool: ConnectionPool | None, budget: istio.RetryBudget) -> ConnectionPool:
+def _with_budget(
+    pool: ConnectionPool | None,
+    budget: istio.RetryBudget,
+    place: tuple[istio.DestinationRule, str, Findings],
+) -> ConnectionPool:
+    rule, path, report = place
+    interval = seconds(
+        budget.budget_interval,
+        0.0,
+        lambda p: report.add(
+            f.VALUE_INVALID, rule, f"{path}.budgetInterval", problem=p, part="value"
+        ),
+    )
     return replace(
         pool or ConnectionPool(),
         retry_budget_percent=RETRY_BUDGET_DEFAULT if budget.percent is None else budget.percent,
         retry_budget_min=_or(budget.min_retry_concurrency, RETRY_BUDGET_MIN_DEFAULT),
+        retry_budget_interval=interval or 0.0,
     )
 
 
@@ -355,7 +371,7 @@ def _policy(
     if policy.connection_pool is not None:
         made = _with_pool(made, rule, policy.connection_pool, f"{path}.connectionPool", report)
     if policy.outlier_detection is not None:
-        outlier = _outlier(rule, policy.outlier_detection, f"{path}.outlierDetection", report)
+        outlier = read_outlier(rule, policy.outlier_detection, f"{path}.outlierDetection", report)
         made = replace(made, outlier=outlier)
     if policy.tls is not None:
         tls = _tls(rule, policy.tls, f"{path}.tls", report)
@@ -374,7 +390,9 @@ def _with_load_balancer(
         report.add(
             f.DEPRECATED, rule, f"{path}.simple", field="LEAST_CONN", instead="LEAST_REQUEST"
         )
-    made = replace(made, locality=settings.locality_lb_setting)
+    made = replace(
+        made, locality=settings.locality_lb_setting, zones=settings.zone_aware_lb_setting
+    )
     if settings.consistent_hash is not None:
         found = _hash(rule, settings.consistent_hash, f"{path}.consistentHash", report)
         return replace(made, load_balancer=found)
@@ -402,7 +420,8 @@ def _hash(
                 f.VALUE_INVALID, rule, f"{path}.httpCookie.ttl", problem=p, part="value"
             ),
         )
-        key = HashKey("cookie", cookie.name, ttl, cookie.path)
+        attributes = tuple((a.name, a.value) for a in cookie.attributes if a.name)
+        key = HashKey("cookie", cookie.name, ttl, cookie.path, attributes)
     elif wanted.use_source_ip:
         key = HashKey("source_ip")
     elif wanted.http_query_parameter_name:
@@ -454,6 +473,7 @@ def read_pool(
     tcp = settings.tcp or istio.TCPSettings()
     http = settings.http or istio.HTTPSettings()
     keepalive = tcp.tcp_keepalive or istio.TcpKeepalive()
+    pings = http.http2_keep_alive or istio.Http2KeepAlive()
 
     def duration(text: str, name: str, default: float | None = None) -> float | None:
         return seconds(
@@ -479,12 +499,16 @@ def read_pool(
         idle_timeout=duration(http.idle_timeout, "http.idleTimeout")
         or duration(tcp.idle_timeout, "tcp.idleTimeout"),
         tcp_keepalive=tcp.tcp_keepalive is not None,
+        ping_interval=duration(pings.interval, "http.http2KeepAlive.interval") or 0.0,
+        ping_timeout=duration(pings.timeout, "http.http2KeepAlive.timeout") or 0.0,
     )
 
 
-def _outlier(
-    rule: istio.DestinationRule, settings: istio.OutlierDetection, path: str, report: Findings
+def read_outlier(
+    rule: Struct, settings: istio.OutlierDetection, path: str, report: Findings
 ) -> OutlierDetection:
+    """When endpoints are ejected, as it stands at a path of an object."""
+
     def duration(text: str, name: str, default: float) -> float:
         found = seconds(
             text,
@@ -519,6 +543,7 @@ def _outlier(
         ),
         ejection_percent_max=_or(settings.max_ejection_percent, EJECTION_PERCENT_DEFAULT),
         health_percent_min=settings.min_health_percent or 0,
+        statuses=tuple(sorted(set(settings.outlier_detection_http_error_codes))),
     )
 
 

@@ -154,6 +154,10 @@ def _route(written: Rule, place: Place, directory: Directory) -> HttpRoute | Non
     rule = _Rule(written, place, directory)
     obj, route = written.obj, written.route
     matches = http_matches(written, place.gateway, place.port, rule.report)
+    for index, match in enumerate(route.match):
+        if match.stat_prefix:
+            where = f"match[{index}].statPrefix"
+            rule.unsupported(where, "requests are counted by caller and destination")
     if not matches:
         return None
     base = HttpRoute(name=rule.name, matches=matches, source=source(obj), cors=_cors(rule))

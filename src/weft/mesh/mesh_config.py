@@ -13,7 +13,13 @@ from weft.api.yaml_reader import read
 from weft.mesh import findings as f
 from weft.mesh.extension_providers import PROVIDERS, authorizers
 from weft.mesh.findings import Findings
-from weft.mesh.istio_policies import ROOT_NAMESPACE
+from weft.mesh.istio_policies import ROOT_NAMESPACE, Policy
+from weft.mesh.mesh_defaults import (
+    DEFAULTS,
+    EntryVisibility,
+    entry_visibility,
+    traffic_defaults,
+)
 from weft.mesh.model import PASS_UNKNOWN, Authorizer, UnknownHosts
 
 TRUST_DOMAIN_PATTERN = re.compile(r"[a-z0-9._-]{1,255}")
@@ -29,7 +35,7 @@ MODES = {
 POLICY = "outboundTrafficPolicy"
 ACCESS_LOG = "accessLogFile"
 TRUST_DOMAIN, ALIASES = "trustDomain", "trustDomainAliases"
-HONOURED = (POLICY, PROVIDERS, ACCESS_LOG, TRUST_DOMAIN, ALIASES)
+HONOURED = (POLICY, PROVIDERS, ACCESS_LOG, TRUST_DOMAIN, ALIASES, *DEFAULTS)
 WITHOUT_MEANING = frozenset(
     {
         "accessLogEncoding", "configSources", "defaultProviders",
@@ -52,6 +58,9 @@ class MeshConfig(Struct, frozen=True):
     trust_domain: str = TRUST_DOMAIN_DEFAULT
     trust_domain_aliases: tuple[str, ...] = ()
     """Trust domains whose identities count as those of the mesh's own."""
+    traffic: Policy = Policy()
+    """Of destinations, where no DestinationRule says otherwise."""
+    entries: EntryVisibility | None = None
 
 
 def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> MeshConfig:
@@ -76,6 +85,8 @@ def mesh_config(snapshot: Snapshot, default: MeshConfig, report: Findings) -> Me
         access_log=bool(value.get(ACCESS_LOG)),
         trust_domain=own,
         trust_domain_aliases=aliases,
+        traffic=traffic_defaults(found, value, where, report),
+        entries=entry_visibility(found, value, where, report),
     )
 
 
@@ -107,6 +118,10 @@ def _unknown(
     found: ConfigMap, value: Mapping[str, Any], default: MeshConfig, report: Findings
 ) -> UnknownHosts:
     policy = value.get(POLICY)
+    if isinstance(policy, Mapping):
+        for name in policy.keys() - {"mode"}:
+            where = f"data.{CONFIG_KEY}.{POLICY}.{name}"
+            report.add(f.MESH_CONFIG_IGNORED, found, where, field=f"{POLICY}.{name}")
     mode = policy.get("mode") if isinstance(policy, Mapping) else None
     if mode is None:
         return default.unknown

@@ -45,6 +45,8 @@ def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -
     visible = visible_to(spec.export_to, meta.namespace)
     if visible is None:
         return
+    for index, endpoint in enumerate(spec.endpoints):
+        report_network(entry, f"spec.endpoints[{index}]", endpoint, report)
     resolution = spec.resolution or "NONE"
     if resolution == "STATIC" and not spec.endpoints and spec.workload_selector is None:
         report.add(f.ENDPOINTS_MISSING, entry, "spec.resolution")
@@ -82,6 +84,15 @@ def entry_hosts(entry: istio.ServiceEntry, given: Endpoints, report: Findings) -
             subject_alt_names=spec.subject_alt_names,
             visible_in=visible,
         )
+
+
+def report_network(
+    obj: Struct, path: str, endpoint: istio.WorkloadEntrySpec, report: Findings
+) -> None:
+    """There is one network, whatever an endpoint says."""
+    if endpoint.network:
+        consequence = "there is one network, and its address is called"
+        report.add(f.SIDECAR_PART, obj, f"{path}.network", field="network", consequence=consequence)
 
 
 def _discovery(entry: istio.ServiceEntry, resolution: str) -> Discovery:

@@ -1,6 +1,7 @@
 """Destinations to Envoy clusters (CDS), and the clusters that every node has."""
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.common.matcher.v3 import matcher_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2
 from envoy.extensions.clusters.common.dns.v3 import dns_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
@@ -19,6 +20,7 @@ from weft.mesh.model import (
     OutlierDetection,
     WarmUp,
 )
+from weft.xds.descriptors import set_budget_interval
 from weft.xds.endpoints import load_assignment
 from weft.xds.forward import FORWARD, discover_by_name
 from weft.xds.health_checks import health_check
@@ -208,7 +210,8 @@ def _load_balancer(cluster: Proto, balancer: LoadBalancer) -> None:
     elif balancer.algorithm == "maglev":
         table_size = UInt64Value(value=min(balancer.maglev_table_size, MAGLEV_TABLE_SIZE_MAX))
         cluster.maglev_lb_config.table_size.CopyFrom(table_size)
-    if balancer.locality is not None and balancer.locality.distribute:
+    locality = balancer.locality
+    if locality is not None and (locality.distribute or locality.zone_aware):
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     warm_up = balancer.warm_up
     if warm_up is not None and balancer.algorithm == "round_robin":
@@ -254,6 +257,8 @@ def _circuit_breakers(pool: ConnectionPool) -> Proto:
         budget = thresholds.retry_budget
         budget.budget_percent.value = pool.retry_budget_percent
         budget.min_retry_concurrency.CopyFrom(uint32(pool.retry_budget_min))
+        if pool.retry_budget_interval:
+            set_budget_interval(budget, duration(pool.retry_budget_interval))
     return circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
 
 
@@ -273,6 +278,12 @@ def _http_options(destination: Destination, node: NodeSettings) -> Proto:
     http2 = protocol_pb2.Http2ProtocolOptions()
     if pool.streams_per_connection_max:
         http2.max_concurrent_streams.CopyFrom(uint32(pool.streams_per_connection_max))
+    if pool.ping_interval:
+        http2.connection_keepalive.interval.CopyFrom(duration(pool.ping_interval))
+        answer = duration(pool.ping_timeout or PING_TIMEOUT)
+        http2.connection_keepalive.timeout.CopyFrom(answer)
+    if destination.outlier is not None and destination.outlier.statuses:
+        _count_as_errors(options, destination.outlier.statuses)
     if destination.protocol == "auto" or pool.client_protocol:
         options.use_downstream_protocol_config.http_protocol_options.SetInParent()
         options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(http2)
@@ -345,6 +356,21 @@ def _outlier_detection(outlier: OutlierDetection) -> Proto:
     return result
 
 
+def _count_as_errors(options: Proto, statuses: tuple[int, ...]) -> None:
+    rules = []
+    for status in statuses:
+        match = matcher_pb2.HttpHeadersMatch()
+        match.headers.add(name=":status").string_match.exact = str(status)
+        rules.append(matcher_pb2.MatchPredicate(http_response_headers_match=match))
+    matcher = options.outlier_detection.error_matcher
+    if len(rules) == 1:
+        matcher.CopyFrom(rules[0])
+    else:
+        matcher.or_match.rules.extend(rules)
+
+
+PING_TIMEOUT = 20.0
+"""Seconds, where none is given."""
 MAX_EJECTION_TIME = 300.0
 """Seconds; Envoy's default, which must not be below the base ejection time."""
 

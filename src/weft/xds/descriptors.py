@@ -115,3 +115,13 @@ def set_log_service(config: Any, cluster: str, log_name: str, flush: Any) -> Non
     )
     fields = _LogServiceFields(grpc_service=service, log_name=log_name, buffer_flush_interval=flush)
     config.MergeFromString(fields.SerializeToString())
+
+
+_BudgetInterval = _declare(
+    "weft.xds", "RetryBudgetInterval", ((3, "budget_interval", duration_pb2.Duration, False),)
+)
+
+
+def set_budget_interval(budget: Any, interval: Any) -> None:
+    """Set `budget_interval` of a RetryBudget: requests of so long (a Duration) count."""
+    budget.MergeFromString(_BudgetInterval(budget_interval=interval).SerializeToString())

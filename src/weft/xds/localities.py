@@ -16,6 +16,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 SUBZONE_LABEL = "topology.istio.io/subzone"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 PLACES = (REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL)
+_SAME_REGION = 2
 _OTHER_REGION = 3
 """Levels of nearness: 0 the same subzone, 1 the same zone, 2 the same region."""
 
@@ -64,6 +65,8 @@ def _first_choice(
     by_node = policy is not None and HOSTNAME_LABEL in dict(policy.labels)
     if policy is None or not (node.locality or by_node):
         return tuple(plain)
+    if policy.zone_aware:
+        return _by_zone(plain, policy, node)
     rule = next((r for r in policy.distribute if covers(r.origin, node.locality)), None)
     if rule is not None:
         shared = _distributed(plain, dict(rule.shares))
@@ -74,6 +77,76 @@ def _first_choice(
         return _ranked(_by_labels(plain, policy.labels, node))
     failover = dict(policy.failover)
     return _ranked([(_distance(g.locality, node.locality, failover), g) for g in plain])
+
+
+def _by_zone(plain: list[Group], policy: LocalityPolicy, node: NodeSettings) -> tuple[Group, ...]:
+    """The caller's region first, its endpoints weighted by zone; other regions take over."""
+    failover = dict(policy.failover)
+    ranked = [
+        ((rank, max(_distance(g.locality, node.locality, failover), _SAME_REGION)), g)
+        for rank, g in (
+            _by_labels(plain, policy.labels, node) if policy.labels else [(0, g) for g in plain]
+        )
+    ]
+    made: list[Group] = []
+    for rank in sorted({rank for rank, _ in ranked}):
+        tier = sorted((g for own, g in ranked if own == rank), key=lambda g: g.locality)
+        shares = _zone_shares(tier, policy, node) if rank[1] == _SAME_REGION else {}
+        weighted = {g.locality: _zone_weight(g, tier, shares) for g in tier}
+        # Zones without a share take over when those that have one fail.
+        for found in (
+            [g for g in tier if weighted[g.locality]],
+            [g for g in tier if not weighted[g.locality]],
+        ):
+            priority = max((g.priority for g in made), default=-1) + 1
+            made += [
+                Group(
+                    g.locality,
+                    g.endpoints,
+                    priority,
+                    weighted[g.locality] or len(g.endpoints) * _SCALE,
+                )
+                for g in found
+            ]
+    return tuple(made)
+
+
+def _zone_weight(group: Group, tier: list[Group], shares: Mapping[str, float]) -> int:
+    if not shares:
+        return len(group.endpoints) * _SCALE
+    zone = _zone(group.locality)
+    total = sum(len(g.endpoints) for g in tier if _zone(g.locality) == zone)
+    return round(shares.get(zone, 0.0) * 100 * _SCALE * len(group.endpoints) / total)
+
+
+def _zone_shares(tier: list[Group], policy: LocalityPolicy, node: NodeSettings) -> dict[str, float]:
+    """Zone -> its part of the calls; empty where zones do not matter. A zone keeps as many calls as
+    its endpoints' share lets it; the rest goes where endpoints are left over. As in Envoy, whose
+    own way needs all callers of a service in one cluster."""
+    count = sum(len(g.endpoints) for g in tier)
+    zones = {_zone(g.locality) for g in tier}
+    own = _zone(node.locality)
+    healthy = any(
+        e.health == "HEALTHY" for g in tier if _zone(g.locality) == own for e in g.endpoints
+    )
+    if len(zones) < 2 or count < policy.zone_aware_endpoints_min or not healthy:
+        return {}
+    region = node.locality.partition("/")[0]
+    callers = [_zone(p) for _, p in node.localities if p.partition("/")[0] == region] or [own]
+    served = {
+        z: sum(len(g.endpoints) for g in tier if _zone(g.locality) == z) / count for z in zones
+    }
+    wanted = {z: callers.count(z) / len(callers) for z in {*zones, own}}
+    if served[own] >= wanted[own]:
+        return {own: 1.0}
+    left = {z: max(served[z] - wanted[z], 0.0) for z in zones}
+    kept, spare = served[own] / wanted[own], sum(left.values())
+    shares = {z: (1 - kept) * part / spare for z, part in left.items() if part} if spare else {}
+    return {own: kept if shares else 1.0, **shares}
+
+
+def _zone(locality: str) -> str:
+    return "/".join(locality.split("/")[:2])
 
 
 def covers(pattern: str, locality: str) -> bool:

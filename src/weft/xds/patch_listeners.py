@@ -120,7 +120,7 @@ def _whole(listener: Proto, patch: EnvoyPatch) -> bool:
         return False
     if patch.operation == "MERGE":
         name = listener.name
-        merge(listener, parsed(patch.apply_to, patch.value))
+        merge(listener, parsed(patch.apply_to, patch.value), patch.replaces_lists)
         listener.name = name
     return True
 
@@ -174,7 +174,7 @@ def _port(chain: Proto) -> int:
 
 def _chain(listener: Proto, chain: Proto, patch: EnvoyPatch) -> None:
     if patch.operation == "MERGE":
-        merge(chain, parsed(patch.apply_to, patch.value))
+        merge(chain, parsed(patch.apply_to, patch.value), patch.replaces_lists)
     elif patch.operation == "REMOVE":
         kept = [c for c in listener.filter_chains if c.name != chain.name]
         if len(kept) == len(listener.filter_chains):

@@ -23,7 +23,7 @@ def patch_routes(configuration: Proto, patch: EnvoyPatch, ports: tuple[int, ...]
     if patch.apply_to == "ROUTE_CONFIGURATION":
         if patch.operation == "MERGE":
             name = configuration.name
-            merge(configuration, parsed(patch.apply_to, patch.value))
+            merge(configuration, parsed(patch.apply_to, patch.value), patch.replaces_lists)
             configuration.name = name
         return
     if patch.apply_to == "VIRTUAL_HOST" and patch.operation == "ADD":
@@ -38,7 +38,7 @@ def patch_routes(configuration: Proto, patch: EnvoyPatch, ports: tuple[int, ...]
         elif patch.operation == "REMOVE":
             gone.append(number)
         elif patch.operation == "MERGE":
-            merge(host, parsed(patch.apply_to, patch.value))
+            merge(host, parsed(patch.apply_to, patch.value), patch.replaces_lists)
         elif patch.operation == "REPLACE":
             host.CopyFrom(parsed(patch.apply_to, patch.value))
     for number in reversed(gone):
@@ -84,7 +84,7 @@ def _routes(routes: Any, patch: EnvoyPatch, match: RoutePatchMatch) -> None:
             del routes[place]
     elif patch.operation == "MERGE":
         for place in places:
-            merge(routes[place], parsed(patch.apply_to, patch.value))
+            merge(routes[place], parsed(patch.apply_to, patch.value), patch.replaces_lists)
     elif patch.operation == "REPLACE":
         for place in places:
             routes[place].CopyFrom(parsed(patch.apply_to, patch.value))

@@ -68,12 +68,15 @@ def parsed(apply_to: str, value: str) -> Proto:
         raise BadPatchError(str(error).replace("\n", " ")) from error
 
 
-def merge(into: Proto, change: Proto) -> None:
-    """Set what the change sets; lists grow, configurations of the same type are merged."""
+def merge(into: Proto, change: Proto, replaces_lists: bool = False) -> None:
+    """Set what the change sets; lists grow, or give way to those of the change; configurations of
+    the same type are merged."""
     for field, value in change.ListFields():
         if field.is_repeated and field.message_type and field.message_type.GetOptions().map_entry:
             _merge_map(getattr(into, field.name), value, field)
         elif field.is_repeated:
+            if replaces_lists:
+                into.ClearField(field.name)
             getattr(into, field.name).extend(value)
         elif field.type != FieldDescriptor.TYPE_MESSAGE:
             setattr(into, field.name, value)
@@ -83,7 +86,7 @@ def merge(into: Proto, change: Proto) -> None:
             getattr(into, field.name).CopyFrom(value)
         else:
             getattr(into, field.name).SetInParent()
-            merge(getattr(into, field.name), value)
+            merge(getattr(into, field.name), value, replaces_lists)
 
 
 def merge_any(into: AnyMessage, change: AnyMessage) -> None:

@@ -134,7 +134,7 @@ def _cluster(cluster: Proto, patch: EnvoyPatch, place: Place) -> bool:
         return False
     if patch.operation == "MERGE":
         name = cluster.name
-        merge(cluster, parsed(patch.apply_to, patch.value))
+        merge(cluster, parsed(patch.apply_to, patch.value), patch.replaces_lists)
         cluster.name = name
     return True
 

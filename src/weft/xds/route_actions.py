@@ -214,4 +214,6 @@ def _hash_policy(key: HashKey) -> Proto:
     cookie = policy.Cookie(name=key.name, path=key.cookie_path)
     if key.cookie_ttl is not None:
         cookie.ttl.CopyFrom(duration(key.cookie_ttl))
+    for name, value in key.cookie_attributes:
+        cookie.attributes.add(name=name, value=value)
     return policy(cookie=cookie)

@@ -11,6 +11,7 @@ Port = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 65535})]
 Percent = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
 PercentInt = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": 100})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+HttpStatus = Annotated[int, Meta(extra_json_schema={"minimum": 100, "maximum": 599})]
 Regex = Annotated[str, Meta(extra_json_schema={"format": "regex"})]
 
 

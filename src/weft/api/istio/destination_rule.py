@@ -8,6 +8,7 @@ from msgspec import field
 from weft.api.istio.common import (
     Count,
     Duration,
+    HttpStatus,
     IstioStatus,
     Message,
     Percent,
@@ -116,6 +117,19 @@ class WarmupConfiguration(Message, frozen=True):
     """Shape of the increase, at least 1; 1 is a straight line."""
 
 
+class ZoneAwareLbSetting(Message, frozen=True):
+    """Endpoints of the caller's zone come first, as far as they can take its share of the calls."""
+
+    enabled: bool | None = None
+    """Switches it on or off."""
+    failover: tuple[LocalityFailover, ...] = ()
+    """Order between regions."""
+    failover_priority: tuple[str, ...] = ()
+    """Labels, most important first, in which caller and endpoint should agree."""
+    min_cluster_size: Count | None = None
+    """Endpoints in the caller's region that it takes at least; 6 when absent."""
+
+
 class LoadBalancerSettings(Message, frozen=True):
     """How an endpoint is chosen; one of `simple` and `consistentHash`."""
 
@@ -127,6 +141,8 @@ class LoadBalancerSettings(Message, frozen=True):
     """Sticky choice by a hash."""
     locality_lb_setting: LocalityLbSetting | None = None
     """Preference by locality."""
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = None
+    """Preference of the caller's zone."""
     warmup_duration_secs: Duration = ""
     """Old place of `warmup.duration`."""
     warmup: WarmupConfiguration | None = None
@@ -159,6 +175,15 @@ class TCPSettings(Message, frozen=True):
     """Idle time after which a TCP connection closes; 1h when absent."""
 
 
+class Http2KeepAlive(Message, frozen=True):
+    """HTTP/2 pings on connections to endpoints."""
+
+    interval: Duration = ""
+    """Time between pings."""
+    timeout: Duration = ""
+    """Time for an answer, until the connection is dead."""
+
+
 class HTTPSettings(Message, frozen=True):
     """Limits of HTTP traffic."""
 
@@ -178,6 +203,8 @@ class HTTPSettings(Message, frozen=True):
     """Speak to endpoints what the client spoke."""
     max_concurrent_streams: Count | None = None
     """HTTP/2 streams per connection."""
+    http2_keep_alive: Http2KeepAlive | None = None
+    """Pings."""
 
 
 class ConnectionPoolSettings(Message, frozen=True):
@@ -208,6 +235,8 @@ class OutlierDetection(Message, frozen=True):
     """Ejection lasts this long times the number of ejections; 30s when absent."""
     max_ejection_percent: PercentInt | None = None
     """Share of endpoints that may be ejected; 10 when absent."""
+    outlier_detection_http_error_codes: tuple[HttpStatus, ...] = ()
+    """Statuses that count as errors; 500 to 599 when absent."""
     min_health_percent: PercentInt | None = None
     """Detection stops when fewer endpoints than this are healthy; 0 when absent."""
 
@@ -260,6 +289,8 @@ class RetryBudget(Message, frozen=True):
     """Share of active and pending requests; 20 when absent."""
     min_retry_concurrency: Count | None = None
     """Retries that are always allowed; 3 when absent."""
+    budget_interval: Duration = ""
+    """Requests of so long a time count; those under way when absent or 0."""
 
 
 class PortTrafficPolicy(Message, frozen=True):

@@ -15,7 +15,7 @@ ApplyTo = Literal[
 PatchContext = Literal["", "ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY", "WAYPOINT"]
 Operation = Literal[
     "", "INVALID", "MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST",
-    "REPLACE",
+    "REPLACE", "MERGE_AND_REPLACE_LIST",
 ]  # fmt: skip
 
 

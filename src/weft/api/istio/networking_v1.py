@@ -15,6 +15,7 @@ from weft.api.istio.destination_rule import (
     ConsistentHashLB,
     DestinationRule,
     DestinationRuleSpec,
+    Http2KeepAlive,
     HTTPCookie,
     HTTPCookieAttribute,
     HTTPSettings,
@@ -34,6 +35,7 @@ from weft.api.istio.destination_rule import (
     TrafficPolicy,
     TunnelSettings,
     WarmupConfiguration,
+    ZoneAwareLbSetting,
 )
 from weft.api.istio.envoy_filter import (
     ClusterMatch,
@@ -157,6 +159,7 @@ __all__ = [
     "HTTPSettings",
     "HeaderOperations",
     "Headers",
+    "Http2KeepAlive",
     "IstioCondition",
     "IstioEgressListener",
     "IstioIngressListener",
@@ -218,6 +221,7 @@ __all__ = [
     "WorkloadGroupMeta",
     "WorkloadGroupSpec",
     "WorkloadSelector",
+    "ZoneAwareLbSetting",
     "bind_address",
     "is_egress",
 ]

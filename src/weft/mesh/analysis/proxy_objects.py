@@ -9,16 +9,21 @@ from weft.mesh.analysis.world import World
 from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import ROOT_NAMESPACE
 
-WHOLE = ("ADD", "REMOVE", "MERGE")
+MERGES = ("MERGE", "MERGE_AND_REPLACE_LIST")
+WHOLE = ("ADD", "REMOVE", *MERGES)
+IN_LISTS = ("INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "ADD", "REMOVE", "MERGE", "REPLACE")
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    "ROUTE_CONFIGURATION": ("MERGE",),
+    "ROUTE_CONFIGURATION": MERGES,
     "VIRTUAL_HOST": (*WHOLE, "REPLACE"),
     "LISTENER": WHOLE,
     "FILTER_CHAIN": WHOLE,
     "CLUSTER": WHOLE,
+    "NETWORK_FILTER": IN_LISTS,
+    "HTTP_FILTER": IN_LISTS,
+    "LISTENER_FILTER": IN_LISTS,
 }
 """What can be done with a thing, where that is not everything."""
-RELATIVE = ("INSERT_BEFORE", "INSERT_AFTER", "REPLACE", "MERGE", "REMOVE")
+RELATIVE = ("INSERT_BEFORE", "INSERT_AFTER", "REPLACE", *MERGES, "REMOVE")
 """What is done to something that must be there already."""
 
 

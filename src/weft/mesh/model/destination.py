@@ -49,6 +49,8 @@ class HashKey(Struct, frozen=True, gc=False):
     name: str = ""
     cookie_ttl: float | None = None
     cookie_path: str = ""
+    cookie_attributes: tuple[tuple[str, str], ...] = ()
+    """(name, value) of further attributes of a cookie that is made."""
 
 
 class WarmUp(Struct, frozen=True, gc=False):
@@ -78,6 +80,11 @@ class LocalityPolicy(Struct, frozen=True, gc=False):
     labels: tuple[tuple[str, str], ...] = ()
     """Labels, most important first, in which endpoints should agree with the caller's node, or
     have the value given here."""
+    zone_aware: bool = False
+    """Endpoints of the caller's region come first. Among these, its zone takes all calls where it
+    has at least the share of endpoints that the zone has of callers, else its own share."""
+    zone_aware_endpoints_min: int = 6
+    """In the caller's region; with fewer, zones do not matter."""
     failover_enabled: bool = False
     """Nearer endpoints are preferred: subzone, zone, region. Needs outlier detection, without
     which nobody would find out that they fail."""
@@ -124,6 +131,11 @@ class ConnectionPool(Struct, frozen=True, gc=False):
     retry_budget_percent: float | None = None
     """Retries at one time, as a share of the requests under way."""
     retry_budget_min: int = 3
+    retry_budget_interval: float = 0.0
+    """Seconds whose requests count; 0 is those under way."""
+    ping_interval: float = 0.0
+    """Seconds between HTTP/2 pings; 0 is none."""
+    ping_timeout: float = 0.0
     shared: bool = False
     """The limits are counted for all callers of a proxy together: they protect the endpoints."""
 
@@ -155,6 +167,8 @@ class OutlierDetection(Struct, frozen=True, gc=False):
     success_rate: SuccessRate | None = None
     failure_percentage: FailurePercentage | None = None
     split_local_origin: bool = False
+    statuses: tuple[int, ...] = ()
+    """HTTP statuses that count as errors; empty is all from 500 on."""
     interval: float = 10.0
     base_ejection_time: float = 30.0
     ejection_percent_max: int = 10

@@ -65,6 +65,9 @@ class EnvoyPatch(Struct, frozen=True, gc=False):
     operation: Operation
     value: str = ""
     """JSON of Envoy's message."""
+    replaces_lists: bool = False
+    """Of a MERGE: lists in the value take the place of those that are there, and do not add to
+    them; but not within configurations that are packed."""
     context: PatchContext = "ANY"
     namespace: str = ""
     """Workloads of this namespace only; of all when empty."""
