@@ -2,9 +2,9 @@
 
 Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
 package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
-here. Those of Istio, the Gateway API and weft itself are derived from the structs in
-`weft.api.istio`, `weft.api.gateway` and `weft.api.weft`, whose docstrings are the field
-descriptions. The files are committed; users need no generator.
+here. Those of Istio, the Gateway API, Argo Rollouts and weft itself are derived from the structs in
+`weft.api.istio`, `weft.api.gateway`, `weft.api.argo` and `weft.api.weft`, whose docstrings are the
+field descriptions. The files are committed; users need no generator.
 """
 
 import ast
@@ -22,6 +22,8 @@ from msgspec import inspect as msginspect
 
 import generate_api
 from weft.api import metrics_v1beta1
+from weft.api.argo import analysis, common, experiment, rollout, strategy
+from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
@@ -36,6 +38,7 @@ GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
 MONITORING = "dev.weft.monitoring.v1alpha1"
 TELEMETRY = "io.istio.telemetry.v1"
+ARGO = "io.argoproj.v1alpha1"
 METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
 EXTRA = (
     f"{META}.DeleteOptions",
@@ -257,7 +260,32 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
         "clientID",
         "clientSecret",
     ],
+    common.DryRun: ["metricName"],
+    common.MeasurementRetention: ["metricName", "limit"],
+    common.RunArgument: ["name"],
+    common.FieldRef: ["fieldPath"],
+    analysis.Argument: ["name"],
+    analysis.SecretKeyRef: ["name", "key"],
+    analysis.Metric: ["name", "provider"],
+    analysis.JobMetric: ["spec"],
+    analysis.WebMetric: ["url"],
+    analysis.AnalysisRunSpec: ["metrics"],
+    experiment.TemplateSpec: ["name", "selector", "template"],
+    experiment.ExperimentSpec: ["templates"],
+    experiment.ExperimentAnalysisTemplateRef: ["name", "templateName"],
+    rollout.ObjectRef: ["kind", "name"],
+    strategy.BlueGreenStrategy: ["activeService"],
+    strategy.SetMirrorRoute: ["name"],
+    strategy.HeaderRoutingMatch: ["headerName", "headerValue"],
+    strategy.ExperimentStep: ["templates"],
+    strategy.ExperimentStepTemplate: ["name", "specRef"],
+    strategy.ExperimentStepAnalysis: ["name", "templateName"],
+    strategy.IstioDestinationRule: ["name", "canarySubsetName", "stableSubsetName"],
+    strategy.IstioVirtualService: ["name"],
+    strategy.ManagedRoute: ["name"],
 }
+K8S_PREFIX = {"meta_v1": META, "batch_v1": "io.k8s.api.batch.v1"}
+"""Of the definitions that messages of Kubernetes have, by module; else those of core/v1."""
 
 
 def plain(schema: Any) -> Any:
@@ -325,7 +353,8 @@ class StructSchemas:
 
     def message(self, cls: type[Struct]) -> str:
         if cls.__module__.startswith("weft.api.k8s"):
-            return f"{META}.{cls.__name__}"
+            module = cls.__module__.rpartition(".")[2]
+            return f"{K8S_PREFIX.get(module, 'io.k8s.api.core.v1')}.{cls.__name__}"
         name = f"{self.prefix}.{cls.__name__}"
         if name not in self.found:
             schema: dict[str, Any] = {"description": inspect.getdoc(cls), "type": "object"}
@@ -348,8 +377,8 @@ class StructSchemas:
         if isinstance(found, msginspect.Metadata):
             return self.value(found.type) | dict(found.extra_json_schema or {})
         if isinstance(found, msginspect.UnionType):
-            (only,) = (t for t in found.types if not isinstance(t, msginspect.NoneType))
-            return self.value(only)
+            only, *more = (t for t in found.types if not isinstance(t, msginspect.NoneType))
+            return {"type": "string", "format": "int-or-string"} if more else self.value(only)
         if isinstance(found, msginspect.StructType):
             return {"$ref": self.message(found.cls)}
         if isinstance(found, msginspect.LiteralType):
@@ -381,6 +410,10 @@ ISTIO_ROOTS = (
 )  # fmt: skip
 SECURITY_ROOTS = (
     security.AuthorizationPolicy, security.PeerAuthentication, security.RequestAuthentication,
+)  # fmt: skip
+ARGO_ROOTS = (
+    argo.Rollout, argo.AnalysisTemplate, argo.ClusterAnalysisTemplate, argo.AnalysisRun,
+    argo.Experiment,
 )  # fmt: skip
 WEFT_ROOTS = (
     policy_v1alpha1.RateLimitPolicy,
@@ -447,6 +480,7 @@ def main() -> None:
     write("weft-monitoring-v1alpha1", watched, "weft.api.weft")
     signals = of_structs((telemetry.Telemetry,), TELEMETRY, "telemetry.istio.io", "v1")
     write("istio-telemetry-v1", signals, "weft.api.istio.telemetry")
+    write("argo-v1alpha1", of_structs(ARGO_ROOTS, ARGO, argo.GROUP, "v1alpha1"), "weft.api.argo")
 
 
 if __name__ == "__main__":

@@ -481,7 +481,7 @@ async def test_definitions_of_other_projects_next_to_our_kinds(live: Running) ->
                         "size": {"type": "integer", "minimum": 0}}}}},
             }
         ),
-        ("argoproj.io", "rollouts", "Rollout"): _spec_of(
+        ("argoproj.io", "sketches", "Sketch"): _spec_of(
             properties={
                 "template": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                 "maxSurge": {"anyOf": [{"type": "integer"}, {"type": "string"}],
@@ -515,7 +515,7 @@ async def test_definitions_of_other_projects_next_to_our_kinds(live: Running) ->
     assert code == 422
     assert "must validate one and only one schema (oneOf)" in text
     assert "must be at least 1ms" in (await post(*istio, {"interval": "1us"}))[1]
-    argo = ("argoproj.io", "rollouts")
+    argo = ("argoproj.io", "sketches")
     for surge in (1, "25%"):
         assert (await post(*argo, {"template": {"any": 1}, "maxSurge": surge}))[0] == 201
     _, found = await live.json("GET", "/apis/gateway.networking.k8s.io/v1")

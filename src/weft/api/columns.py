@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from weft.api import (
     admission_columns,
+    argo_columns,
     gateway_columns,
     monitoring_columns,
     network_columns,
@@ -449,6 +450,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
         for tables in (
             *(workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES),
             monitoring_columns.TABLES,
+            argo_columns.TABLES,
         )
         for kind, (heads, function) in tables.items()
     },

@@ -14,13 +14,14 @@ GATEWAY_API = "gateway-api-v1"
 WEFT_POLICY = "weft-policy-v1alpha1"
 WEFT_MONITORING = "weft-monitoring-v1alpha1"
 ISTIO_TELEMETRY = "istio-telemetry-v1"
+ARGO = "argo-v1alpha1"
 METRICS = "metrics-v1beta1"
 PROTOBUF = "kubernetes-1.33-protobuf"
 
 
 DEFINITIONS = (
     *(KUBERNETES, ISTIO_NETWORKING, ISTIO_SECURITY, ISTIO_TELEMETRY, GATEWAY_API),
-    *(WEFT_POLICY, WEFT_MONITORING, METRICS),
+    *(WEFT_POLICY, WEFT_MONITORING, ARGO, METRICS),
 )
 
 

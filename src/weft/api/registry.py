@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
@@ -100,8 +101,31 @@ WEFT_KINDS = (
     Kind("monitoring.weft.dev", "v1alpha1", "AlertReceiver", "alertreceivers",
          subresources=("status",), struct=monitoring_v1alpha1.AlertReceiver),
 )  # fmt: skip
+
+
+def _argo(struct: type[Struct], plural: str, short: str, *subresources: str) -> Kind:
+    name = struct.__name__
+    return Kind(
+        argo.GROUP, "v1alpha1", name, plural, short_names=(short,), subresources=subresources,
+        namespaced=not name.startswith("Cluster"), struct=struct,
+    )  # fmt: skip
+
+
+ARGO_KINDS = (
+    _argo(argo.Rollout, "rollouts", "ro", "status", "scale"),
+    _argo(argo.AnalysisTemplate, "analysistemplates", "at"),
+    _argo(argo.ClusterAnalysisTemplate, "clusteranalysistemplates", "cat"),
+    _argo(argo.AnalysisRun, "analysisruns", "ar", "status"),
+    _argo(argo.Experiment, "experiments", "exp", "status"),
+)
 KINDS: tuple[Kind, ...] = (
-    KUBERNETES_KINDS + ISTIO_KINDS + SECURITY_KINDS + TELEMETRY_KINDS + WEFT_KINDS + GATEWAY_KINDS
+    KUBERNETES_KINDS
+    + ISTIO_KINDS
+    + SECURITY_KINDS
+    + TELEMETRY_KINDS
+    + WEFT_KINDS
+    + GATEWAY_KINDS
+    + ARGO_KINDS
 )
 """Where two groups have a kind of one name (Gateway), the bare name means the first."""
 

@@ -18,6 +18,7 @@ from weft.api.kinds import Kind
 from weft.api.objects import without_nulls
 from weft.api.validate import (
     admission,
+    analyses,
     autoscaling,
     certificates,
     config,
@@ -36,6 +37,7 @@ from weft.api.validate import (
     priorities,
     quotas,
     rbac,
+    rollouts,
     services,
     stateful_sets,
     storage,
@@ -116,6 +118,11 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     (monitoring.GROUP, "AlertRule"): monitoring.validate_rule,
     (monitoring.GROUP, "ServiceLevelObjective"): monitoring.validate_objective,
     (monitoring.GROUP, "AlertReceiver"): monitoring.validate_receiver,
+    ("argoproj.io", "Rollout"): rollouts.validate,
+    ("argoproj.io", "AnalysisTemplate"): analyses.validate_template,
+    ("argoproj.io", "ClusterAnalysisTemplate"): analyses.validate_template,
+    ("argoproj.io", "AnalysisRun"): analyses.validate_run,
+    ("argoproj.io", "Experiment"): analyses.validate_experiment,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
     ("scheduling.k8s.io", "PriorityClass"): priorities.validate_update,

@@ -53,6 +53,8 @@ ANNOTATION_POD_PROXY = "weft.dev/http-proxy"
 # Node: "netns" or "host".
 ANNOTATION_AUTO_ROLLBACK = "weft.dev/auto-rollback"
 """On Deployments: `true` when a revision without progress is to give way to the one before."""
+ANNOTATION_JUDGE = "weft.dev/judge"
+"""Of a Rollout: "true", or a condition over the mesh's signals that its new version must hold."""
 ANNOTATION_FAILED_REVISIONS = "weft.dev/failed-revisions"
 """On Deployments, by weft: template hashes of revisions that made no progress, newest last."""
 ANNOTATION_ROLL_ON_CONFIG = "weft.dev/roll-on-config-change"

@@ -29,6 +29,9 @@ def scale_of(kind: Kind, version: str, obj: Mapping[str, Any]) -> dict[str, Any]
             selector = {"matchLabels": selector or {}}
         text = _selector_text(selector)
         status = {"replicas": found.get("replicas", 0), "selector": text}
+        if kind.kind == "Rollout":  # its template may be another object's, and so its selector
+            counted = found.get("HPAReplicas", 0)
+            status = {"replicas": counted, "selector": found.get("selector") or text}
     return {
         "kind": "Scale",
         "apiVersion": SCALE_VERSION,

@@ -30,7 +30,7 @@ DIFFERENT, TROUBLE = 1, 2
 NOT_FOUND = 404
 LEFT_OUT = ("Event", "Lease")
 """Kinds that change all the time and route nothing."""
-POD_MAKERS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob")
+POD_MAKERS = ("Deployment", "Rollout", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob")
 
 
 @click.command(epilog="Example: weft diff -f manifests/ && echo nothing would change")

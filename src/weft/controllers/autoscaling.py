@@ -9,6 +9,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.api.argo.rollout import Rollout
 from weft.api.k8s.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from weft.api.k8s.autoscaling_v2 import (
     HorizontalPodAutoscaler,
@@ -21,7 +22,7 @@ from weft.api.k8s.autoscaling_v2 import (
 from weft.api.k8s.core_v1 import ReplicationController
 from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.selectors import from_selector
+from weft.api.selectors import from_selector, parse_labels
 from weft.api.snapshot import Snapshot, meta
 from weft.controllers import autoscaling_behavior as behaviors
 from weft.controllers import autoscaling_forecast as forecast
@@ -41,6 +42,7 @@ SCALED: Mapping[str, type[Struct]] = {
     "ReplicaSet": ReplicaSet,
     "StatefulSet": StatefulSet,
     "ReplicationController": ReplicationController,
+    "Rollout": Rollout,
 }
 _ACTIVE = "ScalingActive"
 _ABLE = "AbleToScale"
@@ -153,6 +155,8 @@ def _target(snapshot: Snapshot, scaler: HorizontalPodAutoscaler) -> _Scaled | No
     if not isinstance(selector, LabelSelector):
         selector = LabelSelector(match_labels=selector or {})
     chosen = from_selector(selector)
+    if isinstance(obj, Rollout):  # its selector may be that of its workload
+        chosen = parse_labels(obj.status.selector) if obj.status.selector else None
     pods = [
         p
         for p in snapshot.list(Pod, namespace)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.api.argo.rollout import Rollout
 from weft.api.k8s.apps_v1 import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from weft.api.k8s.core_v1 import ReplicationController
 from weft.api.k8s.meta_v1 import Condition
@@ -88,6 +89,8 @@ def _controller_scale(snapshot: Snapshot, pod: Pod) -> tuple[str, int] | None:
         case "ReplicaSet":
             found = snapshot.get(ReplicaSet, owner.name, namespace)
             above = controller_of(found) if found is not None else None
+            if found is not None and above is not None and above.kind == "Rollout":
+                return _replicas(snapshot.get(Rollout, above.name, namespace))
             if found is None or above is None or above.kind != "Deployment":
                 return _replicas(found)
             return _replicas(snapshot.get(Deployment, above.name, namespace))
@@ -104,7 +107,7 @@ def _controller_scale(snapshot: Snapshot, pod: Pod) -> tuple[str, int] | None:
 
 
 def _replicas(
-    found: ReplicaSet | Deployment | StatefulSet | ReplicationController | None,
+    found: Rollout | ReplicaSet | Deployment | StatefulSet | ReplicationController | None,
 ) -> tuple[str, int] | None:
     if found is None:
         return None
@@ -212,7 +215,14 @@ CONTROLLER = Controller(
         Watch(Pod, _of_pod),
         *(
             Watch(cls, _of_namespace)
-            for cls in (Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController)
+            for cls in (
+                Deployment,
+                Rollout,
+                ReplicaSet,
+                StatefulSet,
+                DaemonSet,
+                ReplicationController,
+            )
         ),
     ),
 )

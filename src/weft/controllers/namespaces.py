@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api import registry
+from weft.api.argo.rollout import Rollout
 from weft.api.k8s.apps_v1 import Deployment, ReplicaSet
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.core_v1 import Namespace, NamespaceCondition, NamespaceStatus
@@ -23,7 +24,7 @@ from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import NOTHING, Action, Delete, Key, Patch, Plan
 
 FINALIZER = "kubernetes"
-_FIRST: tuple[type[Struct], ...] = (Deployment, ReplicaSet, Job, Pod)
+_FIRST: tuple[type[Struct], ...] = (Rollout, Deployment, ReplicaSet, Job, Pod)
 CONTENT = tuple(k.struct for k in registry.KINDS if k.namespaced and k.struct is not None)
 """The classes whose objects live in namespaces."""
 

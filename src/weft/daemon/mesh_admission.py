@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weft.api.argo.rollout import Rollout
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
@@ -54,6 +55,7 @@ REVIEWED: tuple[type[Struct], ...] = (
     telemetry.Telemetry,
     Service,
     Deployment,
+    Rollout,
     Job,
     NetworkPolicy,
 )

@@ -34,7 +34,11 @@ from weft.mesh.protocols import declared
 from weft.mesh.sidecar_ingress import Ingress, ingress_listeners
 
 LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
-LABELS_VERSION = (LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version")
+LABEL_ROLLOUT_HASH = "rollouts-pod-template-hash"
+LABELS_VERSION = (
+    LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version", LABEL_ROLLOUT_HASH,
+)  # fmt: skip
+"""The last one tells the versions of a Rollout apart where users' labels do not."""
 TERMINAL_PHASES = ("Succeeded", "Failed")
 WEIGHT_MAX = 1_000_000
 NO_PORTS: Mapping[int, int] = MappingProxyType({})
@@ -174,12 +178,13 @@ def _weight(text: str) -> int:
 
 
 def workload_name(pod: Pod) -> str:
-    """The name of what a user created: the Deployment of a ReplicaSet's pod, else the owner, else
-    the pod."""
+    """The name of what a user created: the Deployment or Rollout of a ReplicaSet's pod, else the
+    owner, else the pod."""
     owner = controller_of(pod)
     if owner is None:
         return pod.metadata.name
-    template_hash = pod.metadata.labels.get(LABEL_POD_TEMPLATE_HASH, "")
+    labels = pod.metadata.labels
+    template_hash = labels.get(LABEL_ROLLOUT_HASH) or labels.get(LABEL_POD_TEMPLATE_HASH, "")
     if owner.kind == "ReplicaSet" and template_hash:
         return owner.name.removesuffix(f"-{template_hash}")
     return owner.name

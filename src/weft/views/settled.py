@@ -27,6 +27,8 @@ def settled(group: str, kind: str, obj: Json) -> Settled | None:
         return _route(obj)
     if group == "apps" and kind in ("Deployment", "StatefulSet"):
         return _rolled_out(obj)
+    if (group, kind) == ("argoproj.io", "Rollout"):
+        return _healthy(obj)
     if group == "apps" and kind == "DaemonSet":
         return _on_all_nodes(obj)
     if (group, kind) == ("", "Pod"):
@@ -91,6 +93,16 @@ def _rolled_out(obj: Json) -> Settled:
     if ready < wanted:
         return Settled(False, f"{ready} of {wanted} pods are ready")
     return Settled(True, "rolled out")
+
+
+def _healthy(obj: Json) -> Settled:
+    status = _status(obj)
+    if str(status.get("observedGeneration") or 0) != str(_generation(obj)):
+        return Settled(False, "its controller has not looked at it yet")
+    phase, text = status.get("phase"), str(status.get("message") or "")
+    if phase == "Healthy":
+        return Settled(True, "rolled out")
+    return Settled(False, text or str(phase), failed=phase == "Degraded")
 
 
 def _on_all_nodes(obj: Json) -> Settled:

@@ -9,7 +9,7 @@ from weft.api.snapshot import controller_of, meta
 from weft.mesh import findings as f
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.annotation_catalogue import ANY, KNOWN
-from weft.mesh.analysis.world import TEMPLATED, World
+from weft.mesh.analysis.world import TEMPLATED, World, pod_template
 from weft.mesh.findings import Findings
 from weft.mesh.names import nearest
 
@@ -37,7 +37,7 @@ def _places(obj: Struct) -> Iterator[tuple[Mapping[str, str], str, str]]:
     """Annotations, what kind of object they are about, and where they stand."""
     if found := meta(obj).annotations:
         yield found, type(obj).__name__, "metadata.annotations"
-    if isinstance(obj, TEMPLATED) and (found := obj.spec.template.metadata.annotations):
+    if isinstance(obj, TEMPLATED) and (found := pod_template(obj).metadata.annotations):
         yield found, "Pod", "spec.template.metadata.annotations"
 
 

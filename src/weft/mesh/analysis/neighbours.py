@@ -21,7 +21,7 @@ from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
 from weft.mesh.analysis.security_policies import POLICIES, Policy
-from weft.mesh.analysis.world import TEMPLATED
+from weft.mesh.analysis.world import TEMPLATED, pod_template
 from weft.mesh.egress_gateways import SERVICE_NAME
 from weft.mesh.gateway_api_objects import Route
 from weft.mesh.istio_matches import MESH, full_gateway
@@ -181,7 +181,7 @@ def provides(obj: Struct) -> Iterator[Key]:
     if isinstance(obj, istio.Gateway) and istio.is_egress(obj):
         yield "host", service_host(SERVICE_NAME, ROOT_NAMESPACE)
     if isinstance(obj, TEMPLATED):
-        yield from _labels(obj, obj.spec.template.metadata.labels)
+        yield from _labels(obj, pod_template(obj).metadata.labels)
     elif isinstance(obj, Pod):
         yield from _labels(obj, own.labels)
     elif isinstance(obj, Service):

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from weft.api.argo.rollout import Rollout
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.apps_v1 import Deployment, ReplicaSet
 from weft.api.k8s.batch_v1 import Job
-from weft.api.k8s.core_v1 import Namespace, Service
+from weft.api.k8s.core_v1 import Namespace, PodTemplateSpec, Service
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod, PodSpec
 from weft.api.snapshot import Snapshot, controller_of, meta
@@ -22,9 +23,10 @@ from weft.mesh.names import covers, full_host, service_host
 from weft.mesh.protocols import of_istio, of_port
 
 T = TypeVar("T", bound=Struct)
-Templated = Deployment | ReplicaSet | Job
-TEMPLATED: tuple[type[Templated], ...] = (Deployment, ReplicaSet, Job)
+Templated = Deployment | Rollout | ReplicaSet | Job
+TEMPLATED: tuple[type[Templated], ...] = (Deployment, Rollout, ReplicaSet, Job)
 """Kinds with a pod template."""
+_NO_TEMPLATE = PodTemplateSpec()
 
 
 class Template(Struct, frozen=True):
@@ -205,8 +207,13 @@ def _pod(pod: Pod) -> Template:
     return Template(pod, own.namespace, own.name, "", own, pod.spec, controller_of(pod) is not None)
 
 
+def pod_template(obj: Templated) -> PodTemplateSpec:
+    """An empty one when it is another object's (a Rollout's workloadRef)."""
+    return obj.spec.template or _NO_TEMPLATE
+
+
 def _template(obj: Templated) -> Template:
-    own, template = obj.metadata, obj.spec.template
+    own, template = obj.metadata, pod_template(obj)
     owned = controller_of(obj) is not None
     return Template(
         obj, own.namespace, own.name, "spec.template", template.metadata, template.spec, owned
