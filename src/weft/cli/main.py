@@ -27,6 +27,7 @@ COMMANDS = {
     "tap": ("weft.cli.tap", "Single requests as they pass"),
     "alerts": ("weft.cli.alerts", "What is wrong, since when, and where to look"),
     "dashboard": ("weft.cli.dashboard", "The mesh in a browser"),
+    "rollout": ("weft.cli.rollout", "Progressive delivery: watch, promote, abort, undo"),
     "ca": ("weft.cli.ca", "Show and rotate the authority behind identities"),
     "trace": ("weft.cli.trace", "The way of single requests through the services"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),

@@ -24,6 +24,7 @@ from weft.controllers.catalog import controllers
 from weft.daemon import files, rate_limits, status
 from weft.daemon.alerting import Alerting
 from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
+from weft.daemon.analyst import Analyst
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
@@ -311,10 +312,12 @@ class Instance:
             *(self.client, self.informers, self.recorder, self.machine),
             traffic=self.telemetry.traffic,
         )
+        analyst = Analyst(self.client, self.informers, self.recorder, self.telemetry.traffic)
         self.informers.start()
         for loop in self.loops:
             loop.start()
         self.tasks.spawn(scaler.run(), "autoscaler")
+        self.tasks.spawn(analyst.run(), "analyst")
         self.tasks.spawn(self.alerting.run(), "alerting")
 
     def _announce(self) -> None:

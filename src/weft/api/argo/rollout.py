@@ -1,6 +1,6 @@
 """Rollout: a Deployment with strategies. Fields after the public types of Argo Rollouts."""
 
-from msgspec import field
+from msgspec import Struct, field
 
 from weft.api.argo.common import Count
 from weft.api.argo.strategy import RolloutStrategy
@@ -106,8 +106,8 @@ class RunStatus(Message, frozen=True):
     """Why."""
 
 
-class WeightDestination(Message, frozen=True):
-    """The share of one version."""
+class WeightDestination(Struct, frozen=True, rename="camel"):
+    """The share of one version. All fields are written: 0 is a share, too."""
 
     weight: int = 0
     """In percent."""

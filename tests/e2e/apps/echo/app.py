@@ -13,7 +13,7 @@ from aiohttp import web
 
 POD = os.environ.get("HOSTNAME", "")
 VERSION = os.environ.get("VERSION", "")
-STATE = {"broken": False}
+STATE = {"broken": bool(os.environ.get("BROKEN"))}
 CALLS: Counter[str] = Counter()
 HOOKED: list[Any] = []
 

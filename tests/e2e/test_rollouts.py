@@ -1,0 +1,200 @@
+"""Progressive delivery under load: canaries, blue-green, judged by the mesh and by Prometheus."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import ISOLATIONS, fresh
+from tests.e2e.instance import Instance, Load, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def weft() -> Iterator[Instance]:
+    for instance in fresh(ISOLATIONS[0]):
+        instance.up()
+        yield instance
+
+
+def template(version: str, name: str, **env: str) -> dict[str, Any]:
+    probe = {"httpGet": {"path": "/calls?key=x", "port": "http"}, "periodSeconds": 1}
+    variables = [{"name": k, "value": v} for k, v in {"VERSION": version, **env}.items()]
+    container = {
+        "name": "echo", "image": "echo:1", "env": variables, "readinessProbe": probe,
+        "ports": [{"name": "http", "containerPort": 8080}],
+    }  # fmt: skip
+    return {"metadata": {"labels": {"app": name}},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 5}}  # fmt: skip
+
+
+def rollout(name: str, strategy: Any, replicas: int = 2, **annotations: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": template("v1", name), "strategy": strategy,
+        },
+    }  # fmt: skip
+
+
+def service(name: str, app: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"selector": {"app": app},
+                 "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }  # fmt: skip
+
+
+def gateway(name: str, to: str) -> list[dict[str, Any]]:
+    """The way from outside to a Service. Its own calls go through the mesh's routes."""
+    return list(
+        yaml.safe_load_all(f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: {name}}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [{name}.test]}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}.test]
+  gateways: [{name}]
+  http: [{{route: [{{destination: {{host: {to}}}}}]}}]
+""")
+    )
+
+
+def apply(weft: Instance, *objects: Any) -> None:
+    weft.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
+
+
+def status(weft: Instance, name: str) -> Any:
+    path = f"/apis/argoproj.io/v1alpha1/namespaces/default/rollouts/{name}"
+    return weft.read(path).get("status") or {}
+
+
+def reaches(weft: Instance, name: str, phase: str, seconds: float = 60) -> None:
+    def there() -> bool:
+        found = status(weft, name)
+        return bool(found.get("phase") == phase)
+
+    try:
+        wait_for(there, phase, seconds)
+    except AssertionError:
+        raise AssertionError(f"{name} is not {phase}: {status(weft, name)}") from None
+
+
+def change(weft: Instance, name: str, version: str, **env: str) -> None:
+    path = f"/apis/argoproj.io/v1alpha1/namespaces/default/rollouts/{name}"
+    body = {"spec": {"template": template(version, name, **env)}}
+    code, answer = weft.api(path, "PATCH", body)
+    assert code == 200, answer
+    wait_for(lambda: status(weft, name).get("phase") != "Healthy", "the change is seen")
+
+
+def load(weft: Instance, name: str, path: str = "/who") -> Load:
+    return Load(f"{weft.gateway()}{path}", clients=4, headers={"Host": f"{name}.test"})
+
+
+def test_a_canary_goes_to_the_end_and_loses_nothing(weft: Instance) -> None:
+    """Divided by the VirtualService that it names, as in Argo Rollouts."""
+    routed, way = gateway("can", "can-stable")
+    way["spec"]["http"] = [{"name": "primary", "route": [
+        {"destination": {"host": "can-stable"}, "weight": 100},
+        {"destination": {"host": "can-canary"}, "weight": 0}]}]  # fmt: skip
+    steps = [{"setWeight": 50}, {"pause": {}}, {"setWeight": 80}]
+    strategy = {"canary": {
+        "stableService": "can-stable", "canaryService": "can-canary", "steps": steps,
+        "scaleDownDelaySeconds": 1,
+        "trafficRouting": {"istio": {"virtualService": {"name": "can"}}}}}  # fmt: skip
+    services = [service(n, "can") for n in ("can-stable", "can-canary")]
+    apply(weft, *services, routed, way, rollout("can", strategy))
+    reaches(weft, "can", "Healthy")
+    assert "can" in weft.weft("rollout", "list")
+
+    async def run() -> None:
+        async with load(weft, "can") as traffic:
+            await traffic.until(50)
+            await asyncio.to_thread(change, weft, "can", "v2")
+            await asyncio.to_thread(reaches, weft, "can", "Paused")
+            before = dict(traffic.bodies)
+            await traffic.until(traffic.total + 400)
+            new = traffic.bodies["v2"] - before.get("v2", 0)
+            share = new / (new + traffic.bodies["v1"] - before.get("v1", 0))
+            assert 0.35 < share < 0.65
+            await asyncio.to_thread(weft.weft, "rollout", "promote", "can")
+            await asyncio.to_thread(reaches, weft, "can", "Healthy")
+            traffic.bodies.clear()
+            await traffic.until(traffic.total + 100)
+            assert set(traffic.bodies) == {"v2"}
+        assert traffic.failed == 0, traffic.report()
+
+    asyncio.run(run())
+    tree = weft.weft("rollout", "get", "can")
+    assert "Healthy" in tree
+    assert "revision:2" in tree
+    weft.kubectl("delete", "rollout/can", "vs/can", "gateway.networking.istio.io/can")
+
+
+def test_a_bad_canary_goes_back_by_itself(weft: Instance) -> None:
+    """Calls from pods are divided by the mesh, without any route; its signals judge."""
+    strategy = {"canary": {
+        "stableService": "bad", "canaryService": "bad-canary", "trafficRouting": {},
+        "abortScaleDownDelaySeconds": 1, "steps": [{"setWeight": 50}, {"pause": {}}]}}  # fmt: skip
+    services = [service(n, "bad") for n in ("bad", "bad-canary")]
+    caller = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asks", "labels": {"app": "asks"}},
+        "spec": template("asks", "asks")["spec"],
+    }  # fmt: skip
+    judged = rollout("bad", strategy, **{"weft.dev/judge": "true"})
+    apply(weft, *services, judged, caller, service("asks", "asks"), *gateway("asks", "asks"))
+    reaches(weft, "bad", "Healthy")
+    weft.wait_ready("app=asks", 1)
+    path = "/call?url=http://bad/who"
+
+    async def run() -> None:
+        async with load(weft, "asks", path) as traffic:
+            await traffic.until(20)
+            await asyncio.to_thread(change, weft, "bad", "v2", BROKEN="1")
+            await asyncio.to_thread(reaches, weft, "bad", "Degraded")
+
+    asyncio.run(run())
+    found = status(weft, "bad")
+    assert "RolloutAborted" in found["message"]
+    assert "mesh-signals" in found["message"]
+    assert found["canary"]["weights"]["canary"]["weight"] == 0
+    (run_,) = weft.items("analysisruns")
+    assert run_["status"]["phase"] == "Failed"
+
+
+def test_blue_green_moves_at_once_and_loses_nothing(weft: Instance) -> None:
+    strategy = {"blueGreen": {
+        "activeService": "bg", "previewService": "bg-preview", "autoPromotionEnabled": False,
+        "scaleDownDelaySeconds": 1}}  # fmt: skip
+    services = [service(n, "bg") for n in ("bg", "bg-preview")]
+    apply(weft, *services, *gateway("bg", "bg"), rollout("bg", strategy))
+    reaches(weft, "bg", "Healthy")
+
+    async def run() -> None:
+        async with load(weft, "bg") as traffic:
+            await traffic.until(50)
+            await asyncio.to_thread(change, weft, "bg", "v2")
+            await asyncio.to_thread(reaches, weft, "bg", "Paused")
+            assert set(traffic.bodies) == {"v1"}
+            await asyncio.to_thread(weft.weft, "rollout", "promote", "bg")
+            await asyncio.to_thread(reaches, weft, "bg", "Healthy")
+            traffic.bodies.clear()
+            await traffic.until(traffic.total + 100)
+            assert set(traffic.bodies) == {"v2"}
+        assert traffic.failed == 0, traffic.report()
+
+    asyncio.run(run())
