@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PACKAGES = {
+    "busybox": "busybox-static",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "crun": "crun",
     "curl": "curl",
     "ip": "iproute2",
     "nft": "nftables",
@@ -29,6 +31,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "ps": "procps",
     "redis-server": "redis-server",
+    "runc": "runc",
 }
 SELF_CONTAINED = frozenset(("prometheus",))
 """Programs without shared libraries: what their packages depend on is for services and pages."""

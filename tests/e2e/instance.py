@@ -69,8 +69,8 @@ class Instance:
             command, capture_output=True, text=True, timeout=120, env=env, input=stdin, check=False
         )
 
-    def up(self, *files: Path | str) -> None:
-        args = [part for file in files for part in ("-f", str(file))]
+    def up(self, *files: Path | str, options: tuple[str, ...] = ()) -> None:
+        args = [*options, *(part for file in files for part in ("-f", str(file)))]
         port = str(self._port) if hasattr(self, "_port") else "0"
         self.weft("up", "--detach", "--port", port, "--isolation", self.isolation, *args)
         self._port = self.running.port

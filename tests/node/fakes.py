@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from msgspec.structs import replace
 
 from weft.lib.aio import now
-from weft.node.runtime import ContainerSpec, ContainerState, ExecResult, Image, PodNetwork
+from weft.node.runtime import ContainerSpec, ContainerState, ExecResult, Image, OciImage, PodNetwork
 
 
 class FakeRuntime:
@@ -102,6 +102,12 @@ class FakeImages:
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.images)
+
+    def layers(self, image: OciImage) -> tuple[str, ...]:
+        return ()
+
+    def id_of(self, name: str) -> str:
+        return f"weft://{name}"
 
 
 class FakeMesh:

@@ -63,6 +63,7 @@ TOKEN_VARIABLE = "WEFT_TOKEN"  # noqa: S105 - a name
     metavar="IP",
     help="Address that ingress gateways listen on.  [default: --address]",
 )
+@options.images
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="warning", show_default=True)
 @click.option("--detach", is_flag=True, help="Run in the background; return when it runs.")
 def agent(

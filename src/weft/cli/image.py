@@ -3,15 +3,22 @@
 import os
 import re
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import click
+import msgspec
 
 from weft.cli import options, output
-from weft.lib.instance import data_dir_of
-from weft.node.images import ImageStore, familiar
+from weft.lib.instance import data_dir_of, run_dir_of
+from weft.node.images import ImageStore, familiar, layers_in_use
+from weft.node.oci.documents import ImageError
+from weft.node.runtime import Image
 from weft.views.tables import render
 
+ENGINES = ("docker", "podman")
+DIGEST_DIGITS_SHOWN = 12
 IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
 
@@ -20,13 +27,13 @@ def _store(data_dir: str | None) -> ImageStore:
 
 
 @click.group(
-    epilog="Examples: weft image add web:latest --dir ./web -- python app.py · weft image list"
+    epilog="Examples: weft image import web.tar · weft image add web:1 --dir ./web -- python app.py"
 )
 def image() -> None:
     """Say what image names mean on this machine.
 
-    A process image is a directory and a command: manifests that name it run unchanged where no
-    container engine exists.
+    A container image has its own file system and comes from an archive, a layout or an engine. A
+    process image is a directory and a command of this machine. The same manifests run both.
     """
 
 
@@ -63,27 +70,104 @@ def add(
     output.note(f"{familiar(added.name)}: {runs} (in {added.directory})")
 
 
+@image.command("import", epilog="Example: weft image import web.tar")
+@click.argument("source")
+@click.option("--name", multiple=True, help="Name it so, whatever the archive says; repeatable.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="SOURCE is an image of this container engine."
+)
+@options.data_dir
+def import_(source: str, name: tuple[str, ...], engine: str | None, data_dir: str | None) -> None:
+    """Take container images from SOURCE: a `docker save` archive, or an OCI layout (an archive or
+    a directory). With --engine, from an engine on this machine."""
+    store = _store(data_dir)
+    try:
+        if engine is None:
+            found = store.import_from(Path(source).expanduser(), name)
+        else:
+            found = _from_engine(store, engine, source, name)
+    except ImageError as error:
+        output.fail(str(error), "nothing was imported")
+    except OSError as error:
+        output.fail(f"{error.filename or source}: {error.strerror}", "nothing was imported")
+    for each in found:
+        assert each.oci is not None
+        output.note(f"{familiar(each.name)}: {_size(each.oci.size_bytes)}, {each.oci.digest}")
+
+
+def _from_engine(
+    store: ImageStore, engine: str, name: str, names: tuple[str, ...]
+) -> tuple[Image, ...]:
+    program = shutil.which(engine)
+    if program is None:
+        output.fail(f"there is no `{engine}` in PATH", "import an archive instead")
+    with tempfile.TemporaryDirectory(prefix="weft-image-") as directory:
+        file = Path(directory) / "image.tar"
+        command = [program, "save", "--output", str(file), "--", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            why = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+            output.fail(f"{engine} save {name}: {why}", f"`{engine} images` shows what it has")
+        return store.import_from(file, names)
+
+
 @image.command("list")
 @options.data_dir
 def list_(data_dir: str | None) -> None:
-    """List the images."""
-    store = _store(data_dir)
-    rows = [
-        (name, found.directory, " ".join(found.command))
-        for name in store.names()
-        if (found := store.resolve(name))
-    ]
+    """List the images of both kinds."""
+    rows = [(familiar(found.name), *_row(found)) for found in _store(data_dir).list()]
     if not rows:
-        output.note("No images. Add one: weft image add NAME --dir DIR -- COMMAND")
+        output.note("No images: weft image import FILE, or weft image add NAME --dir DIR")
         return
-    output.lines(render(("Name", "Directory", "Command"), rows, output.style()))
+    header = ("Name", "Kind", "Digest or directory", "Size", "Command")
+    output.lines(render(header, rows, output.style()))
+
+
+def _row(found: Image) -> tuple[str, str, str, str]:
+    runs = " ".join((*found.command, *found.args))
+    if found.oci is None:
+        return "process", found.directory, "", runs
+    digest = found.oci.digest[: len("sha256:") + DIGEST_DIGITS_SHOWN]
+    return "container", digest, _size(found.oci.size_bytes), runs
+
+
+def _size(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+@image.command()
+@click.argument("name")
+@options.data_dir
+def inspect(name: str, data_dir: str | None) -> None:
+    """Show what is known of an image, as JSON. Values of variables are shown, too."""
+    found = _store(data_dir).resolve(name)
+    if found is None:
+        output.fail(f"no image `{name}`", "`weft image list` shows what there is")
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
 
 @image.command()
 @click.argument("name")
 @options.data_dir
 def remove(name: str, data_dir: str | None) -> None:
-    """Forget an image; pods that run it go on."""
+    """Forget an image; pods that run it go on. Its files go with `weft image prune`."""
     if not _store(data_dir).remove(name):
         output.fail(f"no image `{name}`", "`weft image list` shows what there is")
     output.note(f"{name} removed")
+
+
+@image.command()
+@options.data_dir
+def prune(data_dir: str | None) -> None:
+    """Remove files that belong to no image and no container."""
+    directory = data_dir_of(data_dir)
+    try:
+        freed = _store(data_dir).prune(layers_in_use(Path(run_dir_of(directory))))
+    except ImageError as error:
+        output.fail(str(error), "nothing was removed")
+    output.note(f"{_size(freed)} freed")

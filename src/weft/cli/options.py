@@ -47,9 +47,33 @@ _IDENTITY = (
 )  # fmt: skip
 
 
+def _absolute(_context: Any, _option: Any, value: str) -> str:
+    return value and os.path.abspath(value)
+
+
 def identity(command: Any) -> Any:
     """How the mesh's identities are made."""
     for option in reversed(_IDENTITY):
+        command = option(command)
+    return command
+
+
+_IMAGES = (
+    click.option(
+        "--oci-runtime", type=click.Choice(["auto", "builtin", "runc", "crun"]), default="auto",
+        show_default=True,
+        help="What starts containers from images; auto: crun or runc where PATH has one.",
+    ),
+    click.option(
+        "--registries", default="", metavar="FILE", callback=_absolute,
+        help="Mirrors, authorities and credentials of image registries (YAML, as k3s has it).",
+    ),
+)  # fmt: skip
+
+
+def images(command: Any) -> Any:
+    """Where images come from and what runs them."""
+    for option in reversed(_IMAGES):
         command = option(command)
     return command
 

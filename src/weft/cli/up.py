@@ -95,6 +95,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="What becomes of calls to hosts that the mesh does not know, unless a MeshConfig says so.",
 )
 @options.identity
+@options.images
 @click.option(
     "--trace-percent",
     type=click.FloatRange(0, 100),

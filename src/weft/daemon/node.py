@@ -1,6 +1,8 @@
 """The node agent, composed for the machine weft itself runs on."""
 
+import logging
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from weft.node.images import ImageStore
 from weft.node.runtime import Command
 from weft.runtime.client import Client
 from weft.runtime.informer import Informers
+
+log = logging.getLogger("weft.node")
 
 FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
@@ -46,6 +50,7 @@ def make_agent(
         first_port=0 if own_network else _first_port(),
         service_account_ca=api_ca,
         as_root=os.geteuid() == 0,
+        oci_runtime=_oci_runtime(settings.oci_runtime),
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
         starts_alone=bool(settings.join),
@@ -60,6 +65,17 @@ def make_agent(
         gate=gate,
         inflight=inflight or machine,
     )
+
+
+def _oci_runtime(wanted: str) -> str:
+    """Path of the runtime; "" leaves containers from images to the pod host."""
+    if wanted == "builtin":
+        return ""
+    names = ("crun", "runc") if wanted == "auto" else (wanted,)
+    found = next((path for name in names if (path := shutil.which(name))), "")
+    if not found and wanted != "auto":
+        log.warning("there is no %s in PATH; containers are started without it", wanted)
+    return found
 
 
 def _first_port() -> int:

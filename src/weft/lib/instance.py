@@ -42,6 +42,10 @@ class Settings(Struct, frozen=True):
     """The node's part of the pod network; empty: the control plane gives one."""
     labels: Mapping[str, str] = {}
     """Further labels of the Node."""
+    oci_runtime: str = "auto"
+    """What starts containers from images: auto, builtin, runc, crun."""
+    registries: str = ""
+    """File about image registries: mirrors, authorities, credentials; "" for none."""
     gateway_address: str = "127.0.0.1"
     """Address that ingress gateways bind."""
     gateway_pool: str = ""

@@ -75,6 +75,8 @@ class AgentSettings(Struct, frozen=True):
     """PEM of who signs the API server's certificate; empty: pods get no service account files."""
     as_root: bool = False
     """Containers without a user of their own run as root."""
+    oci_runtime: str = ""
+    """Path of runc or crun, which starts containers from images; empty: the pod host does."""
     labels: Mapping[str, str] = {}
     """Further labels of the Node object."""
     starts_alone: bool = False

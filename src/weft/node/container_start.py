@@ -16,6 +16,7 @@ from weft.node import last_words, service_account, volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts, TokenKey
 from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
+from weft.node.image_container import with_image
 from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
 from weft.node.runtime import ContainerSpec, Limits, Mount
@@ -26,6 +27,8 @@ log = logging.getLogger("weft.node")
 NEVER_PRESENT = "ErrImageNeverPull"
 IMAGE_REASONS = (IMAGE_MISSING, IMAGE_BACK_OFF, NEVER_PRESENT)
 """Waiting reasons of containers that wait for an image."""
+NO_USER: "tuple[int | None, int | None, tuple[int, ...]]" = (None, None, ())
+"""The image has its own."""
 
 
 class Runner(Protocol):
@@ -59,14 +62,14 @@ def prepare(
         return mounted
     if (failed := _make_sub_paths(mounted, directories.values())) is not None:
         return failed
-    user = _user(pod, container, parts.settings.as_root)
+    user = _user(pod, container, parts.settings.as_root) if image.oci is None else NO_USER
     if isinstance(user, Refusal):
         return user
     if parts.settings.etc_overlay:
         taken = {mount.target for mount in mounted}
         own = own_mounts(runner, container, container_id)
         mounted += tuple(mount for mount in own if mount.target not in taken)
-    return ContainerSpec(
+    spec = ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
         hostname="" if pod.spec.host_network else hostname_of(pod),
@@ -74,6 +77,12 @@ def prepare(
         stdin=bool(container.stdin), stdin_once=bool(container.stdin_once),
         tty=bool(container.tty), uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
+    if image.oci is None:
+        return spec
+    try:
+        return with_image(runner, container, image, made, spec)
+    except OSError as error:
+        return Refusal(CONFIG_ERROR, f"{error.filename}: {error.strerror}")
 
 
 def own_mounts(runner: Runner, container: Container, container_id: str) -> tuple[Mount, ...]:

@@ -69,7 +69,8 @@ def command(
     except _Refused as refused:
         return Refusal(CONFIG_ERROR, str(refused))
     entry = container.command or image.command
-    argv = tuple(expand(word, env) for word in (*entry, *container.args))
+    args = container.args or (() if container.command else image.args)
+    argv = tuple(expand(word, env) for word in (*entry, *args))
     if not argv:
         return Refusal(CONFIG_ERROR, f"image `{image.name}` has no command, and the container "
                        "gives none")  # fmt: skip
@@ -106,6 +107,8 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 def _environment(given: _Context) -> dict[str, str]:
     pod, facts = given.pod, given.facts
     env = {"PATH": PATH_DEFAULT} | dict(facts.base_env)
+    if given.image.oci is not None:  # its own programs, not the machine's
+        env["PATH"] = PATH_DEFAULT
     if OTLP_ENDPOINT in env:
         env[OTLP_SERVICE] = f"{workload_name(pod)}.{pod.metadata.namespace}"
     links = pod.spec.enable_service_links is not False

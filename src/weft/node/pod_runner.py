@@ -25,7 +25,7 @@ from weft.api.wellknown import (
     ISOLATION_HOST,
 )
 from weft.lib.aio import Tasks, now
-from weft.node import last_words, pod_machine, pod_probes, ports, volume_files
+from weft.node import image_container, last_words, pod_machine, pod_probes, ports, volume_files
 from weft.node import pod_state as ps
 from weft.node.agent_settings import HostPorts, Parts
 from weft.node.container_start import IMAGE_REASONS, prepare, tokens_wanted
@@ -33,6 +33,7 @@ from weft.node.downward import PodFacts
 from weft.node.environment import CONFIG_ERROR, Refusal
 from weft.node.etc_files import etc_files
 from weft.node.logs import container_log, pod_log_dir
+from weft.node.oci.unpack import remove_tree
 from weft.node.probes import Address
 from weft.node.runtime import ContainerState, PodNetwork
 from weft.node.status_writer import StatusWriter
@@ -181,6 +182,9 @@ class PodRunner:
             parsed = ps.parse_instance_id(state.id)
             if parsed is not None and parsed[0] == self.uid:
                 await self.parts.runtime.remove(state.id)
+        spaces = image_container.spaces_directory(self.directory)
+        if spaces.exists():
+            await self.parts.runtime.release(str(spaces))
         await self.parts.network.delete(self.uid)
         return ps.SandboxDeleted()
 
@@ -227,7 +231,9 @@ class PodRunner:
             return ps.ContainerRefused(action.id, "CreateContainerError", str(error))
         if state.exit_code is not None:
             return ps.ContainerExited(self.exit_of(state))
-        return ps.ContainerStarted(action.id, state.started_at or now(), f"weft://{spec.image}")
+        return ps.ContainerStarted(
+            action.id, state.started_at or now(), self.parts.images.id_of(spec.image)
+        )
 
     def _log_path(self, action: ps.StartContainer) -> str:
         path = container_log(self.log_directory, action.container, action.restarts)
@@ -297,8 +303,19 @@ class PodRunner:
         return ps.ProbeSucceeded(action.id, action.kind)
 
     async def _signal(self, action: ps.SignalContainer) -> None:
-        number = getattr(signal.Signals, action.signal, signal.SIGTERM)
+        number = getattr(signal.Signals, self._stop_signal(action), signal.SIGTERM)
         await self.parts.runtime.signal(action.id, int(number))
+
+    def _stop_signal(self, action: ps.SignalContainer) -> str:
+        """The container's own word, the image's, or SIGTERM."""
+        spec = self._spec_of_instance(action.id)
+        if spec.lifecycle is not None and spec.lifecycle.stop_signal:
+            return action.signal
+        image = self.parts.images.resolve(spec.image)
+        named = image.oci.stop_signal if image is not None and image.oci is not None else ""
+        if named.isdigit():
+            return signal.Signals(int(named)).name if int(named) in set(signal.Signals) else ""
+        return named or action.signal
 
     async def _kill(self, action: ps.KillContainer) -> None:
         await self.parts.runtime.kill(action.id)
@@ -306,6 +323,8 @@ class PodRunner:
     async def _remove(self, action: ps.RemoveContainer) -> None:
         await self.parts.runtime.remove(action.id)
         last_words.message_file(self.directory, action.id).unlink(missing_ok=True)
+        root = image_container.root_directory(self.directory, action.id)
+        await asyncio.to_thread(remove_tree, root)
 
     # --- API
 
@@ -339,7 +358,7 @@ class PodRunner:
     def remove_files(self) -> None:
         """Volumes, /etc and logs; the pod never comes back."""
         self.parts.tokens.forget(self.uid)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_tree(self.directory)
         shutil.rmtree(self.log_directory, ignore_errors=True)
         if self.parts.settings.memory_dir:
             shutil.rmtree(self.memory_directory(), ignore_errors=True)

@@ -98,6 +98,11 @@ class PodhostRuntime:
         or it does not run."""
         await self._request(op="retire", id=container_id)
 
+    async def release(self, directory: str) -> None:
+        """See ContainerRuntime. An older pod host made none."""
+        with contextlib.suppress(PodhostError):
+            await self._request(op="release", directory=directory)
+
     async def kill(self, container_id: str) -> None:
         await self._request(op="kill", id=container_id)
 

@@ -1,10 +1,10 @@
 """What the agent asks of the machine: containers, pod networks, images. Implementations are shells.
 
-The same interface serves process images (podhost), and later OCI runtimes and engines.
+The same interface serves process images and container images.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -25,6 +25,24 @@ class Limits(Struct, frozen=True):
     cpu_cores: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+
+
+class Rootfs(Struct, frozen=True):
+    """The file system of a container that has one of its own."""
+
+    layers: tuple[str, ...]
+    """Directories, topmost first."""
+    directory: str
+    """Where what the container writes is kept; removed with the container by its owner."""
+
+
+class Spaces(Struct, frozen=True):
+    """Namespaces that the containers of one pod share; made with the first of them."""
+
+    directory: str
+    hostname: str = ""
+    processes: bool = False
+    """Also their processes (`shareProcessNamespace`)."""
 
 
 class ContainerSpec(Struct, frozen=True):
@@ -55,6 +73,13 @@ class ContainerSpec(Struct, frozen=True):
     supplemental_groups: tuple[int, ...] = ()
     oom_kill_all: bool = True
     no_new_privileges: bool = False
+    rootfs: Rootfs | None = None
+    """A container from an image; otherwise it is a process that sees the machine's files."""
+    oci: Mapping[str, Any] = {}
+    """With `rootfs`: its configuration after the OCI runtime specification."""
+    spaces: Spaces | None = None
+    runtime: str = ""
+    """Path of runc or crun, which starts it; empty: the pod host does."""
     respawn: bool = False
     """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
     respawn_argv: tuple[str, ...] = ()
@@ -135,6 +160,9 @@ class ContainerRuntime(Protocol):
     async def kill(self, container_id: str) -> None:
         """SIGKILL everything in it."""
 
+    async def release(self, directory: str) -> None:
+        """A pod's `Spaces` are not needed any more; idempotent."""
+
     async def remove(self, container_id: str) -> None:
         """Forget an ended container and free what it held (not its log)."""
 
@@ -180,13 +208,41 @@ class Network(Protocol):
         """By pod uid."""
 
 
+class OciImage(Struct, frozen=True):
+    """What makes an image a container image."""
+
+    digest: str
+    """Of its manifest for this platform."""
+    id: str
+    """Digest of its configuration."""
+    layers: tuple[str, ...] = ()
+    """Digests of the unpacked layers, lowest first."""
+    user: str = ""
+    """As the image says it: names or numbers, `user[:group]`."""
+    stop_signal: str = ""
+    platform: str = ""
+    created: str = ""
+    size_bytes: int = 0
+    """Unpacked."""
+    ports: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
+    origin: Literal["import", "pull"] = "import"
+    """An imported image is this machine's own word: nothing is pulled over it."""
+    repositories: tuple[str, ...] = ()
+    """Where it was pulled from."""
+
+
 class Image(Struct, frozen=True):
-    """A process image: a directory and a command on this machine."""
+    """What a name means on this machine: a process image (a directory and a command) or, with
+    `oci`, a container image, whose `directory` is inside it."""
 
     name: str
     directory: str
     command: tuple[str, ...]
     env: Mapping[str, str] = {}
+    args: tuple[str, ...] = ()
+    """Follow `command`, unless the container says something else."""
+    oci: OciImage | None = None
 
 
 class Images(Protocol):
@@ -195,3 +251,9 @@ class Images(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """All names, for suggestions."""
+
+    def id_of(self, name: str) -> str:
+        """`imageID` of containers that run the image of this name."""
+
+    def layers(self, image: OciImage) -> tuple[str, ...]:
+        """Directories of its layers, topmost first."""

@@ -250,6 +250,13 @@ def _mounts() -> dict[str, tuple[str, str]]:
     return found
 
 
+def path_below_mount(group: Group) -> str:
+    """A group's path from its hierarchy's root, as OCI runtimes want it; "" without groups."""
+    path = group.directories.get("") or group.directories.get("memory", "")
+    point = _mounts().get("" if group.unified else "memory", ("", ""))[0]
+    return path.removeprefix(point) if path and point and path.startswith(point + "/") else ""
+
+
 def _unescape(path: str) -> str:
     return path.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 

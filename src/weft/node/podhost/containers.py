@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weft.node.linux.cgroups import Cgroups, Group
-from weft.node.podhost import console, loglink, procs, spawn
+from weft.node.podhost import console, loglink, oci, procs, spawn
 from weft.node.podhost.records import (
     EXIT_START_ERROR,
     EXIT_UNKNOWN,
@@ -169,13 +169,12 @@ class Containers:
         container.save()
 
     def _spawn(self, container: Container) -> str:
-        limits = container.spec["limits"]
-        container.group.create(limits["cpu_cores"], limits["memory_bytes"], limits["pids"])
-        if container.spec["oom_kill_all"]:
-            container.group.kill_all_on_oom()
+        container.limit()
         files = console.open_files(container)
         self._logs.open(container)
         try:
+            if container.spec.get("rootfs"):
+                return oci.start(container, files, self.how)
             return spawn.start(container, files, self.how)
         finally:
             for fd in files:
@@ -255,6 +254,8 @@ class Containers:
     def adopt(self, now: float) -> None:
         """Take over what a killed pod host left behind."""
         for name in sorted(os.listdir(self._directory)):
+            if name.startswith("."):
+                continue  # a runtime's own
             container = load(f"{self._directory}/{name}")
             if container is None:
                 shutil.rmtree(f"{self._directory}/{name}", ignore_errors=True)
@@ -330,6 +331,7 @@ class Containers:
         if not (container.log_done or late) or not self._remove_group(container.group):
             return
         loglink.release(container)
+        oci.forget(container)
         shutil.rmtree(container.directory, ignore_errors=True)
         del self._all[container.id]
         self._streaks.pop(container.id, None)

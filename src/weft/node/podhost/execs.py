@@ -5,9 +5,10 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-from weft.node.podhost import procs, spawn
+from weft.node.podhost import oci, procs, spawn
 from weft.node.podhost.records import Container
 from weft.node.podhost.wire import EXEC_OUTPUT_BYTES_MAX, Message
 
@@ -46,7 +47,7 @@ class Execs:
         """Fork it; `timeout` in seconds."""
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
-        pid = spawn.start_inside(container, argv, (-1, write_end, write_end), self._how)
+        pid = _place(container).start_inside(container, argv, (-1, write_end, write_end), self._how)
         os.close(write_end)
         self._by_fd[read_end] = _Exec(pid, read_end, to, now + timeout)
         self._poll.register(read_end, select.EPOLLIN)
@@ -57,7 +58,7 @@ class Execs:
         """Fork it with these files: a terminal, or standard input, output and error. It lives no
         longer than the client's connection."""
         stdio = (files[0],) * 3 if terminal else (files[0], files[1], files[2])
-        pid = spawn.start_inside(container, argv, stdio, self._how, terminal=terminal)
+        pid = _place(container).start_inside(container, argv, stdio, self._how, terminal=terminal)
         self._streams[pid] = to
 
     def abandoned(self, client: int) -> None:
@@ -116,6 +117,11 @@ class Execs:
 
     def deadline(self) -> float:
         return min((running.deadline for running in self._by_fd.values()), default=float("inf"))
+
+
+def _place(container: Container) -> ModuleType:
+    """Who knows how to get inside."""
+    return oci if container.spec.get("rootfs") else spawn
 
 
 def _kill_group(pid: int) -> None:

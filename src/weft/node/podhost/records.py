@@ -69,6 +69,13 @@ class Container:
             "log_written": self.log_done,
         }
 
+    def limit(self) -> None:
+        """Make its control group, with its limits. OSError."""
+        limits = self.spec["limits"]
+        self.group.create(limits["cpu_cores"], limits["memory_bytes"], limits["pids"])
+        if self.spec["oom_kill_all"]:
+            self.group.kill_all_on_oom()
+
     def save(self) -> None:
         """Write state.json (0600: it holds the environment), atomically."""
         state = {

@@ -13,7 +13,7 @@ import traceback
 from typing import Any
 
 from weft.node.linux import ns
-from weft.node.podhost import console, wire
+from weft.node.podhost import console, spaces, wire
 from weft.node.podhost.containers import Containers
 from weft.node.podhost.execs import Execs
 
@@ -158,6 +158,9 @@ class Server:
         if operation == "shutdown":
             self._quitting = True
             self._containers.kill_all(now)
+            return {}
+        if operation == "release":
+            spaces.release(str(message["directory"]))
             return {}
         container_id = message["id"]
         if operation == "signal":

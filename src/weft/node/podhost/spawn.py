@@ -19,7 +19,7 @@ START_TIMEOUT_SECONDS = 20.0
 _ERROR_BYTES_MAX = 4096
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
-_TERMINAL = "xterm"
+TERMINAL = "xterm"
 """TERM of a program that has a terminal and is not told which."""
 
 Files = tuple[int, int, int]
@@ -50,32 +50,39 @@ def start(container: Container, files: Files, how: str) -> str:
         try:
             _become(container, files, how)
         except BaseException as error:
-            _report(write_end, error, container.spec)
+            report(write_end, error, container.spec)
     os.close(write_end)
-    message = _outcome(read_end, pid)
+    message = outcome(read_end, pid)
     os.close(read_end)
     container.pid = pid
     return message
 
 
-def _outcome(read_end: int, pid: int) -> str:
-    """The end of the pipe closes by exec; anything in it is the reason why exec never came."""
+def readable(fd: int, seconds: float) -> bool:
+    """Wait until there is something to read."""
     poll = select.poll()
-    poll.register(read_end, select.POLLIN)
-    if not poll.poll(START_TIMEOUT_SECONDS * 1000):
-        os.kill(pid, signal.SIGKILL)
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def outcome(read_end: int, pid: int) -> str:
+    """The end of the pipe closes by exec; anything in it is the reason why exec never came."""
+    if not readable(read_end, START_TIMEOUT_SECONDS):
+        if pid:
+            os.kill(pid, signal.SIGKILL)
         return f"did not start within {START_TIMEOUT_SECONDS:.0f} seconds"
     raw = os.read(read_end, _ERROR_BYTES_MAX)
     return str(json.loads(raw)) if raw else ""
 
 
-def _report(write_end: int, error: BaseException, spec: dict[str, Any]) -> NoReturn:
+def report(write_end: int, error: BaseException, spec: dict[str, Any]) -> NoReturn:
+    """In the child: say why exec never comes, and end."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
         if error.filename:
             text = f"{error.filename}: {error.strerror}"
-    if isinstance(error, _NotFound):
+    if isinstance(error, NotFound):
         text = f'exec: "{spec["argv"][0]}": {error}'
     try:
         os.write(write_end, json.dumps(text).encode()[:_ERROR_BYTES_MAX])
@@ -83,8 +90,8 @@ def _report(write_end: int, error: BaseException, spec: dict[str, Any]) -> NoRet
         os._exit(EXIT_START_ERROR)
 
 
-class _NotFound(Exception):
-    pass
+class NotFound(Exception):
+    """There is no such program, or it cannot be run."""
 
 
 def _become(container: Container, files: Files, how: str) -> NoReturn:
@@ -100,9 +107,9 @@ def _become(container: Container, files: Files, how: str) -> NoReturn:
             ns.sethostname(spec["hostname"])
     elif spec["mounts"]:
         raise OSError(1, "volumes need root or user namespaces, and this machine gives neither")
-    _standard_files(files)
+    standard_files(files)
     if container.has_terminal:
-        _take_terminal(spec["uid"])
+        take_terminal(spec["uid"])
     _change_user(spec)
     _execute(spec, spec["argv"], container.id, terminal=container.has_terminal)
 
@@ -129,13 +136,14 @@ def _new_namespaces(spec: dict[str, Any]) -> int:
     return flags | (ns.CLONE_NEWIPC if spec["netns"] else 0)
 
 
-def _standard_files(files: Files) -> None:
+def standard_files(files: Files) -> None:
+    """Make them this process's 0, 1 and 2."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number, fd in enumerate(files):
         os.dup2(null if fd < 0 else fd, number)
 
 
-def _take_terminal(uid: int | None) -> None:
+def take_terminal(uid: int | None) -> None:
     """Standard input becomes this session's controlling terminal, and the user's own."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     if uid is not None:
@@ -167,23 +175,29 @@ def _primary_group(uid: int) -> int:
 def _execute(
     spec: dict[str, Any], argv: list[str], container_id: str, *, terminal: bool = False
 ) -> NoReturn:
+    environment = {"PATH": _DEFAULT_PATH, **spec["env"], MARK: container_id}
+    if terminal:
+        environment.setdefault("TERM", TERMINAL)
+    execute(argv, spec["cwd"], environment)
+
+
+def execute(argv: list[str], cwd: str, environment: dict[str, str]) -> NoReturn:
+    """Become the program, with signals as programs expect them. OSError; NotFound."""
     try:
-        os.chdir(spec["cwd"] or "/")
+        os.chdir(cwd or "/")
     except OSError as error:
-        text = f"cannot change to working directory {spec['cwd']}: {error.strerror}"
+        text = f"cannot change to working directory {cwd}: {error.strerror}"
         raise OSError(error.errno, text) from error
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(_UMASK)
     _normal_oom_score()
-    environment = {"PATH": _DEFAULT_PATH, **spec["env"], MARK: container_id}
-    if terminal:
-        environment.setdefault("TERM", _TERMINAL)
+    path = environment.get("PATH", _DEFAULT_PATH)
     try:
-        os.execve(_program(argv[0], environment["PATH"]), argv, environment)  # noqa: S606
+        os.execve(_program(argv[0], path), argv, environment)  # noqa: S606
     except OSError as error:
-        raise _NotFound((error.strerror or "").lower()) from error
+        raise NotFound((error.strerror or "").lower()) from error
 
 
 def _program(name: str, path: str) -> str:
@@ -193,7 +207,7 @@ def _program(name: str, path: str) -> str:
     found = [f"{directory or '.'}/{name}" for directory in path.split(":")]
     found = [candidate for candidate in found if os.path.isfile(candidate)]
     if not found:
-        raise _NotFound("executable file not found in $PATH")
+        raise NotFound("executable file not found in $PATH")
     return next((c for c in found if os.access(c, os.X_OK)), found[0])
 
 
@@ -220,12 +234,12 @@ def start_inside(
         flags |= ns.CLONE_NEWNET if spec["netns"] else 0
         if flags:
             _join_container(container.pid, flags)
-        _standard_files(files)
+        standard_files(files)
         if terminal:
-            _take_terminal(spec["uid"])
+            take_terminal(spec["uid"])
         _change_user(spec)
         _execute(spec, argv, container.id, terminal=terminal)
-    except _NotFound as error:
+    except NotFound as error:
         os.write(2, f'exec: "{argv[0]}": {error}\n'.encode())
         os._exit(127)
     except BaseException as error:

@@ -1,0 +1,157 @@
+"""From a container's spec to a container from an image: user, confinement, configuration."""
+
+import functools
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from weft.api.k8s.container_v1 import Container
+from weft.api.k8s.pod_v1 import Pod
+from weft.node.agent_settings import Parts
+from weft.node.environment import CONFIG_ERROR, Command, Refusal, hostname_of
+from weft.node.linux.capabilities import CAPABILITIES
+from weft.node.oci import security
+from weft.node.oci.configuration import Device, Place, Program, configuration
+from weft.node.oci.unpack import read_text
+from weft.node.pod_state import PodState
+from weft.node.runtime import ContainerSpec, Image, Rootfs, Spaces
+
+SHM_MODE = 0o1777
+DEVICES_MAX = 4096
+_ETC = ("resolv.conf", "hosts", "hostname")
+_PASSED_OVER = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd")  # noqa: S108
+
+
+class Runner(Protocol):
+    """What is needed of a pod's runner."""
+
+    state: PodState
+    parts: Parts
+    directory: Path
+
+    def etc_directory(self) -> str: ...
+    def memory_directory(self) -> Path: ...
+
+
+def root_directory(pod_directory: Path, container_id: str) -> Path:
+    """Where a container's own writes are."""
+    return pod_directory / "rootfs" / container_id
+
+
+def spaces_directory(pod_directory: Path) -> Path:
+    """Of the namespaces that the pod's containers share."""
+    return pod_directory / "spaces"
+
+
+def with_image(
+    runner: Runner, container: Container, image: Image, made: Command, spec: ContainerSpec
+) -> ContainerSpec | Refusal:
+    """The spec of a process as that of a container from the image. OSError."""
+    parts, pod = runner.parts, runner.state.pod
+    assert image.oci is not None
+    if not parts.settings.etc_overlay:
+        text = "containers from images need root or user namespaces, and this machine gives neither"
+        return Refusal(CONFIG_ERROR, text)
+    layers = parts.images.layers(image.oci)
+    identity = security.identity(
+        pod, container, image.oci.user, read_text(layers, "etc/passwd"),
+        read_text(layers, "etc/group"),
+    )  # fmt: skip
+    if isinstance(identity, Refusal):
+        return identity
+    confinement = security.confinement(pod, container)
+    if isinstance(confinement, Refusal):
+        return confinement
+    possible = own_capabilities()
+    confinement = replace(
+        confinement, capabilities=tuple(c for c in confinement.capabilities if c in possible)
+    )
+    place = _place(runner, pod, confinement.privileged)
+    root = root_directory(runner.directory, spec.id)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    program = Program(made.argv, made.env, made.cwd, identity, bool(container.tty))
+    return replace(
+        spec,
+        etc_dir="", hostname="", mounts=(), rootfs=Rootfs(layers, str(root)),
+        uid=identity.uid or None, gid=None, supplemental_groups=(),
+        oci=configuration(program, confinement, place, spec.mounts, spec.limits),
+        spaces=_spaces(pod, place), runtime=parts.settings.oci_runtime,
+    )  # fmt: skip
+
+
+def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
+    settings = runner.parts.settings
+    own = spaces_directory(runner.directory) if settings.as_root else None
+    return Place(
+        netns=runner.state.sandbox.netns,
+        spaces=str(own) if own is not None else "",
+        hostname="" if pod.spec.host_network else hostname_of(pod),
+        shared_memory=_shared_memory(runner),
+        etc=_etc(runner),
+        host_pid=bool(pod.spec.host_pid),
+        host_ipc=bool(pod.spec.host_ipc),
+        shared_pid=bool(pod.spec.share_process_namespace),
+        rootless=not settings.as_root,
+        machine=os.uname().machine,
+        devices=devices() if privileged else (),
+    )
+
+
+def _spaces(pod: Pod, place: Place) -> Spaces | None:
+    if not place.spaces:
+        return None
+    return Spaces(place.spaces, place.hostname, place.shared_pid)
+
+
+def _shared_memory(runner: Runner) -> str:
+    """One for all containers of the pod, on the memory file system."""
+    if not runner.parts.settings.memory_dir:
+        return ""
+    directory = runner.memory_directory() / "shm"
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(SHM_MODE)
+    return str(directory)
+
+
+def _etc(runner: Runner) -> dict[str, str]:
+    """The pod's own files; in the node's network those that are missing are the node's."""
+    own = Path(runner.etc_directory())
+    found = {}
+    for name in _ETC:
+        if (own / name).exists():
+            found[name] = str(own / name)
+        elif os.path.exists(f"/etc/{name}"):
+            found[name] = os.path.realpath(f"/etc/{name}")
+    return found
+
+
+@functools.cache
+def own_capabilities() -> frozenset[str]:
+    """Those that the agent could give: a container cannot have more."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            mask = int(line.split()[1], 16)
+            return frozenset(c for i, c in enumerate(CAPABILITIES) if mask >> i & 1)
+    return frozenset(CAPABILITIES)
+
+
+def devices() -> tuple[Device, ...]:
+    """Every device of the node below /dev, but for terminals."""
+    found: list[Device] = []
+    for folder, directories, names in os.walk("/dev"):
+        directories[:] = [d for d in directories if f"{folder}/{d}" not in _PASSED_OVER]
+        for name in names:
+            try:
+                status = os.lstat(f"{folder}/{name}")
+            except OSError:
+                continue
+            kinds = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+            kind = kinds.get(stat.S_IFMT(status.st_mode), "")
+            if kind and name not in ("console", "ptmx", "null", "zero", "full", "random",
+                                     "urandom", "tty"):  # fmt: skip
+                major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+                found.append(Device(f"{folder}/{name}", kind, major, minor))
+    return tuple(found[:DEVICES_MAX])
