@@ -59,7 +59,8 @@ dashboard-vendor: ## build the dashboard's libraries from npm into the package, 
 	@cd tools/dashboard_vendor && npm ci --silent && node build.mjs
 
 bench: $(STAMP) ## run the benchmarks, print ratios
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python tools/get_tools.py wrk nginx haproxy
+	@PATH="$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
 lock: ## write requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --universal \

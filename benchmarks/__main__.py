@@ -14,6 +14,7 @@ MODULES = (
     "propagation",
     "many_routes",
     "one_hop",
+    "proxies",
     "node_mtls",
     "policies",
     "slow_replica",

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -48,7 +48,12 @@ def _milliseconds(text: str) -> float:
 
 def load(pid: int, url: str, connections: int, envoy: Process) -> Result:
     """wrk in the network namespace of a process."""
-    before = envoy.cpu_seconds()
+    return load_of(pid, url, connections, (envoy,))
+
+
+def load_of(pid: int, url: str, connections: int, proxies: Sequence[Process]) -> Result:
+    """The same, through several proxies: the CPU is that of all together."""
+    before = sum(proxy.cpu_seconds() for proxy in proxies)
     done = subprocess.run(
         ["nsenter", f"--net=/proc/{pid}/ns/net", "wrk", "--latency", "-t1", f"-c{connections}",
          f"-d{SECONDS}s", url],
@@ -56,7 +61,7 @@ def load(pid: int, url: str, connections: int, envoy: Process) -> Result:
     )  # fmt: skip
     if done.returncode:
         raise Skipped(f"wrk: {done.stderr}")
-    return parse(done.stdout, envoy.cpu_seconds() - before)
+    return parse(done.stdout, sum(proxy.cpu_seconds() for proxy in proxies) - before)
 
 
 def rows(connections: int, direct: list[Result], meshed: list[Result]) -> Iterable[Row]:

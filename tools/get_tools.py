@@ -33,6 +33,9 @@ PACKAGES = {
     "redis-server": "redis-server",
     "runc": "runc",
 }
+BENCHMARK_PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light", "wrk": "wrk"}
+"""What only benchmarks need; fetched when named."""
+ALL_PACKAGES = PACKAGES | BENCHMARK_PACKAGES
 SELF_CONTAINED = frozenset(("prometheus",))
 """Programs without shared libraries: what their packages depend on is for services and pages."""
 WHEELS = {
@@ -89,16 +92,16 @@ def missing_packages(package: str) -> list[str]:
 def fetch(program: str) -> None:
     """Unpack a program and leave a command for it in the virtual environment. Unavailable."""
     with tempfile.TemporaryDirectory() as directory:
-        packages = missing_packages(PACKAGES[program])
+        packages = missing_packages(ALL_PACKAGES[program])
         if program in SELF_CONTAINED:
-            packages = [PACKAGES[program]]
+            packages = [ALL_PACKAGES[program]]
         run("apt-get", "download", "-qq", *packages, cwd=Path(directory))
         for archive in sorted(Path(directory).glob("*.deb")):
             run("dpkg-deb", "--extract", str(archive), str(UNPACKED))
     places = [UNPACKED / folder / program for folder in FOLDERS]
     found = next((place for place in places if place.exists()), None)
     if found is None:
-        raise Unavailable(f"package {PACKAGES[program]} does not hold it")
+        raise Unavailable(f"package {ALL_PACKAGES[program]} does not hold it")
     libraries = ":".join(sorted({str(path.parent) for path in UNPACKED.rglob("*.so*")}))
     command = ENVIRONMENT / "bin" / program
     command.write_text(
