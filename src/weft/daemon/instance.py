@@ -116,6 +116,7 @@ class Instance:
         files.prepare_directories(self.settings)
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
+        gc.disable()  # everything that is loaded stays: looking for garbage in it takes seconds
         try:
             await self._start(read_documents(manifests) if manifests else ())
         except BaseException:
@@ -123,6 +124,8 @@ class Instance:
             await self.machine.abandon()
             files.remove_run_directory(self.settings)
             raise
+        finally:
+            gc.enable()
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
