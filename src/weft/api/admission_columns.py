@@ -29,6 +29,14 @@ def tables(
     return {
         (group, "MutatingWebhookConfiguration"): hooks,
         (group, "ValidatingWebhookConfiguration"): hooks,
+        (group, "MutatingAdmissionPolicy"): (
+            columns("Name Mutations# ParamKind Age"),
+            lambda obj, now: _policy(obj, age(obj, now), "mutations"),
+        ),
+        (group, "MutatingAdmissionPolicyBinding"): (
+            columns("Name PolicyName ParamRef Age"),
+            lambda obj, now: _binding(obj, age(obj, now)),
+        ),
         (group, "ValidatingAdmissionPolicy"): (
             columns("Name Validations# ParamKind Age"),
             lambda obj, now: _policy(obj, age(obj, now)),
@@ -40,11 +48,11 @@ def tables(
     }
 
 
-def _policy(obj: Json, age: str) -> Cells:
+def _policy(obj: Json, age: str, counted: str = "validations") -> Cells:
     spec = obj.get("spec") or {}
     kind = spec.get("paramKind")
     shown = f"{kind['apiVersion']}/{kind['kind']}" if kind else "<unset>"
-    return [obj["metadata"]["name"], len(spec.get("validations") or ()), shown, age]
+    return [obj["metadata"]["name"], len(spec.get(counted) or ()), shown, age]
 
 
 def _binding(obj: Json, age: str) -> Cells:

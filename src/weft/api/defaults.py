@@ -387,6 +387,8 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     ("", "Endpoints"): networking_defaults.endpoints,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("", "LimitRange"): _limit_range,
+    (_ADMISSION, "MutatingAdmissionPolicy"): admission_defaults.policy,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): admission_defaults.binding,
     (_ADMISSION, "ValidatingAdmissionPolicy"): admission_defaults.policy,
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission_defaults.binding,
     (_ADMISSION, "ValidatingWebhookConfiguration"): admission_defaults.webhooks,

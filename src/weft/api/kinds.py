@@ -7,6 +7,7 @@ from msgspec import Struct
 from weft.api import apiextensions_v1
 from weft.api.k8s import (
     admissionregistration_v1,
+    admissionregistration_v1alpha1,
     apps_v1,
     autoscaling_v2,
     batch_v1,
@@ -157,6 +158,13 @@ KUBERNETES_KINDS = (
            "validatingadmissionpolicies", ("status",)),
           (admissionregistration_v1.ValidatingAdmissionPolicyBinding,
            "validatingadmissionpolicybindings", ()),
+      )),
+    *(Kind("admissionregistration.k8s.io", "v1alpha1", kind, plural, namespaced=False,
+           categories=("api-extensions",), served_versions=("v1beta1", "v1alpha1"),
+           struct=getattr(admissionregistration_v1alpha1, kind))
+      for kind, plural in (
+          ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+          ("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
       )),
     *(Kind("rbac.authorization.k8s.io", "v1", kind, kind.lower() + "s",
            namespaced=not kind.startswith("Cluster"),

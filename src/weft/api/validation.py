@@ -83,6 +83,8 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("", "Endpoints"): ingresses.validate_endpoints,
     (_ADMISSION, "ValidatingAdmissionPolicy"): admission.validate_policy,
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission.validate_binding,
+    (_ADMISSION, "MutatingAdmissionPolicy"): admission.validate_mutating_policy,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): admission.validate_mutating_binding,
     (_ADMISSION, "ValidatingWebhookConfiguration"): admission.validate_webhooks,
     (_ADMISSION, "MutatingWebhookConfiguration"): admission.validate_webhooks,
     ("", "LimitRange"): policies.validate_limit_range,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from weft.api.cel import mutations
 from weft.api.cel.syntax import STEPS_MAX, CelError
 from weft.api.crd.rules import OBJECT_STEPS_MAX
 
@@ -93,12 +94,14 @@ def compile_policy(obj: Json) -> Policy:
     )
 
 
-def program(source: str) -> "Program":
-    """An expression of a policy or of a webhook's match conditions. Raises CelError."""
+def program(source: str, *, mutating: bool = False) -> "Program":
+    """An expression of a policy or of a webhook's match conditions; one that is `mutating` may
+    make objects and patches. Raises CelError."""
     from weft.api.cel import authorizer  # noqa: PLC0415 - only where expressions are
     from weft.api.cel.program import compile_expression  # noqa: PLC0415
 
-    return compile_expression(source, VARIABLES, authorizer.METHODS)
+    types = mutations.MutationTypes() if mutating else None
+    return compile_expression(source, VARIABLES, authorizer.METHODS, types)
 
 
 def conditions(listed: Sequence[Json]) -> tuple["Program", ...]:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from weft.api import registry
 from weft.api.errors import ApiError
-from weft.apiserver import codec, definitions, keys, token_claims
+from weft.apiserver import codec, definitions, keys, mutating_policies, token_claims
 from weft.apiserver.access import APISERVER, Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
@@ -31,12 +31,13 @@ from weft.apiserver.handlers import Handlers
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
+from weft.apiserver.mutating_admission import MutatingPolicyAdmission
 from weft.apiserver.node_authorizer import FirstYes, NodeAuthorizer
 from weft.apiserver.node_graph import NodeGraph
 from weft.apiserver.node_graph_follower import NodeGraphFollower
 from weft.apiserver.node_restriction import NodeRestriction
 from weft.apiserver.pod_policies import PodPolicies
-from weft.apiserver.policy_admission import PolicyAdmission, Surroundings
+from weft.apiserver.policy_admission import PolicyAdmission, PolicyReader, Surroundings
 from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
@@ -161,9 +162,16 @@ class ApiServer:
         store, chain = self._store, self._resources.chain
         around = Surroundings(store, access, self._conversion)
         client, new_uid = self._webhooks, uuid.uuid4
-        chain.mutating.append(WebhookAdmission("mutating", store, client, around, new_uid))
+        definitions = self._resources.definitions
+        reader = PolicyReader(
+            "mutating", store, definitions, around, mutating_policies.compile_policy
+        )
+        chain.mutating += [
+            MutatingPolicyAdmission(reader, around),
+            WebhookAdmission("mutating", store, client, around, new_uid),
+        ]
         chain.validating += [
-            PolicyAdmission(store, self._resources.definitions, around),
+            PolicyAdmission(store, definitions, around),
             WebhookAdmission("validating", store, client, around, new_uid),
         ]
 

@@ -4,8 +4,8 @@ Policies and bindings are read from the store for each write, so a policy is in 
 answer to its creation; what was compiled from one is kept by its revision.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 import orjson
 
@@ -34,6 +34,7 @@ from weft.apiserver.definitions import Definitions
 from weft.store.interface import Entry, Store
 
 Json = Mapping[str, Any]
+P = TypeVar("P")
 _NOTHING = Verdict()
 COMPILED_KEPT_MAX = 1000
 NAMESPACES_KEPT_MAX = 1000
@@ -41,8 +42,9 @@ FAILURE_NOTE = "validation.policy.admission.k8s.io/validation_failure"
 
 
 def admission_kind(plural: str) -> Kind:
-    """A kind of admissionregistration.k8s.io/v1."""
+    """A kind of admissionregistration.k8s.io."""
     found = registry.by_resource(matching.GROUP, "v1", plural)
+    found = found or registry.by_resource(matching.GROUP, "v1beta1", plural)
     assert found is not None
     return found
 
@@ -111,49 +113,36 @@ class Surroundings:
         }
 
 
-class PolicyAdmission:
-    """access.Admission, to be asked after validation."""
+class PolicyReader(Generic[P]):
+    """The policies and bindings of the store, `validating` or `mutating`, and their parameters."""
 
-    def __init__(self, store: Store, definitions: Definitions, around: Surroundings) -> None:
+    def __init__(
+        self,
+        which: Literal["validating", "mutating"],
+        store: Store,
+        definitions: Definitions,
+        around: Surroundings,
+        compile_policy: Callable[[Json], P],
+    ) -> None:
         self._store = store
         self._definitions = definitions
         self._surroundings = around
-        self._policies = admission_kind("validatingadmissionpolicies")
-        self._bindings = admission_kind("validatingadmissionpolicybindings")
-        self._compiled: dict[tuple[str, int], Policy] = {}
+        self._compile_policy = compile_policy
+        self._policies = admission_kind(f"{which}admissionpolicies")
+        self._bindings = admission_kind(f"{which}admissionpolicybindings")
+        self._compiled: dict[tuple[str, int], P] = {}
         self._parsed: dict[tuple[str, int], Json] = {}
 
-    async def review(self, asked: Review) -> Verdict:
-        """As Admission.review. Raises ApiError with the code of the first denial's reason."""
-        if matching.exempt(asked):
-            return _NOTHING
+    async def bound(self) -> list[tuple[P, Json]]:
+        """Every binding with its policy, in the order of the bindings' names."""
         bindings = (await self._store.range(keys.prefix(self._bindings))).entries
-        if not bindings:
-            return _NOTHING
-        namespace = await self._surroundings.namespace(asked)
-        warnings: list[str] = []
-        told: list[dict[str, Any]] = []
-        denied: ApiError | None = None
+        found: list[tuple[P, Json]] = []
         for entry in bindings:
             binding = self._binding(entry)
             policy = await self._policy(binding)
-            if policy is None:
-                continue
-            actions = (binding.get("spec") or {}).get("validationActions") or ()
-            for failure in await self._ask(policy, binding, asked, namespace):
-                where = f"'{policy.name}' with binding '{binding['metadata']['name']}'"
-                if "Deny" in actions:
-                    denied = denied or _denial(asked, where, failure)
-                if "Warn" in actions:
-                    text = f"Validation failed for ValidatingAdmissionPolicy {where}: "
-                    warnings.append(text + failure.message)
-                if "Audit" in actions:
-                    told.append(_note(policy, binding, failure, actions))
-        if told:
-            audit.note(FAILURE_NOTE, orjson.dumps(told).decode())
-        if denied is not None:
-            raise denied
-        return Verdict(warnings=tuple(warnings))
+            if policy is not None:
+                found.append((policy, binding))
+        return found
 
     def _binding(self, entry: Entry) -> Json:
         known = (entry.key, entry.mod_revision)
@@ -163,55 +152,40 @@ class PolicyAdmission:
             self._parsed[known] = codec.to_object(entry.value)
         return self._parsed[known]
 
-    async def _policy(self, binding: Json) -> Policy | None:
+    async def _policy(self, binding: Json) -> P | None:
         name = (binding.get("spec") or {}).get("policyName") or ""
         entry = await self._store.get(keys.key(self._policies, name))
         return self._compile(entry) if entry is not None else None
 
-    def _compile(self, entry: Entry) -> Policy:
+    def _compile(self, entry: Entry) -> P:
         known = (entry.key, entry.mod_revision)
         found = self._compiled.get(known)
         if found is None:
             if len(self._compiled) >= COMPILED_KEPT_MAX:
                 self._compiled.clear()
-            found = policies.compile_policy(codec.to_object(entry.value))
+            found = self._compile_policy(codec.to_object(entry.value))
             self._compiled[known] = found
         return found
 
-    async def _ask(
-        self, policy: Policy, binding: Json, asked: Review, namespace: Json | None
-    ) -> list[Failure]:
-        covered = matching.covers(policy.constraints, asked, namespace)
-        if covered is None:
-            return []
-        spec = binding.get("spec") or {}
-        narrowed = spec.get("matchResources") or {}
-        if narrowed:
-            everything = {**narrowed, "resourceRules": narrowed.get("resourceRules") or _EVERYTHING}
-            if matching.covers(everything, asked, namespace) is None:
-                return []
-        try:
-            found = await self._params(policy, spec.get("paramRef"), asked)
-        except LookupError as error:
-            if policy.ignores_failures:
-                return []
-            return [Failure(f"failed to configure binding: {error.args[0]}")]
-        values = await self._surroundings.values(asked, namespace, covered.version)
-        failed: list[Failure] = []
-        for params in found:
-            outcome = policies.evaluate(policy, {**values, "params": params})
-            failed += outcome.failures
-            for key, text in outcome.notes.items():
-                audit.note(key, text)
-        return failed
+    def covers(
+        self, constraints: Json, binding: Json, asked: Review, namespace: Json | None
+    ) -> matching.Matched | None:
+        """Whether a policy is asked about a write, as this binding narrows it."""
+        covered = matching.covers(constraints, asked, namespace)
+        narrowed = (binding.get("spec") or {}).get("matchResources") or {}
+        if covered is None or not narrowed:
+            return covered
+        everything = {**narrowed, "resourceRules": narrowed.get("resourceRules") or _EVERYTHING}
+        inside = matching.covers(everything, asked, namespace)
+        return covered if inside is not None else None
 
-    async def _params(
-        self, policy: Policy, reference: Json | None, asked: Review
+    async def params(
+        self, param_kind: tuple[str, str] | None, reference: Json | None, asked: Review
     ) -> list[dict[str, Any] | None]:
         """The parameters to evaluate with, one after the other. Raises LookupError."""
-        if policy.param_kind is None or reference is None:
+        if param_kind is None or reference is None:
             return [None]
-        api_version, name = policy.param_kind
+        api_version, name = param_kind
         kind = self._kind(api_version, name)
         if kind is None:
             raise LookupError(f"failed to find resource referenced by paramKind: "
@@ -259,6 +233,66 @@ class PolicyAdmission:
             if kind.group == group and kind.kind == name and version in kind.versions:
                 return kind
         return None
+
+
+class PolicyAdmission:
+    """access.Admission, to be asked after validation."""
+
+    def __init__(self, store: Store, definitions: Definitions, around: Surroundings) -> None:
+        self._surroundings = around
+        self._reader = PolicyReader(
+            "validating", store, definitions, around, policies.compile_policy
+        )
+
+    async def review(self, asked: Review) -> Verdict:
+        """As Admission.review. Raises ApiError with the code of the first denial's reason."""
+        if matching.exempt(asked):
+            return _NOTHING
+        bound = await self._reader.bound()
+        if not bound:
+            return _NOTHING
+        namespace = await self._surroundings.namespace(asked)
+        warnings: list[str] = []
+        told: list[dict[str, Any]] = []
+        denied: ApiError | None = None
+        for policy, binding in bound:
+            actions = (binding.get("spec") or {}).get("validationActions") or ()
+            for failure in await self._ask(policy, binding, asked, namespace):
+                where = f"'{policy.name}' with binding '{binding['metadata']['name']}'"
+                if "Deny" in actions:
+                    denied = denied or _denial(asked, where, failure)
+                if "Warn" in actions:
+                    text = f"Validation failed for ValidatingAdmissionPolicy {where}: "
+                    warnings.append(text + failure.message)
+                if "Audit" in actions:
+                    told.append(_note(policy, binding, failure, actions))
+        if told:
+            audit.note(FAILURE_NOTE, orjson.dumps(told).decode())
+        if denied is not None:
+            raise denied
+        return Verdict(warnings=tuple(warnings))
+
+    async def _ask(
+        self, policy: Policy, binding: Json, asked: Review, namespace: Json | None
+    ) -> list[Failure]:
+        covered = self._reader.covers(policy.constraints, binding, asked, namespace)
+        if covered is None:
+            return []
+        reference = (binding.get("spec") or {}).get("paramRef")
+        try:
+            found = await self._reader.params(policy.param_kind, reference, asked)
+        except LookupError as error:
+            if policy.ignores_failures:
+                return []
+            return [Failure(f"failed to configure binding: {error.args[0]}")]
+        values = await self._surroundings.values(asked, namespace, covered.version)
+        failed: list[Failure] = []
+        for params in found:
+            outcome = policies.evaluate(policy, {**values, "params": params})
+            failed += outcome.failures
+            for key, text in outcome.notes.items():
+                audit.note(key, text)
+        return failed
 
 
 _EVERYTHING = [

@@ -6,7 +6,7 @@ steps that are left, and whose others are the variables' values.
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from weft.api.cel.syntax import (
     Index,
     ListOf,
     MapOf,
+    Message,
     Node,
     Select,
     parse,
@@ -56,12 +57,28 @@ class Program(Struct, frozen=True):
 Methods = Mapping[str, Callable[..., Any]]
 
 
+class Types(Protocol):
+    """Types that expressions may make values of."""
+
+    functions: Mapping[str, Callable[..., Any]]
+    """Known beside the library's."""
+
+    def check(self, type_name: str, fields: frozenset[str]) -> None:
+        """Raises CelError for what does not exist."""
+
+    def make(self, type_name: str, fields: Mapping[str, Any]) -> Any:
+        """The value. Raises CelError."""
+
+
 def compile_expression(
-    source: str, variables: Sequence[str], methods: Methods = MappingProxyType({})
+    source: str,
+    variables: Sequence[str],
+    methods: Methods = MappingProxyType({}),
+    types: Types | None = None,
 ) -> Program:
     """`methods` are known beside the library's. Raises CelError for bad syntax, unknown names and
     functions."""
-    compiler = _Compiler(variables, methods)
+    compiler = _Compiler(variables, methods, types)
     run = compiler.node(parse(source))
     return Program(source, tuple(variables), run, compiler.slots)
 
@@ -73,7 +90,11 @@ def _spend(env: Env, steps: int) -> None:
 
 
 class _Compiler:
-    def __init__(self, variables: Sequence[str], methods: Methods) -> None:
+    def __init__(self, variables: Sequence[str], methods: Methods, types: Types | None) -> None:
+        self._types = types
+        self._functions = library.FUNCTIONS
+        if types is not None:
+            self._functions = {**library.FUNCTIONS, **types.functions}
         self._methods = {**library.METHODS, **methods} if methods else library.METHODS
         self._scope = {name: at for at, name in enumerate(variables, 1)}
         self.slots = len(variables) + 1
@@ -94,6 +115,8 @@ class _Compiler:
                 return self._list(node)
             case MapOf():
                 return self._map(node)
+            case Message():
+                return self._message(node)
             case Comprehension():
                 return self._comprehension(node)
             case Bind():
@@ -161,8 +184,8 @@ class _Compiler:
             return lambda env: unary(operand(env))
         name = self._qualified(node.target) if node.target else ""
         full = f"{name}.{node.function}" if name else node.function
-        if node.target is None or (name and full in library.FUNCTIONS):
-            return self._function(full, library.FUNCTIONS, arguments)
+        if node.target is None or (name and full in self._functions):
+            return self._function(full, self._functions, arguments)
         return self._function(node.function, self._methods, [self.node(node.target), *arguments])
 
     def _function(
@@ -214,6 +237,29 @@ class _Compiler:
                     found[name] = item.value
             _spend(env, len(found))
             return found
+
+        return run
+
+    def _message(self, node: Message) -> Run:
+        if self._types is None:
+            raise CelError(f"undeclared reference to '{node.type_name}' (in container '')")
+        names = [name for name, _, _ in node.fields]
+        if len(set(names)) < len(names):
+            raise CelError(f"duplicate field in '{node.type_name}'")
+        self._types.check(node.type_name, frozenset(names))
+        make, name = self._types.make, node.type_name
+        fields = [(field, self.node(value), optional) for field, value, optional in node.fields]
+
+        def run(env: Env) -> Any:
+            found: dict[str, Any] = {}
+            for field, value, optional in fields:
+                item = value(env)
+                if not optional:
+                    found[field] = item
+                elif operators.optional(item).present:
+                    found[field] = item.value
+            _spend(env, 1 + len(found))
+            return make(name, found)
 
         return run
 

@@ -70,6 +70,13 @@ class MapOf(Node, frozen=True):
     entries: tuple[tuple[Node, Node, bool], ...]
 
 
+class Message(Node, frozen=True):
+    """`Type{field: value, ?field: value}`."""
+
+    type_name: str
+    fields: tuple[tuple[str, Node, bool], ...]
+
+
 MacroName = Literal["all", "exists", "exists_one", "map", "filter", "transformList", "transformMap"]
 
 
@@ -274,8 +281,23 @@ class _Parser:
             elif self._skip("["):
                 found = Index(found, self.expression())
                 self.expect("]")
+            elif self._next.text == "{" and (name := _type_name(found)):
+                self._at += 1
+                found = self._message(name)
             else:
                 return found
+
+    def _message(self, type_name: str) -> Node:
+        fields = []
+        while not self._skip("}"):
+            optional = self._skip("?")
+            field = self._field()
+            self.expect(":")
+            fields.append((field, self.expression(), optional))
+            if not self._skip(","):
+                self.expect("}")
+                break
+        return Message(type_name, tuple(fields))
 
     def _field(self) -> str:
         token = self._take()
@@ -361,6 +383,16 @@ class _Parser:
                 self.expect("}")
                 break
         return MapOf(tuple(entries))
+
+
+def _type_name(node: Node) -> str:
+    """`a.b.c` of plain names; "" for everything else."""
+    if isinstance(node, Ident):
+        return node.name
+    if isinstance(node, Select) and not node.test and not node.optional:
+        before = _type_name(node.operand)
+        return f"{before}.{node.field}" if before else ""
+    return ""
 
 
 def _number(token: Token, negative: bool) -> int | float:

@@ -31,6 +31,8 @@ _MATCHES = ("Equivalent", "Exact")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 _ACTIONS = ("Audit", "Deny", "Warn")
+_REINVOCATIONS = ("IfNeeded", "Never")
+_PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _SCOPES = ("*", "Cluster", "Namespaced")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 TIMEOUT_SECONDS_MAX = 30
@@ -66,6 +68,50 @@ def validate_policy(obj: Json) -> list[FieldError]:
             errors.append(invalid((*at, "key"), item.get("key"), problem))
         errors += _expression(item, "valueExpression", at)
     return errors
+
+
+def validate_mutating_policy(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    errors = _one_of(spec, "failurePolicy", _FAILURES, _SPEC)
+    errors += _param_kind(spec.get("paramKind"), (*_SPEC, "paramKind"))
+    errors += _match(spec.get("matchConstraints"), (*_SPEC, "matchConstraints"), needed=True)
+    errors += _conditions(spec.get("matchConditions") or (), (*_SPEC, "matchConditions"))
+    errors += _variables(spec.get("variables") or ())
+    if not spec.get("reinvocationPolicy"):
+        errors.append(required((*_SPEC, "reinvocationPolicy")))
+    errors += _one_of(spec, "reinvocationPolicy", _REINVOCATIONS, _SPEC)
+    mutations = spec.get("mutations") or ()
+    if not mutations:
+        text = "mutations must contain at least one item"
+        errors.append(required((*_SPEC, "mutations"), text))
+    for index, item in enumerate(mutations):
+        errors += _mutation(item, (*_SPEC, "mutations", index))
+    return errors
+
+
+def _mutation(item: Json, at: Location) -> list[FieldError]:
+    how = item.get("patchType") or ""
+    if how not in _PATCHES:
+        if not how:
+            return [required((*at, "patchType"))]
+        return [not_supported((*at, "patchType"), how, tuple(_PATCHES))]
+    errors: list[FieldError] = []
+    for kind, field in _PATCHES.items():
+        if kind == how and item.get(field) is None:
+            errors.append(required((*at, field), f"must be specified when patchType is {how}"))
+        elif kind == how:
+            errors += _expression(item[field], "expression", (*at, field), mutating=True)
+        elif item.get(field) is not None:
+            text = f"must not be specified when patchType is not {kind}"
+            errors.append(forbidden((*at, field), text))
+    return errors
+
+
+def validate_mutating_binding(obj: Json) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    errors = [] if spec.get("policyName") else [required((*_SPEC, "policyName"))]
+    errors += _param_ref(spec.get("paramRef"), (*_SPEC, "paramRef"))
+    return errors + _match(spec.get("matchResources"), (*_SPEC, "matchResources"), needed=False)
 
 
 def _param_kind(kind: Json | None, at: Location) -> list[FieldError]:
@@ -105,15 +151,18 @@ def _conditions(listed: Any, at: Location) -> list[FieldError]:
     return errors
 
 
-def _expression(item: Json, key: str, at: Location, *, needed: bool = True) -> list[FieldError]:
+def _expression(
+    item: Json, key: str, at: Location, *, needed: bool = True, mutating: bool = False
+) -> list[FieldError]:
     source = str(item.get(key) or "")
     if not source.strip():
         return [required((*at, key), f"{key} is not specified")] if needed else []
-    from weft.api.cel import authorizer  # noqa: PLC0415 - only where expressions are
+    from weft.api.cel import authorizer, mutations  # noqa: PLC0415 - only where expressions are
     from weft.api.cel.program import compile_expression  # noqa: PLC0415
 
     try:
-        compile_expression(source, VARIABLES, authorizer.METHODS)
+        types = mutations.MutationTypes() if mutating else None
+        compile_expression(source, VARIABLES, authorizer.METHODS, types)
     except CelError as error:
         return [invalid((*at, key), source, f"compilation failed: ERROR: {error}")]
     return []
