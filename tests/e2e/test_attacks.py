@@ -4,6 +4,8 @@
 policy but the one on its paths.
 """
 
+import http.client
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -67,10 +69,8 @@ def raw(weft: Instance, request: bytes, seconds: float = 5.0) -> bytes:
 
 
 def statuses(answers: bytes) -> list[int]:
-    """Of every answer in a stream of HTTP/1.1 answers."""
-    return [
-        int(part.split(b" ", 2)[1]) for part in answers.split(b"\r\n") if part[:8] == b"HTTP/1.1"
-    ]
+    """Of every answer in a stream of HTTP/1.1 answers; one begins where a body ends."""
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", answers)]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,8 @@ HOST = b"Host: open.example\r\n"
 HIDDEN = b"GET /admin HTTP/1.1\r\n" + HOST + b"\r\n"
 POST, GET = b"POST /echo HTTP/1.1\r\n" + HOST, b"GET /echo HTTP/1.1\r\n" + HOST
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+WRONG_CHUNK = CHUNKED.replace(b"0\r\n\r\n", b"1\r\nab\r\n0\r\n\r\n")
+LARGE_CHUNK = CHUNKED.replace(b"0\r\n\r\n", b"fffffffffffffffff1\r\nab")
 SMUGGLING = {
     "length and chunks": POST + b"Content-Length: 6\r\n" + CHUNKED + HIDDEN,
     "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n" + HIDDEN,
@@ -168,6 +170,15 @@ SMUGGLING = {
     "space before the colon": GET + CHUNKED.replace(b":", b" :") + HIDDEN,
     "carriage return in a value": GET + b"X: a\rGET /admin HTTP/1.1\r\n\r\n",
     "a null byte": GET + b"X-Test: a\x00b\r\n\r\n",
+    "two codings": POST + CHUNKED.replace(b"chunked", b"chunked, identity") + HIDDEN,
+    "a coding twice": POST + b"Transfer-Encoding: identity\r\n" + CHUNKED + HIDDEN,
+    "a coding behind a tab": POST + CHUNKED.replace(b" chunked", b"\tx\x0bchunked") + HIDDEN,
+    "a folded header": GET + b"X: a\r\n Transfer-Encoding: chunked\r\n\r\n" + HIDDEN,
+    "a negative length": POST + b"Content-Length: -1\r\n\r\n" + HIDDEN,
+    "a length with a sign": POST + b"Content-Length: +5\r\n\r\nabcde" + HIDDEN,
+    "a chunk of another size": POST + WRONG_CHUNK + HIDDEN,
+    "a chunk size that overflows": POST + LARGE_CHUNK + HIDDEN,
+    "a method in the path": b"GET /echo HTTP/1.1 GET /admin HTTP/1.1\r\n" + HOST + b"\r\n",
     "two hosts": b"GET /admin HTTP/1.1\r\nHost: api.example\r\n" + HOST + b"\r\n",
 }
 
@@ -178,6 +189,46 @@ def test_request_smuggling(weft: Instance, name: str) -> None:
     answers = raw(weft, SMUGGLING[name], 2.0)
     assert b'"path": "/admin' not in answers
     assert not {200} & set(statuses(answers)[1:]), answers[:400]
+
+
+def test_the_host_in_the_target_is_the_one_that_counts(weft: Instance) -> None:
+    """`GET http://HOST/`: routes and policies see one host, not one each."""
+    target = b"GET http://open.example/admin HTTP/1.1\r\nHost: api.example\r\n"
+    assert statuses(raw(weft, target + b"Connection: close\r\n\r\n")) == [403]
+    target = b"GET http://api.example/who HTTP/1.1\r\nHost: open.example\r\n"
+    assert statuses(raw(weft, target + b"Connection: close\r\n\r\n")) == [403]
+
+
+def test_one_connection_has_no_memory_of_who_was_let_in(weft: Instance) -> None:
+    """After a permitted request on a connection, a denied one is denied, and the next permitted."""
+    url = urlsplit(weft.gateway())
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
+    asked = ("open", "/who"), ("api", "/who"), ("open", "/admin"), ("open", "/who")
+    found = []
+    for host, path in asked:
+        connection.request("GET", path, headers={"Host": f"{host}.example"})
+        with connection.getresponse() as answer:
+            answer.read()
+            found.append(answer.status)
+    connection.close()
+    assert found == [200, 403, 403, 200]
+
+
+def test_slow_readers_hold_up_nobody(weft: Instance) -> None:
+    """Who asks and does not read keeps no answer in memory without end, and others are served."""
+    url = urlsplit(weft.gateway())
+    held = []
+    try:
+        for _ in range(50):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((url.hostname, url.port))
+            connection.sendall((b"GET /who HTTP/1.1\r\n" + HOST + b"\r\n") * 200)
+            held.append(connection)
+        assert [ask(weft, "/who", "open.example")[0] for _ in range(10)] == [200] * 10
+    finally:
+        for connection in held:
+            connection.close()
 
 
 def test_oversized_headers(weft: Instance) -> None:

@@ -155,9 +155,36 @@ spec: {host: mutual.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL%s}}}
 
     assert stranger(address, 8443).endswith(b"CERTIFICATE_REQUIRED")
 
+    # Policies of the gateway see whose certificate it is; the back end's see the gateway.
+    for account, wanted in (("somebody", 403), ("default", 200)):
+        weft.weft("apply", "-f", "-", stdin=CLIENTS_OF_GATEWAY % account)
+        callers[0].settles(url, wanted, "mutual.test")
+    weft.weft("delete", "-f", "-", stdin=CLIENTS_OF_GATEWAY % "default")
+
     other = ', subjectAltNames: ["spiffe://cluster.local/ns/default/sa/other"]'
     weft.weft("apply", "-f", "-", stdin=rule % other)
     callers[0].settles(url, 503, "mutual.test")
+
+
+CLIENTS_OF_GATEWAY = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clients, namespace: istio-system}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  action: DENY
+  rules:
+  - to: [{operation: {hosts: [mutual.test]}}]
+    from: [{source: {notPrincipals: [cluster.local/ns/default/sa/%s]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: behind-the-gateway, namespace: default}
+spec:
+  selector: {matchLabels: {app: second}}
+  rules:
+  - from: [{source: {namespaces: [istio-system]}}]
+"""
 
 
 def stranger(address: str, port: int) -> bytes:

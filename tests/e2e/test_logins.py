@@ -4,13 +4,16 @@ import base64
 import hashlib
 import http.client
 import json
+import re
 import sys
 from collections.abc import Iterator
 from functools import partial
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import yaml
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS, fresh
@@ -270,3 +273,41 @@ def test_secrets_stand_in_no_dump(shop: Instance) -> None:
     assert "s3cret" not in log
     assert "key-of-shop" not in log
     assert partial(ask, shop, "/x", "open.example")()[0] == 200
+
+
+def test_secrets_are_in_no_log_and_in_no_process_list(weft: Instance) -> None:
+    """After all of the above: of weft's own processes nobody shows them, and no file of logs."""
+    admin = yaml.safe_load(weft.kubeconfig.read_text())["users"][0]["user"]["token"]
+    keys = [
+        "key-of-shop",
+        "key-of-bank",
+        "s3cret",
+        "open sesame",
+        PASSWORD,
+    ]
+    keys += [admin, "PRIVATE KEY"]
+    with Applied(weft, login("keys", "apiKey: {secrets: [{name: keys}], queryParameters: [key]}")):
+        settled(lambda: ask(weft, "/x?key=key-of-bank", "keys.example")[0], 200, "by the key")
+    logs = [p for p in weft.data_dir.glob("log/**/*") if p.is_file()]
+    assert logs
+    envoy = weft.status()["proxies"][0]["pid"]
+    host = re.search(r"PPid:\s*(\d+)", Path(f"/proc/{envoy}/status").read_text())
+    assert host is not None
+    named = [p for p in Path("/proc").glob("[0-9]*") if _is_daemon(p, str(weft.data_dir))]
+    own = [*named, Path(f"/proc/{envoy}"), Path(f"/proc/{host[1]}")]
+    assert len(own) >= 3, "the daemon, Envoy, the pod host"
+    files = [*logs, *(p / name for p in own for name in ("cmdline", "environ"))]
+    shown = {str(f): key for f in files for key in keys if key.encode() in _content(f)}
+    assert not shown
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # a process that ended
+
+
+def _is_daemon(process: Path, data_dir: str) -> bool:
+    command = _content(process / "cmdline")
+    return b"weft.daemon" in command and data_dir.encode() in command

@@ -21,7 +21,7 @@ from weft.apiserver.app import Settings as ApiSettings
 from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
-from weft.daemon import files, rate_limits, status
+from weft.daemon import access_log_keeper, files, rate_limits, status
 from weft.daemon.alerting import Alerting
 from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
 from weft.daemon.analyst import Analyst
@@ -254,6 +254,8 @@ class Instance:
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
+        reopen = self.machine.envoy.admin.reopen_logs
+        self.tasks.spawn(access_log_keeper.keep(self.settings.access_log, reopen), "access-log")
         statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.tasks.spawn(objects.run(), "object-status")

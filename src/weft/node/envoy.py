@@ -74,6 +74,10 @@ class EnvoyAdmin:
             await self._session.close()
             self._session = None
 
+    async def reopen_logs(self) -> None:
+        """Have it open the files anew that it logs to. EnvoyError."""
+        await self.get("/reopen_logs", method="POST")
+
     async def live(self) -> bool:
         """Whether it answers and has its first configuration."""
         try:

@@ -33,7 +33,7 @@ from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, S
 from weft.mesh.model import Destination as ModelDestination
 from weft.mesh.path_patterns import names_path
 from weft.xds.conditions import JWT_METADATA, set_conditions
-from weft.xds.identity import PRINCIPAL_KEY
+from weft.xds.identity import CLIENT_KEY, PRINCIPAL_KEY
 from weft.xds.matches import header_matcher, regex, string_matcher
 from weft.xds.paths import any_writing, doubtful_path, path_matcher, unplain_path
 from weft.xds.proto import ADS, Proto, any_of, cidr, extension, resource
@@ -64,12 +64,14 @@ class Place(Struct, frozen=True):
     """After an endpoint was chosen; else in front of the routes."""
     refuses: bool = False
     """What matches is refused: then doubtful paths match as well."""
+    clients: bool = False
+    """At a gateway: whom clients' certificates name counts as well as the gateway itself."""
     payload: str = ""
     """Where the payload of tokens is; empty is the place's usual."""
 
 
 UPSTREAM = Place(upstream=True)
-LISTENER = Place(upstream=False)
+LISTENER = Place(upstream=False, clients=True)
 
 
 def destination_filters(destination: ModelDestination) -> list[Proto]:
@@ -331,7 +333,12 @@ def _principal(condition: AccessCondition, place: Place) -> Proto:
 
 def _principals(condition: AccessCondition, place: Place) -> Iterable[Proto]:
     if condition.kind == "principal":
-        return (_Principal(filter_state=_identity(text)) for text in condition.texts)
+        keys = (PRINCIPAL_KEY, CLIENT_KEY) if place.clients else (PRINCIPAL_KEY,)
+        return (
+            _Principal(filter_state=_identity(text, key))
+            for text in condition.texts
+            for key in keys
+        )
     if condition.kind == "source_ip":
         return (_Principal(direct_remote_ip=cidr(network)) for network in condition.networks)
     if condition.kind == "remote_ip":
@@ -341,7 +348,7 @@ def _principals(condition: AccessCondition, place: Place) -> Iterable[Proto]:
     return (_token_principal(text, place) for text in condition.texts)
 
 
-def _identity(text: StringMatch) -> Proto:
+def _identity(text: StringMatch, key: str) -> Proto:
     if text.kind == "exact":
         match = string_pb2.StringMatcher(exact=f"{SPIFFE}{text.value}")
     elif text.kind == "prefix":
@@ -350,7 +357,7 @@ def _identity(text: StringMatch) -> Proto:
         match = string_pb2.StringMatcher(safe_regex=regex(f"{SPIFFE}{text.value}"))
     else:
         match = _string(text)
-    return filter_state_pb2.FilterStateMatcher(key=PRINCIPAL_KEY, string_match=match)
+    return filter_state_pb2.FilterStateMatcher(key=key, string_match=match)
 
 
 def _claim(path: Sequence[str], text: StringMatch, place: Place) -> Proto:

@@ -37,7 +37,7 @@ _MARKS = {AUDIT_FILTER: "audit_", TRIAL_FILTER: "trial_"}
 RBAC_METADATA = "envoy.filters.http.rbac"
 ASKED = replace(LISTENER, refuses=True)
 """On doubt about a path somebody is asked."""
-DESTINATION_ASKED = replace(ASKED, payload=JWT_PAYLOAD)
+DESTINATION_ASKED = replace(ASKED, payload=JWT_PAYLOAD, clients=False)
 """A destination's rules, in front of the routes: tokens are those that it believes."""
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 

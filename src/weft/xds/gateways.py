@@ -16,7 +16,7 @@ from weft.mesh.model import (
 from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
-from weft.xds.identity import gateway_facts, gateway_facts_of_requests
+from weft.xds.identity import client_facts, gateway_facts, gateway_facts_of_requests
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.node_mtls import mesh_server
 from weft.xds.proto import Proto, resource, socket_address
@@ -233,6 +233,9 @@ def _requests(
     server: GatewayServer, edge: EdgeSettings, facts: TcpFacts, http3: bool = False
 ) -> Proto:
     """The filter for a server's requests."""
+    callers = gateway_facts_of_requests(edge.trust_domains[0]) if http3 else None
+    if server.tls is not None and server.tls.mesh:
+        callers = client_facts()
     return http_connection_manager(
         "gateway",
         server.route_table,
@@ -242,7 +245,7 @@ def _requests(
         ),
         edge=True,
         http3=http3,
-        facts=gateway_facts_of_requests(edge.trust_domains[0]) if http3 else None,
+        facts=callers,
         authorizers=edge.authorizers,
         logins=edge.logins,
         scoped=server.route_table in facts.scoped,

@@ -22,6 +22,9 @@ from weft.xds.proto import Proto, any_of
 
 PRINCIPAL_KEY = "envoy.tls.certificate_mappers.on_demand_secret"
 """The key under which Envoy's certificate selector looks for the caller's certificate name."""
+CLIENT_KEY = "weft.client_principal"
+"""At gateways whose clients show a certificate of the mesh (ISTIO_MUTUAL): whose it is. The
+gateway's own policies see it beside the gateway's principal, back ends see the gateway's only."""
 NAMESPACE_KEY = "weft.source_namespace"
 WORKLOAD_KEY = "weft.source_workload"
 """`<namespace>/<workload>` of the caller."""
@@ -62,6 +65,15 @@ def peer_facts() -> Proto:
     return hcm_pb2.HttpFilter(
         name="envoy.filters.http.set_filter_state",
         typed_config=any_of(set_filter_state_pb2.Config(on_request_headers=[principal])),
+    )
+
+
+def client_facts() -> Proto:
+    """The HTTP filter of a gateway whose clients show a certificate of the mesh."""
+    client = _value(CLIENT_KEY, PLAIN_STRING, "%DOWNSTREAM_PEER_URI_SAN%")
+    return hcm_pb2.HttpFilter(
+        name="envoy.filters.http.set_filter_state",
+        typed_config=any_of(set_filter_state_pb2.Config(on_request_headers=[client])),
     )
 
 

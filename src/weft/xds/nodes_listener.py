@@ -25,6 +25,10 @@ from weft.xds.tcp import tcp_proxy
 
 LISTENER_NAME = "nodes"
 ALPN = ("h2", "http/1.1")
+BYTES_LIVE_TIMES = 2
+"""So much longer than connections of requests, which are let go of without losing one, do those of
+bytes live: half of a certificate's life, what is left of one when it is renewed. None outlives the
+certificate that it was opened with."""
 
 
 def nodes_listener(entrances: tuple[Entrance, ...], node: NodeSettings) -> list[Resource]:
@@ -68,7 +72,9 @@ def _bytes(entrance: Entrance, node: NodeSettings) -> Proto:
     own = telemetry.party(entrance.workload)
     wanted = telemetry.reports(node, entrance.workload.reporting.callee)
     logs = telemetry.tcp_access_logs(telemetry.PEER, folded(own), "destination", wanted)
-    proxy = tcp_proxy("inbound", PASSTHROUGH if entrance.through_inbound else INBOUND, logs)
+    cluster = PASSTHROUGH if entrance.through_inbound else INBOUND
+    life = node.peers.connection_seconds * BYTES_LIVE_TIMES
+    proxy = tcp_proxy("inbound", cluster, logs, seconds_max=life)
     names = _anybody(node.peers) if entrance.callers is None else []
     return _chain(f"tcp|{entrance.name}", entrance, [proxy], names)
 

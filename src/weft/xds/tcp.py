@@ -24,12 +24,17 @@ def tcp_proxy(
     access_logs: list[Proto],
     denied: frozenset[str] = frozenset(),
     tunnel: Tunnel | None = None,
+    *,
+    seconds_max: float = 0.0,
 ) -> Proto:
     """The network filter that connects a connection with one of the clusters, or with nothing
-    where the cluster is denied: not a byte of the server may reach the caller then."""
+    where the cluster is denied: not a byte of the server may reach the caller then. After
+    `seconds_max` the connection is closed; 0 is never."""
     proxy = tcp_proxy_pb2.TcpProxy(
         stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(IDLE_TIMEOUT)
     )
+    if seconds_max:
+        proxy.max_downstream_connection_duration.CopyFrom(duration(seconds_max))
     proxy.access_log_options.flush_access_log_on_connected = True
     proxy.hash_policy.add(source_ip=hash_policy_pb2.HashPolicy.SourceIp())
     if isinstance(clusters, str):
