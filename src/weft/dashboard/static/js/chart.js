@@ -1,12 +1,13 @@
 // Numbers over time, drawn by uPlot; the same numbers stand in the chart's description.
 import { html, useEffect, useRef } from "/vendor/preact.js";
+import { load } from "/js/load.js";
 
 let loading = null;
-function load() {
+function library() {
   loading ??= new Promise((resolve) => {
     const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: "/vendor/uplot.css" });
     document.head.append(sheet);
-    resolve(import("/vendor/uplot.js").then((module) => module.default));
+    resolve(load("/vendor/uplot.js").then((module) => module.default));
   });
   return loading;
 }
@@ -48,7 +49,7 @@ export function Chart({ title, times, lines, format, height = 190 }) {
   now.current = data;
   useEffect(() => {
     let gone = false, watch = null, draw = null;
-    load().then((Plot) => {
+    library().then((Plot) => {
       if (gone) return;
       draw = () => {
         plot.current?.destroy();

@@ -1,9 +1,10 @@
 // YAML in CodeMirror: an editor, and two texts compared. It lives in a shadow root, where its style
 // sheets need no exception in the page's policy.
 import { html, useEffect, useRef } from "/vendor/preact.js";
+import { load } from "/js/load.js";
 
 async function mount(host, { text, before, change, label, submit }) {
-  const { basicSetup, EditorView, EditorState, HighlightStyle, foldEffect, indentWithTab, keymap, syntaxHighlighting, tags, unifiedMergeView, yaml } = await import("/vendor/codemirror.js");
+  const { basicSetup, EditorView, EditorState, HighlightStyle, foldEffect, indentWithTab, keymap, syntaxHighlighting, tags, unifiedMergeView, yaml } = await load("/vendor/codemirror.js");
   const shadow = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   shadow.replaceChildren();
   const theme = EditorView.theme({

@@ -7,6 +7,7 @@ export const VERY_BAD_PERCENT = 5;
 const SLOW_FACTOR = 3;
 const SLOW_MS_MIN = 100;
 const REQUESTS_MIN = 10;
+const RECENT_STEPS = 12;
 const EXPIRY_SECONDS = 14 * 86400;
 const STARTING_SECONDS = 20;
 const REFUSED_SECONDS = 300;
@@ -53,6 +54,7 @@ function sum(groups, seconds) {
   return {
     ...total,
     rate: (total.requests + total.opened) / seconds,
+    nowPercent: recently(total),
     errorPercent: total.requests ? (100 * total.errors) / total.requests : 0,
     deniedPercent: total.requests ? (100 * total.clientErrors) / total.requests : 0,
     p50: quantile(total.buckets, 0.5),
@@ -61,6 +63,13 @@ function sum(groups, seconds) {
     mtls: groups.length > 0 && encrypted === groups.length,
     tcp: total.requests === 0 && total.opened > 0,
   };
+}
+
+/** The share of errors of the last minute: what was over before is not wrong now. */
+function recently({ series, failed }) {
+  const sumOf = (values) => values.slice(-RECENT_STEPS).reduce((sum, each) => sum + each, 0);
+  const all = sumOf(series);
+  return all ? (100 * sumOf(failed)) / all : 0;
 }
 
 function grouped(items, keyOf) {
@@ -161,18 +170,18 @@ function serviceProblems(topology) {
   if (!topology) return [];
   const all = services(topology);
   const failing = new Map(all.filter((each) =>
-    each.requests >= REQUESTS_MIN && each.errorPercent >= BAD_PERCENT).map((each) => [each.id, each]));
+    each.requests >= REQUESTS_MIN && each.nowPercent >= BAD_PERCENT).map((each) => [each.id, each]));
   const found = [];
   for (const service of all) {
     if (service.requests < REQUESTS_MIN) continue;
     const link = `#/services/${service.namespace || "outside"}/${service.name}`;
-    const worst = [...service.versions].sort((a, b) => b.errorPercent - a.errorPercent)[0];
+    const worst = [...service.versions].sort((a, b) => b.nowPercent - a.nowPercent)[0];
     if (failing.has(service.id)) {
       const cause = causeBelow(service, failing, topology);
-      const critical = service.errorPercent >= VERY_BAD_PERCENT && !cause;
+      const critical = service.nowPercent >= VERY_BAD_PERCENT && !cause;
       found.push(since({
         level: critical ? "critical" : "warning", rank: cause ? 4 : 2, what: "errors", link, service: service.id, subject: `Service ${service.id}`,
-        title: `${service.name} fails ${percent(service.errorPercent)} of its requests`,
+        title: `${service.name} fails ${percent(service.nowPercent)} of its requests`,
         why: cause ? `Most likely because it calls ${cause.name}, which fails too.` : blame(service, worst),
       }, service.failed, topology));
     }
@@ -190,15 +199,15 @@ function serviceProblems(topology) {
 
 function blame(service, worst) {
   const unanswered = service.errors - service.versions.reduce((sum, each) => sum + each.errors, 0);
-  if (!worst || worst.errorPercent < BAD_PERCENT) {
+  if (!worst || worst.nowPercent < BAD_PERCENT) {
     return "No endpoint answered them: they found none or could not reach it, or the proxy itself answers. The service's page says why.";
   }
   const more = unanswered > service.errors / 5 ? " More found no healthy endpoint: one that fails too often is left out for a while." : "";
   const others = service.versions.filter((each) => each !== worst);
-  const good = others.filter((each) => each.errorPercent < worst.errorPercent / 3);
+  const good = others.filter((each) => each.nowPercent < worst.nowPercent / 3);
   if (!good.length) return `All of it fails alike (${worst.workload}).${more}`;
-  const rest = good.map((each) => `${each.version}: ${percent(each.errorPercent)}`).join(", ");
-  return `It is version ${worst.version} (${worst.workload}): it fails ${percent(worst.errorPercent)} of what it gets; ${rest}.${more}`;
+  const rest = good.map((each) => `${each.version}: ${percent(each.nowPercent)}`).join(", ");
+  return `It is version ${worst.version} (${worst.workload}): it fails ${percent(worst.nowPercent)} of what it gets; ${rest}.${more}`;
 }
 
 /** The failing service that this one's own workloads call, if any. */
@@ -307,8 +316,8 @@ function refusals(topology, now) {
 
 export const health = (signals) => {
   if (signals.silent || (!signals.rate && !signals.requests)) return "idle";
-  if (signals.errorPercent >= VERY_BAD_PERCENT) return "bad";
-  return signals.errorPercent >= BAD_PERCENT ? "warn" : "good";
+  if (signals.nowPercent >= VERY_BAD_PERCENT) return "bad";
+  return signals.nowPercent >= BAD_PERCENT ? "warn" : "good";
 };
 
 export { sum as signalsOf, grouped };

@@ -27,7 +27,7 @@ export function Sparkline({ series, failed = [], label = "" }) {
   const y = (value) => height - 2 - (value / most) * (height - 4);
   const line = series.map((value, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   const bad = failed.some(Boolean)
-    ? `M0 ${height}${failed.map((value, i) => `L${x(i).toFixed(1)} ${y(value).toFixed(1)}`).join("")}L${width} ${height}Z` : "";
+    ? `M0 ${height}${failed.map((value, i) => `L${x(i).toFixed(1)} ${value ? y(value).toFixed(1) : height}`).join("")}L${width} ${height}Z` : "";
   return html`<svg class="spark" viewBox="0 0 ${width} ${height}" role="img" aria-label=${label || "requests per second over time"}>
     ${bad && html`<path class="spark-bad" d=${bad} />`}<path class="spark-line" d=${line} /></svg>`;
 }

@@ -90,7 +90,7 @@ export function Overview() {
   const silent = found.length - shown.length;
   return html`<${Page} title="Overview">
     <${Problems} mesh=${mesh} /><${Tiles} mesh=${mesh} />
-    <${Card} title="Services" link="#/services" aside=${silent > 0 && html`<span class="quiet">${silent} without traffic not shown</span>`}>
+    <${Card} title="Services" link="#/services" aside=${html`<span class="quiet small">of the last five minutes${silent > 0 ? `; ${silent} without traffic not shown` : ""}</span>`}>
       <${Refusal} error=${mesh.topology.error} what="traffic" />
       ${mesh.topology.ready && !mesh.topology.error && (shown.length ? html`<${ServiceTable} found=${shown} />` : html`<${Empty}>Nothing passed through the mesh in the last five minutes.<//>`)}<//>
   <//>`;

@@ -1,6 +1,7 @@
 // A shell in a container, over the exec subresource as kubectl uses it.
 import { html, useEffect, useRef, useState } from "/vendor/preact.js";
 import { key } from "/js/api.js";
+import { load } from "/js/load.js";
 
 const SHELL = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"];
 const STDIN = 0, STDOUT = 1, STDERR = 2, ERROR = 3, RESIZE = 4;
@@ -21,7 +22,7 @@ async function open(box, path, container, tell) {
   if (!document.querySelector('link[href="/vendor/xterm.css"]')) {
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: "/vendor/xterm.css" }));
   }
-  const { Terminal: Screen, FitAddon } = await import("/vendor/xterm.js");
+  const { Terminal: Screen, FitAddon } = await load("/vendor/xterm.js");
   const screen = new Screen({ fontSize: 13, fontFamily: 'ui-monospace, "DejaVu Sans Mono", Menlo, monospace', cursorBlink: true, theme: { background: "#10141b" }, screenReaderMode: true });
   const fit = new FitAddon();
   screen.loadAddon(fit);
