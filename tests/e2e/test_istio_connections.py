@@ -120,6 +120,37 @@ def test_gateways_listen_where_they_are_told_to(callers: tuple[Caller, Caller]) 
     assert ask(weft, "/who", "bind.test")[0] == 404, "not at the shared address"
 
 
+def test_gateways_route_by_the_network_of_the_caller(callers: tuple[Caller, Caller]) -> None:
+    weft, address = callers[0].weft, "127.200.9.6"
+    text = m.gateway("networks", "*", 2500).replace("protocol: HTTP", "protocol: TCP")
+    text = text.replace("hosts:", f"bind: {address}\n      hosts:", 1)
+    text += """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: networks}
+spec:
+  hosts: ["*"]
+  gateways: [networks]
+  tcp:
+    - match: [{sourceSubnet: 127.0.0.8/29}]
+      route: [{destination: {host: two}}]
+    - route: [{destination: {host: one}}]
+"""
+    weft.weft("apply", "-f", "-", stdin=text)
+    place = weft.bound(2500, f"bind {address}")
+
+    def greeting(source: str) -> bytes:
+        try:
+            with socket.create_connection(place, 5, source_address=(source, 0)) as found:
+                return found.recv(64)
+        except OSError:
+            return b""
+
+    wait_for(lambda: greeting("127.0.0.9").startswith(b"220 two"), "two for the network")
+    assert greeting("127.0.0.1").startswith(b"220 one")
+
+
 def test_mutual_tls_of_the_mesh_at_a_gateway(callers: tuple[Caller, Caller]) -> None:
     """ISTIO_MUTUAL on both sides: the caller shows its workload's certificate, the gateway its own.
     Strangers, who have none, do not get in."""

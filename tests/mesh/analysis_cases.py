@@ -498,6 +498,21 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
         "trafficPolicy: {tls: {mode: SIMPLE@}}}\n",
         "", ", sni: db.corp", "DestinationRule", "db", "spec.trafficPolicy.tls", "`sni`",
     ),
+    Case(
+        "WEFT2363", "nodes", WEB + rule("trafficPolicy: {tls: {mode: @, sni: web}}")
+        + "".join(f"apiVersion: v1\nkind: Node\nmetadata: {{name: {n}}}\n---\n" for n in "ab"),
+        "SIMPLE", "ISTIO_MUTUAL", "DestinationRule", "web", "spec.trafficPolicy.tls.mode",
+        "mode SIMPLE",
+    ),
+    Case(
+        "WEFT2364", "strict", WEB + rule("trafficPolicy: {tls: {mode: DISABLE}}")
+        + """apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: @}}
+""",
+        "STRICT", "PERMISSIVE", "DestinationRule", "web", "spec.trafficPolicy.tls.mode",
+    ),
     # --- style
     Case(
         "WEFT2450", "annotation", pod(

@@ -135,7 +135,8 @@ def _gateway_port(gateway: GatewayListener) -> str:
 def _server_names(server: GatewayServer) -> tuple[str, ...]:
     """What tells the server from others of its port; plain HTTP is told apart by Host."""
     if server.tcp is not None:
-        return server.tcp.sni_hosts or ("",)
+        mark = "".join(f" from {network}" for network in server.tcp.source_networks)
+        return tuple(f"{name}{mark}" for name in server.tcp.sni_hosts or ("",))
     return server.hosts if server.tls is not None else ()
 
 

@@ -412,15 +412,21 @@ def _byte_servers(
         routed = connection_routes(obj, server.gateway_name, server.port, directory, client)
         for match, destinations in routed:
             wanted = match.sni_hosts or (hosts if server.kind == "tls" else ("*",))
-            names = tuple(n for n in dict.fromkeys(wanted) if n not in claimed)
+            networks = match.source_networks
+            names = tuple(
+                n
+                for n in dict.fromkeys(wanted)
+                if n not in claimed and "|".join((n, *networks)) not in claimed
+            )
             if not names:
                 continue
-            claimed.update(names)
+            claimed.update("|".join((n, *networks)) for n in names)
             route = TcpRoute(
                 addresses=(),
                 port=server.port,
                 destinations=destinations,
                 sni_hosts=() if "*" in names else names,
+                source_networks=networks,
                 source=source(obj),
             )
             suffix = f".{number}" if number else ""

@@ -90,7 +90,7 @@ def _connection_route(
     wanted: tuple[_Match, ...],
     shares: tuple[istio.RouteDestination, ...],
 ) -> Iterator[tuple[ConnectionMatch, tuple[WeightedDestination, ...]]]:
-    matches = list(_matches(reader, path, wanted))
+    matches = list(_matches(reader, wanted))
     if wanted and not matches:
         return
     destinations = _destinations(reader, path, shares)
@@ -168,20 +168,10 @@ def _claim(route: TcpRoute, claimed: set[_Claim]) -> TcpRoute | None:
     return route if left == places else replace(route, addresses=left)
 
 
-def _matches(reader: _Reader, path: str, matches: tuple[_Match, ...]) -> Iterator[ConnectionMatch]:
+def _matches(reader: _Reader, matches: tuple[_Match, ...]) -> Iterator[ConnectionMatch]:
     obj = reader.obj
-    for number, match in enumerate(matches):
+    for match in matches:
         subnet = match.source_subnet if isinstance(match, istio.L4MatchAttributes) else ""
-        if subnet and reader.gateway != MESH:
-            # A gateway's port has one chain for connections without server names.
-            reader.directory.report.add(
-                f.NOT_IN_FORCE,
-                obj,
-                f"{path}.match[{number}].sourceSubnet",
-                field="sourceSubnet",
-                consequence="at gateways this match never holds",
-            )
-            continue
         if match.source_labels and reader.gateway != MESH:
             continue
         if not applies(match.gateways, obj.metadata.namespace, reader.gateway):

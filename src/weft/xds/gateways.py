@@ -19,7 +19,7 @@ from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import client_facts, gateway_facts, gateway_facts_of_requests
 from weft.xds.listeners import finish_listener, tls_inspector
 from weft.xds.node_mtls import mesh_server
-from weft.xds.proto import Proto, resource, socket_address
+from weft.xds.proto import Proto, cidr, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
 from weft.xds.scoped_routes import route_names
 from weft.xds.tcp import NO_TCP_FACTS, TcpFacts, tcp_filters, tcp_proxy
@@ -73,7 +73,7 @@ def egress_listener(
         traffic_direction=base_pb2.OUTBOUND,
         filter_chains=chains,
     )
-    if any(chain.HasField("filter_chain_match") for chain in chains):
+    if any(chain.filter_chain_match.transport_protocol for chain in chains):
         listener.listener_filters.append(tls_inspector())
     finish_listener(listener)
     listener.ClearField("enable_reuse_port")
@@ -104,7 +104,7 @@ def gateway_listener(
         filter_chains=chains,
         listener_filters=[gateway_facts(edge.trust_domains[0])],
     )
-    if any(chain.HasField("filter_chain_match") for chain in chains):
+    if any(chain.filter_chain_match.transport_protocol for chain in chains):
         listener.listener_filters.append(tls_inspector())
     finish_listener(listener)
     tables = sorted({server.route_table for server in gateway.servers if server.route_table})
@@ -173,31 +173,50 @@ def redirected_hosts(gateways: tuple[GatewayListener, ...]) -> dict[str, tuple[s
 
 
 def _plain_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
-    """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table."""
+    """Without TLS there is nothing to tell servers apart by before HTTP: one chain, one table.
+    Connections of bytes are told apart by where they come from."""
+    chains: list[Proto] = []
+    taken: set[tuple[str, ...]] = set()
     for server in gateway.servers:
-        if gateway.protocol in ("http", "tcp") and server.tls is None:
-            return [_chain("plain", server, edge, facts)]
-    return []
+        if gateway.protocol not in ("http", "tcp") or server.tls is not None:
+            continue
+        networks = _networks(server)
+        if networks in taken:
+            continue
+        taken.add(networks)
+        chain = _chain("|".join(("plain", *networks)), server, edge, facts)
+        chain.filter_chain_match.source_prefix_ranges.extend(map(cidr, networks))
+        if not networks:
+            chain.ClearField("filter_chain_match")
+        chains.append(chain)
+    return chains
+
+
+def _networks(server: GatewayServer) -> tuple[str, ...]:
+    """Where callers must be; empty is anywhere."""
+    return server.tcp.source_networks if server.tcp is not None else ()
 
 
 def _tls_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -> list[Proto]:
     """A chain per server, chosen by the server name that the caller asks for; an exact name
     beats a wildcard, and the first server that claims a name has it."""
     chains: list[Proto] = []
-    taken: set[str] = set()
+    taken: set[tuple[str, tuple[str, ...]]] = set()
     for server in gateway.servers:
         terminates = server.tls is not None and usable(server.tls)
         if not terminates and (server.tls is not None or server.tcp is None):
             continue
         hosts = server.tcp.sni_hosts if server.tcp and not server.tls else server.hosts
-        names = [name for name in hosts or (_ANY_HOST,) if name not in taken]
+        networks = _networks(server)
+        names = [name for name in hosts or (_ANY_HOST,) if (name, networks) not in taken]
         if not names:
             continue
-        taken.update(names)
+        taken.update((name, networks) for name in names)
         chain = _chain(server.name, server, edge, facts)
         if _ANY_HOST not in names:
             chain.filter_chain_match.server_names.extend(names)
         chain.filter_chain_match.transport_protocol = "tls"
+        chain.filter_chain_match.source_prefix_ranges.extend(map(cidr, networks))
         if server.tls is not None:
             chain.transport_socket.CopyFrom(_ends_tls(server, server.tls, edge))
         chains.append(chain)

@@ -46,7 +46,7 @@ DANGLING = _codes(
 """What another object would mend."""
 UNSEEN = _codes(
     c.POD_REFERENCE_UNKNOWN, c.NAMESPACE_UNKNOWN, c.SOURCE_NAMESPACE_UNKNOWN,
-    c.CLAIM_WITHOUT_AUTHENTICATION,
+    c.CLAIM_WITHOUT_AUTHENTICATION, c.TLS_BETWEEN_NODES,
 )  # fmt: skip
 """Not looked at here: the API server knows better, or the objects are not filed."""
 

@@ -206,6 +206,20 @@ SERVER_NAME_UNVERIFIED = Finding(
     "the server's certificate may be of any name that the machine's authorities vouch for",
     "set `sni` or `subjectAltNames`, or `caCertificates` of your own",
 )
+TLS_BETWEEN_NODES = Finding(
+    "WEFT2363",
+    "warning",
+    "calls with TLS of mode {mode} to pods of `{host}` on other nodes are answered 503: there the "
+    "mesh speaks mutual TLS of its own",
+    "remove `tls`, or write ISTIO_MUTUAL: between nodes the mesh encrypts by itself",
+)
+TLS_DISABLED_IN_VAIN = Finding(
+    "WEFT2364",
+    "info",
+    "DISABLE changes nothing for `{host}`: its pods want mutual TLS ({other}), and between nodes "
+    "the mesh speaks it whatever rules say",
+    "remove `tls`; in Istio such calls fail",
+)
 
 # --- style
 ANNOTATION_UNKNOWN = Finding("WEFT2450", "warning", "there is no annotation `{name}`")

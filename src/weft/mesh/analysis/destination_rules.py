@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 from weft.api.istio import networking_v1 as istio
+from weft.api.istio import security
+from weft.api.k8s.core_v1 import Node
 from weft.mesh import findings as f
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.services import nearest_labels, shown
-from weft.mesh.analysis.world import World, selected
+from weft.mesh.analysis.world import Template, World, selected
+from weft.mesh.authentication import PeerRules, peer_rules
 from weft.mesh.findings import Findings
 from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.protocols import HTTP
@@ -71,6 +74,27 @@ def unverified_servers(world: World, report: Findings) -> None:
                 report.add(c.SERVER_NAME_UNVERIFIED, rule, path)
 
 
+def mutual_tls(world: World, report: Findings) -> None:
+    """TLS of rules for calls within the mesh, which has mutual TLS of its own between nodes."""
+    several = len(world.list(Node)) > 1
+    strict = peer_rules(world.list(security.PeerAuthentication))
+    for rule in world.list(istio.DestinationRule):
+        host = world.full(rule.spec.host, rule.metadata.namespace)
+        service = world.services.get(host)
+        pods = world.pods_of(service) if service is not None else ()
+        for path, tls in _tls_settings(rule) if pods else ():
+            if tls.mode in ("SIMPLE", "MUTUAL") and several:
+                report.add(c.TLS_BETWEEN_NODES, rule, f"{path}.mode", mode=tls.mode, host=host)
+            elif tls.mode == "DISABLE" and any(_wants_mutual(strict, pod) for pod in pods):
+                other = "PeerAuthentication STRICT"
+                report.add(c.TLS_DISABLED_IN_VAIN, rule, f"{path}.mode", host=host, other=other)
+
+
+def _wants_mutual(rules: PeerRules, pod: Template) -> bool:
+    found = rules.of_pod(pod.namespace, pod.labels.items())
+    return found.required or any(required for _, required in found.ports)
+
+
 def callers(world: World, report: Findings) -> None:
     """Workload selectors that choose no caller: no pod, and no gateway of the root namespace."""
     for rule in world.list(istio.DestinationRule):
@@ -109,4 +133,4 @@ def _tls_settings(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.Clie
                 yield f"{path}.portLevelSettings[{index}].tls", port.tls
 
 
-CHECKS = (subset_labels, policy_ports, unverified_servers, callers)
+CHECKS = (subset_labels, policy_ports, unverified_servers, mutual_tls, callers)

@@ -240,12 +240,14 @@ def from_outside(listener: GatewayListener, request: Request) -> Met:
     if listener.protocol == "udp":
         server = listener.servers[0]
         return _of_server(server, name, f"port {listener.port} takes datagrams")
+    # Where callers outside are is not known: those that no network is named for are meant.
+    servers = sorted(listener.servers, key=lambda s: bool(s.tcp and s.tcp.source_networks))
     if listener.protocol in ("http", "tcp"):
-        plain = next((s for s in listener.servers if s.tls is None), None)
+        plain = next((s for s in servers if s.tls is None), None)
         if plain is not None:
             return _plain(listener, plain, request, name)
     names: dict[str, GatewayServer] = {}
-    for server in listener.servers:
+    for server in servers:
         passed = server.tcp.sni_hosts if server.tcp is not None and server.tls is None else ()
         for host in passed or server.hosts or ("*",):
             names.setdefault(host, server)
