@@ -19,6 +19,7 @@ MODULES = (
     "policies",
     "slow_replica",
     "pods",
+    "rollouts",
     "api",
     "api_scale",
     "commands",
@@ -45,7 +46,12 @@ def main() -> int:
         metavar="FILE",
         help="of the API server that api_scale asks, instead of weft",
     )
+    parser.add_argument(
+        "--rollouts", metavar="N", type=int, help="versions that the benchmark rollouts changes"
+    )
     options = parser.parse_args()
+    if options.rollouts:
+        os.environ["WEFT_BENCH_ROLLOUTS"] = str(options.rollouts)
     if options.kubeconfig:
         os.environ["WEFT_BENCH_KUBECONFIG"] = options.kubeconfig
     if options.list:

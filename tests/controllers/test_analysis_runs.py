@@ -123,10 +123,17 @@ def test_termination_and_missing_arguments() -> None:
 
 
 def test_jobs_are_metrics() -> None:
-    job = {"job": {"spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}}}
+    job = {
+        "job": {
+            "spec": {
+                "template": {"spec": {"containers": [{"name": "a", "args": ["{{args.who}}"]}]}}
+            }
+        }
+    }
     bench = Bench(run({"name": "Smoke Test", "provider": job})).go([], steps=1)
     (made,) = bench.objects
     assert made.metadata.name == "r-smoke-test-1"
+    assert made.spec.template.spec.containers[0].args == ("me",)
     assert bench.phase == "Running"
     for word, phase in (("Complete", "Successful"), ("Failed", "Failed")):
         condition = {"type": word, "status": "True", "message": "it broke"}

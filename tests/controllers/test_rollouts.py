@@ -20,6 +20,7 @@ from tests.controllers.rollout_world import (
     write_status,
 )
 from tests.controllers.simulate import World, make
+from tests.examples import ALL
 from weft.api.argo.analysis import AnalysisRun, AnalysisTemplate
 from weft.api.argo.rollout import Rollout
 from weft.api.gateway.v1 import HTTPRoute
@@ -303,7 +304,7 @@ def test_old_pods_are_replaced_a_few_at_a_time() -> None:
     assert rollout(w).status.restarted_at
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10 if ALL else 2))
 @pytest.mark.parametrize("kind", ["basic", "routed", "dynamic", "blueGreen"])
 def test_whatever_happens_no_request_is_lost_to_a_lack_of_pods(kind: str, seed: int) -> None:
     """Random templates, promotions, aborts, retries, sizes, losses of readiness: never more pods

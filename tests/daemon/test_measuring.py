@@ -98,6 +98,8 @@ def test_places() -> None:
     empty = ObjectSnapshot()
     assert located(empty, "http://example.org/x", "n").url == "http://example.org/x"
     service = make(Service, {"spec": {"ports": [{"port": 80}]}}, name="s", namespace="n", uid="s")
+    with pytest.raises(Exception, match="link-local"):
+        located(empty, "http://169.254.169.254/latest", "n")
     for url, said in (("http://s:81/", "no port 81"), ("http://s/", "no ready endpoints")):
         with pytest.raises(Exception, match=said):
             located(ObjectSnapshot([service]), url, "n")

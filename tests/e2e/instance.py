@@ -60,10 +60,12 @@ class Instance:
 
     def run(self, *args: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         verb = [*WEFT, *args[:1]]
-        if args[0] in ("image", "rollout"):
+        if args[0] == "image":
             verb = [*WEFT, *args[:2]]
         rest = list(args[len(verb) - len(WEFT) :])
         command = [*verb, "--data-dir", str(self.data_dir), *rest]
+        if args[0] == "rollout":  # has commands below its commands
+            command = [*WEFT, *args, "--data-dir", str(self.data_dir)]
         env = {**os.environ, "NO_COLOR": "1"}
         return subprocess.run(
             command, capture_output=True, text=True, timeout=120, env=env, input=stdin, check=False

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.conftest import ISOLATIONS, fresh
-from tests.e2e.instance import Instance, Load, wait_for
+from tests.e2e.conftest import APPS, ISOLATIONS, fresh
+from tests.e2e.instance import EXAMPLES, Instance, Load, ask, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -198,3 +200,100 @@ def test_blue_green_moves_at_once_and_loses_nothing(weft: Instance) -> None:
         assert traffic.failed == 0, traffic.report()
 
     asyncio.run(run())
+
+
+PLAIN = """
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata:
+  name: {name}
+spec:
+  replicas: 3
+  revisionHistoryLimit: 2
+  selector:
+    matchLabels:
+      app: {name}
+  template:
+    metadata:
+      labels:
+        app: {name}
+    spec:
+      containers:
+      - name: demo
+        image: demo/rollouts:blue
+        imagePullPolicy: Always
+        ports:
+        - containerPort: 8080
+  strategy:
+    canary:
+      steps: {steps}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata:
+  name: {name}
+spec:
+  args:
+  - name: code
+  metrics:
+  - name: smoke
+    count: 2
+    interval: 1s
+    provider:
+      job:
+        spec:
+          backoffLimit: 0
+          template:
+            spec:
+              restartPolicy: Never
+              containers:
+              - name: sh
+                image: sh:1
+                args: [-c, "exit {{{{args.code}}}}"]
+"""
+
+
+def test_manifests_as_users_have_them(weft: Instance) -> None:
+    """By pods, with an analysis by Jobs; the command that people know, in weft's words."""
+    for colour in ("blue", "yellow", "red"):
+        weft.image(f"demo/rollouts:{colour}", APPS / "echo", sys.executable, "app.py")
+    weft.image("sh:1", Path("/tmp"), "/bin/sh")
+    analysis = "{templates: [{templateName: NAME}], args: [{name: code, value: CODE}]}"
+    steps = f"[{{setWeight: 20}}, {{pause: {{duration: 1}}}}, {{analysis: {analysis}}}]"
+    for name, code in (("good", "'0'"), ("poor", "'1'")):
+        written = steps.replace("NAME", name).replace("CODE", code)
+        weft.kubectl("apply", "-f", "-", stdin=PLAIN.format(name=name, steps=written))
+    for name in ("good", "poor"):
+        reaches(weft, name, "Healthy")
+        weft.weft("rollout", "set", "image", name, "demo=demo/rollouts:yellow")
+    reaches(weft, "good", "Progressing")
+    assert "Healthy" in weft.weft("rollout", "status", "good", "--timeout", "90s")
+    failed = weft.run("rollout", "status", "poor", "--timeout", "90s")
+    assert failed.returncode == 1, failed.stdout
+    assert 'Metric "smoke" assessed Failed' in failed.stdout
+    assert "poor" in weft.kubectl("get", "ro", "-o", "wide")
+    weft.kubectl("scale", "rollout/good", "--replicas=1")
+    weft.weft("rollout", "undo", "poor")
+    weft.weft("rollout", "status", "poor", "--timeout", "90s")
+    weft.wait_ready("app=good", 1)
+    weft.kubectl("delete", "ro", "good", "poor")
+
+
+def test_blue_red_serves_both(weft: Instance) -> None:
+    """The recipe of docs/rollouts.md, as it is in examples/."""
+    weft.image("colour:1", EXAMPLES / "rollouts/colour", sys.executable, "app.py")
+    weft.kubectl("apply", "-f", str(EXAMPLES / "rollouts/blue-red.yaml"))
+    reaches(weft, "colour", "Healthy")
+    red = [{"op": "replace", "path": "/spec/template/spec/containers/0/env/0/value",
+            "value": "red"}]  # fmt: skip
+    weft.kubectl("patch", "rollout", "colour", "--type", "json", "-p", json.dumps(red))
+    reaches(weft, "colour", "Paused")
+    answers = [ask(weft, "/", "colour.example") for _ in range(60)]
+    assert {code for code, _ in answers} == {200}
+    assert {text for _, text in answers} == {"blue", "red"}
+    chosen = [ask(weft, "/", "colour.example", **{"x-colour": "red"})[1] for _ in range(10)]
+    assert set(chosen) == {"red"}
+    weft.weft("rollout", "abort", "colour")
+    reaches(weft, "colour", "Degraded")
+    wait_for(lambda: {ask(weft, "/", "colour.example")[1] for _ in range(20)} == {"blue"}, "blue")
+    weft.kubectl("delete", "-f", str(EXAMPLES / "rollouts/blue-red.yaml"))

@@ -107,11 +107,11 @@ def field(obj: Any, path: str) -> str:
     for name, quoted, index in _STEP.findall(path):
         if isinstance(value, Mapping):
             value = value.get(name or quoted or index)
-        elif isinstance(value, list) and index and int(index) < len(value):
+        elif isinstance(value, list | tuple) and index and int(index) < len(value):
             value = value[int(index)]
         else:
             value = None
-    if value is None or isinstance(value, Mapping | list):
+    if value is None or isinstance(value, Mapping | list | tuple):
         raise Problem(f"the field {path} has no value")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -142,7 +142,7 @@ def filled(metric: Metric, values: Mapping[str, str]) -> Metric:
             return _PLACEHOLDER.sub(value, part)
         if isinstance(part, dict):
             return {walk(k): walk(v) for k, v in part.items()}
-        if isinstance(part, list):
+        if isinstance(part, list | tuple):
             return [walk(v) for v in part]
         return part
 

@@ -133,20 +133,29 @@ class Analyst:
         self._written[uid] = due.status
         for metric in due.questions:
             self._asked.add((uid, metric.name))
-            work = self._measure(uid, metric, run.metadata.namespace)
+            work = self._measure(run, metric)
             self._tasks.spawn(work, f"measure-{run.metadata.name}-{metric.name}")
         return IDLE_SECONDS if due.wait is None else due.wait
 
-    async def _measure(self, uid: str, metric: Metric, namespace: str) -> None:
-        began = now()
+    async def _measure(self, run: AnalysisRun, metric: Metric) -> None:
+        uid, began = run.metadata.uid, now()
         answer = Answer(error="it was cut off")
         try:
             async with self._free:
-                answer = await self._measurer.ask(metric, namespace)
+                answer = await self._measurer.ask(metric, run.metadata.namespace)
+                answer = replace(answer, error=self._without_secrets(run, answer.error))
         finally:
             self._asked.discard((uid, metric.name))
             self._answers.append(_Answered(uid, metric.name, answer, began))
             self._wake.set()
+
+    def _without_secrets(self, run: AnalysisRun, text: str) -> str:
+        """A URL that could not be asked may hold some."""
+        values = self._values(run) if text else {}
+        for name, _ in secrets_of(run.spec.args):
+            if values.get(name):
+                text = text.replace(values[name], "***")
+        return text
 
     def _values(self, run: AnalysisRun) -> dict[str, str]:
         """Of all arguments; those whose Secret is missing are left out, which metrics report."""

@@ -5,6 +5,7 @@ the daemon needs no place in the pods' network.
 """
 
 import asyncio
+import ipaddress
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,7 +124,7 @@ class Measurer:
         async with asyncio.timeout(min(seconds, SECONDS_MAX)):
             async with self._session.request(
                 method, place.url, headers={**headers, **more}, data=body or None, ssl=tls,
-                allow_redirects=not place.host,
+                allow_redirects=False,
                 server_hostname=named or None,
             ) as answer:  # fmt: skip
                 pieces: list[bytes] = []
@@ -141,6 +142,8 @@ def located(snapshot: Snapshot, url: str, namespace: str) -> Place:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise Unanswered(f"`{url}` is no http or https URL")
+    if _is_link_local(parts.hostname):
+        raise Unanswered(f"{parts.hostname} is a link-local address, which nobody may ask")
     words = parts.hostname.removesuffix(_CLUSTER).removesuffix(".svc").split(".")
     if len(words) > 2:
         return Place(url)
@@ -157,6 +160,14 @@ def located(snapshot: Snapshot, url: str, namespace: str) -> Place:
         raise Unanswered(f"the Service {where}/{words[0]} has no ready endpoints")
     rest = parts._replace(netloc=ready[0]).geturl()
     return Place(rest, parts.netloc.rpartition("@")[2])
+
+
+def _is_link_local(host: str) -> bool:
+    """Where clouds keep credentials of their machines."""
+    try:
+        return ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        return False
 
 
 def _ready(slices: Sequence[EndpointSlice], port_name: str) -> list[str]:
