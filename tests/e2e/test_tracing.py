@@ -48,6 +48,7 @@ spec:
         home: {literal: {value: here}}
         user: {header: {name: x-user, defaultValue: nobody}}
   accessLogging: [{filter: {expression: "response.code >= 400"}}]
+  metrics: [{overrides: [{match: {metric: RESPONSE_SIZE}, disabled: false}]}]
 """
 
 
@@ -76,6 +77,15 @@ def test_telemetry_objects_say_what_is_traced_and_logged(stopped: Instance) -> N
 
     wait_for(lambda: any(tags.get("user") == "ann" for tags in spans()), "its span", 15)
     assert {tags.get("home") for tags in spans()} == {"here"}
+    sizes = b'istio_response_bytes_bucket{reporter="source",source_workload="ingress-gateway"'
+    metrics = wait_for(lambda: with_text(stopped, sizes), "sizes", 15)
+    assert b'le="100"' in metrics
     stopped.weft("delete", "telemetry", "mesh", "-n", "istio-system")
     done = stopped.run("apply", "-f", "-", stdin=TELEMETRY.replace("response.code", "reponse.code"))
     assert "unknown name `reponse`" in done.stdout + done.stderr
+
+
+def with_text(weft: Instance, text: bytes) -> bytes:
+    """The metrics page, once it has the text."""
+    page = weft.api("/metrics")[1]
+    return page if text in page else b""

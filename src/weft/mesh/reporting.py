@@ -39,6 +39,9 @@ METRICS: Mapping[str, str] = {
     "GRPC_RESPONSE_MESSAGES": "response_messages_total",
 }
 
+ON_DEMAND = frozenset(("request_bytes", "response_bytes"))
+"""They cost each request, and few look at them: counted where an override has `disabled: false`."""
+
 
 class Selected(Struct, frozen=True):
     """An object, and for which workloads it is."""
@@ -157,10 +160,12 @@ def _counted(found: Reporting, override: api.MetricsOverrides, side: str) -> Rep
         return found
     named = match.metric if match is not None else ""
     names = [METRICS[named]] if named in METRICS else list(METRICS.values())
-    kept = set(found.uncounted) - set(names)
+    off, on = set(found.uncounted) - set(names), set(found.counted) - set(names)
     if override.disabled:
-        kept |= set(names)
-    return replace(found, uncounted=tuple(sorted(kept)))
+        off |= set(names)
+    else:
+        on |= set(names) & ON_DEMAND
+    return replace(found, uncounted=tuple(sorted(off)), counted=tuple(sorted(on)))
 
 
 def _is_sound(obj: api.Telemetry, report: Findings) -> bool:

@@ -103,6 +103,8 @@ class Counts(Struct, frozen=True, rename="camel"):
 COLUMNS = 8
 BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)
 """Of the durations' histogram, as proxies are told."""
+BOUNDS_BYTES = (100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+"""Of the bodies' histograms."""
 BUCKETS = len(BOUNDS_MS) + 1
 WIDTH = COLUMNS + BUCKETS
 _COLUMN = {OPENED: 3, CLOSED: 4, SENT: 5, RECEIVED: 6}

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from weft.telemetry.traffic import BOUNDS_MS
+from weft.telemetry.traffic import BOUNDS_BYTES, BOUNDS_MS
 from weft.xds.runtime import LAYER
 
 TYPE = "type.googleapis.com/"
@@ -209,7 +209,11 @@ def _stats() -> dict[str, Any]:
     return {
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
         "use_all_default_tags": False,
-        "histogram_bucket_settings": [{"match": {"prefix": "istio."}, "buckets": list(BOUNDS_MS)}],
+        "histogram_bucket_settings": [
+            {"match": {"prefix": f"istio.{name}"}, "buckets": list(BOUNDS_BYTES)}
+            for name in ("request_bytes", "response_bytes")
+        ]
+        + [{"match": {"prefix": "istio."}, "buckets": list(BOUNDS_MS)}],
         "stats_tags": [
             {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?);\.)"},
             {

@@ -47,6 +47,8 @@ ANSWERING = f"%UPSTREAM_METADATA({METADATA}:party)%"
 _CALLEE = f"%CLUSTER_METADATA({METADATA}:service)%"
 _HTTP_ANSWER = Answer("%PROTOCOL%", "%RESPONSE_CODE%", "%GRPC_STATUS_NUMBER%", "%RESPONSE_FLAGS%")
 _TCP_ANSWER = Answer("", "", "", "%RESPONSE_FLAGS%")
+SIZES = (("request_bytes", "%BYTES_RECEIVED%"), ("response_bytes", "%BYTES_SENT%"))
+"""Of bodies."""
 SECURITY, MUTUAL = "none", "mutual_tls"
 
 
@@ -59,6 +61,8 @@ class Reports(NamedTuple):
     """A CEL expression that must hold for what is logged."""
     uncounted: tuple[str, ...] = ()
     """Names of metrics that are not counted."""
+    counted: tuple[str, ...] = ()
+    """Names of those that are counted besides."""
 
 
 def reports(node: NodeSettings, how: Reporting) -> Reports:
@@ -66,7 +70,7 @@ def reports(node: NodeSettings, how: Reporting) -> Reports:
     path = node.access_log
     if how.logged is not None:
         path = (node.access_log_file or node.access_log) if how.logged else ""
-    return Reports(path, how.log_filter, how.uncounted)
+    return Reports(path, how.log_filter, how.uncounted, how.counted)
 
 
 def party(workload: Workload) -> Party:
@@ -84,14 +88,20 @@ def http_access_logs(
 ) -> list[Proto]:
     """The loggers of HTTP requests. `destination` is a folded party."""
     tag = _tag(source, destination, reporter, _HTTP_ANSWER)
-    durations = stats_pb2.Config.Histogram(
+    histogram = stats_pb2.Config.Histogram
+    durations = histogram(
         stat=_stat("request_duration_milliseconds", tag),
-        unit=stats_pb2.Config.Histogram.Milliseconds,
+        unit=histogram.Milliseconds,
         value_format="%DURATION%",
     )
+    sizes = [
+        histogram(stat=_stat(name, tag), unit=histogram.Bytes, value_format=value)
+        for name, value in SIZES
+        if name in wanted.counted
+    ]
     stats = stats_pb2.Config(
         counters=_counted([_counter("requests_total", tag)], wanted),
-        histograms=_counted([durations], wanted),
+        histograms=_counted([durations, *sizes], wanted),
     )
     tapped = _tap(source, destination, _HTTP_TAPPED)
     return [*_stats_loggers(stats), tapped, *_json_logs(source, wanted, _HTTP_FIELDS)]

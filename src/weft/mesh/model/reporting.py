@@ -26,6 +26,8 @@ class Reporting(Struct, frozen=True, gc=False):
     span_tags: tuple[SpanTag, ...] = ()
     uncounted: tuple[str, ...] = ()
     """Istio's names of metrics without `istio_` that are not counted."""
+    counted: tuple[str, ...] = ()
+    """The same of those that are counted only where somebody asks for them."""
 
 
 class Sides(Struct, frozen=True, gc=False):
