@@ -13,8 +13,8 @@ from msgspec import Struct, field
 
 from weft.api import registry
 from weft.api.errors import ApiError
-from weft.apiserver import codec, definitions, keys, mutating_policies, token_claims
-from weft.apiserver.access import APISERVER, Admission, Authorizer, User
+from weft.apiserver import codec, definitions, keys, mutating_policies, parts, token_claims
+from weft.apiserver.access import APISERVER, WEFT, Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
@@ -243,9 +243,10 @@ class ApiServer:
         """Ask one more hook about every write from now on."""
         self._resources.admission.append(hook)
 
-    def local_client(self) -> LocalClient:
-        """A client in process, as user system:weft."""
-        return LocalClient(self._resources, self._watches, tokens=self.service_tokens)
+    def local_client(self, part: str = "") -> LocalClient:
+        """A client in process, for a part of weft (`parts.user_of`); else as system:weft."""
+        user = parts.user_of(part) if part else WEFT
+        return LocalClient(self._resources, self._watches, user, self.service_tokens)
 
     def _first_client(self) -> LocalClient:
         return LocalClient(self._resources, self._watches, APISERVER, self.service_tokens)

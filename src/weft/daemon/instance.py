@@ -304,7 +304,8 @@ class Instance:
 
     def _start_controllers(self) -> None:
         for controller in (*controllers(), SCHEDULER):
-            loop = ControllerLoop(controller, self.client, self.informers, self.recorder)
+            client = self.api.local_client(controller.name)
+            loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)
         self.alerting = Alerting(
             *(self.client, self.informers, self.recorder, self.telemetry.traffic),

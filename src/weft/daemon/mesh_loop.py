@@ -19,7 +19,7 @@ from weft.api.k8s.networking_v1 import Ingress, IngressClass, NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
-from weft.mesh import config_map_use
+from weft.mesh import config_map_use, secret_use
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.build_faults import BuildFaults
@@ -153,7 +153,7 @@ class MeshLoop:
     def _on_change(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
         if before == after:
             return  # another status
-        if cls is ConfigMap and not self._counts(before or after):
+        if cls in (ConfigMap, Secret) and not self._counts(before or after):
             return
         if cls in MESH_CLASSES:
             self.book.changed(before, after)
@@ -161,6 +161,8 @@ class MeshLoop:
             self._dirty.set()
 
     def _counts(self, found: Struct | None) -> bool:
+        if isinstance(found, Secret):
+            return secret_use.counts(found)
         return isinstance(found, ConfigMap) and config_map_use.counts(self._informers.cache, found)
 
     async def run(self) -> None:

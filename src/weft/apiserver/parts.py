@@ -1,0 +1,44 @@
+"""Whom weft's own parts act as when they write, in process: Kubernetes' names for them. Pure.
+
+Admission policies and webhooks see these names, as those written for Kubernetes expect them. All
+parts are of `system:masters`: they share one process, and RBAC keeps none from what another may.
+"""
+
+from collections.abc import Mapping
+
+from weft.apiserver.access import (
+    AUTHENTICATED,
+    MASTERS,
+    User,
+    service_account_groups,
+    service_account_name,
+)
+
+NAMESPACE = "kube-system"
+SCHEDULER = "scheduler"
+_ACCOUNTS: Mapping[str, str] = {
+    "serviceaccount": "service-account-controller",
+    "certificate-cleaner": "certificate-controller",
+    "replication-controller": "replication-controller",
+    "daemonset": "daemon-set-controller",
+    "endpoints": "endpoint-controller",
+    "loadbalancer": "service-controller",
+    "persistentvolumeclaim": "persistent-volume-binder",
+    "persistentvolume": "persistent-volume-binder",
+    "garbage-collector": "generic-garbage-collector",
+    "pod-gc": "pod-garbage-collector",
+    "node-lifecycle": "node-controller",
+    "pods-of-silent-nodes": "node-controller",
+    "node-ipam": "node-controller",
+    "horizontalpodautoscaler": "horizontal-pod-autoscaler",
+}
+"""Service accounts of Kubernetes' controllers whose names are not just `NAME-controller`."""
+
+
+def user_of(part: str) -> User:
+    """The user that a controller, or the scheduler, acts as."""
+    if part == SCHEDULER:
+        return User("system:kube-scheduler", (MASTERS, AUTHENTICATED))
+    account = _ACCOUNTS.get(part, f"{part}-controller")
+    groups = (*service_account_groups(NAMESPACE), MASTERS, AUTHENTICATED)
+    return User(service_account_name(NAMESPACE, account), groups)
