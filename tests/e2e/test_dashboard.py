@@ -59,6 +59,20 @@ SPLIT = """
             - {destination: {host: api, subset: v1}, weight: 80}
             - {destination: {host: api, subset: v2}, weight: 20}
 """
+ROLLOUT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: stepwise}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: stepwise}}
+  strategy: {canary: {steps: [{setWeight: 50}, {pause: {}}]}}
+  template:
+    metadata: {labels: {app: stepwise}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: echo, image: "echo:1", env: [{name: VERSION, value: v1}]}]
+"""
 VIRTUAL_SERVICE = "/configuration/networking.istio.io/v1/virtualservices/default/api"
 
 
@@ -70,7 +84,7 @@ def shop() -> Iterator[Instance]:
         instance.weft(*up, "--trace-percent", "100")
         text = m.echo("api", "v1") + "---" + m.echo("api", "v2") + m.service("api")
         text += m.subsets("api") + m.gateway("front", "*.example")
-        text += m.routes("api", SPLIT, HOST, "front") + "---" + VIEWER % XSS
+        text += m.routes("api", SPLIT, HOST, "front") + "---" + VIEWER % XSS + "---" + ROLLOUT
         instance.weft("apply", "-f", "-", stdin=text)
         instance.wait_ready("app=api", 2)
         wait_for(lambda weft=instance: ask(weft, "/who", HOST)[0] == 200, "the service answers")
@@ -245,6 +259,20 @@ def edit(page: Browser, before: str, after: str) -> None:
 def weights(shop: Instance) -> list[int]:
     path = "/apis/networking.istio.io/v1/namespaces/default/virtualservices/api"
     return [end["weight"] for end in shop.read(path)["spec"]["http"][-1]["route"]]
+
+
+def test_a_rollout_is_promoted(shop: Instance, admin: Browser) -> None:
+    path = "/apis/argoproj.io/v1alpha1/namespaces/default/rollouts/stepwise"
+    wait_for(lambda: shop.read(path).get("status", {}).get("phase") == "Healthy", "it stands")
+    env = [{"name": "VERSION", "value": "v2"}]
+    body = {"spec": {"template": {"spec": {"containers": [
+        {"name": "echo", "image": "echo:1", "env": env}
+    ]}}}}  # fmt: skip
+    assert shop.api(path, "PATCH", body)[0] == 200
+    admin.go("/rollouts?name=stepwise")
+    admin.shows("stepwise", "Paused", "2. pause until promoted", seconds=40)
+    admin.click("Promote")
+    admin.shows("Healthy", "1 of 1 new, 1 ready", seconds=40)
 
 
 def test_logs_and_a_terminal(shop: Instance, admin: Browser) -> None:

@@ -16,6 +16,8 @@ from weft.apiserver.audit import Policy, Stage, Trail
 from weft.lib.aio import Tasks
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE
 
+OWN_ADDRESS = "127.0.0.1"
+"""Of clients that come over the Unix socket, such as the dashboard."""
 log = logging.getLogger("weft.apiserver")
 FLUSH_SECONDS = 0.1
 FILE_BYTES_MAX_DEFAULT = 100 << 20
@@ -75,7 +77,7 @@ class AuditLog:
             self._clock(),
             str(http.rel_url),
             http.method,
-            http.remote or "",
+            http.remote or OWN_ADDRESS,
             _text(http.headers.get("User-Agent", ""))[:AGENT_CHARACTERS_MAX],
         )
 

@@ -132,6 +132,7 @@ export function problems({ topology, status, ca, objects = {}, alerts = [], now 
   const found = [
     ...nodeProblems(objects.nodes ?? [], status), ...serviceProblems(topology),
     ...podProblems(objects.pods ?? [], now), ...deploymentProblems(objects.deployments ?? []),
+    ...rolloutProblems(objects.rollouts ?? []),
     ...findings(status), ...expiry(ca, now), ...refusals(topology, now),
   ];
   // An alert about what is told already says nothing new here.
@@ -281,6 +282,13 @@ function deploymentProblems(deployments) {
     }
   }
   return found;
+}
+
+function rolloutProblems(rollouts) {
+  return rollouts.filter((each) => each.status?.phase === "Degraded").map(({ metadata, status }) => ({
+    level: "critical", rank: 2, what: "rollout", link: `#/rollouts?name=${metadata.name}`, since: seconds(status.abortedAt),
+    title: `The rollout of ${metadata.name} was ${status.abort ? "aborted" : "not successful"}`, why: status.message ?? "",
+  }));
 }
 
 function findings(status) {

@@ -40,14 +40,14 @@ function What({ place }) {
 
 function Yaml({ place, path, rights, mine }) {
   const [state, setState] = useState({ text: null, error: null });
-  const [allowed, setAllowed] = useState(false);
+  const [allowed, setAllowed] = useState(null);
   const load = () => get(path).then((obj) => setState({ obj, text: toYaml(obj, { status: false }) }), (error) => setState({ text: null, error }));
   useEffect(() => { load(); may(rights).then(setAllowed); }, [path]);
   const objects = useObjects(`${pathOf({ ...place, name: "" })}?fieldSelector=${encodeURIComponent(`metadata.name=${place.name}`)}`);
   const newest = objects.items[0];
   const changed = newest && state.obj && newest.metadata.generation !== state.obj.metadata.generation;
   if (state.error) return html`<${Refusal} error=${state.error} what="this object" />${state.error.code === 404 && html`<p class="quiet">It does not exist (any more). Its history can bring it back.</p>`}`;
-  if (state.text === null) return html`<${Empty} wait>Looking…<//>`;
+  if (state.text === null || allowed === null) return html`<${Empty} wait>Looking…<//>`;
   return html`${mine.length > 0 && html`<${Diagnostics} findings=${mine} />`}
     ${changed && html`<p class="note warn row apart">Somebody changed it while you look. <button class="button" onClick=${load}>Show what it is now</button></p>`}
     <${Check} text=${state.text} writable=${allowed} place=${place} done=${load} />

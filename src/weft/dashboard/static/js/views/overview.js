@@ -15,8 +15,9 @@ export function useMesh() {
   const alerts = usePage("/weft/v1/alerts");
   const pods = useObjects("/api/v1/pods"), nodes = useObjects("/api/v1/nodes");
   const deployments = useObjects("/apis/apps/v1/deployments"), known = useObjects("/api/v1/services");
+  const rollouts = useObjects("/apis/argoproj.io/v1alpha1/rollouts");
   const now = useNow(5);
-  const objects = { pods: pods.items, nodes: nodes.items, deployments: deployments.items };
+  const objects = { pods: pods.items, nodes: nodes.items, deployments: deployments.items, rollouts: rollouts.items };
   return {
     topology, status, ca, pods, nodes, deployments, known, now,
     problems: problems({ topology: topology.page, status: status.page, ca: ca.page, objects, now, alerts: alertProblems(alerts.page) }),

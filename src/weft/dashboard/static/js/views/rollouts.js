@@ -1,12 +1,12 @@
 // Deployments (and Argo's Rollouts, where they are served) as they go on, and what can be done.
 import { html, useState } from "/vendor/preact.js";
 import { call, get, pathOf } from "/js/api.js";
-import { age, seconds, span } from "/js/format.js";
+import { seconds, span } from "/js/format.js";
 import { useNow, useObjects } from "/js/live.js";
 import { Action, Badge, Card, Empty, Page, Refusal, Search, attempt, fits } from "/js/parts.js";
+import { Rollout } from "/js/views/argo.js";
 
 const REVISION = "deployment.kubernetes.io/revision";
-const MERGE = "application/merge-patch+json";
 const STRATEGIC = "application/strategic-merge-patch+json";
 const ROLLOUTS = "/apis/argoproj.io/v1alpha1/rollouts";
 const revisionOf = (obj) => Number(obj.metadata.annotations?.[REVISION] ?? 0);
@@ -31,7 +31,7 @@ export function Rollouts({ query }) {
   const argo = rollouts.items.filter((each) => fits(filter, each.metadata.name, each.metadata.namespace));
   return html`<${Page} title="Rollouts" aside=${html`<${Search} value=${filter} set=${setFilter} />`}>
     <${Refusal} error=${deployments.error} what="Deployments" />
-    ${argo.map((each) => html`<${Rollout} key=${each.metadata.uid} rollout=${each} />`)}
+    ${argo.map((each) => html`<${Rollout} key=${each.metadata.uid} rollout=${each} sets=${sets.items} />`)}
     ${shown.map((each) => html`<${Deployment} key=${each.metadata.uid} deployment=${each} sets=${sets.items} open=${shown.length === 1} />`)}
     ${deployments.ready && !shown.length && !argo.length && html`<${Card}><${Empty}>There is no Deployment like this.<//><//>`}<//>`;
 }
@@ -69,28 +69,4 @@ async function returnTo(path, set) {
   delete template.metadata?.labels?.["pod-template-hash"];
   const now = await get(path);
   await call("PUT", path, { body: { ...now, spec: { ...now.spec, paused: false, template } } });
-}
-
-function Rollout({ rollout }) {
-  const { metadata, spec, status = {} } = rollout;
-  const steps = spec.strategy?.canary?.steps ?? [];
-  const at = status.currentStepIndex ?? 0;
-  const path = pathOf({ group: "argoproj.io", version: "v1alpha1", resource: "rollouts", namespace: metadata.namespace, name: metadata.name });
-  const rights = { verb: "patch", group: "argoproj.io", resource: "rollouts", namespace: metadata.namespace, name: metadata.name };
-  const kind = { Healthy: "good", Degraded: "bad", Paused: "warn", Progressing: "info" }[status.phase] ?? "idle";
-  const act = (inner, done, body) => attempt(() => call("PATCH", inner ? `${path}/status` : path, { body, type: MERGE }), done);
-  const promote = () => attempt(async () => {
-    await call("PATCH", path, { type: MERGE, body: { spec: { paused: false } } });
-    await call("PATCH", `${path}/status`, { type: MERGE, body: { status: { pauseConditions: null, controllerPause: false } } });
-  }, `${metadata.name} goes on`);
-  const words = (step) => (step.setWeight !== undefined ? `${step.setWeight} %` : step.pause ? `pause${step.pause.duration ? ` ${step.pause.duration}` : ""}` : Object.keys(step)[0]);
-  return html`<${Card} title=${metadata.name} link="#/configuration/argoproj.io/v1alpha1/rollouts/${metadata.namespace}/${metadata.name}" aside=${html`<${Badge} kind=${kind}>${status.phase ?? "unknown"}<//>
-      <${Action} rights=${rights} kind="primary" act=${promote} disabled=${status.phase === "Healthy"}>Promote<//>
-      <${Action} rights=${rights} act=${() => act(true, `${metadata.name} is promoted fully`, { status: { promoteFull: true } })} disabled=${status.phase === "Healthy"} confirm="All further steps are skipped.">Promote fully<//>
-      <${Action} rights=${rights} kind="danger" act=${() => act(true, `${metadata.name} is aborted`, { status: { abort: true } })} disabled=${status.abort || status.phase === "Healthy"} confirm="All traffic goes back to the stable version.">Abort<//>
-      ${status.abort && html`<${Action} rights=${rights} act=${() => act(true, `${metadata.name} is tried again`, { status: { abort: false } })}>Retry<//>`}
-      <${Action} rights=${rights} act=${() => act(false, `${metadata.name} is being restarted`, { spec: { restartAt: new Date().toISOString() } })}>Restart<//>`}>
-    <p class="quiet">${metadata.namespace} · Rollout · ${age(metadata.creationTimestamp)} old${status.message ? ` · ${status.message}` : ""}</p>
-    ${steps.length > 0 && html`<ol class="row" aria-label="Steps">${steps.map((step, i) => html`<${Badge} kind=${i < at ? "good" : i === at ? "info" : "idle"}>${i + 1}. ${words(step)}<//>`)}</ol>`}
-    <p>${status.updatedReplicas ?? 0} of ${spec.replicas ?? 1} new, ${status.readyReplicas ?? 0} ready</p><//>`;
 }
