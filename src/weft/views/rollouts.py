@@ -136,7 +136,7 @@ def _head(parts: Parts, style: Style) -> list[str]:
         ("Available", status.get("availableReplicas") or 0),
     ]  # fmt: skip
     lines_.append("Replicas:")
-    return lines_ + [f"  {name + ':':<10}{value}" for name, value in counts]
+    return lines_ + [f"  {name + ':':<11}{value}" for name, value in counts]
 
 
 def _images(parts: Parts) -> dict[str, list[str]]:
