@@ -94,10 +94,14 @@ def decide(
         return Decision(Plan((event, *status_patch(scaler, status))), memory)
     text = "the HPA controller was able to get the target's current scale"
     conditions = say(scaler.status.conditions, _ABLE, "True", ("SucceededGetScale", text))
-    bounds = Bounds(_least(scaler), scaler.spec.max_replicas or 1)
-    if target.wanted == 0 and bounds.least > 0:
+    # From one to zero and back is for who holds the calls (`scale_to_zero`).
+    bounds = Bounds(max(1, _least(scaler)), scaler.spec.max_replicas or 1)
+    if target.wanted == 0:
+        asleep = _least(scaler) == 0
         text = "scaling is disabled since the replica count of the target is zero"
-        conditions = say(conditions, _ACTIVE, "False", ("ScalingDisabled", text))
+        text = "the target is scaled to zero until somebody calls it" if asleep else text
+        reason = "ScaledToZero" if asleep else "ScalingDisabled"
+        conditions = say(conditions, _ACTIVE, "False", (reason, text))
         status = _status(scaler, target, 0, (), conditions)
         return Decision(Plan(status_patch(scaler, status)), memory)
     if target.wanted > bounds.most:

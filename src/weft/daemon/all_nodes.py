@@ -66,15 +66,21 @@ class AllInFlight:
     def __init__(self, machine: Machine, links: NodeLinks, ads: AdsServer) -> None:
         self._machine, self._links, self._ads = machine, links, ads
 
-    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
+    async def active(
+        self, address: str, ports: tuple[int, ...] = (), *, connections: bool = False
+    ) -> int:
+        """Requests in flight; with `connections`, open connections that carry bytes as well."""
         nodes = self._links.nodes()
+        ignored = frozenset[str]() if connections else self._machine.byte_streams()
         counts = await asyncio.gather(
-            self._machine.active(address, ports),
-            *(self._remote(node, address, ports) for node in nodes),
+            self._machine.active(address, ports, connections=connections),
+            *(self._remote(node, address, ports, ignored) for node in nodes),
         )
         return sum(counts)
 
-    async def _remote(self, node: str, address: str, ports: tuple[int, ...]) -> int:
+    async def _remote(
+        self, node: str, address: str, ports: tuple[int, ...], ignored: frozenset[str]
+    ) -> int:
         try:
             found = await self._links.call(node, "active", address=address, ports=list(ports))
         except (LinkDownError, TimeoutError) as error:
@@ -83,7 +89,6 @@ class AllInFlight:
             raise EnvoyError(f"node {node} does not answer: {error}") from error
         except ApiError as error:
             raise EnvoyError(f"node {node}: {error.message}") from error
-        ignored = self._machine.byte_streams()
         return sum(count for cluster, count in found.items() if cluster not in ignored)
 
 

@@ -31,6 +31,7 @@ from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.credentials import Credentials
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.history import HISTORY, HistoryKeeper
+from weft.daemon.hold_service import HoldService
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
@@ -43,6 +44,7 @@ from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.route_keeper import RouteKeeper
+from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.trace_export import HEADERS_VARIABLE
 from weft.daemon.usage import UsageSampler
@@ -108,6 +110,7 @@ class Instance:
         self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
         self.dashboard = Dashboard(settings.api_socket)
+        self.holds = HoldService(settings.node_name)
         self.loops: list[ControllerLoop] = []
         self.lock = 0
 
@@ -143,7 +146,10 @@ class Instance:
             raise store
         self.store = store
         tls, ca = files.server_tls(self.settings, self._server_names())
-        handlers = (self.rate_limits.handler(), *self.telemetry.handlers())
+        handlers = (
+            *(self.rate_limits.handler(), self.holds.handler()),
+            *self.telemetry.handlers(),
+        )
         self.entrance = NodeEntrance(self.settings, self.links, ca)
         await self.entrance.start_proxies(self.ads, handlers)
         await self._start_api(tls, ca)
@@ -253,14 +259,23 @@ class Instance:
         why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.envoy.admin)
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams
+        self.recorder = EventRecorder(self.client, "weft")
+        self.recorder.start()
+        self.inflight = AllInFlight(self.machine, self.links, self.ads)
+        self.scale_to_zero = ScaleToZero(
+            *(self.client, self.informers, self.recorder),
+            ads=self.ads,
+            traffic=self.telemetry.traffic,
+            inflight=self.inflight,
+        )
+        self.holds.hold = self.scale_to_zero.hold
+        self.ads.on_missing = self.scale_to_zero.on_missing
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         reopen = self.machine.envoy.admin.reopen_logs
         self.tasks.spawn(access_log_keeper.keep(self.settings.access_log, reopen), "access-log")
         statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.tasks.spawn(objects.run(), "object-status")
-        self.recorder = EventRecorder(self.client, "weft")
-        self.recorder.start()
         self.tasks.spawn(self.identity.publish(self.client, self.recorder), "roots-published")
         self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
         self.tasks.spawn(self.learner.run(), "protocol-learner")
@@ -268,7 +283,6 @@ class Instance:
 
     async def _start_node(self) -> None:
         own = self.settings.node_name
-        self.inflight = AllInFlight(self.machine, self.links, self.ads)
         await self.telemetry.open(
             *(self.machine.node_address, self.settings.trace_export),
             os.environ.get(HEADERS_VARIABLE, ""),
@@ -297,6 +311,7 @@ class Instance:
         self.rate_limits.update(rate_limits.rules(model))
         self.learner.on_model(model)
         self.walls.on_model(model)
+        self.scale_to_zero.on_model(model, self.mesh.number)
 
     def _record_refusal(self, obj: Struct, rejection: Rejection) -> None:
         text = f"{blamed(rejection)}, {consequence(rejection)}: {rejection.error}"
@@ -325,6 +340,7 @@ class Instance:
         self.tasks.spawn(scaler.run(), "autoscaler")
         self.tasks.spawn(analyst.run(), "analyst")
         self.tasks.spawn(self.alerting.run(), "alerting")
+        self.tasks.spawn(self.scale_to_zero.run(), "scale-to-zero")
 
     def _announce(self) -> None:
         seconds = now() - self.started_at
@@ -386,6 +402,7 @@ class Instance:
     async def _metrics_page(self) -> tuple[str, bytes]:
         counted = rate_limits.exposition(self.rate_limits).encode()
         counted += (self.identity.exposition() + self.mesh.faults.exposition()).encode()
+        counted += self.scale_to_zero.exposition().encode()
         return "text/plain; version=0.0.4", await self.machine.metrics() + counted
 
     async def close(self, keep_pods: bool) -> None:
@@ -394,6 +411,7 @@ class Instance:
         for loop in self.loops:
             await loop.close()
         await self.watch.close()
+        await self.scale_to_zero.close()
         await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
         await self.alerting.close()

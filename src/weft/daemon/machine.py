@@ -100,15 +100,18 @@ class Machine:
     def passthrough_address(self) -> str:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
-    async def active(self, address: str, ports: tuple[int, ...] = ()) -> int:
+    async def active(
+        self, address: str, ports: tuple[int, ...] = (), *, connections: bool = False
+    ) -> int:
         """Requests in flight at a pod (at some of its ports, or all); 0 when Envoy is gone. One
         that is too busy to answer is an EnvoyError: its requests must not be taken for ended.
 
         Connections of TCP services are not waited for: clients keep them open for ever, and only
-        the server, told by SIGTERM, knows when one is done.
+        the server, told by SIGTERM, knows when one is done. `connections` counts them all the same.
         """
+        ignored = frozenset[str]() if connections else self.byte_streams()
         try:
-            return await self.envoy.admin.active_requests(address, ports, self.byte_streams())
+            return await self.envoy.admin.active_requests(address, ports, ignored)
         except EnvoyGoneError:
             return 0
 

@@ -84,7 +84,17 @@ def _destination(  # noqa: PLR0917 - all that makes one
         service=host.name,
         namespace=host.namespace,
         source=", ".join(s for s in (host.source, rule.source) if s),
+        wakes=host.wakes,
+        asleep=_asleep(host, port),
     )
+
+
+def _asleep(host: Host, port: HostPort) -> bool:
+    """Whether calls have to wait for the workload to be woken. One that is about to be scaled to
+    zero counts: the proxies must hold calls before the last pod goes."""
+    if host.sleep == "asleep":
+        return not any(e.health == "HEALTHY" for e in port.endpoints)
+    return host.sleep == "falling"
 
 
 def _udp_destination(
@@ -101,6 +111,8 @@ def _udp_destination(
         load_balancer=balancer,
         outlier=None,
         tls=None,
+        wakes="",
+        asleep=False,
     )
 
 

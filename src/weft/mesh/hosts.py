@@ -79,6 +79,10 @@ class Host(Struct, frozen=True, gc=False):
     nearness: tuple[str, ...] = ()
     """Labels of places, the widest first, in which endpoints should agree with the caller's node
     (trafficDistribution)."""
+    wakes: str = ""
+    """The workload that calls wake when it was scaled to zero: `deployment/web`."""
+    sleep: Literal["", "falling", "asleep"] = ""
+    """It is about to be scaled to zero; it was."""
 
     def port(self, number: int) -> HostPort | None:
         """The TCP port with this number."""

@@ -1,11 +1,18 @@
 """Kubernetes services and their endpoints as hosts."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from weft.api.k8s import discovery_v1
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
-from weft.api.wellknown import ANNOTATION_EXPORT_TO, LABEL_HOSTNAME, LABELS_LOCALITY
+from weft.api.wellknown import (
+    ANNOTATION_EXPORT_TO,
+    ANNOTATION_SERVICE_SLEEP,
+    ANNOTATION_SERVICE_WAKES,
+    LABEL_HOSTNAME,
+    LABELS_LOCALITY,
+)
 from weft.mesh.hosts import Host, HostPod, HostPort, Outside
 from weft.mesh.learned_protocols import learned
 from weft.mesh.mesh_visibility import NOBODY, visible_to
@@ -70,7 +77,16 @@ def build_host(
         outside=_outside(service),
         node_local=spec.internal_traffic_policy == "Local",
         nearness=NEARNESS.get(spec.traffic_distribution, ()),
+        wakes=meta.annotations.get(ANNOTATION_SERVICE_WAKES, ""),
+        sleep=_sleep(meta.annotations),
     )
+
+
+def _sleep(annotations: Mapping[str, str]) -> Literal["", "falling", "asleep"]:
+    written = annotations.get(ANNOTATION_SERVICE_SLEEP, "")
+    if not annotations.get(ANNOTATION_SERVICE_WAKES):
+        return ""
+    return "falling" if written == "falling" else "asleep" if written == "asleep" else ""
 
 
 def _outside(service: Service) -> Outside | None:

@@ -12,6 +12,8 @@ was learnt (acknowledged, refused). The rules, each of which cost somebody an ou
   queue.
 * Envoy may refuse a whole response for one bad resource. The response is then repeated one
   resource at a time; the bad one is remembered and not sent again until it changes.
+* A cluster that is asked for by name and does not exist yet (on-demand CDS) is answered when it
+  comes: the proxy holds the connections that need it until then.
 * Endpoints and routes are never removed by the server: a proxy unsubscribes from them itself when
   it drops the cluster or listener that needed them. Nor are scopes: listeners that drain need them.
 """
@@ -299,7 +301,10 @@ def _pending(state: StreamState, type_url: str, current: TypeState) -> _Pending:
             if type_url not in REMOVED_TYPES and name in current.forced and last is not None:
                 # Asked for again while it leaves: what it was last ends the waiting.
                 resources.append(last)
-            elif name in current.forced or (type_url in REMOVED_TYPES and name in current.sent):
+            elif type_url in REMOVED_TYPES:
+                if name in current.sent:
+                    removed.append(name)
+            elif name in current.forced:
                 removed.append(name)
         elif current.bad.get(name) == resource.version:
             continue

@@ -22,6 +22,7 @@ from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
 from weft.xds.external_authorization import authorizer_filters
 from weft.xds.forward import FORWARD_FILTER, forward_filter
+from weft.xds.holding import hold_filter
 from weft.xds.logins import login_filters
 from weft.xds.proto import ADS, Proto, any_of, duration
 from weft.xds.scoped_routes import select_scope
@@ -141,6 +142,7 @@ def _http_filters(edge: bool, authorizers: tuple[str, ...]) -> list[Proto]:
         hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
         for name, config in by_route
     ]
+    filters.append(hold_filter())
     if edge:
         # It touches calls of gRPC-web only, and routes cannot turn it on.
         web = any_of(grpc_web_pb2.GrpcWeb())

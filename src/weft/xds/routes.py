@@ -11,6 +11,7 @@ from weft.mesh.model import AccessPolicy, RouteTable, UnknownHosts, VirtualHost
 from weft.xds.access import route_policies
 from weft.xds.external_authorization import Asking, ask_on_route, asking_configs
 from weft.xds.forward import FORWARD
+from weft.xds.holding import hold_on_route
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, embedded, uint32
 from weft.xds.rate_limits import (
@@ -59,6 +60,8 @@ class TableFacts(Struct, frozen=True):
     """The table is divided by host."""
     asking: Asking = {}
     """Destination -> the policies for which somebody is asked about requests to it."""
+    asleep: frozenset[str] = frozenset()
+    """Destinations that requests have to wait for."""
 
 
 NO_FACTS = TableFacts()
@@ -82,6 +85,7 @@ class HostInputs(Struct, frozen=True):
     asking: Asking = {}
     custom: tuple[AccessPolicy, ...] = ()
     """CUSTOM policies of the table, where some destination has such policies of its own."""
+    asleep: frozenset[str] = frozenset()
 
 
 class HostPart(Struct, frozen=True):
@@ -210,8 +214,9 @@ class _Inputs:
         resolved = facts.resolved & _destinations(host) if facts.resolved else facts.resolved
         shown = () if self._open_to_all else addresses
         own = self._custom if asking else ()
+        asleep = facts.asleep & _destinations(host) if facts.asleep else facts.asleep
         return HostInputs(
-            host, keys, redirected, resolved, shown, tokens, facts.scoped, asking, own
+            host, keys, redirected, resolved, shown, tokens, facts.scoped, asking, own, asleep
         )
 
 
@@ -355,6 +360,7 @@ def _routes(inputs: HostInputs) -> list[Proto]:
     for route in made:
         ask_for_tokens(route, inputs.tokens)
         ask_on_route(route, inputs.asking, inputs.custom)
+        hold_on_route(route, inputs.asleep)
     return made
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from weft.lib.aio import Tasks
 from weft.xds import acks, progress
 from weft.xds.delta import (
+    WILDCARD,
     Acked,
     Event,
     Nacked,
@@ -31,7 +32,7 @@ from weft.xds.delta import (
     step,
 )
 from weft.xds.progress import Pending
-from weft.xds.resource import LISTENER, Resource, World, changes, world_of
+from weft.xds.resource import CLUSTER, LISTENER, Resource, World, changes, world_of
 from weft.xds.wire import MalformedRequest, decode_request, encode_response
 
 log = logging.getLogger("weft.xds")
@@ -121,6 +122,8 @@ class AdsServer:
         self._nodes: dict[str, _Node] = {}
         self._on_ack = on_ack
         self.on_nack = on_nack
+        self.on_missing: Callable[[str, tuple[str, ...]], None] = lambda *_: None
+        """Called with a node and the clusters that its proxy asks for and nobody has."""
         self._waiters: list[tuple[Callable[[AdsServer], bool], asyncio.Future[None]]] = []
         self._tasks = Tasks()
         self._grpc: Any = None
@@ -305,7 +308,7 @@ class AdsServer:
             self._advance(stream, known, Update(world, changed))
             early, stream.early = stream.early, []
             for request in early:
-                self._advance(stream, known, request)
+                self._take(stream, known, request)
         self._notify()
 
     def _advance(self, stream: _Stream, known: _Node, event: Event) -> None:
@@ -407,8 +410,16 @@ class AdsServer:
                 raise MalformedRequest("too many requests before the first answer")
             stream.early.append(request)
         else:
-            self._advance(stream, known, request)
+            self._take(stream, known, request)
         self._notify()
+
+    def _take(self, stream: _Stream, known: _Node, request: Request) -> None:
+        self._advance(stream, known, request)
+        if request.type_url == CLUSTER and request.subscribe and known.world is not None:
+            there = known.world[CLUSTER]
+            missing = tuple(n for n in request.subscribe if n != WILDCARD and n not in there)
+            if missing:
+                self.on_missing(stream.node, missing)
 
     def _detach(self, stream: _Stream) -> None:
         known = self._nodes.get(stream.node)

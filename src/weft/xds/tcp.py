@@ -10,6 +10,7 @@ from msgspec import Struct
 from weft.mesh.model import NOWHERE, Destination, TcpRoute, Tunnel, WeightedDestination
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.forward import NOTHING_RESOLVED, ResolvedPorts, sni_filter
+from weft.xds.holding import hold_connections
 from weft.xds.proto import Proto, any_of, cidr, duration, is_cidr, uint32
 
 TCP_PROXY = "envoy.filters.network.tcp_proxy"
@@ -26,10 +27,12 @@ def tcp_proxy(
     tunnel: Tunnel | None = None,
     *,
     seconds_max: float = 0.0,
+    held: bool = False,
 ) -> Proto:
     """The network filter that connects a connection with one of the clusters, or with nothing
     where the cluster is denied: not a byte of the server may reach the caller then. After
-    `seconds_max` the connection is closed; 0 is never."""
+    `seconds_max` the connection is closed; 0 is never. `held`: a cluster that is missing is waited
+    for."""
     proxy = tcp_proxy_pb2.TcpProxy(
         stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(IDLE_TIMEOUT)
     )
@@ -49,6 +52,8 @@ def tcp_proxy(
             for part in used:
                 name = _cluster(part, denied)
                 proxy.weighted_clusters.clusters.add(name=name, weight=part.weight)
+    if held:
+        hold_connections(proxy)
     if tunnel is not None:
         proxy.tunneling_config.hostname = tunnel.target
         proxy.tunneling_config.use_post = tunnel.post
@@ -72,6 +77,8 @@ class TcpFacts(Struct, frozen=True):
     scoped: frozenset[str] = frozenset()
     """Route tables that are divided by host."""
     tunnels: Tunnels = NO_TUNNELS
+    wakeable: frozenset[str] = frozenset()
+    """Destinations whose clusters may have to be waited for."""
 
 
 NO_TCP_FACTS = TcpFacts()
@@ -88,7 +95,8 @@ def tcp_filters(
     found = (facts.resolved.get(part.destination) for part in route.destinations)
     port = next((p for p in found if p), 0) if route.sni_hosts else 0
     tunnel, denied = _tunnel(route.destinations, facts.tunnels, denied)
-    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied, tunnel)
+    held = any(part.destination in facts.wakeable for part in route.destinations)
+    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied, tunnel, held=held)
     return [sni_filter(port), proxy] if port else [proxy]
 
 

@@ -35,6 +35,7 @@ from weft.xds.gateways import (
     http3_listener,
     redirected_hosts,
 )
+from weft.xds.holding import asleep, has_no_cluster, wakeable
 from weft.xds.host import proxy_listener, service_listener
 from weft.xds.listeners import inbound_listener, outbound_listener
 from weft.xds.logins import login_resources
@@ -140,7 +141,10 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     if asked != Asked():
         elements.append(("tokens", "", _tokens, (asked,)))
     resolved = resolved_ports(model.destinations)
-    tcp_facts = TcpFacts(resolved, scoped, tunnels(model.destinations))
+    held = asleep(model.destinations)
+    tcp_facts = TcpFacts(
+        resolved, scoped, tunnels(model.destinations), wakeable(model.destinations)
+    )
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
@@ -156,6 +160,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
             tokens=_of_table(table, tokens),
             scoped=table.name in scoped,
             asking={n: asking[n] for n in destinations_of(table) if n in asking} if asking else {},
+            asleep=held & destinations_of(table) if held else held,
         )
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
@@ -227,6 +232,8 @@ def _service_addresses(listeners: tuple[ServiceListener, ...]) -> dict[str, dict
 
 
 def _destination(destination: Destination, node: NodeSettings) -> list[Resource]:
+    if has_no_cluster(destination):
+        return []
     cluster = cluster_resource(destination, node)
     policies = destination_policies(destination)
     if destination.discovery != "endpoints":

@@ -255,3 +255,7 @@ class Destination(Struct, frozen=True, gc=False):
     """For which requests to it an authorizer is asked before an endpoint is chosen."""
     source: str = ""
     """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""
+    wakes: str = ""
+    """The workload of its namespace that calls wake when nobody serves: `deployment/web`."""
+    asleep: bool = False
+    """Calls are held until the workload is awake."""
