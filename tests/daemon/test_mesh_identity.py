@@ -166,6 +166,8 @@ def test_an_authority_that_ends_is_told_once_an_hour(world: World) -> None:
     world.identity._alarm(recorder)
     assert [e.reason for e in told] == ["AuthorityEnds"]
     assert "ends at" in told[0].message
+    (found,) = world.identity.findings()
+    assert (found.code, found.message) == ("WEFT2630", told[0].message), "weft status says it, too"
     world.clock.at += 3601
     world.identity._alarm(recorder)
     assert len(told) == 2

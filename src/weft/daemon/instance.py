@@ -387,7 +387,8 @@ class Instance:
         pids = {node: found.envoy_pid for node, found in remote.items()}
         pids[self.settings.node_name] = await self.machine.envoy_pid()
         cache = self.informers.cache
-        body = status.document(cache, tuple(containers), self.ads, self.mesh, pids)
+        more = self.identity.findings()
+        body = status.document(cache, tuple(containers), self.ads, self.mesh, pids, more=more)
         return "application/json", body
 
     async def _restart_proxy(self) -> tuple[str, bytes]:

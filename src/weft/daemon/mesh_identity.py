@@ -10,12 +10,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api.diagnostics import Diagnostic
 from weft.api.errors import ApiError
 from weft.api.k8s.core_v1 import ConfigMap
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.registry import kind_for
 from weft.lib.aio import now
 from weft.lib.timefmt import rfc3339
+from weft.mesh.findings import AUTHORITY_ENDS
 from weft.mesh.model import GATEWAY_ACCOUNT, NodeModel
 from weft.pki import identity, rotation
 from weft.pki.ca import Authority, CaError, Credential
@@ -246,12 +248,28 @@ class MeshIdentity:
             self._alarm(recorder)
             await asyncio.sleep(PUBLISH_SECONDS)
 
-    def _alarm(self, recorder: EventRecorder) -> None:
-        at = now()
+    def _warnings(self, at: float) -> dict[str, str]:
+        """Authority, or `files` -> what is wrong with it."""
         problem = getattr(self._ca, "problem", "")
         texts = {a.what: _told(a) for a in self._alarms(at)}
         if problem:
             texts["files"] = f"{problem}; the authority read before stays in force"
+        return texts
+
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """The same for `weft status`."""
+        found = AUTHORITY_ENDS
+        return tuple(
+            Diagnostic(
+                found.code, found.severity, found.message.format(text=text), "ConfigMap",
+                NAMESPACE, CONFIG_MAP, hint=found.hint,
+            )
+            for text in self._warnings(now()).values()
+        )  # fmt: skip
+
+    def _alarm(self, recorder: EventRecorder) -> None:
+        at = now()
+        texts = self._warnings(at)
         self._alarmed = {k: t for k, t in self._alarmed.items() if k in texts}
         about = ConfigMap(metadata=ObjectMeta(name=CONFIG_MAP, namespace=NAMESPACE))
         for what, text in texts.items():

@@ -1,12 +1,13 @@
 """What runs and what is acknowledged, as one JSON document (`weft status`)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from weft.api.conditions import is_true
+from weft.api.diagnostics import Diagnostic
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
@@ -186,8 +187,10 @@ def document(
     ads: AdsServer,
     mesh: MeshLoop,
     envoy_pids: Mapping[str, int],
+    *,
+    more: Iterable[Diagnostic] = (),
 ) -> bytes:
-    """The whole document."""
+    """The whole document; `more` are findings besides those of the mesh."""
     return msgspec.json.encode(
         {
             "nodes": node_rows(snapshot),
@@ -195,6 +198,6 @@ def document(
             "pods": pod_rows(snapshot, containers, mesh.model),
             "objects": object_rows(snapshot, ads, mesh),
             "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pids),
-            "diagnostics": [msgspec.to_builtins(d) for d in mesh.findings()],
+            "diagnostics": [msgspec.to_builtins(d) for d in (*mesh.findings(), *more)],
         }
     )

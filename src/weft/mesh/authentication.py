@@ -164,6 +164,7 @@ def _issuer(
         payload_header=rule.output_payload_to_header.lower(),
         claim_headers=tuple((c.header.lower(), c.claim) for c in rule.output_claim_to_headers),
         keep=rule.forward_original_token,
+        list_claims=tuple(sorted(set(rule.space_delimited_claims))),
     )
 
 

@@ -180,6 +180,13 @@ LOGIN_TAKEN = Finding(
     "not in force on them",
     "put what callers must show into one policy",
 )
+AUTHORITY_ENDS = Finding(
+    "WEFT2630",
+    "warning",
+    "{text}",
+    "`weft ca rotate` makes a new root of weft's own; a plugged-in authority gets new files in the "
+    "directory that `--ca-dir` names",
+)
 TOKENS_DIFFER = Finding(
     "WEFT2620",
     "warning",

@@ -124,7 +124,9 @@ def _provider(issuer: TokenIssuer, payload: str) -> Proto:
         forward_payload_header=issuer.payload_header,
         payload_in_metadata=payload,
     )
-    provider.normalize_payload_in_metadata.space_delimited_claims.extend(LISTS)
+    provider.normalize_payload_in_metadata.space_delimited_claims.extend(
+        dict.fromkeys((*LISTS, *issuer.list_claims))
+    )
     for source in issuer.sources:
         if source.kind == "header":
             provider.from_headers.add(name=source.name, value_prefix=source.prefix)

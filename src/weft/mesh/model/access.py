@@ -159,6 +159,8 @@ class TokenIssuer(Struct, frozen=True, gc=False):
     """(header, claim) that the workload gets."""
     keep: bool = False
     """Whether the workload gets the token itself."""
+    list_claims: tuple[str, ...] = ()
+    """Claims that hold several values with spaces between, besides the customary ones."""
 
 
 class Authentication(Struct, frozen=True, gc=False):

@@ -1,0 +1,27 @@
+"""How tokens are checked, in Envoy's words."""
+
+from envoy.config.core.v3 import extension_pb2
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
+
+from weft.api.istio import security
+from weft.api.k8s.meta_v1 import ObjectMeta
+from weft.mesh.authentication import authentications
+from weft.mesh.findings import Findings
+from weft.xds.tokens import Asked, tokens_configuration
+
+
+def test_claims_that_hold_several_values() -> None:
+    rule = security.JWTRule(issuer="a", space_delimited_claims=("roles", "scope"))
+    policy = security.RequestAuthentication(
+        metadata=ObjectMeta(name="p", namespace="n"),
+        spec=security.RequestAuthenticationSpec(jwt_rules=(rule,)),
+    )
+    asked = authentications((policy,), lambda *_: "", Findings()).of_pod("n", (), "")
+    assert asked is not None
+    assert asked.policies == ("n/p",)
+    resource = tokens_configuration(Asked(destinations=(asked,)))
+    config = config_pb2.JwtAuthentication()
+    extension_pb2.TypedExtensionConfig.FromString(resource.body).typed_config.Unpack(config)
+    (provider,) = config.providers.values()
+    lists = provider.normalize_payload_in_metadata.space_delimited_claims
+    assert list(lists) == ["scope", "permission", "roles"]
