@@ -34,6 +34,16 @@ def test_a_request() -> None:
     assert (found["response_flags"], found["grpc_response_status"]) == ("UH", "")
 
 
+def test_a_caller_tells_mutual_tls_by_whom_it_reached() -> None:
+    def policy(security: str) -> str:
+        made = value(Answer("", "", "", "-")).replace("none", security, 1)
+        return dict(labels(made))["connection_security_policy"]
+
+    assert policy("spiffe://cluster.local/ns/shop/sa/reviews") == "mutual_tls"
+    assert policy("-") == policy("none") == "none"
+    assert policy("mutual_tls") == "mutual_tls"
+
+
 def test_grpc_is_told_by_its_status() -> None:
     found = dict(labels(value(Answer("HTTP/2", "200", "14", "-"))))
     assert (found["request_protocol"], found["grpc_response_status"]) == ("grpc", "14")

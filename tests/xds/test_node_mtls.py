@@ -115,6 +115,7 @@ async def test_a_call_reaches_the_pod_in_the_callers_name(nodes: TwoNodes, proto
     assert await status(nodes.a, 3, *HOST, WEB) == "403"
     for account in ("app1", "app3"):
         await counted(nodes.b, f"destination;mutual_tls;unknown|unknown|{spiffe(account)}|")
+    await counted(nodes.a, f"source;{spiffe('web')};app1|")
 
 
 async def counted(node: NetnsNode, edge: str) -> None:

@@ -60,6 +60,9 @@ def tag_value(
     return _BETWEEN.join((reporter, security, source, destination, callee, answer))
 
 
+PLAIN, MUTUAL = "none", "mutual_tls"
+
+
 class Edge(NamedTuple):
     """A tag's value, unfolded."""
 
@@ -85,12 +88,19 @@ def edge(value: str) -> Edge:
     reporter, security, source, destination, callee, answer = parts
     return Edge(
         reporter,
-        security,
+        _security(security),
         Party(*_unfolded(source, len(Party._fields), UNKNOWN)),
         Party(*_unfolded(destination, len(Party._fields), UNKNOWN)),
         Callee(*_unfolded(callee, len(Callee._fields), UNKNOWN)),
         Answer(*_unfolded(answer, len(Answer._fields), "")),
     )
+
+
+def _security(word: str) -> str:
+    """Callers report the identity that the other side's certificate shows, or that it has none."""
+    if word.startswith("spiffe://"):
+        return MUTUAL
+    return PLAIN if word == "-" else word
 
 
 def _unfolded(word: str, count: int, missing: str) -> list[str]:

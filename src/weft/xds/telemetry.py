@@ -21,7 +21,17 @@ from google.protobuf.wrappers_pb2 import UInt64Value
 from opentelemetry.proto.common.v1 import common_pb2
 
 from weft.mesh.model import Destination, Endpoint, NodeSettings, Reporting, Workload
-from weft.telemetry.edge_labels import TAG, UNKNOWN, Answer, Callee, Party, folded, tag_value
+from weft.telemetry.edge_labels import (
+    MUTUAL,
+    PLAIN,
+    TAG,
+    UNKNOWN,
+    Answer,
+    Callee,
+    Party,
+    folded,
+    tag_value,
+)
 from weft.telemetry.requests import BETWEEN, FIELDS
 from weft.xds.bootstrap import XDS_CLUSTER
 from weft.xds.descriptors import set_log_service, set_stats_scope
@@ -49,7 +59,6 @@ _HTTP_ANSWER = Answer("%PROTOCOL%", "%RESPONSE_CODE%", "%GRPC_STATUS_NUMBER%", "
 _TCP_ANSWER = Answer("", "", "", "%RESPONSE_FLAGS%")
 SIZES = (("request_bytes", "%BYTES_RECEIVED%"), ("response_bytes", "%BYTES_SENT%"))
 """Of bodies."""
-SECURITY, MUTUAL = "none", "mutual_tls"
 
 
 class Reports(NamedTuple):
@@ -167,12 +176,19 @@ def _metadata(key: str, value: str) -> Proto:
 def _tag(source: Party, destination: str, reporter: str, answer: Answer) -> str:
     return tag_value(
         reporter,
-        MUTUAL if source is PEER else SECURITY,
+        _security(source, reporter),
         source=folded(source),
         destination=destination,
         callee=_CALLEE,
         answer=folded(answer),
     )
+
+
+def _security(source: Party, reporter: str) -> str:
+    """How the connection was secured. Whoever calls sees it by whom the callee showed to be."""
+    if reporter == "source":
+        return "%UPSTREAM_PEER_URI_SAN%"
+    return MUTUAL if source is PEER else PLAIN
 
 
 def _stat(name: str, tag: str) -> Proto:
