@@ -20,6 +20,7 @@ MODULES = (
     "slow_replica",
     "pods",
     "rollouts",
+    "scale_from_zero",
     "api",
     "api_scale",
     "commands",

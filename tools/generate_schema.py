@@ -26,7 +26,7 @@ from weft.api.argo import analysis, common, experiment, rollout, strategy
 from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
-from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
+from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1, queue_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -37,9 +37,11 @@ SECURITY = "io.istio.security.v1"
 GATEWAY = "io.k8s.networking.gateway.v1"
 WEFT = "dev.weft.policy.v1alpha1"
 MONITORING = "dev.weft.monitoring.v1alpha1"
+QUEUE = "dev.weft.queue.v1alpha1"
 TELEMETRY = "io.istio.telemetry.v1"
 ARGO = "io.argoproj.v1alpha1"
 METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 EXTRA = (
     f"{META}.DeleteOptions",
     f"{META}.Status",
@@ -65,7 +67,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "description": "A structural OpenAPI v3 schema.",
         "type": "object",
     },
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+    QUANTITY: {
         "description": "A number with an optional suffix, such as 250m, 1.5 or 128Mi.",
         "oneOf": [{"type": "string"}, {"type": "number"}],
         "format": "quantity",
@@ -378,6 +380,8 @@ class StructSchemas:
             return self.value(found.type) | dict(found.extra_json_schema or {})
         if isinstance(found, msginspect.UnionType):
             only, *more = (t for t in found.types if not isinstance(t, msginspect.NoneType))
+            if any(isinstance(t, msginspect.FloatType) for t in more):
+                return {"$ref": QUANTITY}
             return {"type": "string", "format": "int-or-string"} if more else self.value(only)
         if isinstance(found, msginspect.StructType):
             return {"$ref": self.message(found.cls)}
@@ -478,6 +482,8 @@ def main() -> None:
     write("weft-policy-v1alpha1", own, "weft.api.weft")
     watched = of_structs(MONITORING_ROOTS, MONITORING, "monitoring.weft.dev", "v1alpha1")
     write("weft-monitoring-v1alpha1", watched, "weft.api.weft")
+    queued = of_structs((queue_v1alpha1.Queue,), QUEUE, "queue.weft.dev", "v1alpha1")
+    write("weft-queue-v1alpha1", queued, "weft.api.weft")
     signals = of_structs((telemetry.Telemetry,), TELEMETRY, "telemetry.istio.io", "v1")
     write("istio-telemetry-v1", signals, "weft.api.istio.telemetry")
     write("argo-v1alpha1", of_structs(ARGO_ROOTS, ARGO, argo.GROUP, "v1alpha1"), "weft.api.argo")

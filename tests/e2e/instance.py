@@ -60,7 +60,7 @@ class Instance:
 
     def run(self, *args: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         verb = [*WEFT, *args[:1]]
-        if args[0] == "image":
+        if args[0] in ("image", "queue"):
             verb = [*WEFT, *args[:2]]
         rest = list(args[len(verb) - len(WEFT) :])
         command = [*verb, "--data-dir", str(self.data_dir), *rest]

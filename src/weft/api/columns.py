@@ -15,6 +15,7 @@ from weft.api import (
     gateway_columns,
     monitoring_columns,
     network_columns,
+    queue_columns,
     storage_columns,
     workload_columns,
 )
@@ -451,6 +452,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
             *(workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES),
             monitoring_columns.TABLES,
             argo_columns.TABLES,
+            queue_columns.TABLES,
         )
         for kind, (heads, function) in tables.items()
     },

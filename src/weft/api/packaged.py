@@ -13,6 +13,7 @@ ISTIO_SECURITY = "istio-security-v1"
 GATEWAY_API = "gateway-api-v1"
 WEFT_POLICY = "weft-policy-v1alpha1"
 WEFT_MONITORING = "weft-monitoring-v1alpha1"
+WEFT_QUEUE = "weft-queue-v1alpha1"
 ISTIO_TELEMETRY = "istio-telemetry-v1"
 ARGO = "argo-v1alpha1"
 METRICS = "metrics-v1beta1"
@@ -21,7 +22,7 @@ PROTOBUF = "kubernetes-1.33-protobuf"
 
 DEFINITIONS = (
     *(KUBERNETES, ISTIO_NETWORKING, ISTIO_SECURITY, ISTIO_TELEMETRY, GATEWAY_API),
-    *(WEFT_POLICY, WEFT_MONITORING, ARGO, METRICS),
+    *(WEFT_POLICY, WEFT_MONITORING, WEFT_QUEUE, ARGO, METRICS),
 )
 
 

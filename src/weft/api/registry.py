@@ -10,7 +10,7 @@ from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
-from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1
+from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1, queue_v1alpha1
 
 _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
 
@@ -93,6 +93,8 @@ WEFT_KINDS = (
     Kind("policy.weft.dev", "v1alpha1", "AuthenticationPolicy", "authenticationpolicies",
          short_names=("authnp",), subresources=("status",),
          struct=policy_v1alpha1.AuthenticationPolicy),
+    Kind("queue.weft.dev", "v1alpha1", "Queue", "queues", namespaced=False,
+         subresources=("status",), struct=queue_v1alpha1.Queue),
     Kind("monitoring.weft.dev", "v1alpha1", "AlertRule", "alertrules",
          subresources=("status",), struct=monitoring_v1alpha1.AlertRule),
     Kind("monitoring.weft.dev", "v1alpha1", "ServiceLevelObjective", "servicelevelobjectives",

@@ -47,6 +47,7 @@ _GROUP_PREFIX = {
     "gateway.networking.k8s.io": "io.k8s.networking.gateway",
     "policy.weft.dev": "dev.weft.policy",
     "monitoring.weft.dev": "dev.weft.monitoring",
+    "queue.weft.dev": "dev.weft.queue",
     "argoproj.io": "io.argoproj",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
 }

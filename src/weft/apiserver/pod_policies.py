@@ -5,7 +5,7 @@ from typing import Any
 
 from weft.api.kinds import Kind
 from weft.api.wellknown import ANNOTATION_START_AFTER, GATE_START_AFTER
-from weft.apiserver import codec, failures, keys, limit_ranges, verbs
+from weft.apiserver import codec, failures, keys, limit_ranges, queue_gates, verbs
 from weft.apiserver.access import Review, Verdict
 from weft.store.interface import Store
 
@@ -22,10 +22,15 @@ class PodPolicies:
         new, kind = asked.new, asked.kind
         if new is None or asked.operation == "DELETE" or asked.subresource:
             return _NOTHING
-        if kind.group or kind.plural != "pods" or asked.operation != "CREATE":
+        if asked.operation != "CREATE":
+            return _NOTHING
+        if (kind.group, kind.plural) == ("batch", "jobs"):
+            job = queue_gates.held(new, "jobs")
+            return Verdict(job) if job is not new else _NOTHING
+        if kind.group or kind.plural != "pods":
             return _NOTHING
         await self._account(asked, new)
-        obj = _gated(new)
+        obj = _gated(queue_gates.held(new, "pods"))
         ranges = await self._objects(verbs.known_kind("limitranges"), asked.namespace)
         if ranges:
             obj = limit_ranges.with_defaults(obj, ranges)

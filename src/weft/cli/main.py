@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": ("weft.cli.trace", "The way of single requests through the services"),
     "proxy": ("weft.cli.proxy", "Have a new Envoy take over from the running one"),
     "credentials": ("weft.cli.credentials", "New keys and tokens, old ones forgotten"),
+    "queue": ("weft.cli.queue", "Queues of Jobs and pods, and what they wait for"),
     "apply": ("weft.cli.resources", "Create or change objects from files"),
     "analyze": ("weft.cli.analyze", "Say what is wrong or doubtful in files or what is stored"),
     "get": ("weft.cli.resources", "List objects"),

@@ -43,6 +43,7 @@ from weft.daemon.node_watch import NodeWatch
 from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
+from weft.daemon.queue_page import QUEUES, QueuePage
 from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
@@ -69,6 +70,7 @@ from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
 from weft.runtime.plan import RecordEvent
 from weft.scheduler.controller import CONTROLLER as SCHEDULER
+from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
 from weft.xds.server import AdsServer
@@ -214,6 +216,7 @@ class Instance:
         await self.history.load()
         self.tasks.spawn(self.history.run(), "history")
         self.api.add_personal_question(HISTORY, self.history.page)
+        self.api.add_question(QUEUES, QueuePage(self.informers.cache))
         self.api.add_tree(TRACES, self.telemetry.traces_tree)
         self.api.add_action(PROXY_RESTART, self._restart_proxy)
         CaPages(self.identity).add_to(self.api)
@@ -318,7 +321,7 @@ class Instance:
         self.recorder.record(RecordEvent(obj, "Warning", reason(rejection), text))
 
     def _start_controllers(self) -> None:
-        for controller in (*controllers(), SCHEDULER):
+        for controller in (*controllers(), QUEUE_CONTROLLER, SCHEDULER):
             client = self.api.local_client(controller.name)
             loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)
