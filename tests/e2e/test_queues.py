@@ -12,13 +12,18 @@ from tests.e2e.conftest import ISOLATIONS, fresh
 from tests.e2e.instance import ROOT, Instance, wait_for
 
 pytestmark = pytest.mark.e2e
-MANIFESTS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/scheduling.md").read_text(), re.S)
+WRITTEN = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/scheduling.md").read_text(), re.S)
+MANIFESTS = [text for text in WRITTEN if not text.startswith("# file:")]
+(SCHEDULER_CONFIG,) = (text for text in WRITTEN if text.startswith("# file:"))
 
 
 @pytest.fixture(scope="module")
 def weft() -> Iterator[Instance]:
     for instance in fresh(ISOLATIONS[0]):
-        instance.up()
+        config = instance.data_dir / "scheduler.yaml"
+        config.write_text(SCHEDULER_CONFIG)
+        instance.weft(*("up", "--detach", "--port", "0", "--isolation", instance.isolation),
+                      *("--scheduler-config", str(config)))  # fmt: skip
         instance.image("sh:1", Path("/tmp"), "/bin/sh")
         yield instance
 
@@ -74,6 +79,13 @@ def test_a_job_waits_says_why_and_runs_when_there_is_room(weft: Instance, tmp_pa
     stop.touch()
     wait_for(lambda: complete(weft, "second"), "it ran")
     assert "waits-for" not in json.dumps(read(weft, "second")["metadata"]["annotations"])
+
+
+def test_a_profile_schedules_the_pods_that_name_it(weft: Instance) -> None:
+    spec = {"schedulerName": "packing", "containers": [{"name": "c", "image": "sh:1"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "packed"}, "spec": spec}
+    weft.weft("apply", "-f", "-", stdin=json.dumps(pod))
+    wait_for(lambda: weft.pod("packed")["spec"].get("nodeName"), "it has a node")
 
 
 def test_a_wrong_queue_is_refused_with_its_field(weft: Instance) -> None:

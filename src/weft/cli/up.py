@@ -65,6 +65,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     show_default=True,
 )
 @click.option(
+    "--scheduler-config",
+    default="",
+    metavar="FILE",
+    callback=lambda _context, _option, value: value and os.path.abspath(value),
+    help="How nodes are scored for pods of a schedulerName: a KubeSchedulerConfiguration.",
+)
+@click.option(
     "--audit-policy",
     default="",
     metavar="FILE",

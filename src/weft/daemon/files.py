@@ -27,6 +27,8 @@ from weft.pki.mesh_ca import OwnRoots, PluggedIn
 from weft.pki.rotation import Lives, lives_of
 from weft.runtime import kubeconfig
 from weft.runtime.kubeconfig import Connection
+from weft.scheduler.profiles import DEFAULT, BadProfiles, Profiles
+from weft.scheduler.profiles import parse as parse_profiles
 from weft.xds.server import AdsServer
 
 ADMIN_USER = "weft-admin"
@@ -127,6 +129,23 @@ def _rewrite_tokens(settings: Settings, first: list[str], *, keep: int) -> None:
             lines.append(line)
         left -= mine
     replace_file(path, ("\n".join(lines) + "\n").encode())
+
+
+class BadSchedulerConfig(Exception):
+    """The file of `--scheduler-config` cannot be used: says where it is wrong."""
+
+
+def scheduler_profiles(settings: Settings) -> Profiles:
+    """How nodes are scored. Raises BadSchedulerConfig."""
+    if not settings.scheduler_config:
+        return DEFAULT
+    path = Path(settings.scheduler_config)
+    try:
+        return parse_profiles(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadSchedulerConfig(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, BadProfiles) as error:
+        raise BadSchedulerConfig(f"scheduler configuration {path}: {error}") from error
 
 
 def audit_settings(settings: Settings) -> AuditSettings | None:

@@ -69,7 +69,7 @@ from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
 from weft.runtime.plan import RecordEvent
-from weft.scheduler.controller import CONTROLLER as SCHEDULER
+from weft.scheduler.controller import controller as scheduler
 from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
@@ -89,8 +89,8 @@ GATEWAYS_SECONDS_MAX = 2.0
 GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
-    files.InstanceTaken, files.BadTokens, files.BadAuditPolicy, BadManifests, StoreError,
-    CaError, PodhostError,
+    files.InstanceTaken, files.BadTokens, files.BadAuditPolicy, files.BadSchedulerConfig,
+    BadManifests, StoreError, CaError, PodhostError,
     NetworkError, EnvoyError, rate_limits.NoCounters, OSError,
 )  # fmt: skip
 """What a person can mend; each says how."""
@@ -123,6 +123,7 @@ class Instance:
         protect_from_oom()
         gc.disable()  # everything that is loaded stays: looking for garbage in it takes seconds
         try:
+            self.scheduler = scheduler(files.scheduler_profiles(self.settings))
             await self._start(read_documents(manifests) if manifests else ())
         except BaseException:
             await self.ads.close()
@@ -321,7 +322,7 @@ class Instance:
         self.recorder.record(RecordEvent(obj, "Warning", reason(rejection), text))
 
     def _start_controllers(self) -> None:
-        for controller in (*controllers(), QUEUE_CONTROLLER, SCHEDULER):
+        for controller in (*controllers(), QUEUE_CONTROLLER, self.scheduler):
             client = self.api.local_client(controller.name)
             loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)

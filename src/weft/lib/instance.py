@@ -60,6 +60,8 @@ class Settings(Struct, frozen=True):
     root_cert_ttl: float = 3650 * 86400.0
     """Seconds that a root of the mesh lives."""
     log_level: str = "warning"
+    scheduler_config: str = ""
+    """File with a KubeSchedulerConfiguration; "" spreads pods over the nodes."""
     audit_policy: str = ""
     """File with the policy of the audit log; "" for none."""
     audit_log_maxsize: int = 100

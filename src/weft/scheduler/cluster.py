@@ -13,6 +13,7 @@ from weft.scheduler import constraints as neighbourhood
 from weft.scheduler import filters, queue, resources, scores
 from weft.scheduler.filters import Free
 from weft.scheduler.preemption import Eviction, priority
+from weft.scheduler.profiles import DEFAULT, NAME_DEFAULT, SPREADING, Profile, Profiles
 from weft.scheduler.ranking import Eligible, Grouped, Ranking, Wanted, occupy
 from weft.scheduler.resources import PODS
 from weft.scheduler.topology import Topology
@@ -21,7 +22,14 @@ from weft.scheduler.topology import Topology
 class Cluster:
     """Changes while pods are placed."""
 
-    def __init__(self, snapshot: Snapshot, pods: Sequence[Pod], waiting: Sequence[Pod]) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pods: Sequence[Pod],
+        waiting: Sequence[Pod],
+        profiles: Profiles = DEFAULT,
+    ) -> None:
+        self._profiles = profiles
         self.nodes = {node.metadata.name: node for node in snapshot.list(Node)}
         self.free = {name: _free(node) for name, node in self.nodes.items()}
         self.pods = [
@@ -51,8 +59,13 @@ class Cluster:
     def ranking(self, pod: Pod, refused: Mapping[str, str]) -> Ranking:
         """The nodes for pods that declare what this one declares; `refused` by its volumes."""
         declared = _key(filters.placement(pod.spec))
-        wanted = _wanted(pod)
-        key = (declared, _key((wanted.needs, sorted(wanted.ports))), *self._neighbourhood(pod))
+        wanted = _wanted(pod, self._profiles.get(pod.spec.scheduler_name or NAME_DEFAULT))
+        key = (
+            pod.spec.scheduler_name,
+            declared,
+            _key((wanted.needs, sorted(wanted.ports))),
+            *self._neighbourhood(pod),
+        )
         if refused:
             return self._made(pod, wanted, self._without(declared, pod, refused))
         found = self._rankings.get(key)
@@ -149,8 +162,9 @@ def _asks(pod: Pod) -> bool:
     return affinity is not None and bool(affinity.pod_affinity or affinity.pod_anti_affinity)
 
 
-def _wanted(pod: Pod) -> Wanted:
-    return Wanted(resources.requested(pod.spec), resources.host_ports(pod))
+def _wanted(pod: Pod, profile: Profile | None = None) -> Wanted:
+    needs, ports = resources.requested(pod.spec), resources.host_ports(pod)
+    return Wanted(needs, ports, profile or SPREADING)
 
 
 def _key(value: object) -> bytes:

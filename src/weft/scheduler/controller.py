@@ -14,21 +14,9 @@ from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import Key, Plan
 from weft.scheduler import queue
 from weft.scheduler.cycle import schedule
+from weft.scheduler.profiles import DEFAULT, Profiles
 
 CYCLE = Key("", "cycle")
-
-
-def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
-    return schedule(snapshot, now)
-
-
-def wakes(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:
-    """Pods that wait, and pods that free what they held on their node."""
-    if not isinstance(pod, Pod):
-        return ()
-    freed = pod.status.phase in queue.FINISHED_PHASES
-    gone = snapshot.get(Pod, pod.metadata.name, pod.metadata.namespace) is None
-    return (CYCLE,) if queue.is_waiting(pod) or freed or gone else ()
 
 
 def node_wakes(node: Struct, snapshot: Snapshot) -> Iterable[Key]:
@@ -40,17 +28,34 @@ def claim_wakes(claim: Struct, snapshot: Snapshot) -> Iterable[Key]:
     return (CYCLE,)
 
 
-CONTROLLER = Controller(
-    name="scheduler",
-    primary=Pod,
-    plan=plan,
-    primary_keys=wakes,
-    watches=(
-        Watch(Node, node_wakes),
-        Watch(PersistentVolumeClaim, claim_wakes),
-        *(
-            Watch(cls, lambda _obj, _snapshot: ())
-            for cls in (PersistentVolume, StorageClass, Namespace, PodDisruptionBudget)
+def controller(profiles: Profiles = DEFAULT) -> Controller:
+    """The scheduler of pods with these names of schedulers."""
+
+    def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
+        return schedule(snapshot, now, profiles)
+
+    def wakes(pod: Struct, snapshot: Snapshot) -> Iterable[Key]:
+        """Pods that wait, and pods that free what they held on their node."""
+        if not isinstance(pod, Pod):
+            return ()
+        freed = pod.status.phase in queue.FINISHED_PHASES
+        gone = snapshot.get(Pod, pod.metadata.name, pod.metadata.namespace) is None
+        return (CYCLE,) if queue.is_waiting(pod, profiles) or freed or gone else ()
+
+    return Controller(
+        name="scheduler",
+        primary=Pod,
+        plan=plan,
+        primary_keys=wakes,
+        watches=(
+            Watch(Node, node_wakes),
+            Watch(PersistentVolumeClaim, claim_wakes),
+            *(
+                Watch(cls, lambda _obj, _snapshot: ())
+                for cls in (PersistentVolume, StorageClass, Namespace, PodDisruptionBudget)
+            ),
         ),
-    ),
-)
+    )
+
+
+CONTROLLER = controller()

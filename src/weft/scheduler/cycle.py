@@ -19,6 +19,7 @@ from weft.runtime.plan import NOTHING, Action, Bind, Delete, Patch, Plan, Record
 from weft.scheduler import hints, preemption, queue, volume_needs
 from weft.scheduler.cluster import Cluster
 from weft.scheduler.preemption import Eviction
+from weft.scheduler.profiles import DEFAULT, Profiles
 from weft.scheduler.ranking import Ranking
 from weft.scheduler.volume_needs import Needs
 
@@ -35,14 +36,14 @@ class _Outcome(Struct):
     refused: list[Action]
 
 
-def schedule(snapshot: Snapshot, now: float) -> Plan:
+def schedule(snapshot: Snapshot, now: float, profiles: Profiles = DEFAULT) -> Plan:
     """Bind what can be bound; say of the rest why it waits. Idempotent: a pod that waits for the
     same reason as before gets no write."""
     pods = snapshot.list(Pod)
-    waiting = queue.in_order(p for p in pods if queue.is_waiting(p))
+    waiting = queue.in_order(p for p in pods if queue.is_waiting(p, profiles))
     if not waiting:
         return NOTHING
-    cluster = Cluster(snapshot, pods, waiting)
+    cluster = Cluster(snapshot, pods, waiting, profiles)
     done = _Outcome([], [])
     for pod in waiting:
         if pod.spec.scheduling_gates:

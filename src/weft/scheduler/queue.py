@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 
 from weft.api.k8s.pod_v1 import Pod
+from weft.scheduler.profiles import DEFAULT, NAME_DEFAULT, Profiles
 
-SCHEDULER_NAME = "default-scheduler"
 FINISHED_PHASES = ("Succeeded", "Failed")
 
 
-def is_waiting(pod: Pod) -> bool:
+def is_waiting(pod: Pod, profiles: Profiles = DEFAULT) -> bool:
     """Whether this scheduler has to find a node for the pod."""
     return (
         not pod.spec.node_name
-        and pod.spec.scheduler_name in ("", SCHEDULER_NAME)
+        and (pod.spec.scheduler_name or NAME_DEFAULT) in profiles
         and not pod.metadata.deletion_timestamp
         and pod.status.phase not in FINISHED_PHASES
     )

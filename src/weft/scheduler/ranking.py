@@ -10,6 +10,7 @@ from weft.scheduler import constraints as neighbourhood
 from weft.scheduler import filters, scores
 from weft.scheduler.constraints import Constraints
 from weft.scheduler.filters import Free
+from weft.scheduler.profiles import SPREADING, Profile
 from weft.scheduler.resources import PODS, Amounts
 from weft.scheduler.topology import Topology
 
@@ -34,6 +35,7 @@ class Wanted(Struct, frozen=True):
 
     needs: Amounts
     ports: frozenset[filters.Port]
+    profile: Profile = SPREADING
 
     @property
     def scored(self) -> tuple[int, int]:
@@ -55,8 +57,9 @@ class Ranking:
     """For pods that ask nothing of other pods.
 
     Placing a pod never raises a node's score (`scores.room`), so a node is ranked anew only when
-    its old rank brings it to the top. A node without room leaves for good: within a cycle nothing
-    is freed.
+    its old rank brings it to the top. Where profiles pack, a node that pods of another declaration
+    filled meanwhile keeps its lower rank until then: a choice that is less than best, never wrong.
+    A node without room leaves for good: within a cycle nothing is freed.
     """
 
     def __init__(self, free: Mapping[str, Free], eligible: Eligible, wanted: Wanted) -> None:
@@ -103,7 +106,12 @@ class Ranking:
     def _entry(self, name: str) -> Entry:
         """Sorts best first; the pod count breaks ties and tells whether the entry is current."""
         free = self._free[name]
-        score = scores.room(self._scored, free) + self.eligible.preference[name]
+        profile = self.wanted.profile
+        if profile is SPREADING:
+            score = scores.room(self._scored, free)
+        else:
+            score = scores.packed(self.wanted.needs, self._scored, free, profile)
+        score += self.eligible.preference[name]
         return -score, free.used[PODS], name
 
 

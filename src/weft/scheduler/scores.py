@@ -6,6 +6,7 @@ from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import PodSpec
 from weft.api.node_selectors import matches_term
 from weft.scheduler.filters import Free, tolerates
+from weft.scheduler.profiles import Profile
 from weft.scheduler.resources import (
     CPU,
     MEMORY,
@@ -17,6 +18,19 @@ from weft.scheduler.resources import (
 SCORE_MAX = 100.0
 WEIGHT_TAINTS = 3.0
 WEIGHT_AFFINITY = 2.0
+
+
+def packed(needs: Amounts, pod: tuple[int, int], free: Free, profile: Profile) -> float:
+    """As `room`, by the strategy of a profile instead of least allocated."""
+    cpu_offered, memory_offered = free.scored_offered
+    cpu = (free.scored_cpu + pod[0]) / cpu_offered if cpu_offered else 1.0
+    memory = (free.scored_memory + pod[1]) / memory_offered if memory_offered else 1.0
+    shares = {CPU: cpu, MEMORY: memory}
+    for name, _ in profile.resources:
+        offered = free.offered.get(name, 0)
+        if name not in shares and offered:
+            shares[name] = (free.used.get(name, 0) + needs.get(name, 0)) / offered
+    return profile.fit(shares) + SCORE_MAX * (1.0 - abs(min(1.0, cpu) - min(1.0, memory)) / 2)
 
 
 def room(pod: tuple[int, int], free: Free) -> float:
