@@ -50,6 +50,8 @@ def test_sound_policies_pass() -> None:
     check = {"http": {"path": "/health", "expectedStatuses": [200, 204]}, "interval": "2s"}
     spec = {"healthCheck": check, "loadBalancer": "leastResponseTime", "panicThreshold": 50}
     assert problems(policy("BackendPolicy", spec)) == []
+    spec = {"adaptiveConcurrency": {}, "retry": {"retryAfter": [{"header": "retry-after"}]}}
+    assert problems(policy("BackendPolicy", spec)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,16 @@ def test_sound_policies_pass() -> None:
         ("BackendPolicy", {"healthCheck": {"tcp": {}, "interval": "soon"}},
          "spec.healthCheck.interval"),
         ("BackendPolicy", {"loadBalancer": "fastest"}, "spec.loadBalancer"),
+        ("BackendPolicy", {"retry": {"retryAfter": [{"header": "a b"}]}},
+         "spec.retry.retryAfter[0].header"),
+        ("BackendPolicy", {"retry": {"retryAfter": [{"header": "a", "format": "date"}]}},
+         "spec.retry.retryAfter[0].format"),
+        ("BackendPolicy", {"adaptiveConcurrency": {"minConcurrency": 9, "maxConcurrency": 8}},
+         "spec.adaptiveConcurrency.minConcurrency"),
+        ("BackendPolicy", {"adaptiveConcurrency": {"percentile": 0}},
+         "spec.adaptiveConcurrency.percentile"),
+        ("BackendPolicy", {"adaptiveConcurrency": {"baselineInterval": "1ms"}},
+         "spec.adaptiveConcurrency.baselineInterval"),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_where_they_are(kind: str, spec: dict[str, Any], path: str) -> None:

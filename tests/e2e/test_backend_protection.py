@@ -1,13 +1,18 @@
-"""BackendPolicies that protect a service at its clusters: admission control, limits of request
-bodies, compressed responses."""
+"""BackendPolicies that protect a service: admission control, limits of request bodies, compressed
+responses, limits that follow the latency; retries at the time that an answer names."""
 
 import gzip
+import sys
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import pytest
 
 from tests.e2e import manifests as m
+from tests.e2e.conftest import APPS
 from tests.e2e.instance import Instance, ask, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -84,3 +89,103 @@ def test_requests_are_refused_while_too_many_fail(guarded: Instance) -> None:
     mend = "/broken?value=false"
     wait_for(lambda: ask(guarded, mend, HOST, method="POST")[0] == 200, "a request gets through")
     wait_for(lambda: all(ask(guarded, "/who", HOST)[0] == 200 for _ in range(10)), "recovered")
+
+
+NARROW = "narrow.example"
+FREE = "free.example"
+LATENCY = 0.1
+AT_ONCE = 2
+CALLERS = 12
+HELD = f"""
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: narrow}}
+spec:
+  selector: {{matchLabels: {{app: narrow}}}}
+  template:
+    metadata: {{labels: {{app: narrow}}}}
+    spec:
+      containers:
+        - name: lag
+          image: lag:1
+          env:
+            - {{name: NAME, value: narrow}}
+            - {{name: DELAY, value: "{LATENCY}"}}
+            - {{name: AT_ONCE, value: "{AT_ONCE}"}}
+          ports: [{{name: http, containerPort: 8080}}]
+---
+apiVersion: policy.weft.dev/v1alpha1
+kind: BackendPolicy
+metadata: {{name: narrow}}
+spec:
+  targetRef: {{kind: Service, name: narrow}}
+  adaptiveConcurrency:
+    {{baselineRequests: 8, minConcurrency: {AT_ONCE}, headroom: 30, updateInterval: 500ms}}
+  retry:
+    attempts: 1
+    statusCodes: [429]
+    retryAfter: [{{header: x-reset}}]
+    maxRetryAfter: 5s
+"""
+
+
+@pytest.fixture(scope="module")
+def narrow(guarded: Instance) -> Instance:
+    """The same pods behind two services, of which one follows their latency."""
+    if guarded.running.isolation == "host":
+        pytest.skip("the same filters; once is enough")
+    guarded.image("lag:1", APPS / "lag", sys.executable, "app.py")
+    text = HELD + m.service("narrow") + m.service("narrow").replace("name: narrow", "name: free")
+    for name, host in (("narrow", NARROW), ("free", FREE)):
+        text += m.gateway(name, host) + m.routes(name, m.to(name), host, name)
+    guarded.weft("apply", "-f", "-", "--wait", stdin=text)
+    guarded.wait_ready("app=narrow", 1)
+    for host in (NARROW, FREE):
+        wait_for(lambda host=host: ask(guarded, "/", host)[0] == 200, host)
+    return guarded
+
+
+def latencies(weft: Instance, host: str, seconds: float) -> tuple[list[float], int]:
+    """Of callers who call again as soon as they are answered: how long good answers took, in the
+    second half of the time, and how many requests were refused then."""
+    end = time.monotonic() + seconds
+    good: list[float] = []
+    refused = [0]
+
+    def call() -> None:
+        while (begin := time.monotonic()) < end:
+            status = ask(weft, "/", host)[0]
+            took = time.monotonic() - begin
+            if begin > end - seconds / 2:
+                if status == 200:
+                    good.append(took)
+                else:
+                    refused[0] += 1
+            if status != 200:
+                time.sleep(LATENCY)
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        for done in [pool.submit(call) for _ in range(CALLERS)]:
+            done.result()
+    return good, refused[0]
+
+
+def test_a_limit_that_follows_the_latency_holds_it(narrow: Instance) -> None:
+    waiting, none = latencies(narrow, FREE, 3)
+    assert none == 0
+    held, refused = latencies(narrow, NARROW, 5)
+    # Without it every caller waits for all others: 12 of them take 0.6 s.
+    assert median(waiting) > 0.8 * LATENCY * CALLERS / AT_ONCE
+    assert median(held) < 0.6 * median(waiting)
+    assert refused > 0
+    assert len(held) / 2.5 > 0.5 * len(waiting) / 1.5, "what is let through keeps the service busy"
+
+
+def test_a_retry_comes_at_the_time_that_the_answer_names(narrow: Instance) -> None:
+    begin = time.monotonic()
+    assert ask(narrow, "/limited?seconds=1", NARROW) == (200, "narrow")
+    assert time.monotonic() - begin > 0.9
+    begin = time.monotonic()
+    assert ask(narrow, "/limited?seconds=60", NARROW) == (200, "narrow")
+    assert time.monotonic() - begin < 0.9, "longer than `maxRetryAfter` nobody waits"

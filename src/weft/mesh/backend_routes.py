@@ -1,6 +1,7 @@
 """BackendPolicies: how long requests to a service may take, and when they are sent again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +12,15 @@ from weft.mesh import findings as f
 from weft.mesh.backend_policies import targets_of
 from weft.mesh.findings import Findings
 from weft.mesh.istio_routes import DEFAULT_RETRY, RETRY_CONDITIONS
-from weft.mesh.model import HttpRoute, NamedMatch, RetryPolicy, RouteTable, StringMatch, VirtualHost
+from weft.mesh.model import (
+    AdaptiveConcurrency,
+    HttpRoute,
+    NamedMatch,
+    RetryPolicy,
+    RouteTable,
+    StringMatch,
+    VirtualHost,
+)
 from weft.mesh.names import service_host
 from weft.mesh.rate_limits import host_of, text_match
 from weft.mesh.values import regex_problem, seconds
@@ -24,6 +33,7 @@ class _Change(Struct, frozen=True):
     timeout: float | None = None
     idle_timeout: float | None = None
     stream_duration_max: float | None = None
+    adaptive: AdaptiveConcurrency | None = None
 
     def to(self, route: HttpRoute) -> HttpRoute:
         """The route with it, where the route itself says nothing."""
@@ -34,9 +44,15 @@ class _Change(Struct, frozen=True):
             timeout=self.timeout if route.timeout is None else route.timeout,
             idle_timeout=self.idle_timeout,
             stream_duration_max=self.stream_duration_max,
+            adaptive=self.adaptive,
         )
 
 
+_RESET_FORMATS: Mapping[str, Literal["seconds", "unix_timestamp"]] = {
+    "": "seconds",
+    "seconds": "seconds",
+    "unixTimestamp": "unix_timestamp",
+}
 _Policies = dict[str, _Change]
 """By host."""
 
@@ -56,7 +72,7 @@ def with_backend_routes(
     found = {
         service_host(name, namespace): _change(policy, report)
         for (namespace, name), policy in targets_of(policies, Findings()).items()
-        if policy.spec.retry is not None or policy.spec.timeouts is not None
+        if policy.spec.retry or policy.spec.timeouts or policy.spec.adaptive_concurrency
     }
     if not found:
         return Changed(tables)
@@ -96,6 +112,36 @@ def _change(policy: weft.BackendPolicy, report: Findings) -> _Change:
         timeout=duration(times.request, "request"),
         idle_timeout=duration(times.idle, "idle"),
         stream_duration_max=duration(times.max_stream, "maxStream"),
+        adaptive=_adaptive(policy, report),
+    )
+
+
+def _adaptive(policy: weft.BackendPolicy, report: Findings) -> AdaptiveConcurrency | None:
+    wanted = policy.spec.adaptive_concurrency
+    if wanted is None:
+        return None
+
+    def duration(text: str, field: str, default: float) -> float:
+        def invalid(problem: str) -> None:
+            path = f"spec.adaptiveConcurrency.{field}"
+            report.add(f.VALUE_INVALID, policy, path, problem=problem, part="value")
+
+        return seconds(text, default, invalid) or default
+
+    usual = AdaptiveConcurrency(f"{policy.metadata.namespace}/{policy.metadata.name}")
+    most = wanted.max_concurrency or usual.limit_max
+    headroom = wanted.headroom
+    return replace(
+        usual,
+        percentile=float(wanted.percentile or usual.percentile),
+        interval=duration(wanted.update_interval, "updateInterval", usual.interval),
+        limit_max=most,
+        limit_min=min(wanted.min_concurrency or usual.limit_min, most),
+        baseline_interval=duration(
+            wanted.baseline_interval, "baselineInterval", usual.baseline_interval
+        ),
+        baseline_requests=wanted.baseline_requests or usual.baseline_requests,
+        headroom_percent=usual.headroom_percent if headroom is None else float(headroom),
     )
 
 
@@ -133,4 +179,10 @@ def _retry(policy: weft.BackendPolicy, wanted: weft.BackendRetry, report: Findin
         per_try_timeout=duration(wanted.per_try_timeout, "perTryTimeout"),
         backoff_base=duration(wanted.backoff, "backoff"),
         backoff_max=duration(wanted.max_backoff, "maxBackoff"),
+        reset_headers=tuple(
+            (each.header.lower(), _RESET_FORMATS[each.format])
+            for each in wanted.retry_after
+            if each.header
+        ),
+        reset_max=duration(wanted.max_retry_after, "maxRetryAfter"),
     )

@@ -10,6 +10,7 @@ from weft.mesh.entrances import entrances, peers_of, through_gates
 from weft.mesh.exposure import on_node
 from weft.mesh.memo import Memo
 from weft.mesh.model import (
+    AdaptiveConcurrency,
     Destination,
     HttpRoute,
     Login,
@@ -67,6 +68,7 @@ def scope(model: MeshModel, node: NodeSettings, memo: Memo | None = None) -> Nod
         node,
         authorizers=tuple(each.name for each in model.authorizers),
         logins=tuple(sorted(logins)),
+        adaptive=_adaptive(tables, node.name, memo),
     )
     peers = peers_of(model, node.name)
     kept = zip(_with_key_servers(model.destinations, tables, used))
@@ -151,6 +153,21 @@ def logins_of(tables: Iterable[RouteTable]) -> dict[str, Login]:
         for route in host.routes
         if route.login is not None and route.login.oidc is not None
     }
+
+
+def _adaptive(
+    tables: Iterable[RouteTable], node: str, memo: Memo
+) -> tuple[AdaptiveConcurrency, ...]:
+    """The limits that the tables' routes follow, by name."""
+    found: set[AdaptiveConcurrency] = set()
+    for table in tables:
+        rows = zip(table.virtual_hosts)
+        found.update(*set(memo.mapped(("adaptive", node, table.name), _followed, rows)))
+    return tuple(sorted(found, key=lambda each: each.name))
+
+
+def _followed(host: VirtualHost) -> frozenset[AdaptiveConcurrency]:
+    return frozenset(r.adaptive for r in host.routes if r.adaptive is not None)
 
 
 def _with_key_servers(

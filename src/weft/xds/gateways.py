@@ -6,6 +6,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from msgspec import Struct
 
 from weft.mesh.model import (
+    AdaptiveConcurrency,
     GatewayBinding,
     GatewayListener,
     GatewayServer,
@@ -38,6 +39,8 @@ class EdgeSettings(Struct, frozen=True):
     """Names of the services that policies may have asked."""
     logins: tuple[str, ...] = ()
     """Names of the policies that send browsers to a provider."""
+    adaptive: tuple[AdaptiveConcurrency, ...] = ()
+    """Limits that routes may follow."""
 
 
 ALTERNATIVE_SECONDS = 86400
@@ -267,6 +270,7 @@ def _requests(
         facts=callers,
         authorizers=edge.authorizers,
         logins=edge.logins,
+        adaptive=edge.adaptive,
         scoped=server.route_table in facts.scoped,
         tracing=tracing.tracing(telemetry.GATEWAY, edge.node, edge.reporting),
     )

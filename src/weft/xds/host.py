@@ -109,6 +109,7 @@ def _http_chain(
         logs,
         edge=edge,
         authorizers=node.authorizers,
+        adaptive=node.adaptive,
         tracing=tracing.tracing(source, node, how),
     )
     return listener_components_pb2.FilterChain(name=f"http|{table}", filters=[hcm])

@@ -18,8 +18,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from weft.mesh.model import AdaptiveConcurrency
 from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
+from weft.xds.adaptive_concurrency import adaptive_filters
 from weft.xds.external_authorization import authorizer_filters
 from weft.xds.forward import FORWARD_FILTER, forward_filter
 from weft.xds.holding import hold_filter
@@ -53,6 +55,7 @@ def http_connection_manager(
     tracing: Proto | None = None,
     logins: tuple[str, ...] = (),
     passed_on: bool = False,
+    adaptive: tuple[AdaptiveConcurrency, ...] = (),
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -67,13 +70,14 @@ def http_connection_manager(
     `logins`: names of the policies that send browsers to a provider, at the edge.
     `passed_on`: another of the mesh's listeners has had the requests, and said what there is to say
     of their callers.
+    `adaptive`: limits that routes may follow.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
         http_filters=[
             *([facts] if facts is not None else []),
             *(login_filters(logins) if edge else []),
-            *_http_filters(edge, authorizers),
+            *_http_filters(edge, authorizers, adaptive),
         ],
         access_log=access_logs,
         use_remote_address=BoolValue(value=not (peer_seconds or passed_on)),
@@ -125,7 +129,9 @@ def _allow_websockets_over_streams(hcm: Proto) -> None:
     upgrade.filters.extend([add_key, *hcm.http_filters])
 
 
-def _http_filters(edge: bool, authorizers: tuple[str, ...]) -> list[Proto]:
+def _http_filters(
+    edge: bool, authorizers: tuple[str, ...], adaptive: tuple[AdaptiveConcurrency, ...]
+) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
     by_route: tuple[tuple[str, Proto], ...] = (
@@ -147,6 +153,7 @@ def _http_filters(edge: bool, authorizers: tuple[str, ...]) -> list[Proto]:
         # It touches calls of gRPC-web only, and routes cannot turn it on.
         web = any_of(grpc_web_pb2.GrpcWeb())
         filters.append(hcm_pb2.HttpFilter(name=GRPC_WEB_FILTER, typed_config=web))
+    filters += adaptive_filters(adaptive)  # last: delays by faults are no latency
     router = router_pb2.Router(
         suppress_envoy_headers=True,
         dynamic_stats=BoolValue(value=False),

@@ -78,6 +78,7 @@ def outbound_listener(
             table,
             logs,
             authorizers=node.authorizers,
+            adaptive=node.adaptive,
             tracing=tracing.tracing(source, node, workload.reporting.caller),
         )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)

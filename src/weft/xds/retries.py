@@ -23,6 +23,12 @@ DEFAULT_CONDITIONS = ("connect-failure", "refused-stream")
 """When a policy names no condition: those in which the back end saw nothing of the request."""
 
 
+_RESET_FORMATS = {
+    "seconds": route_pb2.RetryPolicy.SECONDS,
+    "unix_timestamp": route_pb2.RetryPolicy.UNIX_TIMESTAMP,
+}
+
+
 def retry_policy(policy: RetryPolicy | None, safe: bool) -> Proto | None:
     """None when there are no retries. `safe`: the requests may be repeated without harm."""
     if policy is None or policy.attempts <= 0:
@@ -46,6 +52,12 @@ def retry_policy(policy: RetryPolicy | None, safe: bool) -> Proto | None:
         result.retry_back_off.base_interval.CopyFrom(duration(policy.backoff_base))
         longest = max(policy.backoff_max or policy.backoff_base * 10, policy.backoff_base)
         result.retry_back_off.max_interval.CopyFrom(duration(longest))
+    if policy.reset_headers:
+        limited = result.rate_limited_retry_back_off
+        for name, form in policy.reset_headers:
+            limited.reset_headers.add(name=name, format=_RESET_FORMATS[form])
+        if policy.reset_max:
+            limited.max_interval.CopyFrom(duration(policy.reset_max))
     if policy.remote_localities:
         priorities = previous_priorities_pb2.PreviousPrioritiesConfig(
             update_frequency=PRIORITY_ATTEMPTS

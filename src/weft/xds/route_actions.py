@@ -16,6 +16,7 @@ from weft.mesh.model import (
     Rewrite,
     WeightedDestination,
 )
+from weft.xds.adaptive_concurrency import follow_latency
 from weft.xds.bandwidth import limit_bandwidth
 from weft.xds.cors import cors_policy
 from weft.xds.faults import fraction, http_fault
@@ -113,6 +114,8 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
         ask_for_login(result, route.login)
     if route.bandwidth is not None:
         limit_bandwidth(result, route.bandwidth)
+    if route.adaptive is not None:
+        follow_latency(result, route.adaptive)
     return result
 
 

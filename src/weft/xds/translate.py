@@ -174,7 +174,9 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     domains = tuple(dict.fromkeys((model.trust_domain, *node.peers.trust_domains)))
     for gateway in model.gateways:
         place = binding_of(gateway, model.node)
-        edge = EdgeSettings(node, model.gateway_reporting, domains, node.authorizers, node.logins)
+        edge = EdgeSettings(
+            node, model.gateway_reporting, domains, node.authorizers, node.logins, node.adaptive
+        )
         kind = "egress" if gateway.egress else "gateway"
         facts_of = (gateway, place, edge, tcp_facts)
         elements.append((kind, gateway_name(gateway), _gateway, facts_of))

@@ -61,6 +61,7 @@ def validate_backend(obj: Json) -> list[FieldError]:
     errors += common.at_least(admission, here, "samplingWindow", 1.0)
     if admission.get("aggression") is not None and admission["aggression"] < 1:
         errors.append(invalid((*here, "aggression"), admission["aggression"], "must be at least 1"))
+    errors += _adaptive(spec.get("adaptiveConcurrency") or {}, ("spec", "adaptiveConcurrency"))
     if (spec.get("maxRequestBytes") or 0) > REQUEST_BYTES_MAX:
         problem = f"must be at most {REQUEST_BYTES_MAX}"
         errors.append(invalid(("spec", "maxRequestBytes"), spec["maxRequestBytes"], problem))
@@ -81,6 +82,20 @@ def validate_backend(obj: Json) -> list[FieldError]:
             errors.append(invalid((*at, "http", field), text, problem))
     for field in ("interval", "timeout"):
         errors += common.at_least(check, at, field, 0.01)
+    return errors
+
+
+def _adaptive(given: Json, at: Location) -> list[FieldError]:
+    errors = [
+        *common.at_least(given, at, "updateInterval", 0.01),
+        *common.at_least(given, at, "baselineInterval", 1.0),
+    ]
+    if given.get("percentile") == 0:
+        errors.append(invalid((*at, "percentile"), 0, "must be at least 1"))
+    least, most = given.get("minConcurrency") or 1, given.get("maxConcurrency")
+    if most is not None and least > most:
+        problem = f"must be at most `maxConcurrency`, {most}"
+        errors.append(invalid((*at, "minConcurrency"), least, problem))
     return errors
 
 
@@ -118,7 +133,12 @@ def _retry(retry: Json, at: Location) -> list[FieldError]:
             errors.append(invalid((*at, "retriableHeaders"), name, "must be a header name"))
         here = (*at, "retriableHeaders", name)
         errors += common.one_of(text or {}, here, _TEXT_KINDS, needed=False)
-    for field in ("perTryTimeout", "backoff", "maxBackoff"):
+    for index, each in enumerate(retry.get("retryAfter") or ()):
+        name = each.get("header") or ""
+        if not _HEADER_NAME.fullmatch(name):
+            here = (*at, "retryAfter", index, "header")
+            errors.append(invalid(here, name, "must be a header name"))
+    for field in ("perTryTimeout", "backoff", "maxBackoff", "maxRetryAfter"):
         errors += common.at_least(retry, at, field, 0.001)
     return errors
 

@@ -204,6 +204,15 @@ class RetryBudget(Message, frozen=True):
     """So many are always allowed; 3 when absent."""
 
 
+class RetryAfter(Message, frozen=True):
+    """A header of an answer that names the time of the next try."""
+
+    header: str = ""
+    """Its name, such as retry-after or ratelimit-reset."""
+    format: Literal["", "seconds", "unixTimestamp"] = ""
+    """What it holds: a number of seconds (when absent), or a time in seconds since 1970."""
+
+
 class BackendRetry(Message, frozen=True):
     """When a request that failed is sent again, where its route says nothing on that."""
 
@@ -223,6 +232,11 @@ class BackendRetry(Message, frozen=True):
     """Least time before the first retry, doubled by every further one; 25ms when absent."""
     max_backoff: Duration = ""
     """The most that it grows to; ten times `backoff` when absent."""
+    retry_after: tuple[RetryAfter, ...] = ()
+    """Headers of answers that name the time of the next try, the first that is there; it is waited
+    for instead of the back-off."""
+    max_retry_after: Duration = ""
+    """Longer times are not waited for: the back-off holds; 300s when absent."""
     budget: RetryBudget | None = None
     """How many retries there may be at one time; no limit when absent."""
 
@@ -291,6 +305,27 @@ class AdmissionControl(Message, frozen=True):
     """The most that is refused; 80 when absent."""
 
 
+class AdaptiveConcurrency(Message, frozen=True):
+    """Each calling pod, and each gateway port, has as many requests under way as do not make the
+    service slower: the limit is steered by the latency that is measured. More are answered 503."""
+
+    percentile: PercentInt | None = None
+    """Of the latencies of an interval, the one that counts; 90 when absent."""
+    update_interval: Duration = ""
+    """How often the limit is set anew; 100ms when absent."""
+    max_concurrency: Positive | None = None
+    """The limit never exceeds it; 1000 when absent."""
+    min_concurrency: Positive | None = None
+    """The limit while the latency without load is measured; 3 when absent."""
+    baseline_interval: Duration = ""
+    """How often the latency without load is measured, by letting few requests through; 60s when
+    absent."""
+    baseline_requests: Positive | None = None
+    """Requests that such a measurement takes; 50 when absent."""
+    headroom: PercentInt | None = None
+    """How much more than the latency without load is taken for normal; 25 when absent."""
+
+
 class BackendPolicySpec(Message, frozen=True):
     """How the endpoints of a service are chosen and protected."""
 
@@ -317,6 +352,8 @@ class BackendPolicySpec(Message, frozen=True):
     """Which endpoints are ejected for failing more than others."""
     admission_control: AdmissionControl | None = None
     """Refusal of requests while too many fail."""
+    adaptive_concurrency: AdaptiveConcurrency | None = None
+    """A limit of requests under way that follows the latency."""
     max_request_bytes: Positive | None = None
     """Requests with longer bodies are answered 413. Bodies are read whole before they are sent on,
     so calls that stream in both directions do not work with it."""

@@ -17,6 +17,7 @@ from weft.mesh.explain.paths import without_query
 from weft.mesh.explain.request import Request
 from weft.mesh.model import (
     Access,
+    AdaptiveConcurrency,
     Authentication,
     Bandwidth,
     ConnectionPool,
@@ -168,6 +169,9 @@ def _retry(retry: RetryPolicy) -> Iterator[Effect]:
         text += f"; {_seconds(retry.per_try_timeout)} for each try"
     if retry.backoff_base:
         text += f"; back-off from {_seconds(retry.backoff_base)}"
+    if retry.reset_headers:
+        names = " or ".join(f"`{name}`" for name, _ in retry.reset_headers)
+        text += f"; at the time that header {names} of the answer names"
     if not retry.previous_hosts:
         text += "; another endpoint is preferred"
     if retry.retriable_headers:
@@ -264,6 +268,12 @@ def _bandwidth(limit: Bandwidth) -> Iterator[Effect]:
         yield Effect("bandwidth", f"at most {' and '.join(parts)}, counted by each proxy")
 
 
+def _adaptive(limit: AdaptiveConcurrency) -> Iterator[Effect]:
+    text = f"BackendPolicy {limit.name}: as many requests at one time as leave the latency"
+    text += f" within {limit.headroom_percent:g} % of that without load, at most {limit.limit_max}"
+    yield Effect("concurrency", f"{text}; counted by each calling pod; more are answered 503")
+
+
 _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "fault": _fault,
     "rewrite": _rewrite,
@@ -273,6 +283,7 @@ _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "timeout": _timeout,
     "retry": _retry,
     "bandwidth": _bandwidth,
+    "adaptive": _adaptive,
     "login": _login,
 }
 

@@ -52,6 +52,7 @@ from weft.mesh.model.gateway import (
 from weft.mesh.model.http import (
     NOWHERE,
     PASS_UNKNOWN,
+    AdaptiveConcurrency,
     Bandwidth,
     Cors,
     DirectResponse,
@@ -120,6 +121,7 @@ __all__ = [
     "AccessCondition",
     "AccessPolicy",
     "AccessRule",
+    "AdaptiveConcurrency",
     "AdmissionControl",
     "ApiKeys",
     "AppProtocol",

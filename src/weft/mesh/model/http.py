@@ -116,6 +116,11 @@ class RetryPolicy(Struct, frozen=True, gc=False):
     """A retry goes to endpoints of a lower priority, in other localities."""
     retriable_headers: tuple[NamedMatch, ...] = ()
     """Answers with one of these headers are retried."""
+    reset_headers: tuple[tuple[str, Literal["seconds", "unix_timestamp"]], ...] = ()
+    """Headers of answers that say when to try again, in order of preference, instead of the
+    back-off."""
+    reset_max: float | None = None
+    """Seconds; later times do not count."""
     safe_method_conditions: tuple[str, ...] = ()
     """Further conditions for GET, HEAD and OPTIONS only: `reset` lets a request that was under way
     on a killed back end succeed elsewhere, which is right only where a repeat changes nothing."""
@@ -197,6 +202,25 @@ class Bandwidth(Struct, frozen=True, gc=False):
     response: int = 0
 
 
+class AdaptiveConcurrency(Struct, frozen=True, gc=False):
+    """A limit of requests under way that follows the latency. Each listener measures by itself."""
+
+    name: str
+    """Unique in the mesh: `<namespace>/<policy>`. All routes that name it share a limit."""
+    percentile: float = 90.0
+    """Of an interval's latencies, the one that is compared."""
+    interval: float = 0.1
+    """Seconds between two settings of the limit."""
+    limit_max: int = 1000
+    limit_min: int = 3
+    """While the latency without load is measured."""
+    baseline_interval: float = 60.0
+    """Seconds between two such measurements."""
+    baseline_requests: int = 50
+    headroom_percent: float = 25.0
+    """How much more than the latency without load is normal."""
+
+
 class HttpRoute(Struct, frozen=True, gc=False):
     """The first route of a virtual host with a match that holds is taken.
 
@@ -225,6 +249,7 @@ class HttpRoute(Struct, frozen=True, gc=False):
     rate_limits: tuple[RateLimit, ...] = ()
     """A request must pass all that count it, else it is answered 429."""
     bandwidth: Bandwidth | None = None
+    adaptive: AdaptiveConcurrency | None = None
     login: Login | None = None
     """What callers from outside must show."""
     source: str = ""

@@ -8,7 +8,7 @@ from weft.mesh.model.access import Authorizer
 from weft.mesh.model.destination import Destination
 from weft.mesh.model.entrance import Entrance, Peers
 from weft.mesh.model.gateway import GatewayBinding, GatewayListener
-from weft.mesh.model.http import RateLimit, RouteTable
+from weft.mesh.model.http import AdaptiveConcurrency, RateLimit, RouteTable
 from weft.mesh.model.login import Login
 from weft.mesh.model.patch import EnvoyPatch
 from weft.mesh.model.reporting import Reporting
@@ -89,6 +89,8 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """Names of those that policies may ask."""
     logins: tuple[str, ...] = ()
     """Names of the policies that send browsers to an identity provider."""
+    adaptive: tuple[AdaptiveConcurrency, ...] = ()
+    """Limits that routes of the node follow."""
 
 
 class NodeModel(Struct, frozen=True, gc=False):
