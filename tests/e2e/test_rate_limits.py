@@ -209,6 +209,12 @@ def test_a_gateway_limits_its_own_hosts(shop: Instance) -> None:
     apply(shop, limits("side", "side", rule, kind="Gateway"))
     wait_for(lambda: ask(shop, "/x", "lag.test")[0] == 429, "refused at the gateway")
     assert ask(shop, "/who", CLIENT)[0] == 200
+    # Routes of the same port change: what was used up stays used up.
+    for answer in (218, 219):
+        rule = f"- directResponse: {{status: {answer}}}"
+        shop.weft("apply", "-f", "-", stdin=m.routes("other", rule, "other.example", "front"))
+        wait_for(lambda wanted=answer: ask(shop, "/", "other.example")[0] == wanted, "the route")
+        assert ask(shop, "/x", "lag.test")[0] == 429
     shop.weft("delete", "ratelimitpolicy", "side")
 
 

@@ -271,6 +271,7 @@ def _requests(
         authorizers=edge.authorizers,
         logins=edge.logins,
         adaptive=edge.adaptive,
+        buckets=server.route_table,
         scoped=server.route_table in facts.scoped,
         tracing=tracing.tracing(telemetry.GATEWAY, edge.node, edge.reporting),
     )

@@ -56,6 +56,7 @@ def http_connection_manager(
     logins: tuple[str, ...] = (),
     passed_on: bool = False,
     adaptive: tuple[AdaptiveConcurrency, ...] = (),
+    buckets: str = "",
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
@@ -71,13 +72,14 @@ def http_connection_manager(
     `passed_on`: another of the mesh's listeners has had the requests, and said what there is to say
     of their callers.
     `adaptive`: limits that routes may follow.
+    `buckets`: the gateway's table whose local rate limits are an extension of its name.
     """
     hcm = _Hcm(
         stat_prefix=stat_prefix,
         http_filters=[
             *([facts] if facts is not None else []),
             *(login_filters(logins) if edge else []),
-            *_http_filters(edge, authorizers, adaptive),
+            *_http_filters(edge, authorizers, adaptive, buckets),
         ],
         access_log=access_logs,
         use_remote_address=BoolValue(value=not (peer_seconds or passed_on)),
@@ -105,6 +107,11 @@ def http_connection_manager(
         options = hcm.common_http_protocol_options
         options.max_connection_duration.CopyFrom(duration(peer_seconds))
         hcm.drain_timeout.CopyFrom(duration(min(peer_seconds / 3, DRAIN_SECONDS_MAX)))
+    _route_by(hcm, routes, scoped)
+    return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
+
+
+def _route_by(hcm: Proto, routes: str | route_pb2.RouteConfiguration, scoped: bool) -> None:
     if scoped and isinstance(routes, str):
         select_scope(hcm, routes)
     elif isinstance(routes, str):
@@ -112,7 +119,6 @@ def http_connection_manager(
         hcm.rds.config_source.CopyFrom(ADS)
     else:
         hcm.route_config.CopyFrom(routes)
-    return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
 
 
 def _allow_websockets_over_streams(hcm: Proto) -> None:
@@ -130,24 +136,28 @@ def _allow_websockets_over_streams(hcm: Proto) -> None:
 
 
 def _http_filters(
-    edge: bool, authorizers: tuple[str, ...], adaptive: tuple[AdaptiveConcurrency, ...]
+    edge: bool,
+    authorizers: tuple[str, ...],
+    adaptive: tuple[AdaptiveConcurrency, ...],
+    buckets: str,
 ) -> list[Proto]:
     """Filters that only some routes need are disabled here (they then cost nothing) and enabled
     by those routes, so that using one never changes, and thereby drains, a listener."""
-    by_route: tuple[tuple[str, Proto], ...] = (
+    first: tuple[tuple[str, Proto], ...] = (
         *listener_filters(),
         (rate_limits.HEADERS_FILTER, header_mutation_pb2.HeaderMutation()),
         (CORS_FILTER, cors_pb2.Cors()),
         (FAULT_FILTER, fault_pb2.HTTPFault()),
+    )
+    then: tuple[tuple[str, Proto], ...] = (
         *rate_limits.filters(),
         *bandwidth.filters(),
         (FORWARD_FILTER, forward_filter()),
     )
     filters = [tokens_filter(), *authorizer_filters(authorizers)]
-    filters += [
-        hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)
-        for name, config in by_route
-    ]
+    filters += map(_turned_off, first)
+    filters.append(rate_limits.local_filter(buckets))
+    filters += map(_turned_off, then)
     filters.append(hold_filter())
     if edge:
         # It touches calls of gRPC-web only, and routes cannot turn it on.
@@ -162,3 +172,8 @@ def _http_filters(
         hcm_pb2.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router))
     )
     return filters
+
+
+def _turned_off(named: tuple[str, Proto]) -> Proto:
+    name, config = named
+    return hcm_pb2.HttpFilter(name=name, typed_config=any_of(config), disabled=True)

@@ -2,23 +2,37 @@
 
 A limit that each proxy counts by itself lives in the configuration of the whole route table, so
 that all routes of a table share it; the routes it holds for name it in their metadata. A limit
-that all proxies count together is asked of weft's rate limit service. The buckets of a table start
-full again when the table changes.
+that all proxies count together is asked of weft's rate limit service.
+
+Buckets live in a filter's configuration. That of a gateway's table is an extension, which the
+gateway's filter gets by name, so that they stay as full as they are when routes change; they start
+full when a limit of the table changes. Tables for calls inside the mesh have theirs in themselves,
+because the listeners of all pods share them: in a filter of a listener each pod would count by
+itself. Those start full again when the table changes.
 """
 
 import ipaddress
 import re
 from collections.abc import Iterable
 
-from envoy.config.core.v3 import base_pb2, grpc_service_pb2
+from envoy.config.core.v3 import (
+    base_pb2,
+    config_source_pb2,
+    extension_pb2,
+    grpc_service_pb2,
+)
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2 as common_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2 as local_pb2
 from envoy.extensions.filters.http.ratelimit.v3 import rate_limit_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm_pb2,
+)
 from envoy.extensions.rate_limit_descriptors.expr.v3 import expr_pb2
 from envoy.type.metadata.v3 import metadata_pb2
 from envoy.type.v3 import percent_pb2, token_bucket_pb2
+from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from weft.mesh.model import RateLimit, RateLimitKey, RouteTable, StringMatch
@@ -26,7 +40,8 @@ from weft.xds.bootstrap import XDS_CLUSTER
 from weft.xds.descriptors import set_shadow_mode
 from weft.xds.identity import NAMESPACE_KEY, PRINCIPAL_KEY
 from weft.xds.matches import header_matcher, named_header_matcher
-from weft.xds.proto import UNLIMITED, Proto, any_of, duration, extension, uint32
+from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, extension, resource, uint32
+from weft.xds.resource import EXTENSION, Resource
 
 LOCAL_FILTER = "envoy.filters.http.local_ratelimit"
 GLOBAL_FILTER = "envoy.filters.http.ratelimit"
@@ -54,10 +69,55 @@ _Action = route_pb2.RateLimit.Action
 _ALL = percent_pb2.FractionalPercent(numerator=100)
 
 
+def local_filter(table: str) -> Proto:
+    """The HTTP filter of local limits, which limited tables turn on; of a gateway's `table` with
+    the buckets of its extension."""
+    plain = any_of(local_pb2.LocalRateLimit(stat_prefix="local"))
+    made = hcm_pb2.HttpFilter(name=LOCAL_FILTER, disabled=True)
+    if not table:
+        made.typed_config.CopyFrom(plain)
+        return made
+    made.name = buckets_name(table)
+    made.config_discovery.CopyFrom(
+        config_source_pb2.ExtensionConfigSource(
+            config_source=ADS,
+            type_urls=[plain.type_url],
+            default_config=plain,
+            apply_default_config_without_warming=True,
+        )
+    )
+    return made
+
+
+def buckets_name(table: str) -> str:
+    """Of the filter and the extension with the buckets of a gateway's table."""
+    return f"{LOCAL_FILTER}|{table}"
+
+
+def buckets_extension(table: str, limits: tuple[RateLimit, ...]) -> Resource:
+    """The buckets of a gateway's table for its local limits."""
+    config = local_configuration(limits) or local_pb2.LocalRateLimit(stat_prefix="local")
+    name = buckets_name(table)
+    wrapped = extension_pb2.TypedExtensionConfig(name=name, typed_config=any_of(config))
+    return resource(EXTENSION, name, wrapped)
+
+
+def turn_on_buckets(configuration: Proto, table: RouteTable, at_gateway: bool) -> None:
+    """Make the RouteConfiguration of a table, or of a part of it, subject to its local limits."""
+    buckets = local_configuration(local_limits(table))
+    if buckets is None:
+        return
+    if at_gateway:
+        on = route_pb2.FilterConfig(config=Any())
+        name = buckets_name(table.name)
+        configuration.typed_per_filter_config[name].CopyFrom(any_of(on))
+    else:
+        configuration.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
+
+
 def filters() -> tuple[tuple[str, Proto], ...]:
     """(name, configuration) of the HTTP filters that limited routes turn on, in order."""
     return (
-        (LOCAL_FILTER, local_pb2.LocalRateLimit(stat_prefix="local")),
         (GLOBAL_FILTER, _shared()),
         (CLOSED_FILTER, _shared(closed=True)),
     )
@@ -83,15 +143,15 @@ def _shared(closed: bool = False) -> Proto:
     return shared
 
 
-def local_configuration(table: RouteTable) -> Proto | None:
-    """The table's own buckets; None when none of its routes has one."""
-    limits = {
-        limit.name: limit
-        for host in table.virtual_hosts
-        for route in host.routes
-        for limit in route.rate_limits
-        if not limit.everywhere
-    }
+def local_limits(table: RouteTable) -> tuple[RateLimit, ...]:
+    """Those of the table's routes that each proxy counts by itself, each once."""
+    given = [r.rate_limits for host in table.virtual_hosts for r in host.routes if r.rate_limits]
+    limits = {limit.name: limit for each in given for limit in each if not limit.everywhere}
+    return tuple(limits.values())
+
+
+def local_configuration(limits: tuple[RateLimit, ...]) -> Proto | None:
+    """The buckets of a table's local limits; None when there are none."""
     if not limits:
         return None
     enabled = base_pb2.RuntimeFractionalPercent(default_value=_ALL)
@@ -105,8 +165,8 @@ def local_configuration(table: RouteTable) -> Proto | None:
         always_consume_default_token_bucket=BoolValue(value=False),
         enable_x_ratelimit_headers=common_pb2.DRAFT_VERSION_03,
         max_dynamic_descriptors=uint32(KEYS_MAX),
-        descriptors=[_bucket(limit) for limit in limits.values()],
-        rate_limits=[_counted(_named_by_route(limit), limit) for limit in limits.values()],
+        descriptors=[_bucket(limit) for limit in limits],
+        rate_limits=[_counted(_named_by_route(limit), limit) for limit in limits],
     )
 
 

@@ -14,12 +14,7 @@ from weft.xds.forward import FORWARD
 from weft.xds.holding import hold_on_route
 from weft.xds.matches import to_address
 from weft.xds.proto import Proto, any_of, embedded, uint32
-from weft.xds.rate_limits import (
-    HEADERS_FILTER,
-    LOCAL_FILTER,
-    local_configuration,
-    response_headers,
-)
+from weft.xds.rate_limits import HEADERS_FILTER, response_headers, turn_on_buckets
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.response_time import REPORT_HEADER
 from weft.xds.route_actions import HashKeys, envoy_routes, passthrough_route
@@ -62,6 +57,8 @@ class TableFacts(Struct, frozen=True):
     """Destination -> the policies for which somebody is asked about requests to it."""
     asleep: frozenset[str] = frozenset()
     """Destinations that requests have to wait for."""
+    at_gateway: bool = False
+    """A gateway's connection manager uses it, and no other."""
 
 
 NO_FACTS = TableFacts()
@@ -273,9 +270,7 @@ def _head(table: RouteTable, facts: TableFacts) -> Proto:
         result.typed_per_filter_config[TOKENS_FILTER].CopyFrom(asked)
     if not any([route.rate_limits for host in table.virtual_hosts for route in host.routes]):  # noqa: C419
         return result
-    buckets = local_configuration(table)
-    if buckets is not None:
-        result.typed_per_filter_config[LOCAL_FILTER].CopyFrom(any_of(buckets))
+    turn_on_buckets(result, table, facts.at_gateway)
     headers = response_headers(table)
     if headers is not None:
         result.typed_per_filter_config[HEADERS_FILTER].CopyFrom(any_of(headers))

@@ -92,16 +92,8 @@ def shall_be_scoped(table: RouteTable, is_scoped: bool) -> bool:
     hosts = len(table.virtual_hosts)
     if hosts < (WHOLE_HOSTS_MAX if is_scoped else SCOPED_HOSTS_MIN):
         return False
-    if _counted_as_one(table):
-        return False
     wildcards = len([d for host in table.virtual_hosts for d in host.domains if "*" in d])
     return wildcards * EXACT_PER_WILDCARD_MIN <= hosts * (2 if is_scoped else 1)
-
-
-def _counted_as_one(table: RouteTable) -> bool:
-    """Whether Envoy counts requests for all of the table together, as its own rate limits do."""
-    limits = [route.rate_limits for host in table.virtual_hosts for route in host.routes]
-    return any(limits) and any(not limit.everywhere for each in limits for limit in each)
 
 
 def domains_by_part(domains: Sequence[str]) -> dict[int, list[str]]:

@@ -15,6 +15,7 @@ from weft.mesh.model import (
     HashKey,
     NodeModel,
     NodeSettings,
+    RateLimit,
     RouteTable,
     ServiceListener,
     Workload,
@@ -42,6 +43,7 @@ from weft.xds.logins import login_resources
 from weft.xds.nodes_listener import nodes_listener
 from weft.xds.own_network import own_listeners
 from weft.xds.patcher import Patcher
+from weft.xds.rate_limits import buckets_extension, local_limits
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
 from weft.xds.scoped_routes import scopes, shall_be_scoped
@@ -148,6 +150,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
+    edges = {s.route_table for g in model.gateways for s in g.servers}
     for table in model.route_tables:
         keys = _used_keys(table, hash_keys)
         reports = bool(measured) and not measured.isdisjoint(destinations_of(table))
@@ -159,9 +162,12 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
             alt_svc=alternatives.get(table.name, ""),
             tokens=_of_table(table, tokens),
             scoped=table.name in scoped,
+            at_gateway=table.name in edges,
             asking={n: asking[n] for n in destinations_of(table) if n in asking} if asking else {},
             asleep=held & destinations_of(table) if held else held,
         )
+        if facts.at_gateway:
+            elements.append(("buckets", table.name, _buckets, (table.name, local_limits(table))))
         inputs = (table, keys, node, facts)
         elements.append(("table", table.name, _table, inputs))
     for workload in model.workloads:
@@ -291,6 +297,10 @@ def _gateway(
             http3_listener(gateway, binding, edge, facts),
         ]
     return [listener for listener in found if listener is not None]
+
+
+def _buckets(table: str, limits: tuple[RateLimit, ...]) -> list[Resource]:
+    return [buckets_extension(table, limits)]
 
 
 def _tokens(asked: Asked) -> list[Resource]:
