@@ -1,7 +1,9 @@
 """Calls that leave the mesh: through an egress gateway, and to hosts that are resolved when they
 are called."""
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.e2e.callers import Caller
 from tests.e2e.instance import Instance, run_inside, wait_for
 from tests.outside import GREETING, Servers
+from tests.xds.certificates import write_revocable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
@@ -167,6 +170,32 @@ spec:
     )
     isolated.weft("apply", "-f", "-", stdin=text)
     assert '"host": "origin.test"' in caller.settles("http://origin.test/x", 200)
+
+
+def test_a_revoked_certificate_is_refused(
+    isolated: Instance, caller: Caller, near: Servers, tmp_path: Path
+) -> None:
+    write_revocable(tmp_path, "revocable.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    port = near.http(tls=context)
+    # Envoy runs as the user that runs the tests, and nobody else need read the files.
+    rule = """
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: revocable}
+spec:
+  host: revocable.test
+  trafficPolicy:
+    tls: {mode: SIMPLE, sni: revocable.test, subjectAltNames: [revocable.test],
+          caCertificates: DIR/ca.crt, caCrl: DIR/FILE.crl}
+""".replace("DIR", str(tmp_path))
+    for file, status in (("none", 200), ("revoked", 503), ("none", 200)):
+        text = entry("revocable.test", port) + rule.replace("FILE", file)
+        isolated.weft("apply", "-f", "-", stdin=text)
+        caller.settles("http://revocable.test/x", status)
+    isolated.weft("delete", "destinationrule", "revocable")
 
 
 def test_no_stranger_reaches_the_egress_gateway(isolated: Instance, caller: Caller) -> None:

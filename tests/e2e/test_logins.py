@@ -17,7 +17,7 @@ import yaml
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS, fresh
-from tests.e2e.instance import Instance, ask, wait_for
+from tests.e2e.instance import Instance, ask, ask_all, wait_for
 from tests.e2e.test_authorization import Applied, policy, settled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
@@ -107,6 +107,33 @@ def test_api_keys(weft: Instance) -> None:
         assert "AuthenticationPolicy default/keys: an API key in x-key or key" in said
         assert "key-of" not in said
     settled(lambda: get()[0], 200, "open again")
+
+
+def test_preflights_carry_no_credentials_and_are_answered(weft: Instance) -> None:
+    page = "http://page.example"
+    cors = f"""
+- corsPolicy: {{allowOrigins: [{{exact: "{page}"}}], allowMethods: [PUT], maxAge: 1h}}
+  route: [{{destination: {{host: api}}}}]
+"""
+    asking = {"Origin": page, "Access-Control-Request-Method": "PUT"}
+
+    def preflight(origin: str = page) -> tuple[int, str, dict[str, str]]:
+        headers = {**asking, "Origin": origin}
+        return ask_all(weft, "/x", "keys.example", method="OPTIONS", headers=headers)
+
+    weft.weft("apply", "-f", "-", stdin=m.routes("keys", cors, "keys.example", "keys"))
+    with Applied(weft, login("keys", "apiKey: {secrets: [{name: keys}]}")):
+        settled(lambda: ask(weft, "/x", "keys.example")[0], 401, "a key is needed")
+        settled(lambda: preflight()[0], 200, "a preflight is answered")
+        assert preflight()[2]["access-control-allow-methods"] == "PUT"
+        words = [word for name, value in asking.items() for word in ("-H", f"{name}: {value}")]
+        said = weft.weft("why", "--gateway", "80", "OPTIONS", "http://keys.example/x", *words)
+        assert "the proxy answers preflights" in said
+        assert preflight("http://other.example")[0] == 401, "other pages get no further"
+        assert ask(weft, "/x", "keys.example", method="OPTIONS")[0] == 401
+        status, _, headers = ask_all(weft, "/x", "keys.example", headers={"Origin": page})
+        assert (status, headers["access-control-allow-origin"]) == (401, page)
+    weft.weft("apply", "-f", "-", stdin=m.routes("keys", m.to("api"), "keys.example", "keys"))
 
 
 def test_without_its_secret_nobody_gets_in(weft: Instance) -> None:

@@ -6,7 +6,7 @@ from envoy.config.route.v3 import route_pb2 as table_pb2
 from envoy.extensions.filters.http.oauth2.v3 import oauth_pb2
 
 from weft.mesh.model import ApiKeys, Login, Oidc
-from weft.xds.logins import NOBODY, ask_for_login, login_filters, login_resources
+from weft.xds.logins import NOBODY, PREFLIGHT_FILTER, ask_for_login, login_filters, login_resources
 from weft.xds.readable import readable
 from weft.xds.resource import EXTENSION, ROUTES, SECRET, Resource
 
@@ -43,7 +43,7 @@ def test_all_parts_are_asked_for() -> None:
     keys = ApiKeys((("shop", "top-secret"),), headers=("x-key",))
     ask_for_login(route, Login("n/p", api_keys=keys, users="a:{SHA}x", oidc=OIDC))
     names = {each.name for each in login_filters(["n/p"])}
-    assert set(route.typed_per_filter_config) == names
+    assert set(route.typed_per_filter_config) == names - {PREFLIGHT_FILTER}
     body = route_pb2.VirtualHost(name="h", domains=["*"], routes=[route])
     assert b"top-secret" in body.SerializeToString()
 

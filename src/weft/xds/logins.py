@@ -16,6 +16,7 @@ from envoy.config.core.v3 import (
 from envoy.config.route.v3 import route_components_pb2 as route_pb2
 from envoy.extensions.filters.http.api_key_auth.v3 import api_key_auth_pb2 as key_pb2
 from envoy.extensions.filters.http.basic_auth.v3 import basic_auth_pb2 as basic_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
 from envoy.extensions.filters.http.oauth2.v3 import oauth_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
@@ -31,6 +32,9 @@ from weft.xds.resource import EXTENSION, SECRET, Resource
 
 KEY_FILTER = "weft.login.api_key"
 BASIC_FILTER = "weft.login.basic"
+PREFLIGHT_FILTER = "weft.login.cors"
+"""Before the others, for preflights carry no credentials (Fetch standard, section 4.8): those of
+known origins are answered, and pages can read that somebody has to log in."""
 NOBODY = "nobody:{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 """A user whose password nobody knows."""
 TOKEN_SECONDS = 5.0
@@ -51,7 +55,9 @@ def login_filters(names: Iterable[str]) -> list[Proto]:
     """The HTTP filters of a gateway, all of them off."""
     basic = basic_pb2.BasicAuth(users=base_pb2.DataSource(inline_string=NOBODY))
     nobody = key_pb2.ApiKeyAuth(key_sources=[key_pb2.KeySource(header="x-api-key")])
+    cors = any_of(cors_pb2.Cors())
     found = [
+        hcm_pb2.HttpFilter(name=PREFLIGHT_FILTER, typed_config=cors, disabled=True),
         hcm_pb2.HttpFilter(name=KEY_FILTER, typed_config=any_of(nobody), disabled=True),
         hcm_pb2.HttpFilter(name=BASIC_FILTER, typed_config=any_of(basic), disabled=True),
     ]

@@ -23,7 +23,7 @@ from weft.xds.faults import fraction, http_fault
 from weft.xds.forward import FORWARD, enable_forward
 from weft.xds.headers import headers_to_add, headers_to_remove, host_header
 from weft.xds.http_connection_manager import CORS_FILTER, FAULT_FILTER
-from weft.xds.logins import ask_for_login
+from weft.xds.logins import PREFLIGHT_FILTER, ask_for_login
 from weft.xds.matches import SAFE_METHODS, regex, route_match
 from weft.xds.proto import Proto, any_of, duration, uint32
 from weft.xds.rate_limits import limit_route
@@ -108,7 +108,8 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
     if fault is not None:
         result.typed_per_filter_config[FAULT_FILTER].CopyFrom(any_of(fault))
     if route.cors is not None:
-        result.typed_per_filter_config[CORS_FILTER].CopyFrom(any_of(cors_policy(route.cors)))
+        filter_ = PREFLIGHT_FILTER if route.login is not None else CORS_FILTER
+        result.typed_per_filter_config[filter_].CopyFrom(any_of(cors_policy(route.cors)))
     limit_route(result, route.rate_limits)
     if route.login is not None:
         ask_for_login(result, route.login)
