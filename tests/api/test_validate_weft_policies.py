@@ -62,6 +62,8 @@ def test_sound_policies_pass() -> None:
         ("RateLimitPolicy", {"rules": [RULE], "scope": "city"}, "spec.scope"),
         ("RateLimitPolicy", {"rules": [{**RULE, "key": [{"type": "header"}]}]},
          "spec.rules[0].key[0].name"),
+        ("RateLimitPolicy", {"rules": [{**RULE, "key": [{"type": "query"}]}]},
+         "spec.rules[0].key[0].name"),
         ("RateLimitPolicy", {"rules": [{**RULE, "key": [{"type": "header", "name": "x user"}]}]},
          "spec.rules[0].key[0].name"),
         ("RateLimitPolicy", {"rules": [{**RULE, "match": {"headers": {"x:user": {}}}}]},

@@ -149,6 +149,18 @@ def test_local_limits_count_by_header_and_path(shop: Instance) -> None:
     wait_for(lambda: statuses(shop, ("http://api/limited/c", joe)) == [200], "limit gone")
 
 
+def test_limits_by_query(shop: Instance) -> None:
+    rule = "[{match: {queryParams: {plan: {exact: free}}}, key: [{type: query, name: user}], "
+    rule += "limit: {requests: 1, per: hour}}]"
+    apply(shop, limits("query", "api", rule))
+    wait_for(lambda: counted(shop, "http://api/?plan=free&user=probe"), "limit in force")
+    asked = ("plan=free&user=joe", "user=joe&plan=free", "plan=free&user=jim", "plan=free",
+             "plan=paid&user=joe", "user=joe")  # fmt: skip
+    found = statuses(shop, *((f"http://api/x?{query}", {}) for query in asked))
+    assert found == [200, 429, 200, 200, 200, 200]
+    shop.weft("delete", "ratelimitpolicy", "query")
+
+
 def test_limits_by_caller_know_who_calls(shop: Instance) -> None:
     """The identity is the listener's, whatever a caller says; the gateway's callers have none."""
     rule = f"[{{match: {{source: {{principal: {PRINCIPAL}}}, methods: [GET]}}, "

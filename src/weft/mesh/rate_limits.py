@@ -183,6 +183,10 @@ def _limits(policy: weft.RateLimitPolicy, report: Findings) -> Iterable[RateLimi
                 NamedMatch(name.lower(), text_match(text) or StringMatch("present"))
                 for name, text in sorted(match.headers.items())
             ),
+            query=tuple(
+                NamedMatch(name, text_match(text) or StringMatch("present"))
+                for name, text in sorted(match.query_params.items())
+            ),
             source_principal=source.principal,
             source_namespace=source.namespace,
             client_network=_network(match.client_cidr),
@@ -201,7 +205,9 @@ def _problem(rule: weft.RateLimitRule, match: weft.RateLimitMatch) -> str:
     for name in named:
         if not _HEADER_NAME.fullmatch(name):
             return f"`{name}` is no header name"
-    texts = [match.path, *match.headers.values()]
+    if any(key.type == "query" and not key.name for key in rule.key):
+        return "a key of type `query` needs a name"
+    texts = [match.path, *match.headers.values(), *match.query_params.values()]
     for text in texts:
         if text is not None and text.regex and (problem := regex_problem(text.regex)):
             return f"`{text.regex}` is no valid RE2 expression ({problem})"
@@ -219,6 +225,8 @@ def text_match(text: weft.TextMatch | None) -> StringMatch | None:
 
 
 def _key(key: weft.RateLimitKey) -> RateLimitKey:
+    if key.type == "query":
+        return RateLimitKey("query", key.name)
     return _KEYS.get(key.type) or RateLimitKey("header", key.name.lower())
 
 

@@ -29,7 +29,7 @@ def route_match(match: HttpMatch, methods: tuple[str, ...] = ()) -> Proto:
     if methods:
         result.headers.append(header_matcher(":method", StringMatch("regex", "|".join(methods))))
     result.headers.extend(named_header_matcher(header) for header in match.headers)
-    result.query_parameters.extend(_query(query) for query in match.query)
+    result.query_parameters.extend(query_matcher(query) for query in match.query)
     if match.source_namespaces:
         result.filter_state.append(_caller_in(match.source_namespaces))
     if match.source_workload:
@@ -96,7 +96,8 @@ def named_header_matcher(named: NamedMatch) -> Proto:
     return matcher
 
 
-def _query(named: NamedMatch) -> Proto:
+def query_matcher(named: NamedMatch) -> Proto:
+    """A condition on a query parameter."""
     if named.match.kind == "present" or (named.match.kind == "prefix" and not named.match.value):
         return route_pb2.QueryParameterMatcher(name=named.name, present_match=True)
     return route_pb2.QueryParameterMatcher(

@@ -39,7 +39,7 @@ from weft.mesh.model import RateLimit, RateLimitKey, RouteTable, StringMatch
 from weft.xds.bootstrap import XDS_CLUSTER
 from weft.xds.descriptors import set_shadow_mode
 from weft.xds.identity import NAMESPACE_KEY, PRINCIPAL_KEY
-from weft.xds.matches import header_matcher, named_header_matcher
+from weft.xds.matches import header_matcher, named_header_matcher, query_matcher
 from weft.xds.proto import ADS, UNLIMITED, Proto, any_of, duration, extension, resource, uint32
 from weft.xds.resource import EXTENSION, Resource
 
@@ -192,6 +192,8 @@ def fixed_entries(limit: RateLimit) -> tuple[tuple[str, str], ...]:
     entries = []
     if _headers(limit):
         entries.append(("match", HELD))
+    if limit.query:
+        entries.append(("query", HELD))
     if limit.source_principal:
         entries.append(("principal", limit.source_principal))
     if limit.source_namespace:
@@ -255,6 +257,12 @@ def _conditions(limit: RateLimit) -> Iterable[Proto]:
             descriptor_key="match", descriptor_value=HELD, headers=headers
         )
         yield _Action(header_value_match=match)
+    if limit.query:
+        matchers = [query_matcher(named) for named in limit.query]
+        parameters = _Action.QueryParameterValueMatch(
+            descriptor_key="query", descriptor_value=HELD, query_parameters=matchers
+        )
+        yield _Action(query_parameter_value_match=parameters)
     if limit.source_principal:
         yield _fact("principal", PRINCIPAL_KEY)
     if limit.source_namespace:
@@ -276,6 +284,9 @@ def _keys(limit: RateLimit) -> Iterable[Proto]:
             yield _fact(entry, PRINCIPAL_KEY)
         elif key.kind == "source_namespace":
             yield _fact(entry, NAMESPACE_KEY)
+        elif key.kind == "query":
+            parameter = _Action.QueryParameters(query_parameter_name=key.name, descriptor_key=entry)
+            yield _Action(query_parameters=parameter)
         elif key.kind == "path":
             yield _expression(entry, "request.url_path")
         else:

@@ -181,8 +181,8 @@ def _rule(rule: Json, at: Location) -> list[FieldError]:
     errors += _match(rule.get("match") or {}, (*at, "match"))
     for index, key in enumerate(rule.get("key") or ()):
         here = (*at, "key", index)
-        if key.get("type") == "header" and not key.get("name"):
-            errors.append(required((*here, "name"), "name the header to count by"))
+        if key.get("type") in ("header", "query") and not key.get("name"):
+            errors.append(required((*here, "name"), f"name the {key['type']} to count by"))
         elif key.get("type") == "header" and not _HEADER_NAME.fullmatch(key["name"]):
             errors.append(invalid((*here, "name"), key["name"], "must be a header name"))
     return errors
@@ -196,6 +196,9 @@ def _match(match: Json, at: Location) -> list[FieldError]:
         if not _HEADER_NAME.fullmatch(name):
             errors.append(invalid((*at, "headers"), name, "must be a header name"))
         errors += common.one_of(text or {}, (*at, "headers", name), _TEXT_KINDS, needed=False)
+    for name, text in (match.get("queryParams") or {}).items():
+        here = (*at, "queryParams", name)
+        errors += common.one_of(text or {}, here, _TEXT_KINDS, needed=False)
     cidr = match.get("clientCIDR") or ""
     if cidr:
         try:

@@ -56,6 +56,8 @@ class RateLimitMatch(Message, frozen=True):
     """One of these methods, such as GET."""
     headers: Mapping[str, TextMatch] = {}
     """Headers by name; an empty match asks only that the header is there."""
+    query_params: Mapping[str, TextMatch] = {}
+    """Query parameters by name; an empty match asks only that the parameter is there."""
     source: RateLimitSource | None = None
     """Who calls."""
     client_cidr: str = field(default="", name="clientCIDR")
@@ -65,10 +67,12 @@ class RateLimitMatch(Message, frozen=True):
 class RateLimitKey(Message, frozen=True):
     """What requests are counted by: each value has a limit of its own."""
 
-    type: Literal["", "header", "sourcePrincipal", "sourceNamespace", "clientAddress", "path"] = ""
-    """header, sourcePrincipal, sourceNamespace, clientAddress, or path (with its query)."""
+    type: Literal[
+        "", "header", "query", "sourcePrincipal", "sourceNamespace", "clientAddress", "path"
+    ] = ""
+    """header, query, sourcePrincipal, sourceNamespace, clientAddress, or path (with its query)."""
     name: str = ""
-    """Name of the header. Requests without it are not counted."""
+    """Name of the header or query parameter. Requests without it are not counted."""
 
 
 class RateLimitAmount(Message, frozen=True):

@@ -13,7 +13,7 @@ from msgspec.structs import fields
 
 from weft.mesh.explain.callers import Origin
 from weft.mesh.explain.matching import in_words, named_mismatch, value_holds
-from weft.mesh.explain.paths import without_query
+from weft.mesh.explain.paths import query_parameters, without_query
 from weft.mesh.explain.request import Request
 from weft.mesh.model import (
     Access,
@@ -239,8 +239,14 @@ def _uncounted(limit: RateLimit, request: Request, origin: Origin) -> str:
         return f"it is for callers of {limit.source_namespace}"
     if limit.client_network and origin.address and not _within(limit, origin.address):
         return f"it is for callers of {limit.client_network}"
-    missing = [k.name for k in limit.keys if k.kind == "header" and k.name.lower() not in headers]
-    return f"header `{missing[0]}` is absent" if missing else ""
+    parameters = query_parameters(request.path)
+    for parameter in limit.query:
+        if reason := named_mismatch("query parameter", parameter, parameters, parameter.name):
+            return reason
+    missing = [k for k in limit.keys
+               if (k.kind == "header" and k.name.lower() not in headers)
+               or (k.kind == "query" and k.name not in parameters)]  # fmt: skip
+    return f"{missing[0].kind} `{missing[0].name}` is absent" if missing else ""
 
 
 def _within(limit: RateLimit, address: str) -> bool:

@@ -160,9 +160,11 @@ class Cors(Struct, frozen=True, gc=False):
 
 
 class RateLimitKey(Struct, frozen=True, gc=False):
-    """What requests are counted by. `name` is a header's."""
+    """What requests are counted by. `name` is a header's, or a query parameter's."""
 
-    kind: Literal["header", "source_principal", "source_namespace", "client_address", "path"]
+    kind: Literal[
+        "header", "query", "source_principal", "source_namespace", "client_address", "path"
+    ]
     name: str = ""
 
 
@@ -183,6 +185,7 @@ class RateLimit(Struct, frozen=True, gc=False):
     """Of the path without the query."""
     methods: tuple[str, ...] = ()
     headers: tuple[NamedMatch, ...] = ()
+    query: tuple[NamedMatch, ...] = ()
     source_principal: str = ""
     source_namespace: str = ""
     client_network: str = ""
