@@ -84,6 +84,8 @@ class ScaleToZero:
         before, self._since = self._since, {}
         for name, destination in found.items():
             state = _state(destination)
+            if state == SERVES:
+                self._called.discard((destination.namespace, destination.wakes))
             known = before.get(name)
             self._since[name] = (
                 known if known is not None and known[0] == state else (state, number)
@@ -157,6 +159,8 @@ class ScaleToZero:
             return
         key = destination.namespace, destination.wakes
         self._busy[key] = ticks()
+        if self._since[name][0] == SERVES:
+            return  # its proxy has not heard of it yet
         self._called.add(key)
         if key not in self._waking and key not in self._falling:
             self._waking.add(key)
@@ -223,7 +227,6 @@ class ScaleToZero:
                 await self._do(zero.marked(sleeper, "asleep"))
                 self._busy[key] = ticks()
             elif ticks() - before < sleeper.idle_seconds:
-                self._called.discard(key)
                 await self._do(zero.marked(sleeper, ""))
             else:
                 self._falling.add(key)
