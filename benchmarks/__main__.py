@@ -21,6 +21,7 @@ MODULES = (
     "pods",
     "rollouts",
     "scale_from_zero",
+    "containers",
     "api",
     "api_scale",
     "commands",

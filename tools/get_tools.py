@@ -25,6 +25,7 @@ PACKAGES = {
     "chromium": "chromium",
     "crun": "crun",
     "curl": "curl",
+    "docker-registry": "docker-registry",
     "ip": "iproute2",
     "nft": "nftables",
     "openssl": "openssl",

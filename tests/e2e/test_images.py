@@ -1,8 +1,11 @@
 """Containers from images: what their pods are promised, whoever starts them (the pod host itself,
 runc, crun), with small images made here."""
 
+import base64
 import json
 import shutil
+import socket
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -241,6 +244,85 @@ def _answer(weft: Instance) -> tuple[int, str]:
         return ask(weft, "/", "web.test")
     except (OSError, urllib.error.URLError):
         return 0, ""
+
+
+PASSWORD = "word-of-a-registry"
+HTPASSWD = "me:$2b$08$3SKOg7EefkLWzFaZWIQX5OtujoV7xQbQe8EFobsw7SnPi2gYoceQa\n"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The address of a real registry that wants a password."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("needs docker-registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    (tmp_path / "htpasswd").write_text(HTPASSWD)
+    config = {
+        "version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path / "content")}},
+        "http": {"addr": address}, "log": {"level": "error"},
+        "auth": {"htpasswd": {"realm": "here", "path": str(tmp_path / "htpasswd")}},
+    }  # fmt: skip
+    (tmp_path / "config.yml").write_text(json.dumps(config))
+    process = subprocess.Popen([program, "serve", str(tmp_path / "config.yml")],
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        wait_for(lambda: _listens(address), "the registry")
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_pods_wait_for_images_and_pull_them(weft: Instance, registry: str) -> None:
+    only_builtin(weft)
+    word = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+    settings = SHELL | {"Cmd": ["-c", "echo pulled; sleep 1000"]}
+    archives.push(registry, "own/app", "1", [archives.base_layer()], settings, f"Basic {word}")
+    config = json.dumps({"auths": {registry: {"auth": word}}})
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "pull"}, "stringData": {".dockerconfigjson": config},
+    }  # fmt: skip
+    image = {"image": f"{registry}/own/app:1", "args": []}
+    apply(
+        weft,
+        secret,
+        pod("pulls", "", image, imagePullSecrets=[{"name": "pull"}]),
+        pod("refused", "", {**image, "imagePullPolicy": "Always"}),
+        pod("never", "", {"image": "own/never:1", "imagePullPolicy": "Never"}),
+        pod("crooked", "", {"image": "Own/Never:1"}),
+    )
+    wait_for(lambda: is_ready(weft.pod("pulls")), "pulled and ready")
+    assert "pulled" in log(weft, "pulls")
+    said = container_of(weft, "pulls")["imageID"]
+    assert said.startswith(f"{registry}/own/app@sha256:")
+    for name, reason, words in (
+        ("refused", "ImagePullBackOff", "pull access denied"),
+        ("never", "ErrImageNeverPull", "pull policy of Never"),
+        ("crooked", "InvalidImageName", "lower case"),
+    ):
+        waiting = wait_for(lambda name=name, reason=reason: _waits(weft, name, reason), reason)
+        assert words in waiting["message"]
+    events = weft.items("events")
+    told = {e["reason"] for e in events if e["involvedObject"]["name"] == "pulls"}
+    assert {"Pulling", "Pulled", "Started"} <= told
+    logs = "".join(f.read_text() for f in (weft.data_dir / "log").iterdir() if f.is_file())
+    for hidden in (PASSWORD, word):
+        assert hidden not in logs + json.dumps(events)
+
+
+def _waits(weft: Instance, name: str, reason: str) -> Any:
+    waiting = container_of(weft, name).get("state", {}).get("waiting", {})
+    return waiting if waiting.get("reason") == reason else None
 
 
 def test_nothing_is_left_behind(weft: Instance) -> None:

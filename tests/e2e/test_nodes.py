@@ -17,6 +17,7 @@ import dns.message
 import dns.query
 import pytest
 
+from tests import archives
 from tests.e2e.instance import Load, is_ready, kubectl_binary, wait_for
 from tests.e2e.machines import Fabric, Machine, inside
 from tests.e2e.manifests import echo, gateway, routes, service, to
@@ -424,3 +425,25 @@ def test_pods_of_a_lost_node_are_placed_elsewhere_and_none_of_a_set_runs_twice(
 
     wait_for(replaced, "its place is taken once the node said that it ended", 30)
     wait_for(lambda: len(machines.ready()) == 3, "b is back", 20)
+
+
+@pytest.mark.skipif(archives.busybox() is None, reason="needs a static busybox")
+def test_nodes_run_images_that_were_imported_on_the_server(
+    machines: Machines, tmp_path: Path
+) -> None:
+    layers = [archives.base_layer(), archives.page("from the image\n")]
+    archive = archives.docker_archive(tmp_path / "web.tar", "shop/web:1", layers, archives.HTTPD)
+    machines.a.weft("image", "import", str(archive))
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "imported"},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": "b"}, "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "web", "image": "shop/web:1"}],
+        },
+    }  # fmt: skip
+    machines.a.weft("apply", "-f", "-", stdin=json.dumps(pod))
+    wait_for(lambda: is_ready(machines.a.pod("imported")), "runs on b")
+    said = machines.a.kubectl("exec", "imported", "--", "cat", "/www/index.html")
+    assert said == "from the image\n"
+    assert "shop/web:1" in machines.b.weft("image", "list")
+    machines.a.kubectl("delete", "pod", "imported")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from weft.lib.durations import parse_duration
+from weft.node.image_pulls import read_registries
 
 CERT_SECONDS_MIN = 5.0
 
@@ -47,7 +48,13 @@ _IDENTITY = (
 )  # fmt: skip
 
 
-def _absolute(_context: Any, _option: Any, value: str) -> str:
+def _registries(_context: Any, _option: Any, value: str) -> str:
+    try:
+        read_registries(value)
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     return value and os.path.abspath(value)
 
 
@@ -65,7 +72,7 @@ _IMAGES = (
         help="What starts containers from images; auto: crun or runc where PATH has one.",
     ),
     click.option(
-        "--registries", default="", metavar="FILE", callback=_absolute,
+        "--registries", default="", metavar="FILE", callback=_registries,
         help="Mirrors, authorities and credentials of image registries (YAML, as k3s has it).",
     ),
 )  # fmt: skip

@@ -31,11 +31,13 @@ from weft.daemon.node_link import CLUSTER_PATH
 from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
 from weft.daemon.route_keeper import RouteKeeper
+from weft.daemon.server_images import ServerImages
 from weft.daemon.wall_keeper import METHOD, read_walls
 from weft.lib.aio import Tasks, now
 from weft.lib.files import replace_file
 from weft.lib.instance import Running, Settings, process_start
 from weft.node.envoy import EnvoyError, EnvoyGoneError
+from weft.node.images import ImageStore
 from weft.node.network_netns import NetnsNetwork
 from weft.runtime.informer import Informers
 from weft.xds.bootstrap import RemoteControlPlane
@@ -147,6 +149,7 @@ class AgentInstance:
             gate=LinkGate(link),
             api_ca=found.ca.read_text(),
             inflight=LinkInFlight(link),
+            upstream=ServerImages(session, server, ImageStore(Path(self.settings.data_dir))),
         )
         self.informers = informers
         self._streams = self._stream_server()

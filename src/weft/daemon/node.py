@@ -16,6 +16,7 @@ from weft.node.agent_settings import AgentSettings, InFlight
 from weft.node.environment import otlp_variables
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
+from weft.node.image_pulls import ImagePulls, Upstream, read_registries
 from weft.node.images import ImageStore
 from weft.node.runtime import Command
 from weft.runtime.client import Client
@@ -29,9 +30,10 @@ FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 def make_agent(
     settings: Settings, machine: Machine, client: Client, informers: Informers,
     *, gate: ProxyGate, api_ca: str, inflight: InFlight | None = None, otlp: str = "",
+    upstream: Upstream | None = None,
 ) -> NodeAgent:  # fmt: skip
     """The agent of this node; start it after the API server, whose certificate `api_ca` signed.
-    `otlp` is where applications send their spans."""
+    `otlp` is where applications send their spans, `upstream` has images before registries do."""
     own_network = machine.isolated
     agent_settings = AgentSettings(
         node_name=settings.node_name,
@@ -50,17 +52,20 @@ def make_agent(
         first_port=0 if own_network else _first_port(),
         service_account_ca=api_ca,
         as_root=os.geteuid() == 0,
+        rootless=machine.runtime.privilege != "root",
         oci_runtime=_oci_runtime(settings.oci_runtime),
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
         starts_alone=bool(settings.join),
     )
+    store = ImageStore(Path(settings.data_dir))
     return NodeAgent(
         client=client,
         informers=informers,
         runtime=machine.runtime,
         network=machine.network,
-        images=ImageStore(Path(settings.data_dir)),
+        images=store,
+        pulls=ImagePulls(store, read_registries(settings.registries), upstream),
         settings=agent_settings,
         gate=gate,
         inflight=inflight or machine,

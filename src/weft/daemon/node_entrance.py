@@ -9,10 +9,12 @@ import grpc
 import msgspec
 
 from weft.apiserver.app import ApiServer
+from weft.daemon.image_pages import BLOB_PATH, IMAGE_PATH, ImagePages
 from weft.daemon.joining import CA_PATH, ClusterFacts
 from weft.daemon.node_link import CLUSTER_PATH, LINK_PATH, STREAM_PATH
-from weft.daemon.node_links import NodeLinks
+from weft.daemon.node_links import NodeLinks, require_node
 from weft.lib.instance import Settings
+from weft.node.images import ImageStore
 from weft.pki.ca import Authority
 from weft.xds.server import AdsServer
 
@@ -66,6 +68,9 @@ class NodeEntrance:
         api.add_page(CLUSTER_PATH, self._facts_page)
         api.add_upgrade(LINK_PATH, self._links.accept)
         api.add_upgrade(STREAM_PATH, self._links.accept_stream)
+        images = ImagePages(ImageStore(Path(self._settings.data_dir)), require_node)
+        api.add_upgrade(IMAGE_PATH, images.image)
+        api.add_upgrade(BLOB_PATH, images.blob)
 
     async def _ca_page(self) -> tuple[str, bytes]:
         return "application/x-pem-file", self._ca.roots.encode()

@@ -47,7 +47,7 @@ class NodeLinks:
 
     async def accept(self, http: web.BaseRequest, user: User) -> web.StreamResponse:
         """A node's link, for as long as it lasts. Raises ApiError 403."""
-        node = _node(user)
+        node = require_node(user)
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_BYTES_MAX)
         await socket.prepare(http)
         peer = Peer(socket, self._handlers_of(node))
@@ -69,7 +69,7 @@ class NodeLinks:
 
     async def accept_stream(self, http: web.BaseRequest, user: User) -> web.StreamResponse:
         """A stream that a node was asked to open. Raises ApiError 403, 404."""
-        node, wanted = _node(user), http.query.get("id", "")
+        node, wanted = require_node(user), http.query.get("id", "")
         found = self._awaited.get(wanted)
         if found is None or found[0] != node or found[1].done():
             raise ApiError(404, "NotFound", "nobody waits for this stream")
@@ -159,7 +159,7 @@ class NodeLinks:
             raise _unavailable(error) from error
 
 
-def _node(user: User) -> str:
+def require_node(user: User) -> str:
     """Raises ApiError 403: only nodes have links, also when a role lets others in."""
     node = node_of(user)
     if not node:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
+from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServiceAccount
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
@@ -24,9 +25,9 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, service_account
+from weft.node import dns, image_pulls, service_account
 from weft.node import pod_state as ps
-from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts
+from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts, Pulls
 from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
 from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
@@ -80,7 +81,7 @@ class NodeAgent:
     def __init__(
         self, *, client: Client, informers: Informers, runtime: ContainerRuntime,
         network: Network, images: Images, settings: AgentSettings,
-        gate: ProxyGate | None = None, inflight: InFlight | None = None,
+        gate: ProxyGate | None = None, inflight: InFlight | None = None, pulls: Pulls | None = None,
     ) -> None:  # fmt: skip
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
         machine = machine_facts(settings.data_dir)
@@ -93,6 +94,7 @@ class NodeAgent:
         )  # fmt: skip
         self._parts.host_resolv_conf = _read("/etc/resolv.conf")
         self._parts.host_hosts = _read("/etc/hosts")
+        self._parts.pulls = pulls
         self._registration = NodeRegistration(client, settings, machine)
         self._settings = settings
         self._tasks = Tasks()
@@ -181,6 +183,8 @@ class NodeAgent:
         self._pods.clear()
         await self._recorder.close()
         await self._parts.prober.close()
+        if self._parts.pulls is not None:
+            await self._parts.pulls.close()
 
     async def stop_all(self) -> None:
         """End all pods of the node, gracefully, and keep their objects: they run again when the
@@ -340,8 +344,13 @@ class NodeAgent:
         while True:
             await asyncio.sleep(IMAGES_LOOK_SECONDS)
             for runner in tuple(self._pods.values()):
-                if any(self._parts.images.resolve(name) for name in runner.waits_for):
+                if any(self._may_be_there(each) for each in runner.waits_for):
                     runner.feed(ps.DependenciesChanged())
+
+    def _may_be_there(self, container: Container) -> bool:
+        """Whether it need not wait for its image any more."""
+        image = self._parts.images.resolve(container.image)
+        return image_pulls.may_be_there(image, container.image_pull_policy)
 
     async def _renew_tokens(self) -> None:
         """Service account tokens are replaced long before they end."""

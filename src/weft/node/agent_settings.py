@@ -1,11 +1,14 @@
 """What the agent is told and given: settings, and the parts it works with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from weft.api.k8s.container_v1 import Container
+from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
+from weft.node.environment import Refusal
 from weft.node.gate import ProxyGate
 from weft.node.probes import Prober
 from weft.node.runtime import ContainerRuntime, Images, Network
@@ -34,6 +37,25 @@ class HostPorts(Protocol):
 
     async def proxy_port(self, pod_uid: str) -> int:
         """The port on 127.0.0.1 of the pod's own HTTP proxy."""
+
+
+Say = Callable[[Literal["Normal", "Warning"], str, str], None]
+"""Records an Event of a pod: type, reason, message."""
+
+
+class Pulls(Protocol):
+    """Brings images that pods wait for."""
+
+    async def ready(
+        self,
+        pod: Pod,
+        container: Container,
+        objects: Snapshot,
+        say: Say,
+    ) -> Refusal | None:
+        """Returns when the container's image is present; why it cannot be."""
+
+    async def close(self) -> None: ...
 
 
 class NoInFlight:
@@ -75,6 +97,8 @@ class AgentSettings(Struct, frozen=True):
     """PEM of who signs the API server's certificate; empty: pods get no service account files."""
     as_root: bool = False
     """Containers without a user of their own run as root."""
+    rootless: bool = False
+    """Containers' namespaces need a user namespace."""
     oci_runtime: str = ""
     """Path of runc or crun, which starts containers from images; empty: the pod host does."""
     labels: Mapping[str, str] = {}
@@ -117,6 +141,8 @@ class Parts:
         self.objects = objects
         self.machine = machine
         self.recorder = recorder
+        self.pulls: Pulls | None = None
+        """None: only what is present is run."""
         self.prober = Prober(runtime)
         self.tokens = Tokens(client)
         self.host_resolv_conf = ""

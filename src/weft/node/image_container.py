@@ -76,7 +76,8 @@ def with_image(
     return replace(
         spec,
         etc_dir="", hostname="", mounts=(), rootfs=Rootfs(layers, str(root)),
-        uid=identity.uid or None, gid=None, supplemental_groups=(),
+        uid=None if parts.settings.rootless else identity.uid or None, gid=None,
+        supplemental_groups=(),
         oci=configuration(program, confinement, place, spec.mounts, spec.limits),
         spaces=_spaces(pod, place), runtime=parts.settings.oci_runtime,
     )  # fmt: skip
@@ -84,7 +85,7 @@ def with_image(
 
 def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
     settings = runner.parts.settings
-    own = spaces_directory(runner.directory) if settings.as_root else None
+    own = spaces_directory(runner.directory) if not settings.rootless else None
     return Place(
         netns=runner.state.sandbox.netns,
         spaces=str(own) if own is not None else "",
@@ -94,7 +95,7 @@ def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
         host_pid=bool(pod.spec.host_pid),
         host_ipc=bool(pod.spec.host_ipc),
         shared_pid=bool(pod.spec.share_process_namespace),
-        rootless=not settings.as_root,
+        rootless=settings.rootless,
         machine=os.uname().machine,
         devices=devices() if privileged else (),
     )

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -101,14 +102,14 @@ class ImageStore:
             self._change(lambda known: known.update({image.name: image for image in images}))
         return tuple(images)
 
-    def keep(self, name: str, digest: str) -> Image:
-        """A pulled image, whose content is in the blobs: unpack it and give it this name.
-        Blocking; within `blobs.in_use`. ImageError."""
+    def keep(self, name: str, digest: str, origin: Literal["import", "pull"] = "pull") -> Image:
+        """An image whose content is in the blobs: unpack it and give it this name. Blocking;
+        within `blobs.in_use`. ImageError."""
         full = str(parse(name))
         image = self._made(full, digest)
         assert image.oci is not None
         pulled = msgspec.structs.replace(
-            image.oci, origin="pull", repositories=(_without_tag(full)[0],)
+            image.oci, origin=origin, repositories=(_without_tag(full)[0],)
         )
         image = msgspec.structs.replace(image, oci=pulled)
         self._change(lambda images: images.__setitem__(full, image))

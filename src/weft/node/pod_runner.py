@@ -11,7 +11,7 @@ import shutil
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from weft.api import registry
 from weft.api.errors import ApiError
@@ -78,13 +78,13 @@ class PodRunner:
         return self.state.uid
 
     @property
-    def waits_for(self) -> tuple[str, ...]:
-        """Images that are missing."""
+    def waits_for(self) -> tuple[Container, ...]:
+        """Containers whose images are missing."""
         waiting = [
             c for c in self.state.containers if c.stage == "waiting" and c.reason in IMAGE_REASONS
         ]
         specs = [ps.spec_of(self.state.pod, c.name) for c in waiting]
-        return tuple(s.image for s in specs if s is not None)
+        return tuple(s for s in specs if s is not None)
 
     def feed(self, event: ps.Event) -> None:
         """Something happened."""
@@ -222,6 +222,8 @@ class PodRunner:
                 raise  # tried again soon
             text = f"no service account token: {error.message}"
             return ps.ContainerRefused(action.id, CONFIG_ERROR, text)
+        if (missing := await self._image_missing(spec)) is not None:
+            return ps.ContainerRefused(action.id, missing.reason, missing.message)
         wanted = prepare(self, spec, action.id, self._log_path(action))
         if isinstance(wanted, Refusal):
             return ps.ContainerRefused(action.id, wanted.reason, wanted.message)
@@ -234,6 +236,16 @@ class PodRunner:
         return ps.ContainerStarted(
             action.id, state.started_at or now(), self.parts.images.id_of(spec.image)
         )
+
+    async def _image_missing(self, spec: Container) -> Refusal | None:
+        """Wait for its image; why it cannot be had."""
+        if self.parts.pulls is None:
+            return None
+
+        def say(kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+            self.parts.recorder.record(RecordEvent(self.state.pod, kind, reason, message))
+
+        return await self.parts.pulls.ready(self.state.pod, spec, self.parts.objects, say)
 
     def _log_path(self, action: ps.StartContainer) -> str:
         path = container_log(self.log_directory, action.container, action.restarts)

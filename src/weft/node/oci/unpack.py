@@ -7,6 +7,7 @@ none.
 """
 
 import ctypes
+import functools
 import gzip
 import hashlib
 import os
@@ -37,6 +38,7 @@ HEADER_BYTES_MAX = 1 << 20
 _LINKS_MAX = 40
 _COPY_BYTES = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWNERS = 1 << 0 | 1 << 21
 _CAPABILITY = "security.capability"
 _KINDS: dict[bytes, Kind] = {
     tarfile.REGTYPE: "file",
@@ -150,7 +152,7 @@ class _Writer:
 
     def __init__(self, root: FilePath) -> None:
         self._root = os.open(root, _DIRECTORY)
-        self._owns = os.geteuid() == 0
+        self._owns = _may_own()
         self._opaque = "trusted.overlay.opaque" if self._owns else "user.overlay.opaque"
         self._near: tuple[Path, int] = ((), os.dup(self._root))
         self._directories: dict[Path, Entry] = {}
@@ -323,6 +325,16 @@ class _Writer:
         finally:
             for fd in stack:
                 os.close(fd)
+
+
+@functools.cache
+def _may_own() -> bool:
+    """Whether this process may give files away and set what only the kernel's administrator may:
+    CAP_CHOWN and CAP_SYS_ADMIN."""
+    for line in FilePath("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16) & _OWNERS == _OWNERS
+    return False
 
 
 def _status(parent: int, name: str) -> os.stat_result | None:
