@@ -1,12 +1,13 @@
 """Options that several commands share."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
 
 from weft.lib.durations import parse_duration
-from weft.node.image_pulls import read_registries
+from weft.node.oci import registries
 
 CERT_SECONDS_MIN = 5.0
 
@@ -50,7 +51,7 @@ _IDENTITY = (
 
 def _registries(_context: Any, _option: Any, value: str) -> str:
     try:
-        read_registries(value)
+        registries.read(Path(value).read_text() if value else "")
     except OSError as error:
         raise click.BadParameter(f"{value}: {error.strerror}") from None
     except ValueError as error:

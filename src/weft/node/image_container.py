@@ -85,13 +85,15 @@ def with_image(
 
 def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
     settings = runner.parts.settings
-    own = spaces_directory(runner.directory) if not settings.rootless else None
+    own, nodes = _etc(runner)
+    spaces = spaces_directory(runner.directory) if not settings.rootless else None
     return Place(
         netns=runner.state.sandbox.netns,
-        spaces=str(own) if own is not None else "",
+        spaces=str(spaces) if spaces is not None else "",
         hostname="" if pod.spec.host_network else hostname_of(pod),
         shared_memory=_shared_memory(runner),
-        etc=_etc(runner),
+        etc=own | nodes,
+        nodes_own=frozenset(nodes),
         host_pid=bool(pod.spec.host_pid),
         host_ipc=bool(pod.spec.host_ipc),
         shared_pid=bool(pod.spec.share_process_namespace),
@@ -117,16 +119,16 @@ def _shared_memory(runner: Runner) -> str:
     return str(directory)
 
 
-def _etc(runner: Runner) -> dict[str, str]:
-    """The pod's own files; in the node's network those that are missing are the node's."""
-    own = Path(runner.etc_directory())
-    found = {}
-    for name in _ETC:
-        if (own / name).exists():
-            found[name] = str(own / name)
-        elif os.path.exists(f"/etc/{name}"):
-            found[name] = os.path.realpath(f"/etc/{name}")
-    return found
+def _etc(runner: Runner) -> tuple[dict[str, str], dict[str, str]]:
+    """The pod's own files, and the machine's for what a pod in its network has none of."""
+    directory = Path(runner.etc_directory())
+    own = {name: str(directory / name) for name in _ETC if (directory / name).exists()}
+    nodes = {
+        name: os.path.realpath(f"/etc/{name}")
+        for name in _ETC
+        if name not in own and os.path.exists(f"/etc/{name}")
+    }
+    return own, nodes
 
 
 @functools.cache

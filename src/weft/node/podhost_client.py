@@ -58,6 +58,8 @@ class PodhostRuntime:
         """v1, v2 or none: whether limits are enforced."""
         self.cgroups_reason = ""
         """Why not (all of them)."""
+        self._runs_images = False
+        """False of a pod host of an earlier version: it would run an image's program outside."""
         self.privilege = ""
         """root, user or none: whether containers have their own /etc and volumes."""
 
@@ -87,6 +89,11 @@ class PodhostRuntime:
 
     async def start(self, spec: ContainerSpec) -> ContainerState:
         """See ContainerRuntime. An id that is known already gives that container's state."""
+        if spec.rootfs is not None and not self._runs_images:
+            raise PodhostError(
+                "the pod host that runs is of an earlier version and knows no images;"
+                " `weft down` and `weft up` start a new one"
+            )
         answer = await self._request(op="start", spec=msgspec.to_builtins(spec))
         return _state(answer["state"])
 
@@ -203,6 +210,7 @@ class PodhostRuntime:
         self.podhost_pid = hello["pid"]
         self.cgroups, self.privilege = hello["cgroups"], hello["privilege"]
         self.cgroups_reason = hello["cgroups_reason"]
+        self._runs_images = bool(hello.get("images"))
         self._lost.clear()
         self._connected.set()
 

@@ -47,6 +47,8 @@ class Place(Struct, frozen=True):
     """Directory that is the pod's /dev/shm; empty gives the container one of its own."""
     etc: Mapping[str, str] = {}
     """Files for /etc by name."""
+    nodes_own: frozenset[str] = frozenset()
+    """Those of them that are the machine's: read-only."""
     host_pid: bool = False
     host_ipc: bool = False
     shared_pid: bool = False
@@ -103,7 +105,7 @@ def configuration(
         "ociVersion": VERSION,
         "process": process,
         "root": {"path": "", "readonly": confinement.read_only_root},
-        "mounts": [*_own_mounts(place, confinement), *_given_mounts(place, mounts)],
+        "mounts": [*_own_mounts(place, confinement), *_given_mounts(place, mounts, confinement)],
         "linux": linux,
     }
     if place.hostname and not place.spaces:
@@ -173,19 +175,22 @@ def _own_mounts(place: Place, confinement: Confinement) -> list[dict[str, Any]]:
     return found
 
 
-def _given_mounts(place: Place, mounts: tuple[Mount, ...]) -> list[dict[str, Any]]:
-    """Files of /etc and the pod's volumes, outer ones first; a volume wins over an own file."""
+def _given_mounts(
+    place: Place, mounts: tuple[Mount, ...], confinement: Confinement
+) -> list[dict[str, Any]]:
+    """Files of /etc and the pod's volumes, outer ones first; a volume wins over an own file. Only
+    privileged containers find devices in volumes."""
+    options = ["rbind", "rprivate", *([] if confinement.privileged else ["nodev"])]
     taken = {mount.target for mount in mounts}
     found = [
-        _mount(f"/etc/{name}", "bind", place.etc[name], ["rbind", "rprivate", "nodev", "rw"])
+        _mount(f"/etc/{name}", "bind", place.etc[name],
+               [*options, "ro" if name in place.nodes_own else "rw"])
         for name in _ETC
         if name in place.etc and f"/etc/{name}" not in taken
-    ]
+    ]  # fmt: skip
     for mount in sorted(mounts, key=lambda m: m.target.count("/")):
         write = "ro" if mount.read_only else "rw"
-        found.append(
-            _mount(mount.target, "bind", mount.source, ["rbind", "rprivate", "nodev", write])
-        )
+        found.append(_mount(mount.target, "bind", mount.source, [*options, write]))
     return found
 
 

@@ -74,6 +74,7 @@ class Containers:
             "cgroups": self._cgroups.mode,
             "cgroups_reason": self._cgroups.reason,
             "privilege": self.how,
+            "images": True,
         }
 
     # --- requests
