@@ -59,7 +59,7 @@ dashboard-vendor: ## build the dashboard's libraries from npm into the package, 
 	@cd tools/dashboard_vendor && npm ci --silent && node build.mjs
 
 bench: $(STAMP) ## run the benchmarks, print ratios
-	@$(BIN)/python tools/get_tools.py wrk nginx haproxy
+	@$(BIN)/python tools/get_tools.py wrk h2load nginx haproxy
 	@PATH="$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
 lock: ## write requirements.lock from pyproject.toml

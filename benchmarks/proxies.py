@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import h2load
 from benchmarks.harness import Benchmark, Process, Row, Skipped, median
 from benchmarks.instance import envoy_back_end, pod, service, weft
 from benchmarks.one_hop import Result, load_of
-from benchmarks.peers import Peer, running
+from benchmarks.peers import PEERS, Peer, running
 from benchmarks.plot import bars
 
 CONNECTIONS = (1, 16, 256)
 ROUNDS = 3
 PLOT = Path(__file__).parent / "proxies.svg"
-DIRECT = "direct"
+DIRECT, HTTP2 = "direct", "weft, HTTP/2"
+RATE, CLIENTS = 1000, 20
+AT_RATE = ("--h1", f"-c{CLIENTS}", f"--rps={RATE // CLIENTS}")
+OVER_HTTP2 = ("-c1", "-m16")
 QUIET = {
     "apiVersion": "telemetry.istio.io/v1",
     "kind": "Telemetry",
@@ -36,9 +40,9 @@ class Way:
         self.pid, self.url, self.proxies = pid, url, proxies
 
 
-def carried(name: str) -> dict[str, Any]:
-    """The same pods as bytes: no requests are looked at."""
-    ports = [{"name": "tcp", "port": 80, "targetPort": "http"}]
+def of_port(name: str, protocol: str) -> dict[str, Any]:
+    """The same pods, declared as another protocol."""
+    ports = [{"name": protocol, "port": 80, "targetPort": "http"}]
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"selector": {"app": "answer"}, "ports": ports}}  # fmt: skip
 
@@ -49,7 +53,9 @@ async def measure() -> list[Row]:
             raise Skipped("pods have no network namespaces here")
         envoy_back_end(instance)
         instance.image("sleep:1", instance.directory, "sleep", "3600")
-        await instance.apply(QUIET, service("answer"), carried("bytes"))
+        await instance.apply(
+            *(QUIET, service("answer"), of_port("bytes", "tcp"), of_port("h2", "http2"))
+        )
         await instance.apply(
             pod("answer", "answer:1", {"app": "answer"}, port=8080),
             pod("client", "sleep:1", {"app": "client"}),
@@ -59,7 +65,7 @@ async def measure() -> list[Row]:
         address = next(p["address"] for p in await instance.pod_rows() if p["name"] == "answer")
         envoy = (await instance.processes())["Envoy"]
         target = f"{address}:8080"
-        urls = {name: await _service_url(instance, name) for name in ("answer", "bytes")}
+        urls = {name: await _service_url(instance, name) for name in ("answer", "bytes", "h2")}
         clients = {name: await instance.pod_pid(name) for name in ("client", "quiet")}
         with running(target) as peers:
             ways = {
@@ -67,6 +73,7 @@ async def measure() -> list[Row]:
                 "weft": Way(clients["client"], urls["answer"], (envoy,)),
                 "weft, metrics off": Way(clients["quiet"], urls["answer"], (envoy,)),
                 "weft, as bytes": Way(clients["client"], urls["bytes"], (envoy,)),
+                HTTP2: Way(clients["client"], urls["h2"], (envoy,)),
                 **{name: _way(peer) for name, peer in peers.items()},
             }
             return await asyncio.to_thread(compared, ways)
@@ -85,26 +92,42 @@ def _way(peer: Peer) -> Way:
 def compared(ways: Mapping[str, Way]) -> list[Row]:
     """All ways in turn, several times: they see the same machine."""
     rows: list[Row] = []
+    over_http1 = {name: way for name, way in ways.items() if name != HTTP2}
     for connections in CONNECTIONS:
-        results: dict[str, list[Result]] = {name: [] for name in ways}
+        results: dict[str, list[Result]] = {name: [] for name in over_http1}
         for _ in range(ROUNDS):
-            for name, way in ways.items():
+            for name, way in over_http1.items():
                 try:
                     found = load_of(way.pid, way.url, connections, way.proxies)
                 except ValueError as failed:
                     raise ValueError(f"{name}, {connections} connections: {failed}") from failed
                 results[name].append(found)
-        rows += told(connections, results)
-    for name, way in ways.items():
-        if way.proxies:
+        rows += told(f"{connections} connection{'s' if connections > 1 else ''}", results)
+    if shutil.which("h2load") is not None:
+        rows += by_h2load(ways)
+    for name, way in over_http1.items():
+        if way.proxies and name in (*PEERS, "weft"):
             memory = sum(process.rss() for process in way.proxies)
             rows.append(Row(f"{name}: resident memory after it", "MB", (memory,)))
     PLOT.write_text(plot(rows))
     return rows
 
 
-def told(connections: int, results: Mapping[str, Sequence[Result]]) -> Iterable[Row]:
-    suffix = f"{connections} connection{'s' if connections > 1 else ''}"
+def by_h2load(ways: Mapping[str, Way]) -> Iterable[Row]:
+    """At a fixed rate, and over HTTP/2."""
+    for suffix, options, names in (
+        (f"at {RATE}/s", AT_RATE, [name for name in ways if name != HTTP2]),
+        ("HTTP/2, 16 streams", OVER_HTTP2, [DIRECT, HTTP2]),
+    ):
+        results: dict[str, list[Result]] = {name: [] for name in names}
+        for _ in range(ROUNDS):
+            for name in names:
+                way = ways[name]
+                results[name].append(h2load.load(way.pid, way.url, options, way.proxies))
+        yield from told(suffix, results)
+
+
+def told(suffix: str, results: Mapping[str, Sequence[Result]]) -> Iterable[Row]:
     for what, unit, field in (
         ("requests per second", "1/s", "rate"),
         ("p50", "ms", "p50"),
@@ -114,7 +137,7 @@ def told(connections: int, results: Mapping[str, Sequence[Result]]) -> Iterable[
         for name, found in results.items():
             values = tuple(getattr(result, field) for result in found)
             yield Row(f"{name}: {what}, {suffix}", unit, values, "" if name == DIRECT else base)
-    base = f"weft: CPU for one request, {suffix}"
+    base = f"weft: CPU for one request, {suffix}" if "weft" in results else ""
     for name, found in results.items():
         if name != DIRECT:
             values = tuple(result.envoy for result in found)

@@ -34,7 +34,9 @@ PACKAGES = {
     "redis-server": "redis-server",
     "runc": "runc",
 }
-BENCHMARK_PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light", "wrk": "wrk"}
+BENCHMARK_PACKAGES = {
+    "h2load": "nghttp2-client", "haproxy": "haproxy", "nginx": "nginx-light", "wrk": "wrk",
+}  # fmt: skip
 """What only benchmarks need; fetched when named."""
 ALL_PACKAGES = PACKAGES | BENCHMARK_PACKAGES
 SELF_CONTAINED = frozenset(("prometheus",))
