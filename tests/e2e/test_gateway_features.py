@@ -303,6 +303,54 @@ def test_addresses_that_are_asked_for(world: Instance) -> None:
     await_words(world, "gateways", "strange", Accepted=("False", "InvalidParameters"))
 
 
+# --- sessions
+
+
+def test_sessions_stay_at_one_endpoint(world: Instance) -> None:
+    """By a cookie, and by a header; what weft does not watch is said."""
+    pods = [world.ready_pods(f"app={name}")[0]["status"]["podIP"] for name in ("one", "two")]
+    labels = {"kubernetes.io/service-name": "both"}
+    slices: Json = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "both", "namespace": "default", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [ip], "conditions": {"ready": True}} for ip in pods],
+        "ports": [{"name": "http", "port": 8080}],
+    }
+    lasting = {"absoluteTimeout": "1h", "cookieConfig": {"lifetimeType": "Permanent"}}
+    apply(
+        world,
+        slices,
+        obj("Service", "both", {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}),
+        gateway("sessions", http()),
+        route("cookie", "sessions", {**to("both"), "sessionPersistence": lasting},
+              hostnames=["cookie.test"]),
+        route("header", "sessions",
+              {**to("both"), "sessionPersistence": {"type": "Header", "sessionName": "x-own"}},
+              hostnames=["header.test"]),
+        route("idle", "sessions", {**to("both"), "sessionPersistence": {"idleTimeout": "1m"}},
+              hostnames=["idle.test"]),
+    )  # fmt: skip
+    place = world.bound(80, "default/sessions")
+    for host, given, sent in (
+        ("cookie.test", "set-cookie", "cookie"),
+        ("header.test", "x-own", "x-own"),
+    ):
+        eventually(lambda h=host: answers(place, h) == 200, host)
+        kept: dict[str, str] = {}
+        while len(kept) < 2:
+            found = ask(place, host)
+            kept[found.version] = found.headers[given].partition(";")[0]
+        for version, session in kept.items():
+            seen = {ask(place, host, headers={sent: session}).version for _ in range(6)}
+            assert seen == {version}, host
+    cookie = ask(place, "cookie.test").headers["set-cookie"]
+    assert "Max-Age=3600" in cookie
+    assert "HttpOnly" in cookie
+    await_words(world, "httproutes", "idle", Accepted=("False", "UnsupportedValue"))
+
+
 # --- HTTPS
 
 

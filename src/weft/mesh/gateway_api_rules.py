@@ -17,6 +17,7 @@ from weft.mesh.gateway_api_filters import (
 )
 from weft.mesh.gateway_api_objects import MADE_FROM, Derived, Route
 from weft.mesh.gateway_api_refs import Backend, BackendReference
+from weft.mesh.gateway_api_sessions import read_session
 from weft.mesh.istio_routes import DEFAULT_RETRY
 from weft.mesh.model import (
     NOWHERE,
@@ -25,6 +26,7 @@ from weft.mesh.model import (
     HttpRoute,
     NamedMatch,
     RetryPolicy,
+    Session,
     StringMatch,
     WeightedDestination,
 )
@@ -141,6 +143,7 @@ class _Reading:
     ) -> None:
         self.obj, self.rule, self.index, self.port = obj, rule, index, port
         self.seen = seen
+        self.session: Session | None = None
         self.refs: Sequence[gw.HTTPBackendRef | gw.GRPCBackendRef] = rule.backend_refs
 
     def routes(self) -> tuple[list[Ranked], str]:
@@ -149,6 +152,10 @@ class _Reading:
         for match in matches:
             if problem := _problem(match):
                 return [], f"spec.rules[{self.index}]: {problem}"
+        session, problem = read_session(self.rule, self.obj)
+        if problem:
+            return [], f"spec.rules[{self.index}].sessionPersistence: {problem}"
+        self.session = session
         if problem := backend_problem(step for ref in self.refs for step in ref.filters):
             return [], f"spec.rules[{self.index}].backendRefs: {problem}"
         made: list[Ranked] = []
@@ -174,7 +181,7 @@ class _Reading:
         """To the back ends. The share of those that cannot be resolved is answered 500 (503, which
         callers of gRPC see as unavailable), and one whose filters change more than headers is a
         route of its own."""
-        base = self._limited(step.route)
+        base = replace(self._limited(step.route), session=self.session)
         pairs = list(zip(self.refs, backends, strict=True))
         good = [(r, b) for r, b in pairs if b.destination and r.weight]
         plain = [(r, b) for r, b in good if all(map(is_header_filter, r.filters))]

@@ -28,6 +28,7 @@ from weft.xds.holding import hold_filter
 from weft.xds.logins import login_filters
 from weft.xds.proto import ADS, Proto, any_of, duration
 from weft.xds.scoped_routes import select_scope
+from weft.xds.sessions import SESSION_FILTER, session_filter
 from weft.xds.tokens import tokens_filter
 
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
@@ -153,6 +154,7 @@ def _http_filters(
         *rate_limits.filters(),
         *bandwidth.filters(),
         (FORWARD_FILTER, forward_filter()),
+        (SESSION_FILTER, session_filter()),
     )
     filters = [tokens_filter(), *authorizer_filters(authorizers)]
     filters += map(_turned_off, first)

@@ -28,6 +28,7 @@ from weft.xds.matches import SAFE_METHODS, regex, route_match
 from weft.xds.proto import Proto, any_of, duration, uint32
 from weft.xds.rate_limits import limit_route
 from weft.xds.retries import differs_for_safe_methods, retry_policy
+from weft.xds.sessions import keep_session
 
 PASSTHROUGH_ROUTE = "passthrough"
 
@@ -117,6 +118,8 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
         limit_bandwidth(result, route.bandwidth)
     if route.adaptive is not None:
         follow_latency(result, route.adaptive)
+    if route.session is not None:
+        keep_session(result, route.session)
     return result
 
 

@@ -1,6 +1,6 @@
 """What the messages of several Gateway API kinds share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -186,3 +186,25 @@ class PolicyStatus(Message, frozen=True):
 
     ancestors: tuple[PolicyAncestorStatus, ...] = ()
     """One entry for each object that it affects."""
+
+
+class CookieConfig(Message, frozen=True):
+    """The cookie that keeps a session."""
+
+    lifetime_type: Literal["", "Session", "Permanent"] = ""
+    """Whether it ends with the browser's session, the default, or after `absoluteTimeout`."""
+
+
+class SessionPersistence(Message, frozen=True):
+    """Requests of a session go to one endpoint for as long as it is there."""
+
+    session_name: str = ""
+    """Name of the cookie or header; chosen by weft when absent."""
+    absolute_timeout: Duration = ""
+    """How long a session lasts."""
+    idle_timeout: Duration = ""
+    """How long a session may be silent; weft does not watch it."""
+    type: Literal["", "Cookie", "Header"] = ""
+    """Cookie when absent."""
+    cookie_config: CookieConfig | None = None
+    """Of a cookie."""

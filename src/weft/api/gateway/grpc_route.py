@@ -10,6 +10,7 @@ from weft.api.gateway.common import (
     ParentReference,
     Port,
     RouteStatus,
+    SessionPersistence,
     Weight,
 )
 from weft.api.k8s.meta_v1 import ObjectMeta
@@ -93,6 +94,8 @@ class GRPCRouteRule(Message, frozen=True):
     """Steps before the back end."""
     backend_refs: tuple[GRPCBackendRef, ...] = ()
     """Where calls go."""
+    session_persistence: SessionPersistence | None = None
+    """Sessions that stay at one endpoint."""
 
 
 class GRPCRouteSpec(Message, frozen=True):

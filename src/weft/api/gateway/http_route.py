@@ -14,6 +14,7 @@ from weft.api.gateway.common import (
     ParentReference,
     Port,
     RouteStatus,
+    SessionPersistence,
     Weight,
 )
 from weft.api.k8s.meta_v1 import ObjectMeta
@@ -203,6 +204,8 @@ class HTTPRouteRule(Message, frozen=True):
     """Limits."""
     retry: HTTPRouteRetry | None = None
     """Retries; the mesh's usual ones when absent."""
+    session_persistence: SessionPersistence | None = None
+    """Sessions that stay at one endpoint."""
 
 
 class HTTPRouteSpec(Message, frozen=True):

@@ -35,6 +35,7 @@ from weft.mesh.model import (
     RateLimit,
     RetryPolicy,
     Rewrite,
+    Session,
     Tunnel,
     UpstreamTls,
 )
@@ -280,6 +281,11 @@ def _adaptive(limit: AdaptiveConcurrency) -> Iterator[Effect]:
     yield Effect("concurrency", f"{text}; counted by each calling pod; more are answered 503")
 
 
+def _session(session: Session) -> Iterator[Effect]:
+    what = f"{session.kind} `{session.name}`"
+    yield Effect("session", f"requests with a {what} that the proxy gave out keep their endpoint")
+
+
 _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "fault": _fault,
     "rewrite": _rewrite,
@@ -290,6 +296,7 @@ _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "retry": _retry,
     "bandwidth": _bandwidth,
     "adaptive": _adaptive,
+    "session": _session,
     "login": _login,
 }
 

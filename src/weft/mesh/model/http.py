@@ -224,6 +224,17 @@ class AdaptiveConcurrency(Struct, frozen=True, gc=False):
     """How much more than the latency without load is normal."""
 
 
+class Session(Struct, frozen=True, gc=False):
+    """Requests that carry what the proxy gave out go to the endpoint that it names, for as long as
+    that is there."""
+
+    kind: Literal["cookie", "header"]
+    name: str
+    ttl: float = 0.0
+    """Seconds that a cookie lasts; 0 is the browser's session."""
+    path: str = "/"
+
+
 class HttpRoute(Struct, frozen=True, gc=False):
     """The first route of a virtual host with a match that holds is taken.
 
@@ -253,6 +264,7 @@ class HttpRoute(Struct, frozen=True, gc=False):
     """A request must pass all that count it, else it is answered 429."""
     bandwidth: Bandwidth | None = None
     adaptive: AdaptiveConcurrency | None = None
+    session: Session | None = None
     login: Login | None = None
     """What callers from outside must show."""
     source: str = ""
