@@ -3,6 +3,7 @@
 import pytest
 
 from weft.apiserver.access import MASTERS
+from weft.apiserver.part_roles import CONTROLLERS, ROLES, bindings
 from weft.apiserver.parts import user_of
 from weft.controllers.catalog import controllers
 from weft.scheduler.controller import CONTROLLER as SCHEDULER
@@ -21,8 +22,19 @@ def test_they_have_kubernetes_names(part: str, name: str) -> None:
     assert user_of(part).name == name
 
 
-def test_every_controller_is_a_service_account_of_kube_system() -> None:
+def test_every_controller_is_a_service_account_of_kube_system_with_a_role() -> None:
     for controller in controllers():
         user = user_of(controller.name)
-        assert user.name.startswith("system:serviceaccount:kube-system:")
-        assert {"system:serviceaccounts:kube-system", MASTERS} <= set(user.groups)
+        account = user.name.removeprefix("system:serviceaccount:kube-system:")
+        assert account in CONTROLLERS
+        assert "system:serviceaccounts:kube-system" in user.groups
+        assert MASTERS not in user.groups
+
+
+def test_each_role_is_bound_to_one_part() -> None:
+    bound = {b["metadata"]["name"]: b["subjects"] for b in bindings()}
+    assert bound.keys() == ROLES.keys()
+    assert bound["system:controller:job-controller"] == [
+        {"kind": "ServiceAccount", "namespace": "kube-system", "name": "job-controller"}
+    ]
+    assert [s["kind"] for s in bound["system:kube-scheduler"]] == ["User"]

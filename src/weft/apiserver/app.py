@@ -36,6 +36,7 @@ from weft.apiserver.node_authorizer import FirstYes, NodeAuthorizer
 from weft.apiserver.node_graph import NodeGraph
 from weft.apiserver.node_graph_follower import NodeGraphFollower
 from weft.apiserver.node_restriction import NodeRestriction
+from weft.apiserver.part_gate import PartGate
 from weft.apiserver.pod_policies import PodPolicies
 from weft.apiserver.policy_admission import PolicyAdmission, PolicyReader, Surroundings
 from weft.apiserver.priorities import PriorityAdmission
@@ -149,6 +150,7 @@ class ApiServer:
         )
         if settings.audit is not None:
             self._server.audit = AuditLog(settings.audit, clock)
+        self._gate = PartGate(decides, lambda: self._server.audit)
         self._tasks = aio.Tasks()
         self._runner: web.ServerRunner | None = None
         self._token_secrets = TokenSecrets(self._resources, self.service_tokens, lambda: self.roots)
@@ -244,9 +246,10 @@ class ApiServer:
         self._resources.admission.append(hook)
 
     def local_client(self, part: str = "") -> LocalClient:
-        """A client in process, for a part of weft (`parts.user_of`); else as system:weft."""
-        user = parts.user_of(part) if part else WEFT
-        return LocalClient(self._resources, self._watches, user, self.service_tokens)
+        """A client in process, for a part of weft (`parts.user_of`) that may write what its role
+        says; else as system:weft, which may do everything."""
+        user, gate = (parts.user_of(part), self._gate) if part else (WEFT, None)
+        return LocalClient(self._resources, self._watches, user, self.service_tokens, gate)
 
     def _first_client(self) -> LocalClient:
         return LocalClient(self._resources, self._watches, APISERVER, self.service_tokens)

@@ -17,7 +17,9 @@ from weft.lib.aio import Tasks
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE
 
 OWN_ADDRESS = "127.0.0.1"
-"""Of clients that come over the Unix socket, such as the dashboard."""
+"""Of clients that come over the Unix socket, such as the dashboard, or in process."""
+OWN_AGENT = "weft"
+"""The user agent of weft's own parts."""
 log = logging.getLogger("weft.apiserver")
 FLUSH_SECONDS = 0.1
 FILE_BYTES_MAX_DEFAULT = 100 << 20
@@ -80,6 +82,10 @@ class AuditLog:
             http.remote or OWN_ADDRESS,
             _text(http.headers.get("User-Agent", ""))[:AGENT_CHARACTERS_MAX],
         )
+
+    def begin_own(self, uri: str, method: str) -> Trail:
+        """A part of weft asks, in process."""
+        return Trail(str(uuid.uuid4()), self._clock(), uri, method, OWN_ADDRESS, OWN_AGENT)
 
     def judge(self, trail: Trail) -> None:
         """Who asks for what is known now."""

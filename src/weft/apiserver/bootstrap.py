@@ -16,7 +16,7 @@ from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.k8s.storage_v1 import StorageClass
 from weft.api.kinds import Kind
 from weft.api.wellknown import INGRESS_CONTROLLER, SYSTEM_PRIORITIES
-from weft.apiserver import default_roles, keys, rbac
+from weft.apiserver import default_roles, keys, part_roles, rbac
 from weft.apiserver.local_client import LocalClient
 from weft.apiserver.verbs import known_kind
 from weft.store.interface import Store
@@ -65,7 +65,7 @@ async def _default_roles(client: LocalClient) -> None:
     present = {o["metadata"]["name"]: o for o in await _all(client, roles)}
     bound = {o["metadata"]["name"] for o in await _all(client, bindings)}
     work: list[Coroutine[Any, Any, object]] = []
-    for role in default_roles.cluster_roles():
+    for role in (*default_roles.cluster_roles(), *part_roles.cluster_roles()):
         name = role["metadata"]["name"]
         found = present.get(name)
         if found is None:
@@ -76,7 +76,7 @@ async def _default_roles(client: LocalClient) -> None:
                 work.append(client.patch(roles, name, {"rules": [*had, *lost]}))
     work += [
         _create(client, bindings, binding)
-        for binding in default_roles.cluster_role_bindings()
+        for binding in (*default_roles.cluster_role_bindings(), *part_roles.bindings())
         if binding["metadata"]["name"] not in bound
     ]
     await asyncio.gather(*work)

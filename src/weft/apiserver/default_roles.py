@@ -161,15 +161,16 @@ _INCLUDED = {"admin": ("edit", "view", "admin"), "edit": ("edit", "view"), "view
 
 def cluster_roles() -> list[Json]:
     """Every ClusterRole of the first moment."""
-    roles = [_role(name, rules) for name, rules in SYSTEM.items()]
+    roles = [role_of(name, rules) for name, rules in SYSTEM.items()]
     for name, rules in _PARTS.items():
         into = {f"{AGGREGATE_LABEL}{name}": "true"}
-        roles.append(_role(f"system:aggregate-to-{name}", rules, into))
+        roles.append(role_of(f"system:aggregate-to-{name}", rules, into))
     roles += [_aggregated(name) for name in _PARTS]
     return roles
 
 
-def _role(name: str, rules: Iterable[Json], labels: Mapping[str, str] | None = None) -> Json:
+def role_of(name: str, rules: Iterable[Json], labels: Mapping[str, str] | None = None) -> Json:
+    """A ClusterRole that is kept up to date."""
     return {
         "metadata": {
             "name": name,
@@ -186,23 +187,28 @@ def _aggregated(name: str) -> Json:
     labels = {f"{AGGREGATE_LABEL}{above}": "true"} if above else {}
     rules = [r for part in _INCLUDED[name] for r in _PARTS[part]]
     selector = {"matchLabels": {f"{AGGREGATE_LABEL}{name}": "true"}}
-    return _role(name, rules, labels) | {"aggregationRule": {"clusterRoleSelectors": [selector]}}
+    return role_of(name, rules, labels) | {"aggregationRule": {"clusterRoleSelectors": [selector]}}
 
 
 def cluster_role_bindings() -> list[Json]:
     """Every ClusterRoleBinding of the first moment."""
     return [
-        {
-            "metadata": {
-                "name": name,
-                "labels": {BOOTSTRAP_LABEL: "rbac-defaults"},
-                "annotations": {AUTOUPDATE: "true"},
-            },
-            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
-            "subjects": [{"apiGroup": GROUP, "kind": "Group", "name": g} for g in groups],
-        }
+        binding_of(name, role, [{"apiGroup": GROUP, "kind": "Group", "name": g} for g in groups])
         for name, (role, groups) in BINDINGS.items()
     ]
+
+
+def binding_of(name: str, role: str, subjects: list[Json]) -> Json:
+    """A ClusterRoleBinding of the first moment."""
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {BOOTSTRAP_LABEL: "rbac-defaults"},
+            "annotations": {AUTOUPDATE: "true"},
+        },
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": subjects,
+    }
 
 
 def missing_rules(wanted: Iterable[Json], present: Iterable[Json]) -> list[Json]:

@@ -1,7 +1,7 @@
 """The client interface in process: the same verbs and watches, without HTTP."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -10,8 +10,9 @@ from weft.api.kinds import Kind
 from weft.api.wellknown import MANAGER
 from weft.apiserver import codec, failures, verbs
 from weft.apiserver.access import WEFT, User
-from weft.apiserver.request import DeleteOptions, ListOptions, Target, WriteOptions
-from weft.apiserver.resources import Resources
+from weft.apiserver.part_gate import Body, PartGate
+from weft.apiserver.request import DeleteOptions, ListOptions, Target, Verb, WriteOptions
+from weft.apiserver.resources import Resources, Written
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.watching import Watches
 from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
@@ -20,7 +21,8 @@ from weft.store.interface import StoreError
 
 class LocalClient:
     """As runtime.client.Client, acting as `user` (system:weft). Field validation is strict: what
-    weft itself writes has no unknown fields."""
+    weft itself writes has no unknown fields. With a gate, writes are authorized and audited; reads
+    never are."""
 
     def __init__(
         self,
@@ -28,8 +30,10 @@ class LocalClient:
         watches: Watches,
         user: User = WEFT,
         tokens: ServiceTokens | None = None,
+        gate: PartGate | None = None,
     ) -> None:
         self._tokens = tokens
+        self._gate = gate
         self._resources = resources
         self._watches = watches
         self._user = user
@@ -86,10 +90,11 @@ class LocalClient:
         """As Client.create; `namespace` may also stand in the object."""
         namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
         target = Target(kind, kind.versions[0], namespace if kind.namespaced else "")
-        body = codec.copy(dict(obj))
-        with _refusals():
-            done = await self._resources.create(target, body, _options(dry_run), self._user)
-        return done.body
+        body, options = codec.copy(dict(obj)), _options(dry_run)
+        return await self._write(
+            *("create", target, obj),
+            lambda: self._resources.create(target, body, options, self._user),
+        )
 
     async def update(
         self,
@@ -108,10 +113,11 @@ class LocalClient:
             metadata.get("name") or "",
             subresource,
         )
-        body = codec.copy(dict(obj))
-        with _refusals():
-            done = await self._resources.update(target, body, _options(dry_run), self._user)
-        return done.body
+        body, options = codec.copy(dict(obj)), _options(dry_run)
+        return await self._write(
+            *("update", target, obj),
+            lambda: self._resources.update(target, body, options, self._user),
+        )
 
     async def patch(
         self,
@@ -128,9 +134,10 @@ class LocalClient:
         target = Target(kind, kind.versions[0], namespace, name, subresource)
         plain = list(body) if isinstance(body, Sequence) else dict(body)
         options = _options(dry_run)
-        with _refusals():
-            done = await self._resources.patch(target, patch_type, plain, options, self._user)
-        return done.body
+        return await self._write(
+            *("patch", target, body),
+            lambda: self._resources.patch(target, patch_type, plain, options, self._user),
+        )
 
     async def delete(
         self,
@@ -147,27 +154,47 @@ class LocalClient:
         options = DeleteOptions(
             grace_period_seconds=grace_period_seconds, propagation=propagation or "", uid=uid
         )
-        with _refusals():
-            return (await self._resources.delete(target, options, self._user)).body
+        return await self._write(
+            *("delete", target, None),
+            lambda: self._resources.delete(target, options, self._user),
+        )
 
     async def bind(self, name: str, namespace: str, node: str) -> None:
         """As Client.bind."""
         pods = verbs.known_kind("pods")
         target = Target(pods, pods.version, namespace, name, "binding")
         body = {"target": {"kind": "Node", "name": node}}
-        with _refusals():
-            await self._resources.bind(target, body, _options(False), self._user)
+        options = _options(False)
+        await self._write(
+            *("create", target, body),
+            lambda: self._resources.bind(target, body, options, self._user),
+        )
 
     async def request_token(
         self, account: str, namespace: str, request: Mapping[str, Any]
     ) -> bytes:
         """As Client.request_token."""
-        if self._tokens is None:
+        tokens = self._tokens
+        if tokens is None:
             raise failures.unavailable("this client issues no tokens")
         accounts = verbs.known_kind("serviceaccounts")
         target = Target(accounts, accounts.version, namespace, account, "token")
-        with _refusals():
-            return codec.dumps(await self._tokens.request(target, dict(request)))
+
+        async def issue() -> Written:
+            return Written(codec.dumps(await tokens.request(target, dict(request))), 201)
+
+        return await self._write("create", target, request, issue)
+
+    async def _write(
+        self, verb: Verb, target: Target, body: Body, work: Callable[[], Awaitable[Written]]
+    ) -> bytes:
+        async def told() -> Written:
+            with _refusals():
+                return await work()
+
+        if self._gate is None:
+            return (await told()).body
+        return await self._gate.write(self._user, verb, target, body, told)
 
     async def close(self) -> None:
         """Nothing to release: the server owns everything."""

@@ -1,14 +1,13 @@
 """Whom weft's own parts act as when they write, in process: Kubernetes' names for them. Pure.
 
-Admission policies and webhooks see these names, as those written for Kubernetes expect them. All
-parts are of `system:masters`: they share one process, and RBAC keeps none from what another may.
+Admission policies and webhooks see these names, as those written for Kubernetes expect them, and
+each part may write what its ClusterRole says (`part_roles`), nothing else.
 """
 
 from collections.abc import Mapping
 
 from weft.apiserver.access import (
     AUTHENTICATED,
-    MASTERS,
     User,
     service_account_groups,
     service_account_name,
@@ -16,6 +15,7 @@ from weft.apiserver.access import (
 
 NAMESPACE = "kube-system"
 SCHEDULER = "scheduler"
+SCHEDULER_USER = "system:kube-scheduler"
 _ACCOUNTS: Mapping[str, str] = {
     "serviceaccount": "service-account-controller",
     "certificate-cleaner": "certificate-controller",
@@ -38,7 +38,11 @@ _ACCOUNTS: Mapping[str, str] = {
 def user_of(part: str) -> User:
     """The user that a controller, or the scheduler, acts as."""
     if part == SCHEDULER:
-        return User("system:kube-scheduler", (MASTERS, AUTHENTICATED))
-    account = _ACCOUNTS.get(part, f"{part}-controller")
-    groups = (*service_account_groups(NAMESPACE), MASTERS, AUTHENTICATED)
+        return User(SCHEDULER_USER, (AUTHENTICATED,))
+    return controller_user(_ACCOUNTS.get(part, f"{part}-controller"))
+
+
+def controller_user(account: str) -> User:
+    """A service account of Kubernetes' own controllers."""
+    groups = (*service_account_groups(NAMESPACE), AUTHENTICATED)
     return User(service_account_name(NAMESPACE, account), groups)

@@ -36,14 +36,15 @@ class Rule(Struct, frozen=True):
     names: frozenset[str] = frozenset()
     urls: tuple[str, ...] = ()
 
-    def permits(self, wanted: Attributes) -> bool:
+    def permits(self, wanted: Attributes, *, every_name: bool = False) -> bool:
+        """`every_name`: not just the object that is named."""
         if ANY not in self.verbs and wanted.verb not in self.verbs:
             return False
         if wanted.path:
             return any(_covers_url(url, wanted.path) for url in self.urls)
         if ANY not in self.groups and wanted.group not in self.groups:
             return False
-        if self.names and wanted.name not in self.names:
+        if self.names and (every_name or wanted.name not in self.names):
             return False
         return covers_resource(self.resources, wanted.resource, wanted.subresource)
 
@@ -141,13 +142,16 @@ class Rbac:
         self._bindings: dict[RoleKey, Binding] = {}
         self._by_subject: dict[str, dict[RoleKey, Binding]] = {}
         self._decisions: dict[tuple[str, tuple[str, ...], Attributes], Decision] = {}
+        self._everywhere: dict[tuple[str, ...], Decision] = {}
+        """What is allowed in every namespace, whatever its name: few questions, asked often."""
 
     # ------------------------------------------------------------ feeding
 
     def clear(self) -> None:
         """Forget everything: all is put anew."""
-        for known in (self._roles, self._raw, self._bindings, self._by_subject, self._decisions):
+        for known in (self._roles, self._raw, self._bindings, self._by_subject):
             known.clear()
+        self._forget()
 
     def put(self, plural: str, obj: Json) -> None:
         """A role or binding is there, or has changed."""
@@ -166,7 +170,7 @@ class Rbac:
 
     def remove(self, plural: str, key: RoleKey) -> None:
         """It is gone."""
-        self._decisions.clear()
+        self._forget()
         if plural in ("roles", "clusterroles"):
             self._roles.pop(key, None)
             self._raw.pop(key, None)
@@ -178,12 +182,18 @@ class Rbac:
                 if not held:
                     self._by_subject.pop(subject, None)
 
+    def _forget(self) -> None:
+        self._decisions.clear()
+        self._everywhere.clear()
+
     # ------------------------------------------------------------ asking
 
     def decide(self, user: User, wanted: Attributes) -> Decision:
         """Members of system:masters may do everything."""
         if MASTERS in user.groups:
             return Decision(True)
+        if not wanted.path and (broad := self._decide_everywhere(user, wanted)).allowed:
+            return broad
         asked = (user.name, user.groups, wanted)
         known = self._decisions.get(asked)
         if known is None:
@@ -191,6 +201,22 @@ class Rbac:
             if len(self._decisions) >= DECISIONS_KEPT_MAX:
                 self._decisions.clear()
             self._decisions[asked] = known
+        return known
+
+    def _decide_everywhere(self, user: User, wanted: Attributes) -> Decision:
+        what = (wanted.verb, wanted.group, wanted.resource, wanted.subresource)
+        asked = (user.name, *what, *user.groups)
+        known = self._everywhere.get(asked)
+        if known is None:
+            known = Decision(False)
+            for subject, binding in self._grants(user, ""):
+                rules = self._roles.get(binding.role, ())
+                if any(rule.permits(wanted, every_name=True) for rule in rules):
+                    known = Decision(True, binding.words(subject))
+                    break
+            if len(self._everywhere) >= DECISIONS_KEPT_MAX:
+                self._everywhere.clear()
+            self._everywhere[asked] = known
         return known
 
     def _decide(self, user: User, wanted: Attributes) -> Decision:

@@ -334,10 +334,18 @@ class Instance:
         self.api.add_question(ALERTS, self.alerting.page)
         self.api.add_metrics(self.alerting.metrics)
         scaler = Autoscaler(
-            *(self.client, self.informers, self.recorder, self.machine),
+            *(
+                self.api.local_client("horizontalpodautoscaler"),
+                self.informers,
+                self.recorder,
+                self.machine,
+            ),
             traffic=self.telemetry.traffic,
         )
-        analyst = Analyst(self.client, self.informers, self.recorder, self.telemetry.traffic)
+        analyst = Analyst(
+            *(self.api.local_client("analysis"), self.informers, self.recorder),
+            self.telemetry.traffic,
+        )
         self.informers.start()
         for loop in self.loops:
             loop.start()
