@@ -218,6 +218,38 @@ def test_kubectl_reaches_into_pods_of_any_node(machines: Machines, tmp_path: Pat
     assert json.loads(body)["pod"] == "talker"
 
 
+def test_usage_of_pods_on_joined_nodes_is_known(machines: Machines) -> None:
+    """To `kubectl top` and to autoscalers."""
+    a, (far,) = machines.a, machines.pods("far")
+    scaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "far"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "far-v1"},
+            "maxReplicas": 1,
+            "metrics": [{"type": "Resource", "resource": {
+                "name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}],
+        },
+    }  # fmt: skip
+    a.weft("apply", "-f", "-", stdin=json.dumps(scaler))
+    try:
+        pods = {line.split()[0]: line.split() for line in a.kubectl("top", "pods").splitlines()}
+        assert int(pods[far["metadata"]["name"]][2].removesuffix("Mi")) > 1
+        assert "talker" in pods
+        nodes = a.kubectl("top", "nodes", "--no-headers").splitlines()
+        assert {line.split()[0] for line in nodes} == {"a", "b", "c"}
+        path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/far"
+
+        def measured() -> int:
+            found = a.read(path).get("status", {}).get("currentMetrics") or []
+            text = found[0]["resource"]["current"].get("averageValue", "0") if found else "0"
+            return int(text.rstrip("KMiku") or 0)
+
+        assert wait_for(measured, "the autoscaler reads the memory of the pod on b", 20) > 1
+    finally:
+        a.kubectl("delete", "hpa", "far")
+
+
 def test_a_node_reads_and_writes_only_what_is_its_own(machines: Machines) -> None:
     a, b = machines.a, machines.b
     a.kubectl("create", "secret", "generic", "other", "--from-literal=x=y")

@@ -32,6 +32,8 @@ from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
 from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.server_images import ServerImages
+from weft.daemon.usage import METHOD as USAGE
+from weft.daemon.usage import read_machine
 from weft.daemon.wall_keeper import METHOD, read_walls
 from weft.lib.aio import Tasks, now
 from weft.lib.files import replace_file
@@ -251,6 +253,9 @@ class AgentInstance:
                 raise OSError(str(error)) from error
             return {"before": before, "after": await self.machine.envoy_pid()}
 
+        async def usage(_: Mapping[str, Any]) -> Any:
+            return msgspec.to_builtins(await read_machine(self.machine.runtime))
+
         async def walls(args: Mapping[str, Any]) -> None:
             if isinstance(self.machine.network, NetnsNetwork):
                 await self.machine.network.enforce(read_walls(args))
@@ -260,7 +265,7 @@ class AgentInstance:
 
         return {
             "active": active, "facts": facts, "clusters": clusters, "metrics": metrics,
-            "restart-proxy": restart_proxy, "stream": stream, METHOD: walls,
+            "restart-proxy": restart_proxy, "stream": stream, USAGE: usage, METHOD: walls,
         }  # fmt: skip
 
     def _stream_server(self) -> StreamServer:

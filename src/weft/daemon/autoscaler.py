@@ -7,13 +7,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from msgspec import Struct
-
 from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
 from weft.controllers.autoscaling import SCALED, decide, measured
 from weft.controllers.autoscaling_behavior import Memory
-from weft.daemon.machine import Machine
-from weft.lib.aio import now, ticks
+from weft.daemon.usage import UsageSampler
+from weft.lib.aio import now
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 from weft.runtime.execute import Executor
@@ -30,13 +28,6 @@ LOAD_SECONDS = 15.0
 """Calls are counted over this time."""
 
 
-class _Counted(Struct, frozen=True):
-    """One reading of a container's CPU seconds."""
-
-    at: float
-    cpu_seconds: float
-
-
 class Autoscaler:
     """One loop for all autoscalers."""
 
@@ -45,15 +36,14 @@ class Autoscaler:
         client: Client,
         informers: Informers,
         recorder: EventRecorder,
-        machine: Machine,
+        sampler: UsageSampler,
         traffic: Traffic,
     ) -> None:
         self._informers = informers
         self._executor = Executor(client, recorder)
-        self._machine = machine
+        self._sampler = sampler
         self._traffic = traffic
         self._memories: dict[str, Memory] = {}
-        self._counted: dict[str, _Counted] = {}
         informers.add(HorizontalPodAutoscaler)
         for cls in SCALED.values():
             informers.add(cls)
@@ -72,7 +62,7 @@ class Autoscaler:
         """Measure once and decide about every autoscaler."""
         scalers = self._informers.cache.list(HorizontalPodAutoscaler)
         if not scalers:
-            self._counted, self._memories = {}, {}
+            self._memories = {}
             return
         readings = await self._read(scalers)
         kept: dict[str, Memory] = {}
@@ -96,24 +86,13 @@ class Autoscaler:
     async def _pods(self, asked: Collection[str]) -> Mapping[str, PodUsage]:
         """The usage of these pods since the last turn."""
         if not asked:
-            self._counted = {}
             return {}
-        counted: dict[str, _Counted] = {}
-        usage: dict[str, dict[str, Usage]] = {}
-        for state in await self._machine.runtime.list():
-            if state.exit_code is not None or state.id.partition("_")[0] not in asked:
-                continue
-            try:
-                seconds, memory = await self._machine.runtime.usage(state.id)
-            except (LookupError, OSError):
-                continue
-            counted[state.id] = _Counted(ticks(), seconds)
-            before = self._counted.get(state.id)
-            if before is None or counted[state.id].at <= before.at:
-                continue
-            cores = (seconds - before.cpu_seconds) / (counted[state.id].at - before.at)
-            uid, _, rest = state.id.partition("_")
-            name = rest.rpartition("_")[0]
-            usage.setdefault(uid, {})[name] = Usage(max(0.0, cores), memory)
-        self._counted = counted
-        return {uid: PodUsage(now(), found) for uid, found in usage.items()}
+        found = await self._sampler.read(patient=False)
+        return {
+            uid: PodUsage(
+                found.at,
+                {n: Usage(a.cpu_cores, a.memory_bytes) for n, a in containers.items()},
+            )
+            for uid, containers in found.containers.items()
+            if uid in asked
+        }

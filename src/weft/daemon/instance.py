@@ -14,6 +14,7 @@ from msgspec import Struct
 from weft import __version__
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
+from weft.api.k8s.pod_v1 import Pod
 from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
@@ -48,7 +49,7 @@ from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.trace_export import HEADERS_VARIABLE
-from weft.daemon.usage import UsageSampler
+from weft.daemon.usage import UsageSampler, read_all
 from weft.daemon.wall_keeper import WallKeeper
 from weft.daemon.why import WhyPage
 from weft.dashboard.server import Dashboard
@@ -305,11 +306,18 @@ class Instance:
         if self.settings.listen:
             self.routes = RouteKeeper(self.informers, own)
             self.tasks.spawn(self.routes.run(), "node-routes")
-        self.api.add_usage(UsageSampler(self.machine.runtime, self.settings.node_name))
+        self.api.add_usage(self._usage_sampler())
         if isinstance(self.machine.network, NetnsNetwork):
             gates = NodeGates(self.informers, self.machine.network, self.settings.node_name)
             self.tasks.spawn(gates.run(), "node-gates")
         await self.agent.start()
+
+    def _usage_sampler(self) -> UsageSampler:
+        """Of all nodes' pods."""
+        return UsageSampler(
+            lambda: read_all(self.machine.runtime, self.settings.node_name, self.links),
+            lambda: {p.metadata.uid: p.spec.node_name for p in self.informers.cache.list(Pod)},
+        )
 
     def _on_model(self, model: MeshModel) -> None:
         self.rate_limits.update(rate_limits.rules(model))
@@ -338,7 +346,7 @@ class Instance:
                 self.api.local_client("horizontalpodautoscaler"),
                 self.informers,
                 self.recorder,
-                self.machine,
+                self._usage_sampler(),
             ),
             traffic=self.telemetry.traffic,
         )
