@@ -42,6 +42,29 @@ spec:
   - {name: tcp-greet, port: 25, targetPort: greet}
   - {name: datagrams, protocol: UDP, port: 53, targetPort: udp}
 """
+STARTING = """
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {{name: main, image: "first:1", env: [{{name: PLAIN, value: {address}}}]}}
+"""
+FIRST_CALL = """
+if read -t 3 line < /dev/tcp/$PLAIN/2525; then echo reached; else echo refused; fi &
+sleep 3.5
+kill $! 2>/dev/null  # a connection whose packets are dropped
+echo done
+exec sleep 3600
+"""
+"""What bash does within a millisecond of its start, long before Python would."""
 PROBE = """
 import asyncio, socket
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -88,6 +111,7 @@ TO_API, TO_PLAIN = {"service", "pod"}, {"bytes", "pod bytes", "udp", "pod udp"}
 def weft() -> Iterator[Instance]:
     for instance in fresh("netns"):
         instance.image("plain:1", APPS / "plain", sys.executable, "app.py")
+        instance.image("first:1", APPS / "plain", "bash", "-c", FIRST_CALL)
         instance.up()
         text = PLAIN
         for name in ("api", "front", "other"):
@@ -186,3 +210,28 @@ def test_egress(weft: Instance) -> None:
     out = {**chosen(app="other"), "policyTypes": ["Egress"]}
     with policies(weft, network_policy("nowhere", out)):
         settled(weft, "other", set())
+
+
+def test_the_first_packets_of_a_pod_are_judged(weft: Instance) -> None:
+    """Rules are in force before containers start, also when the pod comes with its policy."""
+    address = weft.ready_pods("app=plain")[0]["status"]["podIP"]
+    nowhere = network_policy("nowhere", {**chosen(app="judged"), "policyTypes": ["Egress"]})
+    judged = STARTING.format(name="judged", replicas=6, address=address)
+    free = STARTING.format(name="free", replicas=1, address=address)
+    try:
+        weft.weft("apply", "-f", "-", stdin=nowhere + judged + free)
+        assert first_calls(weft, "free", 1) == 1
+        assert first_calls(weft, "judged", 6) == 0
+    finally:
+        weft.weft("delete", "-f", "-", stdin=nowhere + judged + free)
+
+
+def first_calls(weft: Instance, name: str, count: int) -> int:
+    """How many pods of a Deployment say that their first call reached its end."""
+
+    def said() -> list[str]:
+        text = weft.kubectl("logs", "-l", f"app={name}", "--tail=-1")
+        print(repr(text))
+        return text.splitlines() if text.splitlines().count("done") == count else []
+
+    return int(wait_for(said, f"{count} of {name} called").count("reached"))

@@ -18,6 +18,7 @@ import pytest
 from tests.node.machine import lines, podhost, shell
 from tests.outside import inside, outside
 from tests.waiting import until
+from weft.mesh.model import Walls
 from weft.node.linux import netlink, nft
 from weft.node.network_netns import NetnsNetwork
 from weft.node.runtime import Limits, Mount
@@ -148,6 +149,27 @@ async def test_a_restarted_agent_finds_its_pods() -> None:
         assert late.address not in {network.address for network in made.values()}
         await again.delete("b")
         await again.delete("d")
+
+
+async def test_policies_stand_before_a_network_is_used_and_after_a_restart() -> None:
+    walls = {"a": Walls(egress=()), "late": Walls(egress=())}
+    async with network() as pods:
+        first, free = await pods.create("a"), await pods.create("b")
+        await pods.enforce(walls)
+        late = await pods.create("late")
+        shut = rules_of(first.netns, "walls")
+        assert "ip protocol tcp drop" in shut or "meta l4proto tcp drop" in shut
+        assert rules_of(late.netns, "walls") == shut
+        assert rules_of(free.netns, "walls") == []
+        await pods.delete("a")
+        assert rules_of((await pods.create("a")).netns, "walls") == shut, "the same pod again"
+        again = NetnsNetwork(pods._run_dir, dns_port=5300)
+        await again.open()
+        assert rules_of((await again.create("a")).netns, "walls") == shut
+        await again.enforce(walls)
+        assert rules_of(late.netns, "walls") == shut
+        await again.enforce({"late": walls["late"]})
+        assert rules_of((await again.create("a")).netns, "walls") == []
 
 
 async def test_after_a_reboot_nothing_is_believed() -> None:

@@ -13,7 +13,7 @@ from weft.daemon.machine import Machine
 from weft.daemon.node import LocalStreams, NodeLogs
 from weft.daemon.node_link import Handler, LinkDownError
 from weft.daemon.node_links import NodeLinks
-from weft.daemon.proxy_gate import AdsGate
+from weft.daemon.proxy_gate import AdsGate, InForce
 from weft.node.envoy import EnvoyError
 from weft.node.runtime import ContainerState
 from weft.xds.server import AdsServer
@@ -93,12 +93,12 @@ class AllInFlight:
 
 
 def handlers_of(
-    ads: AdsServer, inflight: Callable[[], AllInFlight]
+    ads: AdsServer, inflight: Callable[[], AllInFlight], in_force: InForce
 ) -> Callable[[str], Mapping[str, Handler]]:
     """What nodes may ask."""
 
     def of(node: str) -> Mapping[str, Handler]:
-        gate = AdsGate(ads, node)
+        gate = AdsGate(ads, node, in_force)
         waits = {
             "listeners_ready": gate.listeners_ready,
             "endpoint_draining": gate.endpoint_draining,

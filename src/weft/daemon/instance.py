@@ -109,7 +109,7 @@ class Instance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.ads = AdsServer(node_of=node_of)
-        self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight))
+        self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight, self._walls_in_force))
         self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
         self.dashboard = Dashboard(settings.api_socket)
@@ -294,7 +294,7 @@ class Instance:
         )
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, self.informers),
-            gate=AdsGate(self.ads, own),
+            gate=AdsGate(self.ads, own, self._walls_in_force),
             api_ca=self.api_ca,
             inflight=self.inflight,
             otlp=self.telemetry.otlp_endpoint,
@@ -302,7 +302,7 @@ class Instance:
         self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
         self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)
         self.watch = NodeWatch(self.client, self.informers.cache, self.links, self.ads)
-        self.links.on_change = self.watch.link_changed
+        self.links.on_change = self._link_changed
         if self.settings.listen:
             self.routes = RouteKeeper(self.informers, own)
             self.tasks.spawn(self.routes.run(), "node-routes")
@@ -318,6 +318,13 @@ class Instance:
             lambda: read_all(self.machine.runtime, self.settings.node_name, self.links),
             lambda: {p.metadata.uid: p.spec.node_name for p in self.informers.cache.list(Pod)},
         )
+
+    async def _walls_in_force(self, node: str, pod_uid: str) -> None:
+        await self.walls.in_force(node, pod_uid)
+
+    def _link_changed(self, node: str, connected: bool) -> None:
+        self.walls.link_changed(node, connected)
+        self.watch.link_changed(node, connected)
 
     def _on_model(self, model: MeshModel) -> None:
         self.rate_limits.update(rate_limits.rules(model))

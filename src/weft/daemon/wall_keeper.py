@@ -48,6 +48,19 @@ class WallKeeper:
         self._pods: frozenset[str] = frozenset()
         self._told: dict[str, tuple[dict[str, Walls], frozenset[str]]] = {}
         self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set, and replaced, when a node has been told something."""
+
+    async def in_force(self, node: str, pod_uid: str) -> None:
+        """Returns when what the last model says of the pod holds on its node."""
+        while not self._holds(node, pod_uid):
+            await self._news.wait()
+
+    def link_changed(self, node: str, connected: bool) -> None:
+        """Who connects (again) is told (again): the machine may have been started anew."""
+        self._told.pop(node, None)
+        if connected:
+            self._changed.set()
 
     def on_model(self, model: MeshModel) -> None:
         wanted = walls_by_node(model)
@@ -55,6 +68,16 @@ class WallKeeper:
         if wanted != self._wanted or (pods != self._pods and any(wanted.values())):
             self._wanted, self._pods = wanted, pods
             self._changed.set()
+            self._tell_waiting()
+
+    def _holds(self, node: str, pod_uid: str) -> bool:
+        wanted = self._wanted.get(node, {}).get(pod_uid)
+        told = self._told.get(node)
+        return wanted is None if told is None else told[0].get(pod_uid) == wanted
+
+    def _tell_waiting(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -83,5 +106,8 @@ class WallKeeper:
         except (NetworkError, ApiError, OSError, TimeoutError) as error:
             log.warning("network policies not in force node=%s error=%s", node, error)
             return False
+        if node != self._own and not self._links.connected(node):
+            return False
         self._told[node] = said
+        self._tell_waiting()
         return True

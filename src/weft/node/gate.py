@@ -8,7 +8,8 @@ class ProxyGate(Protocol):
     bound the wait themselves."""
 
     async def listeners_ready(self, pod_uid: str) -> None:
-        """This node's proxy acknowledged the pod's listeners: its processes may start."""
+        """This node's proxy acknowledged the pod's listeners, and its NetworkPolicies are in force:
+        its processes may start."""
 
     async def endpoint_draining(self, pod_uid: str) -> None:
         """Every connected proxy acknowledged that the pod gets no new requests."""

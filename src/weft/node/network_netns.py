@@ -93,6 +93,8 @@ class NetnsNetwork:
         self._pods: dict[str, PodNetwork] = {}
         self._walls: dict[str, Walls | None] = {}
         """What is known to be in force."""
+        self._said: Mapping[str, Walls] = {}
+        """What shall be: also for networks that are made anew."""
         self._last_host = 1
         self._lock = asyncio.Lock()
 
@@ -125,6 +127,7 @@ class NetnsNetwork:
 
     async def enforce(self, walls: Mapping[str, Walls]) -> None:
         """NetworkPolicies of this node's pods, by uid; those that are not named are open.
+        Networks that are made later begin with what was said of them.
         NetworkError says which could not be set; the others are."""
         async with self._lock:
             await asyncio.to_thread(self._enforce, walls)
@@ -210,6 +213,7 @@ class NetnsNetwork:
             raise NetworkError(f"no way to other nodes: {error.strerror or error}") from error
 
     def _enforce(self, walls: Mapping[str, Walls]) -> None:
+        self._said = walls
         failed = []
         for uid, network in self._pods.items():
             wanted = walls.get(uid)
@@ -285,6 +289,8 @@ class NetnsNetwork:
             space = netlink.new_namespace(path, dict(POD_SYSCTLS))
             try:
                 self._wire(space, address)
+                if (walls := self._said.get(pod_uid)) is not None:
+                    nft.install(space.netfilter, TABLE, walls_table(walls, self._services))
             except OSError:
                 netlink.delete_namespace(path)
                 raise
@@ -293,6 +299,7 @@ class NetnsNetwork:
         except OSError as error:
             raise NetworkError(f"network of pod {pod_uid}: {error.strerror or error}") from error
         self._pods[pod_uid] = network
+        self._walls[pod_uid] = walls
         self._save()
         return network
 
