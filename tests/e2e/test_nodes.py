@@ -376,12 +376,46 @@ def test_a_rolling_update_across_nodes_loses_no_request(machines: Machines) -> N
 
 def test_drain_moves_pods_to_other_nodes(machines: Machines) -> None:
     a = machines.a
+    before = {p["metadata"]["name"] for p in machines.pods("roam")
+              if p["spec"]["nodeName"] == "c"}  # fmt: skip
     a.kubectl("drain", "c", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=40s")
     try:
         pods = a.wait_ready("app=roam", 3)
         assert "c" not in {p["spec"]["nodeName"] for p in pods}
+        rows = {r["name"]: r for r in json.loads(a.weft("node", "list", "-o", "json"))}
+        assert rows["c"]["status"] == "Ready,SchedulingDisabled"
+        assert (rows["c"]["pods"], rows["c"]["address"]) == (0, machines.c.address)
     finally:
         a.kubectl("uncordon", "c")
+    assert before
+    assert not before & {p["metadata"]["name"] for p in pods}
+
+
+def test_weft_drains_a_node_as_budgets_allow(machines: Machines) -> None:
+    a = machines.a
+    budget = {
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "far"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "wander"}}},
+    }  # fmt: skip
+    chosen = on("c", echo("wander"))
+    a.weft("apply", "-f", "-", stdin=chosen + "\n---\n" + json.dumps(budget))
+    (pod,) = a.wait_ready("app=wander", 1)
+    assert pod["spec"]["nodeName"] == "c"
+    try:
+        told = a.run("node", "drain", "c", "--timeout", "3s")
+        assert told.returncode == 1
+        assert "disruption budget" in told.stderr
+        assert "still has pods after 3s" in told.stderr
+        assert machines.pods("wander")[0]["metadata"]["uid"] == pod["metadata"]["uid"]
+        a.kubectl("delete", "pdb", "far")
+        found = json.loads(a.weft("node", "drain", "c", "--timeout", "40s", "-o", "json"))
+        assert f"default/{pod['metadata']['name']}" in found["evicted"]
+        assert {p["status"] for p in json.loads(a.weft("node", "list", "-o", "json"))
+                if p["name"] == "c"} == {"Ready,SchedulingDisabled"}  # fmt: skip
+    finally:
+        a.weft("node", "uncordon", "c")
+        a.kubectl("delete", "deploy", "wander-v1")
+    assert "NAME" in a.weft("node", "list").upper()
 
 
 def test_a_node_that_is_cut_off_loses_its_traffic_and_returns(machines: Machines) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "server": ("weft.cli.server", "Start everything, and let other machines join"),
     "agent": ("weft.cli.agent", "Make this machine a node of a server"),
     "token": ("weft.cli.token", "Tokens with which machines join"),
+    "node": ("weft.cli.node", "List machines, keep pods away from one, move its pods elsewhere"),
     "down": ("weft.cli.up", "Stop everything"),
     "status": ("weft.cli.status", "Nodes, pods, proxies and what each Envoy has acknowledged"),
     "why": ("weft.cli.why", "Say where a request goes, and why"),

@@ -233,6 +233,19 @@ class HttpClient:
         }
         await self._request("POST", _path(pods, namespace, name, "binding"), _write(False), body)
 
+    async def evict(self, name: str, namespace: str, uid: str) -> None:
+        """POST pods/NAME/eviction for the pod of this uid. Raises ApiError, 429 while a
+        PodDisruptionBudget forbids it."""
+        pods = by_name("pods")
+        assert pods is not None
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        await self._request("POST", _path(pods, namespace, name, "eviction"), _write(False), body)
+
     async def request_token(
         self, account: str, namespace: str, request: Mapping[str, Any]
     ) -> bytes:
