@@ -202,9 +202,31 @@ async def test_old_pages_expire_with_compaction(api: Api) -> None:
         api.resources.list(target, ListOptions(limit=1, continue_token=page.continue_token)), 410
     )
     assert error.reason == "Expired"
+    assert "results in an inconsistent list" in error.message
+    going_on = error.status()["metadata"]["continue"]
+    page = await api.resources.list(target, ListOptions(limit=2, continue_token=going_on))
+    assert [e.key[-2:] for e in page.entries] == ["c1", "c2"]
+    assert page.revision == api.store.revision
+    rest = ListOptions(limit=2, continue_token=page.continue_token)
+    assert [e.key[-2:] for e in (await api.resources.list(target, rest)).entries] == ["/x"]
     await refused(names(api, resource_version="99999"), 504, "Too large resource version")
     await refused(names(api, resource_version="abc"), 400)
     await refused(names(api, continue_token="@@"), 400)
+
+
+async def test_which_revision_a_list_shows(api: Api) -> None:
+    """The table of API concepts: with a limit a number means that very revision."""
+    for at in range(3):
+        await api.create("configmaps", config_map(f"c{at}"))
+    old = str(api.store.revision - 1)
+    assert await names(api, resource_version=old) == ["c0", "c1", "c2"]
+    assert await names(api, resource_version=old, limit=9) == ["c0", "c1"]
+    assert await names(api, resource_version=old, resource_version_match="Exact") == ["c0", "c1"]
+    newer = {"resource_version": old, "resource_version_match": "NotOlderThan"}
+    assert await names(api, **newer, limit=9) == ["c0", "c1", "c2"]
+    assert await names(api, resource_version="0", limit=9) == ["c0", "c1", "c2"]
+    await api.store.compact(api.store.revision)
+    await refused(names(api, resource_version=old, limit=9), 410, "too old resource version")
 
 
 # ------------------------------------------------------------------ update and patch

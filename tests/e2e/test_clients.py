@@ -1,12 +1,15 @@
-"""Real clients: kubectl and the official Python client, against a whole instance."""
+"""Real clients: kubectl, helm and the official Python client, against a whole instance."""
 
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import manifests as m
+from tests.e2e.helm import BINARIES as HELMS
+from tests.e2e.helm import Helm
 from tests.e2e.instance import EXAMPLES, Instance, kubectl_binary, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -143,3 +146,33 @@ def test_weft_commands_without_kubectl(isolated: Instance) -> None:
     done = isolated.run("get", "deploymints")
     assert done.returncode != 0
     assert "deployments" in done.stderr
+
+
+@pytest.mark.skipif(not HELMS, reason="helm is not installed (tools/get_tools.py)")
+@pytest.mark.parametrize("binary", HELMS, ids=lambda path: Path(path).name)
+def test_a_helm_release_whose_pods_run(isolated: Instance, binary: str, tmp_path: Path) -> None:
+    """Hooks, waits, helm's own tests, and an upgrade that fails and is rolled back."""
+    helm = Helm(binary, isolated, tmp_path)
+    assert "STATUS: deployed" in helm("install", "--wait", "--timeout=40s")
+    assert isolated.get("deployment", "web-v1")["status"]["availableReplicas"] == 1
+    jobs = [job["metadata"]["name"] for job in isolated.items("jobs")]
+    assert jobs == []  # the hook ran before, and was deleted when it had succeeded
+
+    told = helm("test", "--logs", "--timeout=40s")
+    assert "Succeeded" in told
+    assert "tested" in told
+
+    helm("upgrade", "--wait", "--timeout=40s")
+    after = isolated.get("job", "shop-after")
+    assert after["status"]["succeeded"] == 1
+
+    undo = "--rollback-on-failure" if binary.endswith("4") else "--atomic"
+    told = helm("upgrade", "--set=image=not-there:1", undo, "--timeout=3s", works=False)
+    assert "rolled back" in told or "rollback" in told
+    assert helm.history() == ["superseded", "superseded", "failed", "deployed"]
+    spec = isolated.get("deployment", "web-v1")["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"] == "echo:1"
+
+    helm("uninstall", "--wait", "--cascade=foreground", "--timeout=40s")
+    assert isolated.items("pods", "app=web") == []
+    isolated.kubectl("delete", "job/shop-after", "pod/shop-check", "--ignore-not-found")

@@ -84,7 +84,7 @@ def gone_within(weft: Instance, name: str, began: float, seconds: float) -> None
 def traces(weft: Instance, uid: str) -> list[str]:
     """What is left of a pod on this machine."""
     found = [
-        str(path) for place in FILES for path in (weft.data_dir / place).iterdir()
+        str(path) for place in FILES for path in (weft.data_dir / place).glob("*")
         if uid in path.name
     ]  # fmt: skip
     found += [str(p) for p in weft.run_dir.rglob("*") if uid in p.name]

@@ -168,3 +168,22 @@ def test_more_roots_in_the_file_are_trusted_too(tmp_path: Path) -> None:
     again = Authority.load_or_create(tmp_path, DOMAIN, now())
     assert again.roots == first.roots + later.roots
     assert again.validity == first.validity
+
+
+async def test_a_new_root_before_the_old_one_signs_and_both_are_trusted(tmp_path: Path) -> None:
+    old = Authority.load_or_create(tmp_path, DOMAIN, now())
+    user = old.client("alice", ["dev"], now())
+    new = Authority.create(DOMAIN, now())
+    (tmp_path / "ca.crt").write_text(new.roots + old.roots)
+    (tmp_path / "ca.key").write_text(new.key_pem)
+    both = Authority.load_or_create(tmp_path, DOMAIN, now())
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(write(tmp_path, "server", both.server(["localhost"], now())))
+    server.load_verify_locations(cadata=both.roots)
+    server.verify_mode = ssl.CERT_REQUIRED
+    for roots, credential in ((both.roots, user), (new.roots, both.client("b", [], now()))):
+        client = ssl.create_default_context(cadata=roots)
+        client.load_cert_chain(write(tmp_path, "client", credential))
+        await handshake(server, client, "localhost")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await handshake(server, ssl.create_default_context(cadata=old.roots), "localhost")

@@ -11,7 +11,10 @@ MODIFIED = (
 )
 EXPIRED_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. You can start "
-    "a new list without the continue parameter."
+    "a new list without the continue parameter, or use the continue token in this response to "
+    "retrieve the remainder of the results. Continuing with the provided token results in an "
+    "inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list."
 )
 
 
@@ -85,6 +88,11 @@ def invalid(kind: Kind, name: str, causes: Iterable[Mapping[str, Any]]) -> ApiEr
 def gone(message: str) -> ApiError:
     """410: history does not reach back that far."""
     return ApiError(410, "Expired", message)
+
+
+def expired_pages(token: str) -> ApiError:
+    """410 for a page: with `token` the list goes on at the present state."""
+    return ApiError(410, "Expired", EXPIRED_CONTINUE, continue_token=token)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:

@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 from weft.apiserver import codec, failures, keys, subresources
 from weft.apiserver.conversion_review import Converter, Unconverted
 from weft.apiserver.request import (
+    NEWEST,
     ListOptions,
     Target,
     continue_token,
@@ -75,7 +76,8 @@ class Reading:
             return await self._filtered(target, selection, options.limit, after, revision)
         except Compacted as error:
             if options.continue_token:
-                raise failures.gone(failures.EXPIRED_CONTINUE) from error
+                token = continue_token(NEWEST, after)
+                raise failures.expired_pages(token) from error
             raise failures.gone(too_old(revision, error.oldest)) from error
 
     def _list_start(self, options: ListOptions, prefix: str) -> tuple[int, str]:
@@ -85,11 +87,13 @@ class Reading:
                     "specifying resource version is not allowed when using continue"
                 )
             token = parse_continue(options.continue_token, prefix)
-            return token.revision, token.after
+            return (0 if token.revision == NEWEST else token.revision), token.after
         asked = parse_revision(options.resource_version)
         if asked > self.store.revision:
             raise failures.timeout_future(asked, self.store.revision)
-        return (asked if options.resource_version_match == "Exact" else 0), ""
+        match = options.resource_version_match
+        exact = match == "Exact" or (options.limit > 0 and not match)
+        return (asked if exact else 0), ""
 
     async def _list_one(self, target: Target, selection: Selection) -> Page:
         found = await self.store.get(keys.key(target.kind, selection.name, target.namespace))

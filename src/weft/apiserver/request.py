@@ -334,6 +334,10 @@ def delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> DeleteO
     )
 
 
+NEWEST = -1
+"""In a continue token: not the revision of the first page, which is gone, but the present one."""
+
+
 def continue_token(revision: int, after: str) -> str:
     """Opaque to clients; the same content as Kubernetes', so that tools can show it."""
     body = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": after})
@@ -348,6 +352,8 @@ def parse_continue(token: str, prefix: str) -> Continue:
         parsed = Continue(int(found["rv"]), str(found["start"]))
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
         raise failures.bad_request("continue key is not valid") from error
-    if not parsed.after.startswith(prefix) or parsed.revision < 1:
+    if not parsed.after.startswith(prefix) or not (
+        parsed.revision >= 1 or parsed.revision == NEWEST
+    ):
         raise failures.bad_request("continue key is not valid")
     return parsed
