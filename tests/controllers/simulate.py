@@ -21,7 +21,7 @@ from weft.api.k8s.pod_v1 import (
     PodStatus,
 )
 from weft.api.objects import decode, to_json
-from weft.api.snapshot import ObjectSnapshot, meta
+from weft.api.snapshot import ObjectSnapshot, Observed, meta
 from weft.lib.timefmt import rfc3339
 from weft.runtime.controller import Controller
 from weft.runtime.plan import Action, Bind, Create, Delete, Key, Patch, Plan, RecordEvent
@@ -49,6 +49,8 @@ class World:
         self.check = check or (lambda world: None)
         self.now = START
         self.objects: dict[tuple[type[Struct], str, str], Struct] = {}
+        self.seen: dict[tuple[type[Struct], str, str], tuple[float, bool]] = {}
+        """Of classes that controllers observe."""
         self.events: list[RecordEvent] = []
         self.writes: list[Action] = []
         self.queue: dict[tuple[str, Key], None] = {}
@@ -125,7 +127,10 @@ class World:
                 self.queue[name, key] = None
 
     def snapshot(self) -> ObjectSnapshot:
-        return ObjectSnapshot(self.objects.values())
+        observed = {
+            key: Observed(self.now - at, changed) for key, (at, changed) in self.seen.items()
+        }
+        return ObjectSnapshot(self.objects.values(), observed)
 
     # --- the API
 
@@ -232,12 +237,17 @@ class World:
         if gone:
             self._remove(after)
             return
-        self.objects[type(after), metadata.namespace, metadata.name] = after
+        key = (type(after), metadata.namespace, metadata.name)
+        if any(type(after) in c.observed for c in self.controllers):
+            self.seen[key] = self.now, before is not None
+        self.objects[key] = after
         self._notify(before, after)
         self.check(self)
 
     def _remove(self, obj: Struct) -> None:
-        self.objects.pop((type(obj), meta(obj).namespace, meta(obj).name), None)
+        key = (type(obj), meta(obj).namespace, meta(obj).name)
+        self.objects.pop(key, None)
+        self.seen.pop(key, None)
         self._notify(obj)
         self.check(self)
 

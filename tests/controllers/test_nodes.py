@@ -24,8 +24,9 @@ def world(names: tuple[str, ...] = ("n1", "n2")) -> World:
     return w
 
 
-def renew(w: World, name: str) -> None:
-    spec = {"renewTime": rfc3339_micro(w.now)}
+def renew(w: World, name: str, skew: float = 0.0) -> None:
+    """As an agent does whose clock is `skew` seconds ahead."""
+    spec = {"renewTime": rfc3339_micro(w.now + skew)}
     if w.get(Lease, name, "kube-node-lease"):
         w.patch(Lease, name, {"spec": spec}, "kube-node-lease")
     else:
@@ -65,6 +66,44 @@ def test_a_silent_node_is_unknown_after_fifty_seconds() -> None:
     assert taints(w, "n1") == {(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")}
     assert status(w, "n2") == "True"
     assert [e.reason for e in w.events] == ["NodeNotReady"]
+
+
+@pytest.mark.parametrize("skew", [-86_400, -60, 60, 86_400])
+def test_clocks_of_nodes_do_not_matter(skew: float) -> None:
+    """One that is behind is no silence, one that is ahead hides none."""
+    w = world()
+    for _ in range(12):
+        w.pass_time(10)
+        renew(w, "n1", skew)
+        renew(w, "n2")
+        w.settle()
+        assert status(w, "n1") == "True"
+    pass_time(w, 40, "n2")
+    assert status(w, "n1") == "True"
+    pass_time(w, 20, "n2")
+    assert status(w, "n1") == "Unknown"
+    w.pass_time(10)
+    renew(w, "n1", skew)
+    w.settle()
+    assert status(w, "n1") == "True"
+
+
+def test_a_controller_that_has_just_started_knows_of_no_silence_and_of_no_return() -> None:
+    """It waits as for a node that was heard just now; a Lease that is only there is no sign."""
+    w = world()
+    pass_time(w, 60, "n2")
+    assert status(w, "n1") == "Unknown"
+    again = World([nodes.CONTROLLER])
+    again.now = w.now + 1000
+    for name in ("n1", "n2"):
+        again.put(w.need(Node, name, ""))
+        again.put(w.need(Lease, name, "kube-node-lease"))
+    again.settle()
+    assert (status(again, "n1"), status(again, "n2")) == ("Unknown", "True")
+    pass_time(again, 40, "n1")
+    assert (status(again, "n1"), status(again, "n2")) == ("True", "True")
+    pass_time(again, 20, "n1")
+    assert status(again, "n2") == "Unknown"
 
 
 def test_a_node_that_speaks_again_is_ready_and_loses_our_taints() -> None:

@@ -5,7 +5,7 @@ from tests.runtime.support import config, pod
 from weft.api.k8s.core_v1 import ConfigMap
 from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.snapshot import ObjectSnapshot, meta
+from weft.api.snapshot import NOT_OBSERVED, ObjectSnapshot, Observed, meta
 from weft.runtime.cache import Cache
 
 
@@ -22,6 +22,25 @@ def test_an_equal_value_is_no_change() -> None:
     assert cache.put(config("a", x="2")) == (config("a", x="1"), config("a", x="2"))
     assert cache.remove(ConfigMap, ("default", "a")) == (config("a", x="2"), None)
     assert cache.remove(ConfigMap, ("default", "a")) is None
+
+
+def test_since_when_an_object_is_as_it_is() -> None:
+    now = 100.0
+    cache = Cache([ConfigMap, Pod], clock=lambda: now)
+    cache.observe(ConfigMap)
+    cache.put(config("a", x="1"))
+    now = 107.0
+    cache.replace(ConfigMap, [config("a", x="1")])
+    assert cache.observed(ConfigMap, "a", "default") == Observed(7.0, changed=False)
+    cache.put(config("a", x="2"))
+    now = 108.0
+    assert cache.observed(ConfigMap, "a", "default") == Observed(1.0, changed=True)
+    cache.remove(ConfigMap, ("default", "a"))
+    assert cache.observed(ConfigMap, "a", "default") == NOT_OBSERVED
+    cache.put(config("a", x="3"))
+    assert not cache.observed(ConfigMap, "a", "default").changed
+    cache.put(pod("p"))
+    assert cache.observed(Pod, "p", "default") == NOT_OBSERVED
 
 
 def test_a_new_list_tells_what_changed_and_what_went() -> None:

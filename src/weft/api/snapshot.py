@@ -1,6 +1,6 @@
 """Read-only views of many objects at one moment: what pure code decides from."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -8,6 +8,19 @@ from msgspec import Struct
 from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 
 T = TypeVar("T", bound=Struct)
+
+
+class Observed(Struct, frozen=True):
+    """How long an object has been as it is, by the clock of who looks: nothing that is written in
+    it, so clocks of other machines do not matter."""
+
+    unchanged_seconds: float = 0.0
+    """Since it was first seen like this."""
+    changed: bool = False
+    """Whether it was seen changing. If not it may have been like this for long."""
+
+
+NOT_OBSERVED = Observed()
 
 
 class Snapshot(Protocol):
@@ -21,6 +34,9 @@ class Snapshot(Protocol):
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         """Objects whose controlling owner has this uid, sorted by name."""
+
+    def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
+        """Of an object whose class a controller observes; NOT_OBSERVED for all others."""
 
 
 def meta(obj: Struct) -> ObjectMeta:
@@ -37,7 +53,13 @@ def controller_of(obj: Struct) -> OwnerReference | None:
 class ObjectSnapshot:
     """A snapshot of given values; for tests and for offline use (`weft analyze`)."""
 
-    def __init__(self, objects: Iterable[Struct] = ()) -> None:
+    def __init__(
+        self,
+        objects: Iterable[Struct] = (),
+        observed: Mapping[tuple[type[Struct], str, str], Observed] | None = None,
+    ) -> None:
+        """`observed` by class, namespace and name."""
+        self._observed = observed or {}
         self._objects: dict[type[Struct], dict[tuple[str, str], Struct]] = {}
         self._lists: dict[tuple[type[Struct], str | None], Sequence[Any]] = {}
         for obj in objects:
@@ -58,6 +80,9 @@ class ObjectSnapshot:
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return self._select(cls, lambda o: (r := controller_of(o)) is not None and r.uid == uid)
+
+    def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
+        return self._observed.get((cls, namespace, name), NOT_OBSERVED)
 
     def _select(self, cls: type[T], wanted: Callable[[Struct], bool]) -> Sequence[T]:
         found: Any = [o for _, o in sorted(self._objects.get(cls, {}).items()) if wanted(o)]

@@ -1,5 +1,8 @@
 """Nodes whose agent fell silent: Ready becomes Unknown, taints keep pods away and move them.
 
+A node is heard when its Lease is seen changing. What time stands in the Lease does not matter: it
+is by the node's clock, which may be wrong by any amount.
+
 Source of times, taints, reasons: Kubernetes' node lifecycle and taint eviction controllers.
 """
 
@@ -24,7 +27,7 @@ from weft.runtime.plan import NOTHING, Action, Delete, Key, Plan, RecordEvent
 
 LEASE_NAMESPACE = "kube-node-lease"
 SILENCE_SECONDS_MAX = 50.0
-"""A node that did not renew its Lease for this long is Unknown."""
+"""A node whose Lease is not seen changing for this long is Unknown."""
 TOLERATION_SECONDS_DEFAULT = 300
 """How long pods that say nothing stay on a node that is not ready or unreachable."""
 REASON_SILENT = "NodeStatusUnknown"
@@ -37,8 +40,12 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     node = snapshot.get(Node, key.name)
     if node is None or node.metadata.deletion_timestamp:
         return NOTHING
-    left = _last_heard(snapshot, node) + SILENCE_SECONDS_MAX - now
-    conditions = _heard(node, now) if left > 0 else _unknown(node, now)
+    left = SILENCE_SECONDS_MAX - _silent_seconds(snapshot, node, now)
+    conditions = node.status.conditions
+    if left <= 0:
+        conditions = _unknown(node, now)
+    elif _renews(snapshot, node):
+        conditions = _heard(node, now)
     judged = replace(node, status=replace(node.status, conditions=conditions))
     actions: list[Action] = []
     taints = _taints(judged, now)
@@ -52,12 +59,19 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     return Plan(tuple(actions), requeue_after=left if left > 0 else None)
 
 
-def _last_heard(snapshot: Snapshot, node: Node) -> float:
-    """The last sign of life: Lease, heartbeat, or at least its creation."""
-    lease = snapshot.get(Lease, node.metadata.name, LEASE_NAMESPACE)
-    beats = [c.last_heartbeat_time for c in node.status.conditions if c.type == "Ready"]
-    times = [node.metadata.creation_timestamp, *beats, lease.spec.renew_time if lease else ""]
-    return max(seconds(t) for t in times)
+def _silent_seconds(snapshot: Snapshot, node: Node, now: float) -> float:
+    """Since its Lease was last seen changing, or first seen; without a Lease since its creation."""
+    name = node.metadata.name
+    if snapshot.get(Lease, name, LEASE_NAMESPACE) is None:
+        return now - seconds(node.metadata.creation_timestamp)
+    return snapshot.observed(Lease, name, LEASE_NAMESPACE).unchanged_seconds
+
+
+def _renews(snapshot: Snapshot, node: Node) -> bool:
+    """Whether its Lease was seen changing: one that is only there may be of long ago."""
+    if snapshot.get(Lease, node.metadata.name, LEASE_NAMESPACE) is None:
+        return True
+    return snapshot.observed(Lease, node.metadata.name, LEASE_NAMESPACE).changed
 
 
 def _unknown(node: Node, now: float) -> tuple[NodeCondition, ...]:
@@ -135,6 +149,7 @@ CONTROLLER = Controller(
     primary=Node,
     plan=plan,
     watches=(Watch(Lease, _node_of_lease),),
+    observed=(Lease,),
 )
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from weft.api.objects import key_of
-from weft.api.snapshot import Snapshot, meta
+from weft.api.snapshot import Observed, Snapshot, meta
 from weft.mesh.object_status import Rejection
 
 T = TypeVar("T", bound=Struct)
@@ -58,6 +58,9 @@ class Quarantined:
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return self._snapshot.owned(cls, uid)
+
+    def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
+        return self._snapshot.observed(cls, name, namespace)
 
     def _instead(self, obj: T) -> T | None:
         held = self._held.get(key(obj)) if type(obj) in self._classes else None

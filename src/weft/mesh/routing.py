@@ -13,6 +13,7 @@ from weft.api.diagnostics import Diagnostic
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Secret
 from weft.api.objects import key_of
+from weft.api.snapshot import NOT_OBSERVED, Observed
 from weft.mesh.auto_passthrough import PASSED, passed_rules
 from weft.mesh.client_tls import with_credentials
 from weft.mesh.directory import Directory
@@ -188,6 +189,9 @@ class _Listed:
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
         return ()
+
+    def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
+        return NOT_OBSERVED
 
 
 def _all_rules(

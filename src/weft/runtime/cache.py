@@ -1,11 +1,11 @@
 """Typed copies of many kinds, kept current by informers: the Snapshot that plans read. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from weft.api.snapshot import controller_of, meta
+from weft.api.snapshot import NOT_OBSERVED, Observed, controller_of, meta
 
 T = TypeVar("T", bound=Struct)
 Name = tuple[str, str]
@@ -59,8 +59,16 @@ class _Kind:
 class Cache:
     """A Snapshot that changes between synchronous calls."""
 
-    def __init__(self, classes: Iterable[type[Struct]] = ()) -> None:
+    def __init__(
+        self,
+        classes: Iterable[type[Struct]] = (),
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`clock` gives seconds that nobody sets back."""
         self._kinds: dict[type[Struct], _Kind] = {cls: _Kind() for cls in classes}
+        self._clock = clock
+        self._seen: dict[type[Struct], dict[Name, tuple[float, bool]]] = {}
+        """Of observed classes: since when an object is as it is, and whether it ever changed."""
 
     # --- as Snapshot
 
@@ -83,7 +91,16 @@ class Cache:
         found: Any = [o for _, o in sorted(group.items(), key=lambda i: (i[0][1], i[0][0]))]
         return found  # type: ignore[no-any-return]
 
+    def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
+        """As Snapshot.observed."""
+        found = self._seen.get(cls, {}).get((namespace, name))
+        return NOT_OBSERVED if found is None else Observed(self._clock() - found[0], found[1])
+
     # --- what informers do
+
+    def observe(self, cls: type[Struct]) -> None:
+        """Remember from now on since when objects of this class are as they are."""
+        self._seen.setdefault(cls, {})
 
     def holds(self, cls: type[Struct]) -> bool:
         """Whether objects of this class are kept here at all."""
@@ -109,13 +126,18 @@ class Cache:
         group = kind.namespaces.get(metadata.namespace)
         if group is not None and group.get(metadata.name) == obj:
             return None
-        return kind.set((metadata.namespace, metadata.name), obj), obj
+        key = (metadata.namespace, metadata.name)
+        before = kind.set(key, obj)
+        if (seen := self._seen.get(type(obj))) is not None:
+            seen[key] = self._clock(), before is not None
+        return before, obj
 
     def remove(self, cls: type[Struct], key: Name) -> Change | None:
         """Forget an object; None when it is not there."""
         kind = self._kinds[cls]
         if key[1] not in kind.namespaces.get(key[0], {}):
             return None
+        self._seen.get(cls, {}).pop(key, None)
         return kind.set(key, None), None
 
     def replace(

@@ -36,6 +36,8 @@ class Controller(Struct, frozen=True):
     plan: PlanFunction
     watches: tuple[Watch, ...] = ()
     primary_keys: ToKeys | None = None
+    observed: tuple[type[Struct], ...] = ()
+    """Classes of which `plan` asks the snapshot since when an object is as it is."""
 
     @property
     def classes(self) -> tuple[type[Struct], ...]:

@@ -14,7 +14,7 @@ from weft.api.errors import ApiError
 from weft.api.kinds import Kind
 from weft.api.objects import decode
 from weft.api.registry import kind_for
-from weft.lib.aio import Tasks
+from weft.lib.aio import Tasks, ticks
 from weft.runtime.cache import Cache, Change, Name
 from weft.runtime.client import Client, WatchEvent
 
@@ -64,7 +64,7 @@ class Informers:
     """The caches of one process. `cache` is complete once `synced` returned."""
 
     def __init__(self, client: Client, classes: Iterable[type[Struct]] = ()) -> None:
-        self.cache = Cache()
+        self.cache = Cache(clock=ticks)
         self._client = client
         self._synced: dict[type[Struct], asyncio.Event] = {}
         self._callbacks: list[OnChange] = []

@@ -70,6 +70,8 @@ class ControllerLoop:
             self._maps.setdefault(watch.cls, []).append(watch.to_keys)
         for cls in controller.classes:
             informers.add(cls)
+        for cls in controller.observed:
+            informers.cache.observe(cls)
         informers.subscribe(self._on_change, self._on_progress)
 
     @property
