@@ -66,6 +66,8 @@ class Place(Struct, frozen=True):
     """What matches is refused: then doubtful paths match as well."""
     clients: bool = False
     """At a gateway: whom clients' certificates name counts as well as the gateway itself."""
+    clear: bool = False
+    """The rule as a whole holds for no doubtful path."""
     payload: str = ""
     """Where the payload of tokens is; empty is the place's usual."""
 
@@ -206,17 +208,26 @@ def _rule(rule: AccessRule, pods: _Pods, place: Place, more: Sequence[Proto] = (
     principals = []
     if not place.refuses and _looks_at_path(rule):
         permissions.append(_Permission(not_rule=_Permission(url_path=unplain_path())))
+    clear = False
     for group in _without_cel(rule).groups:
         kinds = {condition.kind for alternative in group for condition in alternative}
         if kinds <= _AS_PERMISSION:
-            permissions.append(_any_permission(group, place))
+            once = not place.refuses and all(map(_permits_by_path, group))
+            permissions.append(_any_permission(group, replace(place, clear=once)))
+            clear = clear or once
         else:
             principals.append(_any_principal(group, place))
+    if clear:  # the last thing that is looked at: few requests get so far in most rules
+        principals.append(_Principal(not_id=_Principal(url_path=doubtful_path())))
     made = rules_pb2.Policy(
         permissions=[_all_permissions(permissions)], principals=[_all_principals(principals)]
     )
     set_conditions(made, _cel(rule), _payload(place))
     return made
+
+
+def _permits_by_path(alternative: Sequence[AccessCondition]) -> bool:
+    return any(c.kind == "path" and not c.negated for c in alternative)
 
 
 def _payload(place: Place) -> str:
@@ -276,6 +287,9 @@ def _paths(condition: AccessCondition, place: Place) -> Iterable[Proto]:
     if place.refuses is not condition.negated:
         yield from (_Permission(url_path=any_writing(text)) for text in condition.texts)
         yield _Permission(url_path=doubtful_path())
+        return
+    if place.clear and not condition.negated:
+        yield from (_Permission(url_path=path_matcher(text)) for text in condition.texts)
         return
     clear = _Permission(not_rule=_Permission(url_path=doubtful_path()))
     for text in condition.texts:
