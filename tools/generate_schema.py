@@ -202,6 +202,7 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     gateway_v1.ParentReference: ["name"],
     gateway_v1.BackendObjectReference: ["name"],
     gateway_v1.BackendRef: ["name"],
+    gateway_v1.HTTPExternalAuthFilter: ["protocol", "backendRef"],
     gateway_v1.HTTPBackendRef: ["name"],
     gateway_v1.GRPCBackendRef: ["name"],
     gateway_v1.SecretObjectReference: ["name"],

@@ -343,3 +343,23 @@ def test_methods_of_grpc_routes(method: dict[str, Any], wrong: list[str]) -> Non
     rule = {"matches": [{"method": method}], "backendRefs": BACKEND}
     found = paths("GRPCRoute", {"parentRefs": [{"name": "g"}], "rules": [rule]})
     assert found == [f"spec.rules[0].matches[0].method.{path}" for path in wrong]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "wrong"),
+    [
+        ({"protocol": "HTTP", "http": {"path": "/check"}}, []),
+        ({"protocol": "GRPC", "grpc": {"allowedHeaders": ["x-a"]}}, []),
+        ({"protocol": "HTTP"}, ["http"]),
+        ({"protocol": "GRPC", "grpc": {}, "http": {}}, ["http"]),
+        ({"http": {}}, ["protocol"]),
+        ({"protocol": "HTTP", "http": {"path": "check"}}, ["http.path"]),
+        ({"protocol": "HTTP", "http": {"allowedHeaders": ["a b"]}}, ["http.allowedHeaders[0]"]),
+    ],
+)
+def test_external_auth(wanted: dict[str, Any], wrong: list[str]) -> None:
+    auth = {"backendRef": {"name": "authz", "port": 80}, **wanted}
+    filters = [{"type": "ExternalAuth", "externalAuth": auth}]
+    at = "spec.rules[0].filters[0].externalAuth."
+    found = paths("HTTPRoute", {"rules": [{"filters": filters, "backendRefs": BACKEND}]})
+    assert found == [at + field for field in wrong]

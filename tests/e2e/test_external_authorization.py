@@ -204,6 +204,98 @@ def test_why_says_who_is_asked(weft: Instance) -> None:
         assert "AuthorizationPolicy default/asked asks `over-http`" in said
 
 
+EDGE = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: asking}
+spec:
+  gatewayClassName: weft
+  listeners: [{name: http, port: 8085, protocol: HTTP}]
+"""
+
+
+def rule(path: str, backend: str, settings: str) -> str:
+    return f"""
+  - matches: [{{path: {{value: {path}}}}}]
+    backendRefs: [{{name: api, port: 80}}]
+    filters:
+    - type: ExternalAuth
+      externalAuth: {{backendRef: {{{backend}}}, {settings}}}
+"""
+
+
+HTTP = (
+    "protocol: HTTP, forwardBody: {maxSize: 64}, http: {path: /check,"
+    " allowedHeaders: [x-test-user], allowedResponseHeaders: [x-user]}"
+)
+
+
+ALL = "protocol: HTTP, http: {path: /check, allowedHeaders: [X-Test-User]}"
+
+
+def http_route(name: str, parent: str, *rules: str) -> str:
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{{{parent}}}]
+  rules:{"".join(rules)}
+  - backendRefs: [{{name: api, port: 80}}]
+"""
+
+
+def test_filters_of_routes(weft: Instance) -> None:
+    rules = (
+        rule("/http", "name: authz, port: 80", HTTP),
+        rule("/all", "name: authz, port: 80", ALL),
+        rule("/grpc", "name: authz, port: 9000", "protocol: GRPC, grpc: {}"),
+        rule("/few", "name: authz, port: 9000", "protocol: GRPC, grpc: {allowedHeaders: [x-no]}"),
+        rule("/gone", "name: gone, port: 80", "protocol: HTTP, http: {}"),
+        rule("/none", "name: nobody, port: 80", "protocol: HTTP, http: {}"),
+    )  # fmt: skip
+    edge = http_route("asking", "name: asking", *rules)
+    inside = http_route("inside", 'group: "", kind: Service, name: api', *rules[:1])
+
+    def sent(path: str, user: str = "", body: bytes | None = None) -> Answer:
+        headers = {"x-test-user": user} if user else {}
+        method = "POST" if body else "GET"
+        return ask_all(
+            weft, path, "any.example", port=8085, gateway="default/asking", headers=headers,
+            method=method, body=body,
+        )  # fmt: skip
+
+    def received(answer: Answer) -> dict[str, str]:
+        assert answer[0] == 200
+        return {k.lower(): v for k, v in json.loads(answer[1])["headers"].items()}
+
+    with Applied(weft, EDGE, edge, inside):
+        settled(lambda: sent("/http/x")[0], 401, "refused over HTTP")
+        assert sent("/http/x")[1] == "who are you"
+        got = received(sent("/http/x", "ann"))
+        assert got["x-user"] == "Ann"
+        assert "x-hidden" not in got
+        assert sent("/open")[0] == 200
+        assert sent("/http/x", "ann", b"good")[0] == 200
+        assert sent("/http/x", "ann", b"bad")[0] == 401
+        assert sent("/http/x", "ann", b"g" * 65)[0] == 413
+        # Without a list the back end gets all headers, and still its own body.
+        got = received(sent("/all", "ann", b"g" * 100))
+        assert (got["x-hidden"], got["content-length"]) == ("1", "100")
+        assert sent("/grpc")[:2] == (402, "grpc says no")
+        assert received(sent("/grpc", "ann"))["x-user"] == "Ann"
+        assert sent("/few", "ann")[0] == 402, "the header that lets ann in is not sent"
+        assert sent("/gone", "ann")[0] == 403, "nobody answers"
+        assert sent("/none", "ann")[0] == 500, "there is no such Service"
+        assert "BackendNotFound" in weft.kubectl("get", "httproute", "asking", "-o", "yaml")
+        settled(lambda: call(weft, "front", "/http"), 401, "calls inside are asked about as well")
+        assert call(weft, "front", "/open") == 200
+        said = weft.weft("why", "--from", "deploy/front-v1", "http://api/http")
+        assert "`authz.default.svc.cluster.local:80` over HTTP" in said
+
+
 def logged(weft: Instance, path: str) -> dict[str, Any]:
     """The line about a request for this path; the proxy writes lines after some seconds."""
     log = weft.data_dir / "log/access.log"

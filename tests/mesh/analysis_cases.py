@@ -326,7 +326,9 @@ spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
         "WEFT2167", "filter", WEB + gateway_api() + http_route(
             f"{GATE}, rules: [{{filters: [@], backendRefs: [{{name: web, port: 80}}]}}]"
         ),
-        "{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}", "",
+        "{type: RequestHeaderModifier, "
+        "requestHeaderModifier: {set: [{name: a, value: \"\\x01\"}]}}",
+        "",
         "HTTPRoute", "r", "spec.rules[0].filters", "left out",
     ),
     Case(

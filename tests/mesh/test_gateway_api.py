@@ -335,7 +335,9 @@ def test_what_cannot_be_done_is_said() -> None:
     assert reasons(some)["PartiallyInvalid"] == ("True", "UnsupportedValue")
     assert reasons(some)["Accepted"][0] == "True"
     (none,) = status(made, "HTTPRoute", "none")["parents"]
-    assert reasons(none)["Accepted"] == ("False", "UnsupportedValue")
+    assert reasons(none)["Accepted"] == ("True", "Accepted")
+    assert reasons(none)["ResolvedRefs"] == ("False", "InvalidKind")
+    assert "targetRef" in next(c["message"] for c in none["conditions"] if c["status"] == "False")
     assert {c["observedGeneration"] for c in none["conditions"]} == {2}
 
 
@@ -352,11 +354,7 @@ def test_what_cannot_be_done_is_said() -> None:
             ],
             "backendRefs": [to("web")],
         },
-        {
-            "backendRefs": [
-                to("web", filters=[{"type": "ExtensionRef", "extensionRef": {"name": "x"}}])
-            ]
-        },
+        {"backendRefs": [to("web", filters=[{"type": ""}])]},
     ],
 )
 def test_what_a_proxy_would_refuse_never_gets_there(rule: dict[str, Any]) -> None:

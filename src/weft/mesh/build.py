@@ -46,6 +46,7 @@ from weft.mesh.exposure import exposed_pods, with_local_endpoints
 from weft.mesh.findings import Findings
 from weft.mesh.gateway_api import gateway_api
 from weft.mesh.gateway_api_derived import derived_destinations
+from weft.mesh.gateway_api_external_auth import asked_by_routes
 from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, ServiceRoutes
 from weft.mesh.gateway_authentication import Guarded, with_logins
 from weft.mesh.hosts import Host, HostPort
@@ -179,7 +180,7 @@ def build(
         gateways=secured.gateways,
         rate_limits=limited.shared,
         patches=patches,
-        authorizers=secured.authorizers,
+        authorizers=(*secured.authorizers, *memo("asking", asked_by_routes, secured.tables)),
         access_log=wide.access_log,
         gateway_reporting=of_gateways,
     )

@@ -4,6 +4,7 @@ _HTTP_ROUTE = (
     "303RedirectStatusCode", "307RedirectStatusCode", "308RedirectStatusCode",
     "BackendProtocolH2C", "BackendProtocolWebSocket", "BackendRequestHeaderModification",
     "BackendRequestRedirect", "BackendTimeout", "BackendURLRewrite", "CORS",
+    "ExternalAuth", "ExternalAuthForwardBody", "ExternalAuthGRPC", "ExternalAuthHTTP",
     "DestinationPortMatching", "HostRewrite", "MethodMatching", "NamedRouteRule",
     "ParentRefPort", "PathRedirect", "PathRewrite", "PortRedirect", "QueryParamMatching",
     "RequestMirror", "RequestMultipleMirrors", "RequestPercentageMirror", "RequestTimeout",

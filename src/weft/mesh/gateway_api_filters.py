@@ -1,15 +1,18 @@
 """Filters of HTTPRoutes and GRPCRoutes."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.gateway import v1 as gw
+from weft.mesh.gateway_api_external_auth import read_external_auth
 from weft.mesh.gateway_api_refs import Backend
 from weft.mesh.model import (
     Cors,
+    DirectResponse,
     Header,
     HeaderOperations,
     HttpMatch,
@@ -25,7 +28,16 @@ Filter = gw.HTTPRouteFilter | gw.GRPCRouteFilter
 WELL_KNOWN_PORTS = {"http": 80, "https": 443}
 WHOLE_PATH = "^/.*$"
 ALL_PERCENT = 100.0
+CANNOT_ASK = 500
+"""What the specification answers for filters that cannot be resolved; none is skipped."""
 FIRST_PRINTABLE = 0x20
+
+
+class Referred(Protocol):
+    """Looks up what filters refer to, and remembers what cannot be resolved."""
+
+    def backend(self, ref: gw.BackendObjectReference, grpc: bool = False) -> Backend: ...
+    def extension(self, ref: gw.LocalObjectReference) -> Backend: ...
 
 
 class Step(Struct, frozen=True):
@@ -37,15 +49,19 @@ class Step(Struct, frozen=True):
     ends: bool = False
     """A filter answers; no back end is needed."""
     problem: str = ""
+    refusal: str = ""
+    """Why no request may pass: somebody cannot be asked about them."""
 
 
-def apply_filters(
-    step: Step, filters: Sequence[Filter], backend: Callable[[gw.BackendObjectReference], Backend]
-) -> Step:
+def apply_filters(step: Step, filters: Sequence[Filter], seen: Referred) -> Step:
     """All filters of a rule, in order."""
     for each in filters:
-        step = _apply(step, each, backend)
-    return step
+        step = _apply(step, each, seen)
+    if not step.refusal:
+        return step
+    answer = DirectResponse(CANNOT_ASK, f"weft: {step.refusal} ({step.route.source})\n")
+    closed = replace(step.route, direct_response=answer, redirect=None, mirrors=(), asks=())
+    return replace(step, route=closed, ends=True)
 
 
 def backend_headers(share: WeightedDestination, filters: Sequence[Filter]) -> WeightedDestination:
@@ -82,9 +98,7 @@ def _header_problem(wanted: gw.HTTPHeaderFilter) -> str:
     return ""
 
 
-def _apply(
-    step: Step, each: Filter, backend: Callable[[gw.BackendObjectReference], Backend]
-) -> Step:
+def _apply(step: Step, each: Filter, seen: Referred) -> Step:
     route = step.route
     changes = each.request_header_modifier or each.response_header_modifier
     if changes is not None and (problem := _header_problem(changes)):
@@ -96,11 +110,22 @@ def _apply(
         operations = _operations(each.response_header_modifier)
         return replace(step, route=replace(route, response_headers=operations))
     if each.request_mirror is not None:
-        found = backend(each.request_mirror.backend_ref)
+        found = seen.backend(each.request_mirror.backend_ref)
         if not found.destination:
             return step
         mirror = Mirror(found.destination, _share(each.request_mirror))
         return replace(step, route=replace(route, mirrors=(*route.mirrors, mirror)))
+    if isinstance(each, gw.HTTPRouteFilter) and each.external_auth is not None:
+        return _asking(step, each.external_auth, seen)
+    if each.extension_ref is not None:
+        # What is not known must not be skipped.
+        return replace(step, refusal=seen.extension(each.extension_ref).message)
+    return _apply_http(step, each)
+
+
+def _apply_http(step: Step, each: Filter) -> Step:
+    """Filters that no GRPCRoute has."""
+    route = step.route
     if isinstance(each, gw.HTTPRouteFilter):
         if each.request_redirect is not None:
             redirect = _redirect(each.request_redirect, step)
@@ -111,6 +136,17 @@ def _apply(
         if each.cors is not None:
             return replace(step, route=replace(route, cors=_cors(each.cors)))
     return replace(step, problem=f"filter {each.type or 'without a type'} is not supported")
+
+
+def _asking(step: Step, wanted: gw.HTTPExternalAuthFilter, seen: Referred) -> Step:
+    found = seen.backend(wanted.backend_ref, grpc=wanted.protocol == "GRPC")
+    if not found.destination:
+        return replace(step, refusal=found.message or "nobody can be asked")
+    authorizer, problem = read_external_auth(wanted, found)
+    if authorizer is None:
+        return replace(step, problem=problem)
+    asks = tuple(dict.fromkeys((*step.route.asks, authorizer)))
+    return replace(step, route=replace(step.route, asks=asks))
 
 
 def _operations(wanted: gw.HTTPHeaderFilter) -> HeaderOperations:

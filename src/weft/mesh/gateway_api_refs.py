@@ -37,6 +37,8 @@ class Backend(Struct, frozen=True):
     service: str = ""
     """Host of the Service, when it was found."""
     port_name: str = ""
+    protocol: str = ""
+    """Of the Service's port."""
     derived: Derived | None = None
     """The destination, when it is one of its own."""
 
@@ -79,7 +81,7 @@ def _port(host: Host, name: str, number: int, transport: str) -> Backend:
         text = f"Service `{name}` has no {transport} port {number or ''}".rstrip()
         return Backend(reason="BackendNotFound", message=text)
     target = named_udp(host.host, number, "") if udp else named(host.host, number, "", "")
-    return Backend(target, service=host.host, port_name=port.name)
+    return Backend(target, service=host.host, port_name=port.name, protocol=port.protocol)
 
 
 def permitted(

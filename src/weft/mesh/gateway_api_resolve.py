@@ -140,6 +140,8 @@ def _references(route: Route) -> Iterator[BackendReference]:
             for step in (*rule.filters, *(f for ref in rule.backend_refs for f in ref.filters)):
                 if step.request_mirror is not None:
                     yield step.request_mirror.backend_ref
+                if isinstance(step, gw.HTTPRouteFilter) and step.external_auth is not None:
+                    yield step.external_auth.backend_ref
 
 
 def _key(ref: BackendReference) -> Key:

@@ -43,6 +43,10 @@ NOTHING_ATTACHED = HttpRoute(name="no-route", direct_response=DirectResponse(404
 CONNECTION_ERRORS = ("connect-failure", "refused-stream", "reset")
 """What is retried wherever a rule has `retry`: also tries that broke or took too long."""
 PERCENT = 100.0
+GRPC_PROTOCOLS = ("http2", "grpc")
+OWN_POLICIES = (
+    "RateLimitPolicy, AuthenticationPolicy and BackendPolicy name what they are for in `targetRef`"
+)
 _ANY_SEGMENT = "[^/]+"
 _PATH_RANK = {"exact": 0, "regex": 1, "prefix": 2, "present": 3}
 
@@ -115,8 +119,20 @@ class _Seen:
         self._lookup = lookup
         self._found: list[Backend] = []
 
-    def backend(self, ref: BackendReference) -> Backend:
+    def backend(self, ref: BackendReference, grpc: bool = False) -> Backend:
+        """`grpc`: it must speak gRPC."""
         found = self._lookup(ref)
+        if grpc and found.destination and found.protocol not in GRPC_PROTOCOLS:
+            port = f"port {ref.port} of Service `{ref.name}`"
+            text = f"{port} is not declared as gRPC: set its `appProtocol: grpc`"
+            found = Backend(reason="UnsupportedProtocol", message=text)
+        self._found.append(found)
+        return found
+
+    def extension(self, ref: gw.LocalObjectReference) -> Backend:
+        """A filter that only implementations have; weft has none."""
+        what = f"{ref.kind} `{ref.name}` of group `{ref.group}`"
+        found = Backend(reason="InvalidKind", message=f"{what} is no filter: {OWN_POLICIES}")
         self._found.append(found)
         return found
 
@@ -162,7 +178,7 @@ class _Reading:
         backends = [self.seen.backend(ref) for ref in self.refs]
         for match in matches:
             step = Step(self._base(match), match, self.port)
-            step = apply_filters(step, self.rule.filters, self.seen.backend)
+            step = apply_filters(step, self.rule.filters, self.seen)
             if step.problem:
                 return [], f"spec.rules[{self.index}].filters: {step.problem}"
             routes, problem = ([step.route], "") if step.ends else self._forward(step, backends)
@@ -195,7 +211,7 @@ class _Reading:
             share = WeightedDestination(backend.destination)
             route = replace(base, destinations=(backend_headers(share, ref.filters),))
             others = [f for f in ref.filters if not is_header_filter(f)]
-            special = apply_filters(replace(step, route=route), others, self.seen.backend)
+            special = apply_filters(replace(step, route=route), others, self.seen)
             if special.problem:
                 return [], special.problem
             done = special.route

@@ -84,8 +84,9 @@ def authorizer_configuration(authorizer: Authorizer) -> Resource:
     config = ext_authz_pb2.ExtAuthz(
         transport_api_version=config_source_pb2.V3,
         failure_mode_allow=authorizer.fail_open,
-        filter_enabled_metadata=_matched(authorizer.name),
     )
+    if not authorizer.by_routes:
+        config.filter_enabled_metadata.CopyFrom(_matched(authorizer.name))
     config.status_on_error.code = authorizer.status_on_error
     if authorizer.body is not None:
         config.with_request_body.max_request_bytes = authorizer.body.bytes_max
@@ -103,7 +104,7 @@ def authorizer_configuration(authorizer: Authorizer) -> Resource:
         )
     else:
         config.http_service.CopyFrom(_http_service(authorizer, cluster))
-        _names(config.allowed_headers, authorizer.request_headers)
+    _names(config.allowed_headers, authorizer.request_headers)
     name = ask_filter(authorizer.name)
     wrapped = extension_pb2.TypedExtensionConfig(name=name, typed_config=any_of(config))
     return resource(EXTENSION, name, wrapped)
@@ -131,7 +132,8 @@ def _http_service(authorizer: Authorizer, cluster: str) -> Proto:
 def _names(target: Proto, names: Sequence[StringMatch]) -> None:
     for name in names:
         matcher = string_matcher(name)
-        matcher.ignore_case = True
+        if name.kind != "regex":  # Envoy refuses both together
+            matcher.ignore_case = True
         target.patterns.append(matcher)
 
 
@@ -183,6 +185,13 @@ def _shadow(prefix: str, rules: Mapping[str, Proto]) -> Proto:
     for name, rule in rules.items():
         config.shadow_rules.policies[name].CopyFrom(rule)
     return config
+
+
+def ask_always(route: Proto, authorizers: Iterable[Authorizer]) -> None:
+    """Make an Envoy route ask about every request."""
+    for each in authorizers:
+        on = ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings())
+        route.typed_per_filter_config[ask_filter(each.name)].CopyFrom(any_of(on))
 
 
 def ask_on_route(route: Proto, asking: Asking, at_gateway: tuple[AccessPolicy, ...]) -> None:

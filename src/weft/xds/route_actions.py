@@ -19,6 +19,7 @@ from weft.mesh.model import (
 from weft.xds.adaptive_concurrency import follow_latency
 from weft.xds.bandwidth import limit_bandwidth
 from weft.xds.cors import cors_policy
+from weft.xds.external_authorization import ask_always
 from weft.xds.faults import fraction, http_fault
 from weft.xds.forward import FORWARD, enable_forward
 from weft.xds.headers import headers_to_add, headers_to_remove, host_header
@@ -114,6 +115,7 @@ def _route(route: HttpRoute, hash_keys: HashKeys, safe: bool) -> Proto:
     limit_route(result, route.rate_limits)
     if route.login is not None:
         ask_for_login(result, route.login)
+    ask_always(result, route.asks)
     if route.bandwidth is not None:
         limit_bandwidth(result, route.bandwidth)
     if route.adaptive is not None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from weft.api.gateway.common import (
+    BackendObjectReference,
     Count,
     Duration,
     HTTPHeaderFilter,
@@ -120,6 +121,46 @@ class HTTPCORSFilter(Message, frozen=True):
     """Seconds that a browser may keep the answer to a preflight."""
 
 
+class GRPCAuthConfig(Message, frozen=True):
+    """How a server is asked that speaks Envoy's ext_authz protocol."""
+
+    allowed_headers: tuple[str, ...] = ()
+    """Request headers that it gets; all when empty."""
+
+
+class HTTPAuthConfig(Message, frozen=True):
+    """How a server is asked over HTTP."""
+
+    path: str = ""
+    """Put in front of the request's path."""
+    allowed_headers: tuple[str, ...] = ()
+    """Request headers that it gets besides Host, Content-Length and Authorization."""
+    allowed_response_headers: tuple[str, ...] = ()
+    """Headers of its answer that the back end gets; all but Host when empty."""
+
+
+class ForwardBodyConfig(Message, frozen=True):
+    """The part of requests' bodies in what is asked."""
+
+    max_size: Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": 65535})] = 0
+    """Bytes; longer bodies are refused. 0: no body is sent."""
+
+
+class HTTPExternalAuthFilter(Message, frozen=True):
+    """A server that is asked whether a request may pass."""
+
+    protocol: Literal["", "HTTP", "GRPC"] = ""
+    """What it speaks: HTTP, or GRPC for Envoy's ext_authz protocol."""
+    backend_ref: BackendObjectReference = BackendObjectReference()
+    """The server."""
+    grpc: GRPCAuthConfig | None = None
+    """More about protocol GRPC."""
+    http: HTTPAuthConfig | None = None
+    """More about protocol HTTP."""
+    forward_body: ForwardBodyConfig | None = None
+    """Whether it gets bodies."""
+
+
 class HTTPRouteFilter(Message, frozen=True):
     """A step before the back end; the field named by the type says more."""
 
@@ -131,6 +172,7 @@ class HTTPRouteFilter(Message, frozen=True):
         "RequestRedirect",
         "URLRewrite",
         "CORS",
+        "ExternalAuth",
         "ExtensionRef",
     ] = ""
     """Which step."""
@@ -146,8 +188,10 @@ class HTTPRouteFilter(Message, frozen=True):
     """Changes to host and path."""
     cors: HTTPCORSFilter | None = None
     """Cross-origin requests."""
+    external_auth: HTTPExternalAuthFilter | None = None
+    """A server that is asked whether requests may pass."""
     extension_ref: LocalObjectReference | None = None
-    """A filter of an implementation; weft has none."""
+    """A filter of an implementation; weft has none, its policies attach by `targetRef`."""
 
 
 class HTTPBackendRef(Message, frozen=True):

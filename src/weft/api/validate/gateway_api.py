@@ -28,6 +28,7 @@ BACKENDS_MAX = 16
 FILTERS_MAX = 16
 CONDITIONS_MAX = 16
 HEADERS_MAX = 16
+ASKED_HEADERS_MAX = 64
 ORIGINS_MAX = 64
 NAME_LENGTH_MAX = 256
 HEADER_VALUE_LENGTH_MAX = 4096
@@ -48,6 +49,7 @@ _FILTER_FIELDS = {
     "RequestRedirect": "requestRedirect",
     "URLRewrite": "urlRewrite",
     "CORS": "cors",
+    "ExternalAuth": "externalAuth",
     "ExtensionRef": "extensionRef",
 }
 _REPEATABLE = ("RequestMirror", "ExtensionRef")
@@ -252,9 +254,33 @@ def _filter(step: Json, at: Location, alone: bool) -> list[FieldError]:
         text = "numerator must be less than or equal to denominator"
         where = (*at, "requestMirror", "fraction")
         errors.append(invalid(where, fraction["numerator"], text))
+    errors += _external_auth(step.get("externalAuth") or {}, (*at, "externalAuth"))
     if mirror:
         errors += _backend(mirror.get("backendRef") or {}, (*at, "requestMirror", "backendRef"))
     return errors
+
+
+def _external_auth(wanted: Json, at: Location) -> list[FieldError]:
+    if not wanted:
+        return []
+    errors = _backend(wanted.get("backendRef") or {}, (*at, "backendRef"))
+    protocol = wanted.get("protocol") or ""
+    for kind, field in (("GRPC", "grpc"), ("HTTP", "http")):
+        settings = wanted.get(field)
+        if protocol == kind and settings is None:
+            text = f"{field} must be specified when protocol is set to '{kind}'"
+            errors.append(required((*at, field), text))
+        elif protocol and protocol != kind and settings is not None:
+            errors.append(forbidden((*at, field), f"protocol must be '{kind}' when {field} is set"))
+        for key in ("allowedHeaders", "allowedResponseHeaders"):
+            listed = (settings or {}).get(key) or ()
+            errors += too_many(listed, ASKED_HEADERS_MAX, (*at, field, key))
+            for index, name in enumerate(listed):
+                if not _HEADER.fullmatch(name):
+                    text = "must be the name of a header, such as `x-user`"
+                    errors.append(invalid((*at, field, key, index), name, text))
+    path = (wanted.get("http") or {}).get("path")
+    return errors + (_path(path, (*at, "http", "path")) if path else [])
 
 
 def _path_modifier(path: Json, at: Location, alone: bool) -> list[FieldError]:

@@ -86,6 +86,9 @@ def _backend_refs(route: Route) -> Iterator[tuple[str, BackendReference]]:
             if step.request_mirror is not None:
                 at = f"{path}.filters[{number}].requestMirror.backendRef"
                 yield at, step.request_mirror.backend_ref
+            if isinstance(step, gw.HTTPRouteFilter) and step.external_auth is not None:
+                at = f"{path}.filters[{number}].externalAuth.backendRef"
+                yield at, step.external_auth.backend_ref
 
 
 def _backend(

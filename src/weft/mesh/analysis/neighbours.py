@@ -353,6 +353,11 @@ def _of_route(obj: Route) -> Iterator[Key]:
         for ref in rule.backend_refs:
             yield "host", service_host(ref.name, ref.namespace or own)
             yield "grant", ref.namespace or own
+        for step in getattr(rule, "filters", ()):
+            if isinstance(step, gw.HTTPRouteFilter) and step.external_auth is not None:
+                ref = step.external_auth.backend_ref
+                yield "host", service_host(ref.name, ref.namespace or own)
+                yield "grant", ref.namespace or own
 
 
 def _of_policy(obj: TargetedPolicy) -> Iterator[Key]:

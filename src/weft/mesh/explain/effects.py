@@ -19,6 +19,7 @@ from weft.mesh.model import (
     Access,
     AdaptiveConcurrency,
     Authentication,
+    Authorizer,
     Bandwidth,
     ConnectionPool,
     Cors,
@@ -268,6 +269,12 @@ def _login(login: Login) -> Iterator[Effect]:
     yield Effect("login", f"AuthenticationPolicy {login.name}: {asked}")
 
 
+def _asks(authorizers: tuple[Authorizer, ...]) -> Iterator[Effect]:
+    for each in authorizers:
+        how = "gRPC" if each.grpc else "HTTP"
+        yield Effect("asks", f"`{each.host}:{each.port}` over {how} whether a request may pass")
+
+
 def _bandwidth(limit: Bandwidth) -> Iterator[Effect]:
     pairs = ((limit.request, "of requests"), (limit.response, "of answers"))
     parts = [f"{rate} KiB/s {what}" for rate, what in pairs if rate]
@@ -298,6 +305,7 @@ _ROUTE: Mapping[str, Callable[[Any], Iterable[Effect]]] = {
     "adaptive": _adaptive,
     "session": _session,
     "login": _login,
+    "asks": _asks,
 }
 
 

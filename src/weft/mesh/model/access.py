@@ -128,6 +128,8 @@ class Authorizer(Struct, frozen=True, gc=False):
     """Of its answer, that the caller gets with a refusal."""
     allowed_headers: tuple[StringMatch, ...] = ()
     """And with the callee's answer."""
+    by_routes: bool = False
+    """Routes name it: it is asked about all their requests, not about what policies match."""
 
 
 class TokenSource(Struct, frozen=True, gc=False):

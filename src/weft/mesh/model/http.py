@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.mesh.model.access import AccessPolicy, Authentication
+from weft.mesh.model.access import AccessPolicy, Authentication, Authorizer
 from weft.mesh.model.login import Login
 from weft.mesh.model.text import StringMatch
 
@@ -267,6 +267,8 @@ class HttpRoute(Struct, frozen=True, gc=False):
     session: Session | None = None
     login: Login | None = None
     """What callers from outside must show."""
+    asks: tuple[Authorizer, ...] = ()
+    """All of them must let a request pass."""
     source: str = ""
     """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
 
