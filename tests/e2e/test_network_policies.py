@@ -231,7 +231,6 @@ def first_calls(weft: Instance, name: str, count: int) -> int:
 
     def said() -> list[str]:
         text = weft.kubectl("logs", "-l", f"app={name}", "--tail=-1")
-        print(repr(text))
         return text.splitlines() if text.splitlines().count("done") == count else []
 
     return int(wait_for(said, f"{count} of {name} called").count("reached"))
