@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.apiserver.default_roles import binding_of, role_of, rule
-from weft.apiserver.parts import NAMESPACE, SCHEDULER_USER
+from weft.apiserver.parts import MESH_USER, NAMESPACE, SCHEDULER_USER
 from weft.apiserver.rbac import GROUP
 
 Json = dict[str, Any]
@@ -106,8 +106,24 @@ SCHEDULER: tuple[Json, ...] = (
     _status("", "pods"),
     rule("", "persistentvolumeclaims", ("patch",)),
 )
+_MESH_GROUPS = (
+    _ISTIO, "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io",
+    "networking.k8s.io", "policy.weft.dev", "monitoring.weft.dev",
+)  # fmt: skip
+_CERTIFICATES = "certificates.k8s.io"
+MESH: tuple[Json, ...] = (
+    rule("", "events", ("create", "patch")),
+    rule(_MESH_GROUPS, "*/status", ("patch",)),
+    rule("", "nodes/status services", ("patch",)),
+    rule("", "configmaps", ("create", "patch")),
+    rule(_APPS, "deployments deployments/scale statefulsets statefulsets/scale", ("patch",)),
+    rule(_CERTIFICATES, "certificatesigningrequests/approval certificatesigningrequests/status",
+         ("patch",)),
+    rule(_CERTIFICATES, "signers", ("approve", "sign")),
+)  # fmt: skip
 ROLES: Mapping[str, tuple[Json, ...]] = {
     SCHEDULER_USER: SCHEDULER,
+    MESH_USER: MESH,
     **{f"{CONTROLLER_PREFIX}{account}": rules for account, rules in CONTROLLERS.items()},
 }
 """ClusterRoles by name."""
@@ -120,8 +136,10 @@ def cluster_roles() -> list[Json]:
 
 def bindings() -> list[Json]:
     """Each role to its part."""
-    user = {"apiGroup": GROUP, "kind": "User", "name": SCHEDULER_USER}
-    found = [binding_of(SCHEDULER_USER, SCHEDULER_USER, [user])]
+    found = [
+        binding_of(name, name, [{"apiGroup": GROUP, "kind": "User", "name": name}])
+        for name in (SCHEDULER_USER, MESH_USER)
+    ]
     for account in CONTROLLERS:
         name = f"{CONTROLLER_PREFIX}{account}"
         subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": account}

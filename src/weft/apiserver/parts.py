@@ -16,6 +16,10 @@ from weft.apiserver.access import (
 NAMESPACE = "kube-system"
 SCHEDULER = "scheduler"
 SCHEDULER_USER = "system:kube-scheduler"
+MESH = "mesh"
+MESH_USER = "system:weft-mesh"
+"""Writes Events, the status of the mesh's kinds and of nodes, certificates, and wakes what sleeps:
+what no component of Kubernetes does."""
 _ACCOUNTS: Mapping[str, str] = {
     "serviceaccount": "service-account-controller",
     "certificate-cleaner": "certificate-controller",
@@ -36,7 +40,9 @@ _ACCOUNTS: Mapping[str, str] = {
 
 
 def user_of(part: str) -> User:
-    """The user that a controller, or the scheduler, acts as."""
+    """The user that a controller, the scheduler, or the mesh acts as."""
+    if part == MESH:
+        return User(MESH_USER, (AUTHENTICATED,))
     if part == SCHEDULER:
         return User(SCHEDULER_USER, (AUTHENTICATED,))
     return controller_user(_ACCOUNTS.get(part, f"{part}-controller"))

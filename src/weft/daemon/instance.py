@@ -189,6 +189,7 @@ class Instance:
         )
         self.api = ApiServer(self.store, api_settings)
         self.client = self.api.local_client()
+        self.writer = self.api.local_client("mesh")
         self.informers = Informers(self.client)
         self.api_ca = self.api.roots = ca.roots
         names = self._server_names()
@@ -203,7 +204,7 @@ class Instance:
             lambda: self.mesh.model.trust_domain,
         )
         self.signer = CertificateSigner(
-            self.client, self.informers, self.api.authorizer, ca, workloads
+            self.writer, self.informers, self.api.authorizer, ca, workloads
         )
         self.tasks.spawn(self.signer.run(), "certificate-signer")
         self.entrance.open(self.api)
@@ -257,18 +258,18 @@ class Instance:
         self.identity.on_change = self.mesh.wake
         self.tasks.spawn(self.identity.run(), "mesh-identity")
         self.mesh.trace(self.settings.trace_percent)
-        objects = ObjectStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
+        objects = ObjectStatusWriter(self.writer, self.informers.cache, self.mesh, self.ads)
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
         self.api.add_admission(MeshAdmission(self.informers, build_settings))
         why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.envoy.admin)
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams
-        self.recorder = EventRecorder(self.client, "weft")
+        self.recorder = EventRecorder(self.writer, "weft")
         self.recorder.start()
         self.inflight = AllInFlight(self.machine, self.links, self.ads)
         self.scale_to_zero = ScaleToZero(
-            *(self.client, self.informers, self.recorder),
+            *(self.writer, self.informers, self.recorder),
             ads=self.ads,
             traffic=self.telemetry.traffic,
             inflight=self.inflight,
@@ -278,11 +279,11 @@ class Instance:
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
         reopen = self.machine.envoy.admin.reopen_logs
         self.tasks.spawn(access_log_keeper.keep(self.settings.access_log, reopen), "access-log")
-        statuses = GatewayStatusWriter(self.client, self.informers.cache, self.mesh, self.ads)
+        statuses = GatewayStatusWriter(self.writer, self.informers.cache, self.mesh, self.ads)
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.tasks.spawn(objects.run(), "object-status")
-        self.tasks.spawn(self.identity.publish(self.client, self.recorder), "roots-published")
-        self.learner = ProtocolLearner(self.client, self.informers.cache, self.recorder)
+        self.tasks.spawn(self.identity.publish(self.writer, self.recorder), "roots-published")
+        self.learner = ProtocolLearner(self.writer, self.informers.cache, self.recorder)
         self.tasks.spawn(self.learner.run(), "protocol-learner")
         await self._start_node()
 
@@ -301,7 +302,7 @@ class Instance:
         )
         self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
         self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)
-        self.watch = NodeWatch(self.client, self.informers.cache, self.links, self.ads)
+        self.watch = NodeWatch(self.writer, self.informers.cache, self.links, self.ads)
         self.links.on_change = self._link_changed
         if self.settings.listen:
             self.routes = RouteKeeper(self.informers, own)
@@ -342,7 +343,7 @@ class Instance:
             loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)
         self.alerting = Alerting(
-            *(self.client, self.informers, self.recorder, self.telemetry.traffic),
+            *(self.writer, self.informers, self.recorder, self.telemetry.traffic),
             ads=self.ads,
             data_dir=Path(self.settings.data_dir),
         )
