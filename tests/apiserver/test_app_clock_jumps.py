@@ -12,7 +12,7 @@ from tests.apiserver.support import START, Clock, config_map, pod
 from weft.api.k8s.coordination_v1 import Lease, LeaseSpec
 from weft.api.k8s.core_v1 import Node, NodeCondition, NodeStatus
 from weft.api.k8s.meta_v1 import ObjectMeta
-from weft.api.snapshot import ObjectSnapshot
+from weft.api.snapshot import ObjectSnapshot, Observed
 from weft.apiserver import codec, verbs
 from weft.apiserver.access import MASTERS, User
 from weft.apiserver.app import ApiServer, Settings, remove_old_events
@@ -147,7 +147,9 @@ async def test_managed_fields(world: World, jump: float) -> None:
     assert entry["time"] == rfc3339(START + jump)
 
 
-def _silence(renewed: float, now: float, reason: str = "KubeletReady", ready: str = "True") -> Any:
+def _silence(
+    now: float, lease_seen: Observed, reason: str = "KubeletReady", ready: str = "True"
+) -> Any:
     at = rfc3339(START - HOUR)
     condition = NodeCondition(type="Ready", status=ready, reason=reason, last_heartbeat_time=at)
     node = Node(
@@ -156,19 +158,22 @@ def _silence(renewed: float, now: float, reason: str = "KubeletReady", ready: st
     )
     lease = Lease(
         metadata=ObjectMeta(name="n", namespace=nodes.LEASE_NAMESPACE),
-        spec=LeaseSpec(renew_time=rfc3339_micro(renewed)),
+        spec=LeaseSpec(renew_time=rfc3339_micro(START)),
     )
-    return nodes.plan(ObjectSnapshot([node, lease]), Key("", "n"), now)
+    observed = {(Lease, nodes.LEASE_NAMESPACE, "n"): lease_seen}
+    return nodes.plan(ObjectSnapshot([node, lease], observed), Key("", "n"), now)
 
 
 def test_leases() -> None:
-    """Set back, a node that renewed is alive; set forward, it is unknown until it renews its Lease
-    by the new time, and then ready again without its own report."""
-    assert _silence(START, START).actions == ()
-    assert _silence(START, START - HOUR).actions == ()
-    told = _silence(START, START + HOUR)
+    """Whatever the clock is set to, a node is judged by when its Lease was seen changing: alive as
+    long as it changes, and ready again without its own report once it does."""
+    for now in (START, START - HOUR, START + HOUR):
+        assert _silence(now, Observed(0.0, changed=True)).actions == ()
+    silent = Observed(nodes.SILENCE_SECONDS_MAX, changed=True)
+    told = _silence(START, silent)
     assert any("NodeNotReady" in repr(action) for action in told.actions)
-    back = _silence(START + HOUR, START + HOUR + 1, nodes.REASON_SILENT, "Unknown")
+    seen = Observed(0.0, changed=True)
+    back = _silence(START + HOUR, seen, nodes.REASON_SILENT, "Unknown")
     assert any("LeaseRenewed" in repr(action) for action in back.actions)
 
 
