@@ -258,6 +258,7 @@ async def test_called_as_a_service(live: Running, webhook: Webhook) -> None:
         assert (status, "by service" in told["message"]) == (400, True), told
 
 
+@pytest.mark.slow
 async def test_many_writes_at_once_share_the_calls(live: Running, webhook: Webhook) -> None:
     webhook.delay = 0.05
     await configure(live, "validating", webhook.hook("many", CONFIG_MAPS))

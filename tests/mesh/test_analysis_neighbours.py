@@ -64,6 +64,7 @@ def test_golden_cases(case: str) -> None:
     compare(everything(snapshot(documents("mesh", case))))
 
 
+@pytest.mark.slow
 def test_random_sets() -> None:
     total = 0
     for seed in range(40):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(sorted(HTTP)), ANYTHING), ANYTHING)
 def test_nothing_raises(settings: dict[str, Any], other: Any) -> None:
     read({"name": "a", "envoyExtAuthzHttp": {**HTTP, **settings}}, other)

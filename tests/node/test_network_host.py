@@ -17,6 +17,7 @@ async def made(run_dir: Path) -> HostNetwork:
     return network
 
 
+@pytest.mark.slow
 async def test_every_pod_has_an_address_it_can_bind(tmp_path: Path) -> None:
     network = await made(tmp_path)
     pods = [await network.create(f"pod-{number}") for number in range(300)]

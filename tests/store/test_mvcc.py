@@ -156,6 +156,7 @@ def test_a_staged_write_counts_for_the_next_but_is_not_visible() -> None:
     assert space.get("/a") is not None
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(txns, st.integers(0, 15)), max_size=25))
 def test_compaction_names_exactly_the_versions_nothing_needs(
     plan: list[tuple[Put | Delete, ...] | int],

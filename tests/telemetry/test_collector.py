@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
@@ -60,6 +61,7 @@ class Listening:
         self.metrics, self.logs, self.spans = made._metrics, made._logs, made._spans
 
 
+@pytest.mark.slow
 @given(st.lists(metrics(), min_size=1, max_size=3))
 @examples(300, slow=True)
 def test_any_metrics(sent: list[Any]) -> None:

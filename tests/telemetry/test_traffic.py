@@ -1,5 +1,7 @@
 """Edges and totals from what proxies report: each call is counted once, whatever restarts."""
 
+import pytest
+
 from weft.telemetry.edge_labels import Answer, Callee, Party, folded, tag_value
 from weft.telemetry.otlp import Sample
 from weft.telemetry.traffic import (
@@ -121,6 +123,7 @@ def test_bytes() -> None:
     assert (key.protocol, counts.opened, counts.sent_bytes) == ("tcp", 2, 900)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     traffic = Traffic(START)
     many = [counted(1, tag(to=f"w{n}")) for n in range(EDGES_MAX + 5)]

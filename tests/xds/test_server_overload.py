@@ -85,6 +85,7 @@ async def bounded(before: tracemalloc.Snapshot) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False])
 async def test_a_proxy_that_never_acknowledges(served, reads: bool) -> None:
     server, path, _ = served

@@ -219,6 +219,7 @@ def small(*sizes: int) -> NodeModel:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     before=st.lists(st.integers(0, 3), max_size=4), after=st.lists(st.integers(0, 3), max_size=4)

@@ -1,5 +1,6 @@
 """What is unusual for a service; the wide measurement is `python -m benchmarks incidents`."""
 
+import pytest
 from benchmarks.incidents import simulate
 
 from weft.telemetry.alerting import anomalies
@@ -66,6 +67,7 @@ def test_what_is_usual_does_not_move_while_something_is_wrong() -> None:
     assert not anomalies.findings(learned, forever, now), "what lasts an hour is usual"
 
 
+@pytest.mark.slow
 def test_alerts_are_right_on_made_up_incidents() -> None:
     report = simulate(24, seed=3)
     assert report.precision >= 0.8, report
