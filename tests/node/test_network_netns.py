@@ -321,6 +321,8 @@ async def test_the_rules_are_what_nft_lists() -> None:
             "ip daddr 127.0.0.0/8 return",
             f"udp dport 53 dnat to {pods.node_address}:5353",
             f"tcp dport 53 dnat to {pods.node_address}:5353",
+            f"ip daddr {pods.node_address} tcp dport 4317 return",
+            f"ip daddr {pods.node_address} tcp dport 4318 return",
             "meta l4proto tcp redirect to :15001",
             "type nat hook prerouting priority dstnat; policy accept;",
             'iif "lo" return',
