@@ -147,6 +147,15 @@ spec: {{workloadSelector: {{labels: {labels}}}, egress: [{{hosts: ["*/*"]}}]}}
 """
 
 
+def telemetry(name: str, spec: str) -> str:
+    return f"""apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: {name}, creationTimestamp: "2026-01-01T00:00:0{len(name)}Z"}}
+spec: {{{spec}}}
+---
+"""
+
+
 def envoy_filter(name: str, operation: str, priority: str = "0", thing: str = "HTTP_FILTER") -> str:
     return f"""{ISTIO}EnvoyFilter
 metadata: {{name: {name}}}
@@ -640,6 +649,22 @@ spec: {targetRefs: [{kind: @, name: web}], rules: [{}]}
 """,
         "ServiceEntry", "Service", "AuthorizationPolicy", "p", "spec.targetRefs[0].kind",
         "ServiceEntry",
+    ),
+    Case(
+        "WEFT2507", "telemetry overlap", WEB
+        + telemetry("a", "selector: {matchLabels: {app: web}}")
+        + telemetry("ab", "selector: {matchLabels: {version: @}}"),
+        "v1", "v2", "Telemetry", "ab", "spec.selector", "pod `web`",
+    ),
+    Case(
+        "WEFT2507", "telemetry of gateways",
+        telemetry("a", "selector: {matchLabels: {istio: ingressgateway}}")
+        + telemetry("ab", "selector: {matchLabels: {istio: @}}"),
+        "ingressgateway", "other", "Telemetry", "ab", "spec.selector", "gateways",
+    ),
+    Case(
+        "WEFT2508", "telemetry twice", telemetry("a", "") + telemetry("ab", "@"),
+        "", "selector: {matchLabels: {app: web}}", "Telemetry", "ab", "spec", "default/a",
     ),
     Case(
         "WEFT2629", "nothing holds it", node("isolation", "@") + """---

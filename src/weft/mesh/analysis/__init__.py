@@ -22,6 +22,7 @@ from weft.mesh.analysis import (
     security_policies,
     service_entries,
     services,
+    telemetry_objects,
     virtual_services,
     workloads,
 )
@@ -34,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     *services.CHECKS,
     *exposed_services.CHECKS,
     *proxy_objects.CHECKS,
+    *telemetry_objects.CHECKS,
     *workloads.CHECKS,
     *annotations.CHECKS,
     *namespaces.CHECKS,

@@ -307,6 +307,21 @@ PATCH_OPERATION = Finding(
     "what can be done with it: {possible}",
 )
 
+# --- Telemetry
+TELEMETRY_OVERLAP = Finding(
+    "WEFT2507",
+    "warning",
+    "{other}, which is older, selects {selected} too; where both say something, that one holds",
+    "merge them, or give one a narrower `selector`",
+)
+TELEMETRY_TWICE = Finding(
+    "WEFT2508",
+    "warning",
+    "{other}, which is older, is for all of namespace `{namespace}` too; where both say "
+    "something, that one holds",
+    "merge them, or give this one a `selector`",
+)
+
 # --- Ingresses
 INGRESS_CLASS_UNKNOWN = Finding(
     "WEFT2780", "warning", "no IngressClass is named `{name}`; nobody serves this Ingress"

@@ -15,6 +15,7 @@ from msgspec import Struct
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
+from weft.api.istio.telemetry import Telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
@@ -235,8 +236,8 @@ def claims(obj: Struct) -> Iterator[Key]:
         yield from (("host", host.lower()) for host in obj.spec.hosts)
         yield from (("address", address) for address in obj.spec.addresses)
         yield "entry", own.namespace, own.name
-    elif isinstance(obj, TargetedPolicy | istio.Sidecar):
-        target = "" if isinstance(obj, istio.Sidecar) else _target(obj)
+    elif isinstance(obj, TargetedPolicy | istio.Sidecar | Telemetry):
+        target = _target(obj) if isinstance(obj, TargetedPolicy) else ""
         yield "policy", own.namespace, target
     elif isinstance(obj, gw.HTTPRoute | gw.GRPCRoute):
         for parent in obj.spec.parent_refs:
@@ -260,7 +261,7 @@ def selectors(obj: Struct) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield obj.metadata.namespace, chosen.labels
     elif isinstance(obj, istio.DestinationRule) and (callers := obj.spec.workload_selector):
         yield obj.metadata.namespace, callers.match_labels
-    elif isinstance(obj, POLICIES) and obj.spec.selector:
+    elif isinstance(obj, (*POLICIES, Telemetry)) and obj.spec.selector:
         yield obj.metadata.namespace, obj.spec.selector.match_labels
 
 
@@ -400,6 +401,11 @@ def _of_tokens(obj: security.RequestAuthentication) -> Iterator[Key]:
             yield "host", name
 
 
+def _of_telemetry(obj: Telemetry) -> Iterator[Key]:
+    if obj.metadata.namespace == ROOT_NAMESPACE and obj.spec.selector:
+        yield from (("any-label", k, v) for k, v in obj.spec.selector.match_labels.items())
+
+
 def _target(obj: TargetedPolicy) -> str:
     return obj.spec.target_ref.name if obj.spec.target_ref else ""
 
@@ -424,6 +430,7 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
     (AuthenticationPolicy, _of_policy),
+    (Telemetry, _of_telemetry),
     (security.RequestAuthentication, _of_tokens),
     *((cls, _of_security) for cls in POLICIES),
 )
