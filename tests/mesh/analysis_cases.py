@@ -667,6 +667,20 @@ spec: {targetRefs: [{kind: @, name: web}], rules: [{}]}
         "", "selector: {matchLabels: {app: web}}", "Telemetry", "ab", "spec", "default/a",
     ),
     Case(
+        "WEFT2509", "datagrams", WEB.replace("port: 5432}]", "port: 53, protocol: UDP}]", 1)
+        + rule("trafficPolicy: {loadBalancer: {simple: @}}"),
+        "LEAST_REQUEST", "ROUND_ROBIN", "DestinationRule", "web",
+        "spec.trafficPolicy.loadBalancer.simple", "UDP port 53",
+    ),
+    Case(
+        "WEFT2509", "datagrams of a port",
+        WEB.replace("port: 5432}]", "port: 53, protocol: UDP}]", 1)
+        + rule("trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}, portLevelSettings: "
+               "[{port: {number: 53}, outlierDetection: @}]}"),
+        "{interval: 1s}", "null", "DestinationRule", "web",
+        "spec.trafficPolicy.portLevelSettings[0].outlierDetection", "datagram",
+    ),
+    Case(
         "WEFT2629", "nothing holds it", node("isolation", "@") + """---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

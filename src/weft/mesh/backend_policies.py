@@ -1,6 +1,6 @@
 """BackendPolicies: how the endpoints of a service are chosen, checked and protected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +28,20 @@ BYTES = ("tcp", "tls", "udp")
 """Protocols without requests."""
 HTTP2 = ("http2", "grpc")
 """Protocols that the gRPC health protocol can be spoken over."""
+OF_REQUESTS: Mapping[str, str] = {
+    "load_balancer": "loadBalancer",
+    "health_check": "healthCheck",
+    "max_requests_in_flight": "maxRequestsInFlight",
+    "max_requests_in_flight_per_caller": "maxRequestsInFlightPerCaller",
+    "retry": "retry",
+    "timeouts": "timeouts",
+    "outlier_ejection": "outlierEjection",
+    "admission_control": "admissionControl",
+    "adaptive_concurrency": "adaptiveConcurrency",
+    "max_request_bytes": "maxRequestBytes",
+    "compression": "compression",
+}
+"""What has no meaning for datagrams, by attribute."""
 _DEFAULT = HealthCheck("tcp")
 Targets = dict[tuple[str, str], weft.BackendPolicy]
 
@@ -88,8 +102,15 @@ def targets_of(policies: Sequence[weft.BackendPolicy], report: Findings) -> Targ
 def _under(destination: Destination, policy: weft.BackendPolicy, report: Findings) -> Destination:
     spec = policy.spec
     name = f"BackendPolicy {policy.metadata.namespace}/{policy.metadata.name}"
+    source = ", ".join(part for part in (destination.source, name) if part)
     if destination.protocol == "udp":
-        return destination
+        for attribute, field in OF_REQUESTS.items():
+            if getattr(spec, attribute) not in ("", None, ()):
+                report.add(
+                    f.POLICY_OF_DATAGRAMS, policy, f"spec.{field}", field=field,
+                    port=destination.port,
+                )  # fmt: skip
+        return replace(destination, panic_percent=spec.panic_threshold, source=source)
     balancer = destination.load_balancer
     if spec.load_balancer:
         if destination.protocol in BYTES:
@@ -109,7 +130,7 @@ def _under(destination: Destination, policy: weft.BackendPolicy, report: Finding
         admission=_admission(policy, report),
         request_bytes_max=spec.max_request_bytes or 0,
         compression=spec.compression,
-        source=", ".join(part for part in (destination.source, name) if part),
+        source=source,
     )
 
 

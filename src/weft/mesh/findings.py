@@ -310,6 +310,13 @@ ENDPOINTS_MISSING = Finding(
     "WEFT2312", "warning", "resolution STATIC needs `endpoints` or `workloadSelector`"
 )
 NOT_IN_FORCE = Finding("WEFT2313", "warning", "`{field}` is not in force yet: {consequence}")
+POLICY_OF_DATAGRAMS = Finding(
+    "WEFT2320",
+    "warning",
+    "`{field}` has no effect on UDP port {port}, which carries no requests",
+    "of a BackendPolicy `failover` and `panicThreshold` hold there; a DestinationRule chooses "
+    "ROUND_ROBIN, RANDOM or a hash of the caller's address; readiness probes take endpoints out",
+)
 FAILOVER_UNKNOWN = Finding(
     "WEFT2180", "error", "there is no {what} with port {port}; it takes nothing over"
 )

@@ -307,6 +307,14 @@ PATCH_OPERATION = Finding(
     "what can be done with it: {possible}",
 )
 
+RULE_OF_DATAGRAMS = Finding(
+    "WEFT2509",
+    "info",
+    "`{field}` has no effect on UDP port {port} of {host}: {consequence}",
+    "write what is meant for that port in `portLevelSettings`: ROUND_ROBIN, RANDOM or "
+    "`consistentHash: {{useSourceIp: true}}`",
+)
+
 # --- Telemetry
 TELEMETRY_OVERLAP = Finding(
     "WEFT2507",

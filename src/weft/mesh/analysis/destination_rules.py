@@ -58,6 +58,41 @@ def policy_ports(world: World, report: Findings) -> None:
                     )
 
 
+def datagrams(world: World, report: Findings) -> None:
+    """Settings that have no meaning for UDP ports."""
+    for rule in world.list(istio.DestinationRule):
+        policy, host = rule.spec.traffic_policy, rule.spec.host
+        known = world.find(host, rule.metadata.namespace)
+        if policy is None or known is None:
+            continue
+        at = "spec.trafficPolicy"
+        special = {
+            each.port.number: (f"{at}.portLevelSettings[{index}]", each)
+            for index, each in enumerate(policy.port_level_settings)
+            if each.port
+        }
+        for number in (number for number, protocol in known.ports if protocol == "udp"):
+            path, held = special.get(number, (at, policy))
+            for field, consequence in _without_effect(held):
+                report.add(
+                    c.RULE_OF_DATAGRAMS, rule, f"{path}.{field}", host=host, port=number,
+                    field=field.rpartition(".")[2], consequence=consequence,
+                )  # fmt: skip
+
+
+def _without_effect(
+    policy: istio.TrafficPolicy | istio.PortTrafficPolicy,
+) -> Iterator[tuple[str, str]]:
+    """Paths of fields, and what is the case instead."""
+    balancer = policy.load_balancer
+    if balancer is not None and balancer.simple in ("LEAST_REQUEST", "LEAST_CONN"):
+        yield "loadBalancer.simple", "there are no requests to count; endpoints take turns"
+    if policy.outlier_detection is not None:
+        yield "outlierDetection", "nothing tells whether a datagram was served"
+    if policy.tls is not None:
+        yield "tls", "datagrams are sent as they are"
+
+
 def unverified_servers(world: World, report: Findings) -> None:
     """TLS without a look at who answers."""
     for rule in world.list(istio.DestinationRule):
@@ -133,4 +168,4 @@ def _tls_settings(rule: istio.DestinationRule) -> Iterator[tuple[str, istio.Clie
                 yield f"{path}.portLevelSettings[{index}].tls", port.tls
 
 
-CHECKS = (subset_labels, policy_ports, unverified_servers, mutual_tls, callers)
+CHECKS = (subset_labels, policy_ports, datagrams, unverified_servers, mutual_tls, callers)

@@ -261,7 +261,7 @@ def selectors(obj: Struct) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield obj.metadata.namespace, chosen.labels
     elif isinstance(obj, istio.DestinationRule) and (callers := obj.spec.workload_selector):
         yield obj.metadata.namespace, callers.match_labels
-    elif isinstance(obj, (*POLICIES, Telemetry)) and obj.spec.selector:
+    elif isinstance(obj, Policy | Telemetry) and obj.spec.selector:
         yield obj.metadata.namespace, obj.spec.selector.match_labels
 
 
