@@ -1,9 +1,11 @@
 """Rate limits, health checks and balancing by response time, shown by traffic."""
 
+import http.client
 import sys
 from collections import Counter
 from textwrap import dedent
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -172,6 +174,47 @@ def test_limits_by_caller_know_who_calls(shop: Instance) -> None:
     shop.weft("delete", "ratelimitpolicy", "callers")
 
 
+def from_address(weft: Instance, address: str, path: str, **headers: str) -> int:
+    """Status of a call through the gateway by a client at this address of the machine."""
+    place = urlsplit(weft.gateway()).netloc
+    connection = http.client.HTTPConnection(place, timeout=10, source_address=(address, 0))
+    connection.request("GET", path, headers={"Host": "api.example", **headers})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_limits_by_client_address(shop: Instance) -> None:
+    """Each client of the network has its own count, whatever X-Forwarded-For says; clients of
+    other networks have none."""
+    rule = "[{match: {clientCIDR: 127.0.8.0/24}, key: [{type: clientAddress}], "
+    rule += "limit: {requests: 2, per: hour}}]"
+    apply(shop, limits("clients", "api", rule))
+    wait_for(lambda: from_address(shop, "127.0.8.9", "/c") == 429, "a client is limited")
+    other, outside = "127.0.8.10", "127.0.9.10"
+    assert [from_address(shop, other, "/c") for _ in range(3)] == [200, 200, 429]
+    assert [from_address(shop, outside, "/c") for _ in range(4)] == [200] * 4
+    forwarded = {"X-Forwarded-For": outside}
+    assert from_address(shop, other, "/c", **forwarded) == 429
+    shop.weft("delete", "ratelimitpolicy", "clients")
+
+
+def test_limits_by_path_and_principal(shop: Instance) -> None:
+    """One count for all pods of a service account, another for the gateway's callers."""
+    rule = "[{match: {path: {prefix: /own}}, key: [{type: sourcePrincipal}, {type: path}], "
+    rule += "limit: {requests: 2, per: hour}}]"
+    apply(shop, limits("own", "api", rule, "global"))
+    wait_for(lambda: counted(shop, "http://api/own/probe"), "in force for pods")
+    probe = "/own/probe-gateway"
+    wait_for(lambda: "ratelimit-limit" in ask_all(shop, probe, "api.example")[2], "at the gateway")
+    assert statuses(shop, ("http://api/own/a", {})) == [200]
+    # Another pod with the same account: the service's own calls itself.
+    assert ask(shop, "/call?url=http://api/own/a", "api.example")[0] == 200
+    assert statuses(shop, ("http://api/own/a", {}), ("http://api/own/b", {})) == [429, 200]
+    assert [ask(shop, "/own/a", "api.example")[0] for _ in range(3)] == [200, 200, 429]
+    shop.weft("delete", "ratelimitpolicy", "own")
+
+
 def test_shadow_limits_count_and_refuse_nothing(shop: Instance) -> None:
     for scope in ("local", "global"):
         rule = "[{limit: {requests: 1, per: hour}, shadow: true}]"
@@ -310,6 +353,26 @@ def test_a_slow_replica_gets_its_small_share(shop: Instance) -> None:
     change(shop, "slow", "delay=0.02")
     wait_for(lambda: shares(shop, "lag")["slow"] > 120, "back to its full share", 40)
     shop.weft("delete", "backendpolicy", "lag")
+
+
+def test_least_requests_spare_a_slow_replica(shop: Instance) -> None:
+    """Eight callers at a time: chance sends a third of the calls to the slow one, the count of
+    calls under way far fewer."""
+    rule = """
+    apiVersion: networking.istio.io/v1
+    kind: DestinationRule
+    metadata: {name: lag}
+    spec: {host: lag, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}}
+    """
+    calls, slow = 96, {}
+    change(shop, "slow", "delay=0.2")
+    for balancer in ("RANDOM", "LEAST_REQUEST"):
+        text = dedent(rule).replace("LEAST_REQUEST", balancer)
+        shop.weft("apply", "-f", "-", "--wait", stdin=text)
+        slow[balancer] = shares(shop, "lag", calls)["slow"]
+    assert slow["RANDOM"] > calls / 6
+    assert 0 < slow["LEAST_REQUEST"] < calls / 6
+    shop.weft("delete", "destinationrule", "lag")
 
 
 def test_active_checks_find_the_ailing_replica(shop: Instance) -> None:
