@@ -202,10 +202,23 @@ S = "spec.servers[0]"
          "privateKey": "/k"}}, f"{S}.tls.caCertificates", "when `mode` is MUTUAL"),
         ({"port": HTTPS, "hosts": ["*"], "tls": {"credentialName": "c", "mode": "SIMPEL"}},
          f"{S}.tls.mode", "Unsupported value"),
+        ({"port": HTTPS, "hosts": ["*"], "tls": {"credentialName": "c",
+         "verifyCertificateHash": ["ab" * 32, "aa"]}}, f"{S}.tls.verifyCertificateHash[1]",
+         "64 hexadecimal digits"),
+        ({"port": HTTPS, "hosts": ["*"], "tls": {"credentialName": "c",
+         "verifyCertificateSpki": ["A" * 43 + "=", "A" * 44]}}, f"{S}.tls.verifyCertificateSpki[1]",
+         "44 characters"),
     ],
 )  # fmt: skip
 def test_gateway_server(server: dict[str, Any], path: str, body: str) -> None:
     expect(errors(GATEWAY, {"servers": [server]}), path, body)
+
+
+def test_fingerprints_of_certificates() -> None:
+    """As OpenSSL prints them, with colons or without."""
+    digests = ["ab" * 32, ":".join(["AB"] * 32)]
+    tls = {"credentialName": "c", "mode": "MUTUAL", "verifyCertificateHash": digests}
+    assert errors(GATEWAY, {"servers": [{"port": HTTPS, "hosts": ["*"], "tls": tls}]}) == []
 
 
 def test_gateways() -> None:

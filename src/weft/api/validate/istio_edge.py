@@ -1,5 +1,6 @@
 """Rules of Gateway, ServiceEntry, WorkloadEntry. Source: the public Istio reference."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,20 @@ Json = Mapping[str, Any]
 
 _WITH_TLS = ("HTTPS", "TLS")
 _ENDS_TLS = ("", "SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
+# Envoy refuses the whole listener for any other text.
+_FINGERPRINTS = {
+    "verifyCertificateHash": (
+        re.compile(r"[0-9A-Fa-f]{64}|([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}"),
+        "must be a SHA-256 digest: 64 hexadecimal digits, or 32 pairs with colons between them",
+        "openssl x509 -in CERTIFICATE -outform DER | openssl dgst -sha256",
+    ),
+    "verifyCertificateSpki": (
+        re.compile(r"[A-Za-z0-9+/]{43}="),
+        "must be a SHA-256 digest in base64: 44 characters",
+        "openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | "
+        "openssl dgst -sha256 -binary | openssl enc -base64",
+    ),
+}
 _UNIX = "unix://"
 _DNS_RESOLUTIONS = ("DNS", "DNS_ROUND_ROBIN")
 _WILDCARD_RESOLUTIONS = ("NONE", "DYNAMIC_DNS")
@@ -100,7 +115,16 @@ def _certificate(tls: Json, mode: str, at: Location) -> list[FieldError]:
         for key in ("serverCertificate", "privateKey"):
             if not pair.get(key):
                 errors.append(required((*at, "tlsCertificates", index, key)))
-    return errors
+    return errors + _fingerprints(tls, at)
+
+
+def _fingerprints(tls: Json, at: Location) -> list[FieldError]:
+    return [
+        invalid((*at, key, index), digest, problem, f"type `{command}`")
+        for key, (pattern, problem, command) in _FINGERPRINTS.items()
+        for index, digest in enumerate(tls.get(key) or ())
+        if not pattern.fullmatch(digest)
+    ]
 
 
 # ------------------------------------------------------------------ ServiceEntry
