@@ -38,6 +38,7 @@ from weft.apiserver.node_graph_follower import NodeGraphFollower
 from weft.apiserver.node_restriction import NodeRestriction
 from weft.apiserver.part_gate import PartGate
 from weft.apiserver.pod_policies import PodPolicies
+from weft.apiserver.pod_security_admission import PodSecurityAdmission
 from weft.apiserver.policy_admission import PolicyAdmission, PolicyReader, Surroundings
 from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.rbac import Rbac
@@ -173,6 +174,7 @@ class ApiServer:
             WebhookAdmission("mutating", store, client, around, new_uid),
         ]
         chain.validating += [
+            PodSecurityAdmission(store, around),
             PolicyAdmission(store, definitions, around),
             WebhookAdmission("validating", store, client, around, new_uid),
         ]
