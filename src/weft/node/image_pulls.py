@@ -79,8 +79,11 @@ class ImagePulls:
             image = await self.pull(name, pull_secrets(pod, objects))
         except ImageError as error:
             say("Warning", "Failed", f'Failed to pull image "{name}": {error}')
-            hint = f" (from a file: weft image import FILE --name {name})"
-            return Refusal(IMAGE_MISSING, f'failed to pull image "{name}": {error}{hint}')
+            hint = (
+                f"from this machine: `weft image add {name} --dir DIR -- COMMAND`, "
+                f"`weft image import FILE --name {name}`"
+            )
+            return Refusal(IMAGE_MISSING, f'failed to pull image "{name}": {error}; {hint}')
         size = image.oci.size_bytes if image.oci is not None else 0
         text = f'Successfully pulled image "{name}" in {now() - began:.3g}s'
         say("Normal", "Pulled", f"{text}. Image size: {size} bytes.")
