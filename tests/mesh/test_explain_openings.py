@@ -136,7 +136,7 @@ def test_callers_without_identity_are_told_why_they_are_refused() -> None:
     for url in ("http://192.0.2.1:30081/", "http://192.0.2.1:9998/"):
         refused = ask(url)
         assert refused.outcome == "denied", url
-        assert "PeerAuthentication STRICT" in refused.summary
+        assert "PeerAuthentication default/strict" in refused.summary
 
 
 def test_the_address_of_a_pod_is_the_pod() -> None:

@@ -240,8 +240,9 @@ def _door(workload: Workload, access: tuple[AccessPolicy, ...], peer: PeerRule) 
     by_port = dict(peer.ports)
 
     def at(port: int) -> PortDoor:
-        strict = by_port.get(port, peer.required)
-        return PortDoor(port, strict, strict or not allows(access, Connection(port=port)))
+        by = by_port.get(port, peer.required)
+        closed = bool(by) or not allows(access, Connection(port=port))
+        return PortDoor(port, bool(by), closed, by)
 
     general = at(0)
     numbers = sorted({*by_port, *(each.port for each in workload.inbound), *_named_ports(access)})
@@ -251,7 +252,7 @@ def _door(workload: Workload, access: tuple[AccessPolicy, ...], peer: PeerRule) 
         if (door.requests_closed, door.bytes_closed)
         != (general.requests_closed, general.bytes_closed)
     )
-    return Door(general.requests_closed, general.bytes_closed, ports)
+    return Door(general.requests_closed, general.bytes_closed, ports, general.closed_by)
 
 
 def _named_ports(policies: Iterable[AccessPolicy]) -> Iterator[int]:

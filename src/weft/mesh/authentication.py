@@ -178,19 +178,21 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 
 class PeerRule(Struct, frozen=True):
-    """Whether callers of a workload need an identity, and where ports differ from that."""
+    """Which PeerAuthentication (`<namespace>/<name>`) demands an identity of a workload's callers
+    (empty: none does), and where ports differ from that."""
 
-    required: bool = False
-    ports: tuple[tuple[int, bool], ...] = ()
+    required: str = ""
+    ports: tuple[tuple[int, str], ...] = ()
 
 
 class PeerRules(Struct, frozen=True):
-    """All PeerAuthentications of the mesh."""
+    """All PeerAuthentications of the mesh, by the name of the one that demands an identity; empty
+    is that of one that does not."""
 
-    mesh: bool = False
-    namespaces: Mapping[str, bool] = {}
+    mesh: str = ""
+    namespaces: Mapping[str, str] = {}
     selected: tuple[
-        tuple[str, tuple[tuple[str, str], ...], bool | None, tuple[tuple[int, bool | None], ...]],
+        tuple[str, tuple[tuple[str, str], ...], str | None, tuple[tuple[int, str | None], ...]],
         ...,
     ] = ()
     """(namespace, labels, for all ports, by port); None is as the namespace says."""
@@ -208,13 +210,15 @@ class PeerRules(Struct, frozen=True):
         return PeerRule(general)
 
 
-_STRICT = {"STRICT": True, "PERMISSIVE": False, "DISABLE": False}
+def _demanding(mode: str, name: str) -> str | None:
+    """None: as whatever holds for more says."""
+    return {"STRICT": name, "PERMISSIVE": "", "DISABLE": ""}.get(mode)
 
 
 def peer_rules(objects: Sequence[security.PeerAuthentication]) -> PeerRules:
     """PeerAuthentications by whom they are for; of several for the same the oldest holds."""
-    mesh: bool | None = None
-    namespaces: dict[str, bool] = {}
+    mesh: str | None = None
+    namespaces: dict[str, str] = {}
     selected = []
     oldest_first = sorted(
         objects,
@@ -222,11 +226,12 @@ def peer_rules(objects: Sequence[security.PeerAuthentication]) -> PeerRules:
     )
     for obj in oldest_first:
         spec = obj.spec
-        mode = _STRICT.get(spec.mtls.mode) if spec.mtls else None
+        name = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        mode = _demanding(spec.mtls.mode, name) if spec.mtls else None
         labels = labels_of(spec.selector)
         if labels:
             ports = tuple(
-                (int(port), _STRICT.get(each.mode))
+                (int(port), _demanding(each.mode, name))
                 for port, each in sorted(spec.port_level_mtls.items())
             )
             selected.append((obj.metadata.namespace, labels, mode, ports))
@@ -234,4 +239,4 @@ def peer_rules(objects: Sequence[security.PeerAuthentication]) -> PeerRules:
             mesh = mode if mesh is None else mesh
         elif mode is not None:
             namespaces.setdefault(obj.metadata.namespace, mode)
-    return PeerRules(bool(mesh), namespaces, tuple(selected))
+    return PeerRules(mesh or "", namespaces, tuple(selected))

@@ -3,7 +3,7 @@ so nothing of a workload that demands one is served to them. Where only some pod
 demand it, the whole destination is closed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,35 +37,39 @@ def with_strict_callees(
     """Listeners for callers from outside, and their tables, without what must not be served."""
     if peers == PeerRules() or not any(e.owner for e in listeners):
         return Outward(listeners, tables)
-    strict = frozenset(d.name for d in destinations if _demanding(d, peers))
+    strict = {d.name: by for d in destinations if (by := _demanding(d, peers))}
     return Outward(
         tuple(_listener(e, strict) if e.owner else e for e in listeners),
         tuple(_table(t, strict) if t.name.startswith(OUTSIDE) else t for t in tables),
     )
 
 
-def _demanding(destination: Destination, peers: PeerRules) -> bool:
+def _demanding(destination: Destination, peers: PeerRules) -> str:
+    """The PeerAuthentication that does; empty when none does."""
     for pod in destination.endpoints:
         if pod.pod_uid and not destination.through_inbound:
             rule = peers.of_pod(pod.namespace, pod.labels)
-            if dict(rule.ports).get(pod.own_port or pod.port, rule.required):
-                return True
-    return False
+            if by := dict(rule.ports).get(pod.own_port or pod.port, rule.required):
+                return by
+    return ""
 
 
-def _listener(listener: ServiceListener, strict: frozenset[str]) -> ServiceListener:
+def _listener(listener: ServiceListener, strict: Mapping[str, str]) -> ServiceListener:
     tcp, udp = listener.tcp, listener.udp
     if udp is not None and udp.destination in strict:
         return replace(listener, udp=replace(udp, destination=""))
     if tcp is None:
         return listener
     shares = tuple(
-        replace(s, destination=NOWHERE) if s.destination in strict else s for s in tcp.destinations
+        replace(s, destination=NOWHERE, closed_by=strict[s.destination])
+        if s.destination in strict
+        else s
+        for s in tcp.destinations
     )
     return replace(listener, tcp=replace(tcp, destinations=shares))
 
 
-def _table(table: RouteTable, strict: frozenset[str]) -> RouteTable:
+def _table(table: RouteTable, strict: Mapping[str, str]) -> RouteTable:
     return replace(
         table,
         virtual_hosts=tuple(
@@ -75,7 +79,10 @@ def _table(table: RouteTable, strict: frozenset[str]) -> RouteTable:
     )
 
 
-def _route(route: HttpRoute, strict: frozenset[str]) -> HttpRoute:
-    if not any(s.destination in strict for s in route.destinations):
+def _route(route: HttpRoute, strict: Mapping[str, str]) -> HttpRoute:
+    by = next((strict[s.destination] for s in route.destinations if s.destination in strict), "")
+    if not by:
         return route
-    return HttpRoute(route.name, route.matches, direct_response=REFUSED, source=route.source)
+    return HttpRoute(
+        route.name, route.matches, direct_response=REFUSED, source=route.source, closed_by=by
+    )

@@ -127,7 +127,7 @@ def mutual_tls(world: World, report: Findings) -> None:
 
 def _wants_mutual(rules: PeerRules, pod: Template) -> bool:
     found = rules.of_pod(pod.namespace, pod.labels.items())
-    return found.required or any(required for _, required in found.ports)
+    return bool(found.required) or any(required for _, required in found.ports)
 
 
 def callers(world: World, report: Findings) -> None:

@@ -129,7 +129,8 @@ def judge_inbound(workload: Workload, port: int, arrival: Arrival, requests: boo
     comes is HTTP, and the port is looked into for it."""
     at = next((d for d in workload.door.ports if d.port == port), workload.door)
     if at.requests_closed:
-        return Verdict(False, "PeerAuthentication STRICT: callers without an identity are refused")
+        by = f"PeerAuthentication {at.closed_by} (STRICT)"
+        return Verdict(False, f"{by} refuses callers without an identity")
     if requests:
         return judge(workload.access, arrival)
     if not at.bytes_closed:

@@ -22,7 +22,6 @@ from weft.mesh.explain.matching import mismatch
 from weft.mesh.explain.paths import normalised
 from weft.mesh.explain.request import Request
 from weft.mesh.explain.rewriting import Sent, location, sent
-from weft.mesh.exposure import OUTSIDE
 from weft.mesh.model import (
     GATEWAY_ACCOUNT,
     NOWHERE,
@@ -33,14 +32,12 @@ from weft.mesh.model import (
     HttpMatch,
     HttpRoute,
     MeshModel,
-    RouteTable,
     ServiceListener,
     TcpRoute,
     UdpRoute,
     WeightedDestination,
     Workload,
 )
-from weft.mesh.strict_callers import REFUSED as STRICT_REFUSAL
 
 Outcome = Literal[
     "routed",
@@ -215,7 +212,11 @@ def _connection(
         return replace(so_far, outcome="closed", reason=reason)
     if lost:
         why = "whose back end does not exist"
-        if walk.caller is None:
+        if by := next((part.closed_by for part in parts if part.closed_by), ""):
+            why = (
+                f"whose back end wants an identity of its callers (PeerAuthentication {by}, STRICT)"
+            )
+        elif walk.caller is None and so_far.udp is not None:
             why += ", or wants an identity of its callers (PeerAuthentication STRICT)"
         text = f"{100 * lost / total:.3g} %, {why}"
         so_far = replace(so_far, effects=(Effect("closed", text),))
@@ -318,20 +319,18 @@ def _http(walk: _Walk, met: Met) -> Explanation:
         )
     walk = replace(walk, access=table.access)
     so_far = replace(so_far, virtual_host=found.host.name)
-    return _strict(_routed(walk, so_far, found.host.routes), table)
+    return _strict(_routed(walk, so_far, found.host.routes))
 
 
-def _strict(found: Explanation, table: RouteTable) -> Explanation:
+def _strict(found: Explanation) -> Explanation:
     """The refusal that stands in tables for callers from outside, in the words of its cause."""
     route = found.route
-    if (
-        not table.name.startswith(OUTSIDE)
-        or route is None
-        or route.direct_response != STRICT_REFUSAL
-    ):
+    if route is None or not route.closed_by:
         return found
     reason = f"{found.reason}, and what it leads to wants an identity of its callers "
-    reason += "(PeerAuthentication STRICT), which those from outside do not have"
+    reason += (
+        f"(PeerAuthentication {route.closed_by}, STRICT), which those from outside do not have"
+    )
     return replace(found, outcome="denied", reason=reason)
 
 

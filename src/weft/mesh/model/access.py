@@ -82,6 +82,8 @@ class PortDoor(Struct, frozen=True, gc=False):
     port: int
     requests_closed: bool
     bytes_closed: bool
+    closed_by: str = ""
+    """As of the Door."""
 
 
 class Door(Struct, frozen=True, gc=False):
@@ -92,6 +94,8 @@ class Door(Struct, frozen=True, gc=False):
     bytes_closed: bool = False
     """Their other connections are."""
     ports: tuple[PortDoor, ...] = ()
+    closed_by: str = ""
+    """`<namespace>/<name>` of the PeerAuthentication that refuses requests."""
 
 
 class CheckedBody(Struct, frozen=True, gc=False):

@@ -65,6 +65,8 @@ class WeightedDestination(Struct, frozen=True, gc=False):
     weight: int = 1
     request_headers: HeaderOperations = HeaderOperations()
     response_headers: HeaderOperations = HeaderOperations()
+    closed_by: str = ""
+    """`<namespace>/<name>` of the PeerAuthentication that keeps such callers from it."""
 
 
 class Redirect(Struct, frozen=True, gc=False):
@@ -271,6 +273,8 @@ class HttpRoute(Struct, frozen=True, gc=False):
     """All of them must let a request pass."""
     source: str = ""
     """The object it comes from: `VirtualService default/weather`, or `Service default/web`."""
+    closed_by: str = ""
+    """`<namespace>/<name>` of the PeerAuthentication for which it refuses all callers."""
 
 
 class VirtualHost(Struct, frozen=True, gc=False):
