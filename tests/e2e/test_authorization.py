@@ -3,8 +3,12 @@
 `front` and `other` call `api` (two versions) and `lines`, a server of bytes that speaks first.
 """
 
+import base64
 import json
+import socket
+import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from textwrap import indent
 from typing import Any
@@ -15,6 +19,7 @@ from tests.e2e import manifests as m
 from tests.e2e.conftest import fresh
 from tests.e2e.instance import Instance, Load, ask, wait_for
 from tests.e2e.tokens import Issuer
+from tests.xds.certificates import make_certificate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
@@ -138,10 +143,14 @@ def test_deny_comes_before_allow_and_dry_run_refuses_nothing(weft: Instance) -> 
     deny = """
 action: DENY
 selector: {matchLabels: {app: api}}
-rules: [{to: [{operation: {paths: ["/secret*"], notMethods: [OPTIONS]}}]}]
+rules:
+- to: [{operation: {methods: [TRACE]}}]
+- to: [{operation: {paths: ["/secret*"], notMethods: [OPTIONS]}}]
 """
     with Applied(weft, policy("no-secrets", deny)):
         settled(lambda: call(weft, "front", "/secret/x"), 403, "denied by path")
+        told = weft.weft("why", "--from", "deploy/front-v1", "http://api/secret/x")
+        assert "AuthorizationPolicy default/no-secrets (spec.rules[1]) denies it" in told
         assert call(weft, "front", "/open") == 200
         tried = policy("tried", deny.replace("/secret", "/open")).replace(
             "{name: tried}", "{name: tried, annotations: {istio.io/dry-run: 'true'}}"
@@ -227,12 +236,29 @@ def test_a_policy_on_bytes_leaks_not_a_byte(weft: Instance) -> None:
         assert not text.startswith("220"), "around the proxy nobody has an identity"
 
 
+AT_NODE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: at-node}
+spec:
+  type: NodePort
+  selector: {app: api}
+  ports: [{name: http, port: 80, targetPort: 8080, nodePort: 30991}]
+"""
+
+
 def test_strict_refuses_callers_without_identity(weft: Instance) -> None:
     address = weft.ready_pods("app=api,version=v1")[0]["status"]["podIP"]
     assert call(weft, "front", host=f"{address}:8080") == 200
     with Applied(weft, policy("strict", "mtls: {mode: STRICT}", "PeerAuthentication")):
         settled(lambda: call(weft, "front", host=f"{address}:8080"), 599, "refused")
         assert both(weft) == (200, 200)
+        with Applied(weft, AT_NODE):
+            (node,) = weft.read("/api/v1/nodes")["items"]
+            url = f"http://{node['status']['addresses'][0]['address']}:30991/who"
+            told = weft.weft("why", "--from", "external", url)
+            assert "PeerAuthentication default/strict, STRICT" in told
         excepted = """
 selector: {matchLabels: {app: api}}
 portLevelMtls: {"8080": {mode: PERMISSIVE}}
@@ -289,6 +315,186 @@ rules:
             assert get("/who", issuer.token(sub="ann", aud="api", team="blue", scope="read")) == 403
             # Around the route, at the pods' own address, tokens count for nothing.
             assert call(weft, "front") == 403
+
+
+def test_where_tokens_are_looked_for(weft: Instance) -> None:
+    """Places that a rule names, and no others; the payload goes on in a header."""
+    issuer, stranger = Issuer(ISSUER), Issuer(ISSUER)
+    believes = f"""
+selector: {{matchLabels: {{app: api}}}}
+jwtRules:
+- issuer: {ISSUER}
+  jwks: '{issuer.key_set}'
+  forwardOriginalToken: true
+  fromHeaders: [{{name: x-token, prefix: "Token "}}]
+  fromParams: [ticket]
+  fromCookies: [session]
+  outputPayloadToHeader: x-payload
+"""
+
+    def get(place: str, token: str) -> tuple[int, str]:
+        """Status, and who the payload says it is."""
+        path = f"/x?ticket={token}" if place == "parameter" else "/x"
+        headers = {
+            "header": {"x-token": f"Token {token}"},
+            "cookie": {"Cookie": f"a=b; session={token}"},
+            "authorization": {"Authorization": f"Bearer {token}"},
+        }.get(place, {})
+        status, body = ask(weft, path, "api.example", **headers)
+        if status != 200:
+            return status, ""
+        seen = {k.lower(): v for k, v in json.loads(body)["headers"].items()}
+        payload = seen.get("x-payload", "")
+        padded = payload + "=" * (-len(payload) % 4)
+        return status, json.loads(base64.urlsafe_b64decode(padded))["sub"] if payload else ""
+
+    good, bad = issuer.token(sub="ann"), stranger.token(sub="ann")
+    with Applied(weft, policy("places", believes, "RequestAuthentication")):
+        settled(lambda: get("header", good), (200, "ann"), "a token in a header of its own")
+        for place in ("header", "parameter", "cookie"):
+            assert get(place, good) == (200, "ann"), place
+            assert get(place, bad) == (401, ""), place
+        assert get("authorization", bad) == (200, ""), "not a place of this rule"
+
+
+NOBODY = "192.0.2.1"
+FRONT = "address of front"
+API = "addresses of api"
+FIELDS = [
+    # A field of a rule, what holds for the call, what does not.
+    ("source.remoteIpBlocks", FRONT, NOBODY),
+    ("source.ipBlocks", FRONT, NOBODY),
+    ("source.trustDomains", "cluster.local", "elsewhere.example"),
+    ("when.remote.ip", FRONT, NOBODY),
+    ("when.source.ip", FRONT, NOBODY),
+    ("when.source.namespace", "default", "other"),
+    ("when.destination.ip", API, NOBODY),
+    ("when.destination.port", "8080", "8081"),
+    ("when.request.auth.principal", f"{ISSUER}/ann", f"{ISSUER}/bob"),
+    ("when.request.auth.audiences", "api", "other"),
+    ("when.request.auth.presenter", "till", "other"),
+]
+
+
+def rule_of(field: str, values: list[str]) -> Any:
+    kind, name = field.split(".", 1)
+    if kind == "when":
+        return {"when": [{"key": name, "values": values}]}
+    return {"from": [{"source": {name: values}}]}
+
+
+def test_every_further_field_decides(weft: Instance) -> None:
+    """A denial by one field: a call that it holds for is refused, another is not."""
+    issuer = Issuer(ISSUER)
+    selector = {"matchLabels": {"app": "api"}}
+    places: dict[str, list[str]] = {}
+    for place, app in ((FRONT, "front"), (API, "api")):
+        places[place] = [p["status"]["podIP"] for p in weft.ready_pods(f"app={app}")]
+    policies = "/apis/security.istio.io/v1/namespaces/default/authorizationpolicies"
+    bearer = f"Bearer {issuer.token(sub='ann', aud='api', azp='till')}"
+
+    def status(field: str) -> int:
+        if "request.auth" in field:
+            return ask(weft, "/who", "api.example", Authorization=bearer)[0]
+        return call(weft, "front")
+
+    believes = f"selector: {{matchLabels: {{app: api}}}}\njwtRules: [{{issuer: {ISSUER}, jwks: "
+    believes += f"'{issuer.key_set}'}}]"
+    with Applied(weft, policy("fields", believes, "RequestAuthentication")):
+        spec = {"action": "DENY", "selector": selector, "rules": [rule_of(FIELDS[0][0], [NOBODY])]}
+        made = weft.api(policies, "POST", {"metadata": {"name": "fields"}, "spec": spec})
+        assert made[0] == 201, made
+        try:
+            for field, holds, not_so in FIELDS:
+                for value, wanted in ((holds, 403), (not_so, 200)):
+                    rule = rule_of(field, places.get(value, [value]))
+                    done = weft.api(f"{policies}/fields", "PATCH", {"spec": {"rules": [rule]}})
+                    assert done[0] == 200, done
+                    settled(lambda: status(field), wanted, f"{field}: {value}")  # noqa: B023
+        finally:
+            assert weft.api(f"{policies}/fields", "DELETE")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def https(weft: Instance) -> tuple[str, int]:
+    """Where a gateway speaks TLS for two hosts."""
+    certificate, key = make_certificate("one.tls.example", "two.tls.example")
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "tls", "namespace": "istio-system"},
+        "stringData": {"tls.crt": certificate, "tls.key": key},
+    }  # fmt: skip
+    gateway = m.gateway("tls", "*.tls.example", 443).replace("protocol: HTTP", "protocol: HTTPS")
+    gateway = gateway.replace("hosts:", "tls: {mode: SIMPLE, credentialName: tls}\n      hosts:")
+    routes = m.routes("tls", m.to("front"), "*.tls.example", "tls")
+    weft.weft("apply", "-f", "-", stdin=json.dumps(secret) + "\n---" + gateway + routes)
+    return weft.bound(443)
+
+
+def spoken(place: tuple[str, int], context: ssl.SSLContext, name: str = "one.tls.example") -> str:
+    """The version and the first line that a server answers over TLS, or why it does not."""
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(place, timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname=name) as stream,
+        ):
+            stream.sendall(f"GET /who HTTP/1.1\r\nhost: {name}\r\n\r\n".encode())
+            return f"{stream.version()} {stream.recv(12).decode()}"
+    except ssl.SSLError as error:
+        return str(error.reason)
+    except OSError as error:
+        return repr(error)
+
+
+def test_the_name_that_tls_asked_for_decides(weft: Instance, https: tuple[str, int]) -> None:
+    def statuses() -> list[str]:
+        names = ("one.tls.example", "two.tls.example")
+        return [spoken(https, ssl.create_default_context(), n)[-3:] for n in names]
+
+    settled(statuses, ["200", "200"], "both are served")
+    spec = """
+selector: {matchLabels: {istio: ingressgateway}}
+action: DENY
+rules: [{when: [{key: connection.sni, values: [two.tls.example]}]}]
+"""
+    with Applied(weft, policy("names", spec, namespace="istio-system")):
+        settled(statuses, ["200", "403"], "one of the names is denied")
+
+
+CBC = "ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256"
+SHA1 = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"
+NO_SECRECY = "AES128-GCM-SHA256:AES256-GCM-SHA384"
+
+
+@pytest.mark.parametrize(
+    ("version", "ciphers", "said"),
+    [
+        ("TLSv1_1", "ALL", "TLSV1_ALERT_PROTOCOL_VERSION"),
+        ("TLSv1_2", SHA1, "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        ("TLSv1_2", CBC, "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        ("TLSv1_2", NO_SECRECY, "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        ("TLSv1_2", "ECDHE+AESGCM", "TLSv1.2 HTTP/1.1"),
+        ("TLSv1_3", "ALL", "TLSv1.3 HTTP/1.1"),
+    ],
+)
+def test_old_tls_is_refused(
+    weft: Instance, https: tuple[str, int], version: str, ciphers: str, said: str
+) -> None:
+    """By gateways and by the API server, to clients that would speak it."""
+
+    def heard(place: tuple[str, int]) -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+        return spoken(place, context)
+
+    assert heard(https).startswith(said)
+    # The API server's event loop closes the connection before it has sent the alert.
+    at_server = heard(("127.0.0.1", weft.running.port))
+    assert at_server.startswith((said, "UNEXPECTED_EOF") if "ALERT" in said else said)
 
 
 def test_what_the_gateway_itself_asks(weft: Instance) -> None:

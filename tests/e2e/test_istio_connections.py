@@ -1,18 +1,24 @@
 """Connections by Istio's rarer fields: routes by the caller's network, the PROXY protocol."""
 
+import base64
 import json
 import socket
 import ssl
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
 
 from tests.e2e import manifests as m
 from tests.e2e.callers import Caller
 from tests.e2e.conftest import APPS
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
+from tests.pki.test_signing_requests import BOTH, KEY, pem, uri
 from tests.xds.certificates import make_certificate
+from weft.pki.signing_requests import WORKLOAD
 
 pytestmark = pytest.mark.e2e
 
@@ -151,7 +157,9 @@ spec:
     assert greeting("127.0.0.1").startswith(b"220 one")
 
 
-def test_mutual_tls_of_the_mesh_at_a_gateway(callers: tuple[Caller, Caller]) -> None:
+def test_mutual_tls_of_the_mesh_at_a_gateway(
+    callers: tuple[Caller, Caller], tmp_path: Path
+) -> None:
     """ISTIO_MUTUAL on both sides: the caller shows its workload's certificate, the gateway its own.
     Strangers, who have none, do not get in."""
     weft, address = callers[0].weft, "127.200.9.3"
@@ -192,6 +200,14 @@ spec: {host: mutual.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL%s}}}
         callers[0].settles(url, wanted, "mutual.test")
     weft.weft("delete", "-f", "-", stdin=CLIENTS_OF_GATEWAY % "default")
 
+    # So with machines that weft does not run: the signer gives them their account's identity.
+    outside = client_of_signer(weft, tmp_path, "outside")
+    for account, wanted in (("somebody", b"HTTP/1.1 403"), ("outside", b"HTTP/1.1 200")):
+        weft.weft("apply", "-f", "-", stdin=CLIENTS_OF_GATEWAY % account)
+        wait_for(lambda: asked(outside, address, 8443) == wanted, f"{wanted!r}")  # noqa: B023
+    callers[0].settles(url, 403, "mutual.test")
+    weft.weft("delete", "-f", "-", stdin=CLIENTS_OF_GATEWAY % "default")
+
     other = ', subjectAltNames: ["spiffe://cluster.local/ns/default/sa/other"]'
     weft.weft("apply", "-f", "-", stdin=rule % other)
     callers[0].settles(url, 503, "mutual.test")
@@ -230,6 +246,65 @@ def stranger(address: str, port: int) -> bytes:
             return wrapped.recv(100)  # TLS 1.3: the refusal comes after the handshake
     except ssl.SSLError as error:
         return error.reason.encode()
+
+
+def client_of_signer(weft: Instance, directory: Path, account: str) -> ssl.SSLContext:
+    """TLS as a client outside speaks it that asked the signer `weft.dev/workload`, in the name of a
+    service account, and trusts the mesh's roots."""
+    binding = f"""
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {account}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: {account}}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: weft:workload-certificates
+subjects: [{{kind: ServiceAccount, name: {account}, namespace: default}}]
+"""
+    weft.weft("apply", "-f", "-", stdin=binding)
+    token = weft.kubectl("create", "token", account).strip()
+    names = (uri(f"spiffe://cluster.local/ns/default/sa/{account}"),)
+    request = {
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": account},
+        "spec": {
+            "request": pem("", (), *names), "signerName": WORKLOAD, "usages": list(BOTH),
+        },
+    }  # fmt: skip
+    # A kubeconfig has a certificate, which would win over the token.
+    bare = directory / "kubeconfig"
+    whole = yaml.safe_load(weft.kubeconfig.read_text())
+    whole["users"][0]["user"] = {"token": token}
+    bare.write_text(json.dumps(whole))
+    weft.kubectl("--kubeconfig", str(bare), "create", "-f", "-", stdin=json.dumps(request))
+    path = f"/apis/certificates.k8s.io/v1/certificatesigningrequests/{account}"
+    issued = wait_for(lambda: weft.read(path)["status"].get("certificate"), "a certificate")
+    key = KEY.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    files = directory / "client.pem"
+    files.write_bytes(key + base64.b64decode(issued))
+    roots = weft.read("/api/v1/namespaces/kube-system/configmaps/istio-ca-root-cert")["data"]
+    context = ssl.create_default_context(cadata=roots["root-cert.pem"])
+    context.check_hostname = False  # its name is a SPIFFE ID
+    context.load_cert_chain(files)
+    return context
+
+
+def asked(context: ssl.SSLContext, address: str, port: int) -> bytes:
+    """How the server answers a request."""
+    with (
+        socket.create_connection((address, port), 5) as raw,
+        context.wrap_socket(raw, server_hostname="mutual.test") as wrapped,
+    ):
+        wrapped.sendall(b"GET /slow?seconds=0 HTTP/1.1\r\nhost: mutual.test\r\n\r\n")
+        return wrapped.recv(12)
 
 
 SIDECARS = """
