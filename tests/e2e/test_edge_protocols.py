@@ -1,4 +1,4 @@
-"""What a gateway speaks besides HTTP/1.1 and HTTP/2: HTTP/3, gRPC-web, WebSocket."""
+"""What a gateway speaks besides HTTP/1.1 and HTTP/2: HTTP/3, gRPC, gRPC-web, WebSocket."""
 
 import asyncio
 import base64
@@ -8,6 +8,7 @@ import urllib.parse
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -21,7 +22,7 @@ from h2.events import RemoteSettingsChanged, ResponseReceived, StreamReset
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS
-from tests.e2e.instance import Instance, ask, ask_all, wait_for
+from tests.e2e.instance import Instance, ask, ask_all, run_inside, wait_for
 from tests.xds.certificates import make_certificate
 
 pytestmark = pytest.mark.e2e
@@ -78,16 +79,17 @@ spec:
 """
 
 
+def rpc_pod(name: str) -> str:
+    pod = m.echo(name, port=9000).replace("echo:1", "grpcecho:1")
+    pod = pod.replace("name: http,", "name: grpc,")
+    return pod.replace("httpGet: {path: /who, port: http}", "grpc: {port: 9000}")
+
+
 @pytest.fixture(scope="module")
 def edge(isolated: Instance) -> Instance:
     weft = isolated
     weft.image("grpcecho:1", APPS / "grpcecho", sys.executable, "app.py")
-    rpc = (
-        m.echo("rpc", port=9000)
-        .replace("echo:1", "grpcecho:1")
-        .replace("name: http,", "name: grpc,")
-    )
-    rpc = rpc.replace("httpGet: {path: /who, port: http}", "grpc: {port: 9000}")
+    rpc = rpc_pod("rpc") + "---" + rpc_pod("other-rpc")
     rpc_service = m.service("rpc").replace("name: http,", "name: grpc-web,")
     rpc_service = rpc_service.replace("targetPort: http", "targetPort: grpc")
     text = m.echo("web") + m.service("web") + "---" + rpc + rpc_service
@@ -99,6 +101,7 @@ def edge(isolated: Instance) -> Instance:
     weft.weft("apply", "-f", "-", stdin=text)
     weft.wait_ready("app=web", 1)
     weft.wait_ready("app=rpc", 1)
+    weft.wait_ready("app=other-rpc", 1)
     wait_for(lambda: ask(weft, "/who", "web.example")[0] == 200, "web answers")
     return weft
 
@@ -326,3 +329,205 @@ def test_websocket_over_http2(edge: Instance) -> None:
     assert status == "200"
     assert frame[0] == 0x81
     assert frame.endswith(b":hi")
+
+
+# --- routes of the Gateway API
+
+
+ROUTED = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: routed}
+spec:
+  gatewayClassName: weft
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other-rpc}
+spec:
+  selector: {app: other-rpc}
+  ports: [{name: grpc, port: 80, targetPort: grpc}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: typed}
+spec:
+  selector: {app: rpc}
+  ports:
+    - {name: h2c, port: 80, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    - {name: http, port: 81, targetPort: grpc}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sockets}
+spec:
+  selector: {app: web}
+  ports: [{name: talk, port: 80, targetPort: http, appProtocol: kubernetes.io/ws}]
+"""
+
+RULES = """
+    - name: counted
+      matches: [{method: {service: test.Echo, method: Count}}]
+      backendRefs: [{name: other-rpc, port: 80}]
+    - name: chosen
+      matches: [{method: {service: test.Echo, method: Who}, headers: [{name: x-to, value: other}]}]
+      backendRefs: [{name: other-rpc, port: 80}]
+    - name: shared
+      matches: [{method: {service: test.Echo, method: Who}}]
+      filters:
+        - type: RequestHeaderModifier
+          requestHeaderModifier: {set: [{name: x-test, value: routed}]}
+      backendRefs: [{name: rpc, port: 80, weight: 3}, {name: other-rpc, port: 80, weight: 1}]
+"""
+
+
+def api_route(name: str, rules: str, parent: str = "{name: routed}", kind: str = "") -> str:
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: {kind or "HTTPRoute"}
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{parent}]
+  {"hostnames: [" + name + ".test]" if "Service" not in parent else ""}
+  rules:{rules}
+"""
+
+
+@pytest.fixture(scope="module")
+def routed(edge: Instance) -> Instance:
+    edge.weft("apply", "-f", "-", stdin=ROUTED)
+    return edge
+
+
+def place_of(net: Instance) -> str:
+    address, port = net.bound(80, "default/routed")
+    return f"{address}:{port}"
+
+
+def parents_of(net: Instance, kind: str, name: str) -> list[dict[str, tuple[str, str]]]:
+    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/default/{kind}/{name}"
+    parents = net.read(path).get("status", {}).get("parents", [])
+    return [{c["type"]: (c["status"], c["reason"]) for c in p["conditions"]} for p in parents]
+
+
+CALLS = """
+import asyncio, grpc
+from collections import Counter
+
+async def main():
+    options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", {host!r})]
+    async with grpc.aio.insecure_channel({target!r}, options) as channel:
+        who, count = channel.unary_unary("/test.Echo/Who"), channel.unary_stream("/test.Echo/Count")
+        pods, seen = Counter(), set()
+        async def ask(metadata=()):
+            call = who(b"x", metadata=metadata, timeout=5)
+            pod = (await call).decode().partition("-v1-")[0]
+            return pod, dict(await call.trailing_metadata()).get("x-seen")
+        for _ in range(60):
+            pod, header = await ask()
+            pods[pod] += 1
+            seen.add(header)
+        chosen = [await ask((("x-to", "other"),)) for _ in range(5)]
+        counted = [m.decode().partition("-v1-")[0] async for m in count(b"4", timeout=5)]
+        try:
+            await channel.unary_unary("/test.Echo/Fail")(b"", timeout=5)
+        except grpc.aio.AioRpcError as error:
+            none = error.code().name
+        return [pods, sorted(seen), chosen, counted, none]
+"""
+
+
+def calls(net: Instance, target: str, host: str, inside: bool) -> Any:
+    program = CALLS.format(host=host, target=target)
+    if inside:
+        return run_inside(net, "web.example", program)
+    names: dict[str, Any] = {}
+    exec(compile(program, "<calls>", "exec"), names)
+    return asyncio.run(names["main"]())
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["gateway", "service"])
+def test_grpc_routes(routed: Instance, inside: bool) -> None:
+    """Methods, headers, changes of headers, shares and what no rule takes: of the callers of a
+    Gateway, and of a pod that calls the Service which is the route's parent."""
+    name = "inside" if inside else "outside"
+    parent = "{group: '', kind: Service, name: rpc}" if inside else "{name: routed}"
+    routed.weft("apply", "-f", "-", stdin=api_route(name, RULES, parent, "GRPCRoute"))
+    target, host = ("rpc:80", "rpc") if inside else (place_of(routed), f"{name}.test")
+
+    def routes() -> Any:
+        try:
+            found = calls(routed, target, host, inside)
+        except (grpc.RpcError, AssertionError):
+            return None
+        return found if found[1] == ["routed"] else None
+
+    pods, _, chosen, counted, none = wait_for(routes, "calls that are routed", 20)
+    assert set(pods) == {"rpc", "other-rpc"}
+    assert 33 <= pods["rpc"] <= 56, pods
+    assert [pod for pod, _ in chosen] == ["other-rpc"] * 5
+    assert {seen for _, seen in chosen} == {""}, "the other rule changes no header"
+    assert counted == ["other-rpc"] * 4
+    assert none == "UNIMPLEMENTED"
+    (found,) = parents_of(routed, "grpcroutes", name)
+    assert found["Accepted"] == ("True", "Accepted")
+    assert found["ResolvedRefs"] == ("True", "ResolvedRefs")
+    if inside:
+        routed.weft("delete", "grpcroute", name)
+
+
+def test_a_grpc_route_without_its_back_end(routed: Instance) -> None:
+    """gRPC callers are told UNAVAILABLE, as the Gateway API asks for."""
+    rules = " [{backendRefs: [{name: nobody, port: 80}]}]"
+    routed.weft("apply", "-f", "-", stdin=api_route("lost", rules, kind="GRPCRoute"))
+    options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", "lost.test")]
+
+    def code() -> str:
+        with grpc.insecure_channel(place_of(routed), options) as channel:
+            try:
+                channel.unary_unary("/test.Echo/Who")(b"x", timeout=5)
+            except grpc.RpcError as error:
+                return str(error.code().name)
+        return "OK"
+
+    wait_for(lambda: code() != "UNIMPLEMENTED", "the route", 20)
+    assert code() == "UNAVAILABLE"
+    (found,) = parents_of(routed, "grpcroutes", "lost")
+    assert found["Accepted"] == ("True", "Accepted")
+    assert found["ResolvedRefs"] == ("False", "BackendNotFound")
+
+
+def test_back_ends_that_say_what_they_speak(routed: Instance) -> None:
+    """By `appProtocol`: a call over HTTP/1.1 reaches a program that knows HTTP/2 only, and does not
+    where the port says HTTP; a WebSocket reaches a port that says `kubernetes.io/ws`."""
+    text = api_route("h2c", " [{backendRefs: [{name: typed, port: 80}]}]")
+    text += api_route("plain", " [{backendRefs: [{name: typed, port: 81}]}]")
+    text += api_route("ws", " [{backendRefs: [{name: sockets, port: 80}]}]")
+    routed.weft("apply", "-f", "-", stdin=text)
+    base = f"http://{place_of(routed)}"
+
+    async def call(host: str) -> tuple[int, bytes]:
+        headers = {"Host": host, "Content-Type": "application/grpc", "TE": "trailers"}
+        body = b"\0\0\0\0\5hello"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{base}/test.Echo/Who", data=body, headers=headers) as answer,
+        ):
+            return answer.status, await answer.read()
+
+    async def talk() -> str:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{base}/ws", headers={"Host": "ws.test"}) as socket,
+        ):
+            await socket.send_str("hello")
+            return await socket.receive_str(timeout=5)
+
+    wait_for(lambda: ask(routed, "/who", "ws.test", gateway="default/routed")[0] == 200, "routes")
+    status, body = asyncio.run(call("h2c.test"))
+    assert status == 200
+    assert body.endswith(b":hello")
+    assert b":hello" not in asyncio.run(call("plain.test"))[1]
+    assert asyncio.run(talk()).endswith(":hello")

@@ -496,3 +496,30 @@ def test_a_service_as_parent(shop: Instance) -> None:
     assert parent(shop, "meshed")["Accepted"] == ("True", "Accepted")
     shop.kubectl("delete", "httproute", "meshed")
     wait_for(lambda: inside("http://one/who")[1].endswith("v1"), "back again")
+
+
+def test_a_route_for_callers_of_a_namespace(shop: Instance) -> None:
+    """In the namespace of callers, with another's Service as parent: for those callers only."""
+
+    def inside(caller: str) -> str:
+        url = "http://one.default.svc.cluster.local/who"
+        return ask(shop, f"/call?url={url}", f"{caller}.test")[1]
+
+    far = json.dumps([{"backendRefs": [to("far")]}])
+    text = route("far", "far.test", far, namespace="other")
+    shop.weft("apply", "-f", "-", stdin=text)
+    wait_for(lambda: inside("far") == "v1", "a caller in another namespace")
+    parent_ref = {"group": "", "kind": "Service", "name": "one", "namespace": "default"}
+    rules = [{"matches": prefix("/who"), "backendRefs": [to("far")]}]
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "consumer", "namespace": "other"},
+        "spec": {"parentRefs": [parent_ref], "rules": rules},
+    }
+    shop.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    wait_for(lambda: inside("far") == "v3", "the route of its namespace")
+    assert inside("client") == "v1"
+    assert parent(shop, "consumer", "other")["Accepted"] == ("True", "Accepted")
+    shop.kubectl("delete", "httproute", "consumer", "-n", "other")
+    wait_for(lambda: inside("far") == "v1", "back again")

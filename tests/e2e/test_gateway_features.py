@@ -2,6 +2,7 @@
 traffic and exact statuses."""
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -231,10 +232,17 @@ def ask(
         stream.sendall(
             f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n{lines}connection: close\r\n\r\n".encode()
         )
-        pieces = []
-        while piece := stream.recv(65536):
-            pieces.append(piece)
-    return Answer(b"".join(pieces).decode())
+        got = b""
+        while not whole(got) and (piece := stream.recv(65536)):
+            got += piece
+    return Answer(got.decode())
+
+
+def whole(answer: bytes) -> bool:
+    """By its length: Envoy leaves a connection open for a second after an answer of its own."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return bool(end and length and len(body) >= int(length[1]))
 
 
 def answers(place: tuple[str, int], host: str, path: str = "/", **more: Any) -> int:
@@ -464,6 +472,75 @@ def test_server_names_that_say_where_to_go(world: Instance, keys: Path) -> None:
     assert served("", "two") == 200
     assert (served("none", "one"), served("", "nobody")) == (0, 0)
     world.weft("delete", "-f", "-", stdin=AUTO)
+
+
+def test_certificates_of_another_namespace(world: Instance, keys: Path) -> None:
+    """Not without a ReferenceGrant, and no longer when it is gone."""
+    pair = {
+        "tls.crt": (keys / "server.pem").read_text(),
+        "tls.key": (keys / "server.key").read_text(),
+    }
+    far = {"certificateRefs": [{"name": "far", "namespace": "vault"}]}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}}
+    grant: Json = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "front", "namespace": "vault"},
+        "spec": {
+            "from": [{"group": GROUP, "kind": "Gateway", "namespace": "default"}],
+            "to": [{"group": "", "kind": "Secret", "name": "far"}],
+        },
+    }
+    apply(
+        world,
+        space,
+        obj("Secret", "far", namespace="vault", stringData=pair, type="kubernetes.io/tls"),
+        gateway("vault", {**https("https"), "tls": far}, http()),
+        route("vault", "vault", to("one")),
+    )
+    refused = {"ResolvedRefs": ("False", "RefNotPermitted"), "Programmed": ("False", "Invalid")}
+    await_words(world, "gateways", "vault", "https", **refused)
+    apply(world, grant)
+    await_words(
+        world, "gateways", "vault", "https", ResolvedRefs=("True", "ResolvedRefs"),
+        Programmed=("True", "Programmed"),
+    )  # fmt: skip
+    place, tls = world.bound(443, "default/vault"), client(keys)
+    eventually(lambda: answers(place, "one.test", tls=tls) == 200, "the certificate is shown")
+    world.kubectl("delete", "referencegrant", "front", "-n", "vault")
+    await_words(world, "gateways", "vault", "https", **refused)
+    eventually(lambda: answers(place, "one.test", tls=tls) == 0, "no longer shown")
+    assert answers(world.bound(80, "default/vault"), "one.test") == 200
+
+
+# --- host names of listeners
+
+
+def test_each_listener_keeps_its_host_names(world: Instance) -> None:
+    """A request belongs to the listener with the most specific host name, and to no route of the
+    others, also when that listener's routes do not take it."""
+    hosts = {
+        "any": "",
+        "wide": "*.iso.test",
+        "narrow": "*.foo.iso.test",
+        "exact": "abc.foo.iso.test",
+    }
+    listeners = [http(name, **({"hostname": host} if host else {})) for name, host in hosts.items()]
+    routes = [
+        route(f"iso-{name}", {"name": "iso", "sectionName": name}, under(f"/{name}", **to("one")))
+        for name in hosts
+    ]
+    apply(world, gateway("iso", *listeners), *routes)
+    place = world.bound(80, "default/iso")
+    of = {
+        "any.test": "any", "iso.test": "any", "bar.iso.test": "wide", "foo.iso.test": "wide",
+        "bar.foo.iso.test": "narrow", "a.b.foo.iso.test": "narrow", "abc.foo.iso.test": "exact",
+    }  # fmt: skip
+    for host, name in of.items():
+        eventually(lambda h=host, n=name: answers(place, h, f"/{n}") == 200, f"{host} /{name}")
+    for host, name in of.items():
+        others = [answers(place, host, f"/{other}") for other in hosts if other != name]
+        assert others == [404, 404, 404], host
 
 
 # --- TLS to back ends

@@ -10,6 +10,11 @@ from tests.e2e.instance import Instance, ask, kubectl_binary, wait_for
 
 pytestmark = pytest.mark.e2e
 
+GATEWAY_API = "gateway.networking.k8s.io"
+MANAGER = (
+    "type.googleapis.com/envoy.extensions.filters.network"
+    ".http_connection_manager.v3.HttpConnectionManager"
+)
 TOO_LARGE = "(a{1,900}){1,900}"
 """An expression that is valid and that no proxy takes: it would need too much memory."""
 
@@ -121,13 +126,94 @@ apiVersion: policy.weft.dev/v1alpha1
 kind: RateLimitPolicy
 metadata: {name: slow}
 spec: {targetRef: {kind: Service, name: slow}, rules: [{limit: {requests: 1000, per: second}}]}
-"""
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: second}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 8181, name: http, protocol: HTTP}, hosts: ["second.example"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: slow}
+spec: {workloadSelector: {labels: {app: slow}}, egress: [{hosts: ["./*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: machines}
+spec: {metadata: {labels: {app: outside}}, template: {serviceAccount: default}}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: slow}
+spec:
+  workloadSelector: {labels: {app: slow}}
+  configPatches:
+    - applyTo: NETWORK_FILTER
+      match:
+        context: SIDECAR_INBOUND
+        listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
+      patch:
+        operation: MERGE
+        value:
+          typed_config:
+            "@type": MANAGER
+            request_headers_timeout: 60s
+""".replace("MANAGER", MANAGER)
     )
     done = apply(front, text)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("acknowledged by node") == 5
-    nodes = get(front, "slow", "destinationrules")["status"]["nodes"]
-    assert nodes["acknowledged"] == nodes["total"] == 1
+    every = ("destinationrules", "workloadentries", "gateways", "sidecars", "envoyfilters")
+    assert done.stdout.count("acknowledged by node") == 9, done.stdout
+    for kind in every:
+        name = {"workloadentries": "outside", "gateways": "second"}.get(kind, "slow")
+        found = get(front, name, kind)
+        assert condition(found, "Accepted")["status"] == "True"
+        assert condition(found, "Programmed")["status"] == "True"
+        nodes = found["status"]["nodes"]
+        assert nodes["acknowledged"] == nodes["total"] == 1
+
+
+PORTS = {"tls": ("TLS", 9443), "tcp": ("TCP", 9001), "udp": ("UDP", 9002), "http": ("HTTP", 8282)}
+ROUTED = {"TLSRoute": "tls", "TCPRoute": "tcp", "UDPRoute": "udp", "GRPCRoute": "http"}
+
+
+def test_every_route_says_it(front: Instance) -> None:
+    """Routes of connections, datagrams and gRPC: attached, with the back end that they name, and
+    that it is missing when it is."""
+    passthrough = {"mode": "Passthrough"}
+    listeners = [
+        {"name": n, "protocol": p, "port": port, **({"tls": passthrough} if n == "tls" else {})}
+        for n, (p, port) in PORTS.items()
+    ]
+    spec = {"gatewayClassName": "weft", "listeners": listeners}
+    of = {"apiVersion": f"{GATEWAY_API}/v1", "metadata": {"name": "every"}}
+    ports = [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "every"}}
+    objects = [{**service, "spec": {"ports": ports}}, {**of, "kind": "Gateway", "spec": spec}]
+
+    for kind, listener in ROUTED.items():
+        parent = {"name": "every", "sectionName": listener}
+        hosts = {"hostnames": ["every.test"]} if kind == "TLSRoute" else {}
+        for name in ("every", "nobody"):
+            ref = {"name": name, "port": 53 if kind == "UDPRoute" else 80}
+            body = {"parentRefs": [parent], "rules": [{"backendRefs": [ref]}], **hosts}
+            objects.append({**of, "kind": kind, "metadata": {"name": name}, "spec": body})
+    done = apply(front, "\n---\n".join(json.dumps(each) for each in objects))
+    assert done.returncode == 0, done.stderr
+
+    for kind in ROUTED:
+        path = f"/apis/{GATEWAY_API}/v1/namespaces/default/{kind.lower()}s"
+        for name, resolved in (
+            ("every", ("True", "ResolvedRefs")),
+            ("nobody", ("False", "BackendNotFound")),
+        ):
+            (found,) = front.read(f"{path}/{name}")["status"]["parents"]
+            assert found["controllerName"] == "weft.dev/gateway-controller"
+            assert condition({"status": found}, "Accepted")["reason"] == "Accepted", kind
+            refs = condition({"status": found}, "ResolvedRefs")
+            assert (refs["status"], refs["reason"]) == resolved, kind
 
 
 def test_findings_are_in_the_status_until_they_are_mended(front: Instance) -> None:
