@@ -158,6 +158,44 @@ async def test_outputs(latest: Kubectl) -> None:
     assert 'doesn\'t have a resource type "nopes"' in await latest.fails("get", "nopes")
 
 
+async def test_output_templates(latest: Kubectl) -> None:
+    """Each form, from the command line and from a file."""
+    await latest.apply()
+    template = "{{range .items}}{{.metadata.name}}:{{.spec.replicas}};{{end}}"
+    path = "{.items[*].metadata.name}"
+    columns = "NAME LABEL\n.metadata.name .metadata.labels.app"
+    files = {"go": template, "path": path, "columns": columns}
+    for name, text in files.items():
+        (latest.home / name).write_text(text)
+    home = latest.home
+    for output, expected in (
+        (f"go-template={template}", "web:2;"),
+        (f"go-template-file={home}/go", "web:2;"),
+        (f"template={template}", "web:2;"),
+        (f"jsonpath-file={home}/path", "web"),
+        (f"custom-columns-file={home}/columns", "NAME LABEL web web"),
+        ("name", "deployment.apps/web"),
+    ):
+        out = await latest("get", "deploy", "-o", output)
+        assert out.split() == expected.split(), output
+    out = await latest("get", "deploy", "-o", "jsonpath-as-json={.items[*].spec.replicas}")
+    assert orjson.loads(out) == [2]
+    shown = (await latest("get", "deploy", "--show-labels")).splitlines()
+    assert (shown[0].split()[-1], shown[1].split()[-1]) == ("LABELS", "app=web")
+    shown = (await latest("get", "deploy", "-L", "app,absent")).splitlines()
+    assert shown[0].split()[-2:] == ["APP", "ABSENT"]
+    assert shown[1].split()[-1] == "web"
+
+
+async def test_cluster_info_dump(latest: Kubectl) -> None:
+    await latest.apply()
+    folder = latest.home / "dump"
+    await latest("cluster-info", "dump", "--namespaces=default", f"--output-directory={folder}")
+    found = orjson.loads((folder / "default" / "deployments.json").read_bytes())
+    assert [item["metadata"]["name"] for item in found["items"]] == ["web"]
+    assert orjson.loads((folder / "nodes.json").read_bytes())["kind"] == "NodeList"
+
+
 async def test_changing_commands(latest: Kubectl) -> None:
     await latest.apply()
     assert "scaled" in await latest("scale", "deploy/web", "--replicas=4", "--current-replicas=2")

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.apiserver.serving import GUEST_TOKEN, Running
+from tests.apiserver.serving import GUEST_TOKEN, TOKEN, Running
 from tests.apiserver.support import config_map, deployment, kind, pod
 from tests.waiting import until
 from weft.api.errors import ApiError
@@ -261,6 +261,30 @@ async def test_a_watcher_that_does_not_read_is_cut_off(
         await until(lambda: live.server._watches.open == 0)
         with pytest.raises(aiohttp.ClientError):
             await response.read()
+
+
+@pytest.mark.slow
+async def test_a_watcher_that_does_not_read_harms_no_other(live: Running) -> None:
+    """One holds back megabytes; the other sees each event within moments, and every one."""
+    connector = aiohttp.TCPConnector(ssl=live.trust)
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    async with (
+        aiohttp.ClientSession(live.url, connector=connector, headers=token) as other,
+        other.get(f"{MAPS}?watch=1") as stuck,
+        live.session.get(f"{MAPS}?watch=1&allowWatchBookmarks=false") as healthy,
+    ):
+        await until(lambda: live.server._watches.open == 2)
+        text = b""
+        for at in range(15):
+            await live.json("POST", MAPS, json=config_map(f"c{at}", k="x" * 900_000))
+            async with asyncio.timeout(5):
+                while b"\n" not in text:
+                    text += await healthy.content.readany()
+            line, _, text = text.partition(b"\n")
+            event = orjson.loads(line)
+            assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", f"c{at}")
+        assert stuck.status == 200
+        assert live.server._watches.open == 2, "nobody was cut off: the other one is only slow"
 
 
 async def test_a_write_completes_when_its_client_goes_away(

@@ -75,6 +75,7 @@ async def test_any_request_is_answered(live: Running, seed: int) -> None:
         method = choose.choice(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
         body = choose.choice(BODIES)
         path = "/" + "/".join(segments)
+        before = await contents(live)
         async with live.session.request(
             method, path, params=query, headers=headers, data=body
         ) as answer:
@@ -83,6 +84,8 @@ async def test_any_request_is_answered(live: Running, seed: int) -> None:
             assert answer.status < 500 or answer.status == 504, (method, path, query, text)
             if answer.status >= 400 and text:
                 assert orjson.loads(text)["kind"] == "Status", (method, path, query, text)
+            if answer.status >= 400 or "dryRun" in query:
+                assert await contents(live) == before, (method, path, query, body, text)
     assert {200, 404} <= codes.keys()
     assert any(400 <= code < 404 or code > 404 for code in codes)
     for entry in (await live.store.range("/registry/")).entries:
@@ -121,6 +124,12 @@ async def test_mutated_definitions_and_their_objects(api: Api, seed: int) -> Non
     assert stored
     assert refused
     assert objects
+
+
+async def contents(live: Running) -> dict[str, tuple[int, bytes]]:
+    """Everything that is stored: what is refused or only tried must leave it as it is."""
+    entries = (await live.store.range("/registry/")).entries
+    return {entry.key: (entry.mod_revision, entry.value) for entry in entries}
 
 
 def told(error: ApiError, body: Any) -> None:

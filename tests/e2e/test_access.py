@@ -59,6 +59,41 @@ def as_account(weft: Instance, name: str, *args: str) -> "subprocess.CompletedPr
     )  # fmt: skip
 
 
+def test_rights_of_a_labelled_role_are_granted(weft: Instance) -> None:
+    """What an operator brings along: `view` and a role of one's own take over its rights, and
+    lose them with it."""
+    aggregating = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "monitoring"}, "rules": [],
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"monitoring": "yes"}}]},
+    }  # fmt: skip
+    weft.kubectl("create", "-f", "-", stdin=json.dumps(aggregating))
+    weft.kubectl("create", "clusterrole", "machines", "--verb=get", "--resource=nodes")
+    for role in ("monitoring", "view"):
+        weft.kubectl("create", "serviceaccount", f"by-{role}")
+        weft.kubectl(
+            "create", "clusterrolebinding", f"by-{role}", f"--clusterrole={role}",
+            f"--serviceaccount=default:by-{role}",
+        )  # fmt: skip
+
+    def may(role: str) -> bool:
+        return as_account(weft, f"by-{role}", "auth", "can-i", "get", "nodes").returncode == 0
+
+    assert not may("monitoring")
+    assert not may("view")
+    weft.kubectl(
+        "label", "clusterrole", "machines", "monitoring=yes",
+        "rbac.authorization.k8s.io/aggregate-to-view=true",
+    )  # fmt: skip
+    for role in ("monitoring", "view"):
+        wait_for(lambda: may(role), f"{role} grants it")  # noqa: B023
+    found = as_account(weft, "by-monitoring", "get", "node", "nowhere")
+    assert "NotFound" in found.stderr
+    weft.kubectl("delete", "clusterrole", "machines")
+    for role in ("monitoring", "view"):
+        wait_for(lambda: not may(role), f"{role} grants it no longer")  # noqa: B023
+
+
 def test_a_viewer_sees_and_changes_nothing(weft: Instance) -> None:
     weft.kubectl("create", "serviceaccount", "viewer")
     assert as_account(weft, "viewer", "get", "pods").returncode != 0
