@@ -222,11 +222,13 @@ def port_of(pod: Any) -> int:
     return int(ports.get("8080", 8080))
 
 
-def places(shop: Instance, host: str, versions: str, policy: str, far: str = "eu/b") -> None:
+def places(
+    shop: Instance, host: str, versions: str, policy: str, far: str = "eu/b", near: str = "eu/a"
+) -> None:
     """A service whose endpoints, the pods of api, are said to be in zones of their own."""
     endpoints = ", ".join(
         f"{{address: {pod['status']['podIP']}, ports: {{http: {port_of(pod)}}},"
-        f" locality: {'eu/a' if version == 'v1' else far}}}"
+        f" labels: {{version: {version}}}, locality: {near if version == 'v1' else far}}}"
         for version in versions.split()
         for pod in shop.items("pods", f"app=api,version={version}")
     )
@@ -287,6 +289,22 @@ def test_nearer_endpoints_first(placed: Instance) -> None:
     finally:
         _run(placed, program.format(url + "false"))
     assert other["status"]["podIP"]
+
+
+def test_who_takes_over_is_said(placed: Instance) -> None:
+    """`failover`: which region comes after the caller's. `failoverPriority`: labels come first."""
+    policy = """{{outlierDetection: {{consecutive5xxErrors: 5}},
+      loadBalancer: {{simple: ROUND_ROBIN, localityLbSetting: {}}}}}"""
+
+    def only(host: str, version: str, setting: str, **where: str) -> None:
+        places(placed, host, "v1 v2", policy.format(setting), **where)
+        wait_for(lambda: set(answers(placed, host, 10)) == {version}, f"{version} of {host}")
+        assert set(answers(placed, host, 20)) == {version}
+
+    for region, version in (("us", "v1"), ("ap", "v2")):
+        setting = f"{{failover: [{{from: eu, to: {region}}}]}}"
+        only(f"{region}.test", version, setting, near="us/c", far="ap/d")
+    only("labels.test", "v2", "{failoverPriority: [version=v2]}")  # which is not the nearer one
 
 
 ABSENT = "http://zones.test/flaky?key=absent%26times=100%26status=404"

@@ -139,6 +139,24 @@ def test_the_mesh_knows_its_registry_only(weft: Instance, caller: Caller, outsid
         assert caller.status("http://near/who") == 200
 
 
+def test_a_name_that_is_one_endpoint(weft: Instance, caller: Caller, outside: str) -> None:
+    """DNS_ROUND_ROBIN: whatever addresses the name has."""
+    text = f"""
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {{name: turns}}
+        spec:
+          hosts: [turns.test]
+          resolution: DNS_ROUND_ROBIN
+          ports: [{{number: 80, name: http, protocol: HTTP, targetPort: {outside.split(":")[1]}}}]
+          endpoints: [{{address: localhost}}]
+        """
+    for _ in applied(weft, text):
+        caller.settles("http://turns.test/", 200)
+        told = weft.weft("why", "--from", "deploy/caller-v1", "GET", "http://turns.test/")
+        assert "the first address that DNS gives" in told
+
+
 def test_a_service_that_gets_what_is_unknown(weft: Instance, caller: Caller) -> None:
     text = """
         apiVersion: networking.istio.io/v1

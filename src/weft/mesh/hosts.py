@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 
-Discovery = Literal["endpoints", "dns", "original_dst", "dynamic", "gateway"]
+Discovery = Literal["endpoints", "dns", "logical_dns", "original_dst", "dynamic", "gateway"]
 
 
 class HostPort(Struct, frozen=True, gc=False):

@@ -103,7 +103,9 @@ def _discovery(entry: istio.ServiceEntry, resolution: str) -> Discovery:
     if resolution == "STATIC" or entry.spec.workload_selector is not None:
         return "endpoints"
     names = [e.address for e in entry.spec.endpoints]
-    return "endpoints" if names and all(is_ip(n) for n in names) else "dns"
+    if names and all(is_ip(n) for n in names):
+        return "endpoints"
+    return "logical_dns" if resolution == "DNS_ROUND_ROBIN" else "dns"
 
 
 def _virtual_address(host: str, resolution: str, wildcard: bool) -> tuple[str, ...]:

@@ -134,9 +134,13 @@ def _discovery(cluster: Proto, destination: Destination, node: NodeSettings) -> 
         source = node.passthrough_address if destination.through_inbound else node.address
         if node.isolation == "netns" and source and _in_mesh(destination):
             _bind(cluster, source)
-    elif destination.discovery == "dns":
+    elif destination.discovery in ("dns", "logical_dns"):
+        # Envoy refuses a logical cluster of several endpoints: a spare service may have joined.
+        logical = destination.discovery == "logical_dns" and len(destination.endpoints) == 1
         config = dns_cluster_pb2.DnsCluster(
-            respect_dns_ttl=True, dns_lookup_family=dns_pb2.V4_PREFERRED
+            respect_dns_ttl=True,
+            dns_lookup_family=dns_pb2.V4_PREFERRED,
+            all_addresses_in_single_endpoint=logical,
         )
         cluster.cluster_type.name = "envoy.cluster.dns"
         cluster.cluster_type.typed_config.CopyFrom(any_of(config))

@@ -188,7 +188,7 @@ def _entry_addresses(spec: Json, resolution: str) -> list[FieldError]:
 
 def _endpoints(spec: Json, resolution: str) -> list[FieldError]:
     at: Location = ("spec", "endpoints")
-    endpoints = spec.get("endpoints") or ()
+    endpoints: Sequence[Json] = spec.get("endpoints") or ()
     if endpoints and spec.get("workloadSelector"):
         return [forbidden(at, "may not be used together with `workloadSelector`")]
     if endpoints and resolution in _WILDCARD_RESOLUTIONS:
@@ -197,6 +197,10 @@ def _endpoints(spec: Json, resolution: str) -> list[FieldError]:
     if resolution == "STATIC" and not endpoints and not spec.get("workloadSelector"):
         hint = "list addresses under `endpoints`, or set `resolution` to DNS"
         return [required(at, "must be provided when `resolution` is STATIC", hint)]
+    if resolution == "DNS_ROUND_ROBIN" and len(endpoints) > 1:
+        text = "at most one endpoint is possible when `resolution` is DNS_ROUND_ROBIN"
+        hint = "set `resolution` to DNS for several"
+        return [invalid((*at, 1), endpoints[1].get("address") or "", text, hint)]
     ports = [port.get("name") or "" for port in spec.get("ports") or ()]
     return [
         error

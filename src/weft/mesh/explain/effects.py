@@ -401,6 +401,8 @@ def _discovery(kind: str) -> Iterator[Effect]:
         yield Effect("endpoints", "the host that the caller names is resolved when it calls")
     elif kind == "dns":
         yield Effect("endpoints", "their names are resolved by DNS")
+    elif kind == "logical_dns":
+        yield Effect("endpoints", "connections go to the first address that DNS gives")
     elif kind == "original_dst":
         yield Effect("endpoints", "the address that the caller chose")
 

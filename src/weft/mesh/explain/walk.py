@@ -93,7 +93,11 @@ class Share(Struct, frozen=True):
             return caller is not None
         if self.onward is not None:
             return self.onward.outcome not in ("unavailable", "closed", "denied")
-        return bool(self.healthy) or self.destination.discovery in ("dns", "dynamic")
+        return bool(self.healthy) or self.destination.discovery in (
+            "dns",
+            "logical_dns",
+            "dynamic",
+        )
 
 
 class Considered(Struct, frozen=True):

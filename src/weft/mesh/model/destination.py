@@ -15,7 +15,7 @@ class Endpoint(Struct, frozen=True, gc=False):
     """One address that serves a destination."""
 
     address: str
-    """IP; a host name only when the destination's discovery is `dns`."""
+    """IP; a host name only when the destination's discovery is `dns` or `logical_dns`."""
     port: int
     gate: str = ""
     """The name under which the proxy of its node takes calls for it, over mutual TLS; empty: it is
@@ -219,9 +219,12 @@ class Destination(Struct, frozen=True, gc=False):
     host: str
     port: int
     protocol: AppProtocol
-    discovery: Literal["endpoints", "dns", "original_dst", "dynamic", "gateway"] = "endpoints"
-    """`dynamic`: the host that the caller names is resolved when it calls. `gateway`: the egress
-    gateway's listener for `port`."""
+    discovery: Literal["endpoints", "dns", "logical_dns", "original_dst", "dynamic", "gateway"] = (
+        "endpoints"
+    )
+    """`logical_dns`: as `dns`, but new connections go to the first address that DNS gives, and
+    those that are open stay when it gives others. `dynamic`: the host that the caller names is
+    resolved when it calls. `gateway`: the egress gateway's listener for `port`."""
     subset: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     load_balancer: LoadBalancer = LoadBalancer()
