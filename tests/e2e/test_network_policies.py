@@ -15,7 +15,7 @@ import pytest
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS, fresh
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
-from tests.e2e.test_authorization import Applied
+from tests.e2e.test_authorization import Applied, policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
@@ -210,6 +210,17 @@ def test_egress(weft: Instance) -> None:
     out = {**chosen(app="other"), "policyTypes": ["Egress"]}
     with policies(weft, network_policy("nowhere", out)):
         settled(weft, "other", set())
+
+
+def test_datagrams_go_around_no_policy_on_identities(weft: Instance) -> None:
+    """Nobody knows who sends to a pod's own address: datagrams come through the proxy, or not."""
+    plain = "selector: {matchLabels: {app: plain}}\n"
+    strict = policy("strict", plain + "mtls: {mode: STRICT}", "PeerAuthentication")
+    with policies(weft, strict):
+        settled(weft, "other", EVERYTHING - {"pod bytes", "pod udp"})
+    greet = policy("greet", plain + 'rules: [{to: [{operation: {ports: ["2525"]}}]}]')
+    with policies(weft, greet):
+        settled(weft, "other", EVERYTHING - {"udp", "pod udp"})
 
 
 def test_the_first_packets_of_a_pod_are_judged(weft: Instance) -> None:

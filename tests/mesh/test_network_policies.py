@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from msgspec import convert
+from msgspec.structs import replace
 
 from weft.api.k8s.core_v1 import Namespace
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import NetworkPolicy
-from weft.mesh.model import Destination, Endpoint, Gap, Walls, Workload
+from weft.mesh.model import Destination, Door, Endpoint, Gap, PortDoor, Walls, Workload
 from weft.mesh.network_policies import (
     NetworkRules,
     PolicyPod,
@@ -147,6 +148,23 @@ def test_walls_of_pods() -> None:
         Gap((f"{DB}/32",), "TCP", 1, 5431), Gap((f"{DB}/32",), "TCP", 5433, 65535),
     )  # fmt: skip
     assert with_walls((workload(PODS[0]),), NetworkRules())[0].walls is None
+
+
+@pytest.mark.parametrize(
+    ("door", "judged"),
+    [
+        (Door(bytes_closed=True), ((1, 65535),)),
+        (Door(bytes_closed=True, ports=(PortDoor(53, False, False),)), ((1, 52), (54, 65535))),
+        (Door(ports=(PortDoor(53, False, True), PortDoor(80, True, False))), ((53, 53),)),
+    ],
+)
+def test_datagrams_of_nobody_are_held_back(door: Door, judged: tuple[tuple[int, int], ...]) -> None:
+    guarded = replace(workload(PODS[0]), door=door)
+    one, other = with_walls((guarded, workload(PODS[1])), NetworkRules())
+    assert one.walls is not None
+    assert (one.walls.judged_udp, one.walls.ingress) == (judged, None)
+    assert all(address.endswith(".1") for address in one.walls.judges), "names come from .254"
+    assert other.walls is None
 
 
 def test_too_many_rules_shut_the_pod() -> None:

@@ -22,6 +22,7 @@ from weft.mesh.model import (
     AccessPolicy,
     AccessRule,
     Destination,
+    Door,
     Endpoint,
     Gap,
     StringMatch,
@@ -35,6 +36,8 @@ EDGE_LABELS: Mapping[str, str] = {"app": "istio-ingressgateway", "istio": "ingre
 """Of the pods that gateways would be elsewhere, in the root namespace."""
 PROXY_HOSTS = (1, 254)
 """Addresses of a node's proxy in its pod network."""
+JUDGE_HOSTS = (1,)
+"""The one that it calls pods from whose policies it has applied."""
 POD_NETWORK_PREFIX = 24
 TITLE = "NetworkPolicy "
 """How the names of the policies made here begin."""
@@ -332,10 +335,11 @@ def _is_address(text: str) -> bool:
 
 def with_walls(workloads: tuple[Workload, ...], rules: NetworkRules) -> tuple[Workload, ...]:
     """Pods with what the kernel shall let through."""
-    if not rules:
+    if not rules and all(w.door == Door() for w in workloads):
         return workloads
     own = [w for w in workloads if w.netns and w.address]
-    proxies = tuple(sorted({text for w in own for text in _proxies(w.address)}))
+    proxies = tuple(sorted({text for w in own for text in _hosts(w.address, PROXY_HOSTS)}))
+    judges = tuple(sorted({text for w in own for text in _hosts(w.address, JUDGE_HOSTS)}))
     ins = {address: group.gaps for group in rules.ingress for address in group.addresses}
     outs = {address: group.gaps for group in rules.egress for address in group.addresses}
     made = []
@@ -343,14 +347,24 @@ def with_walls(workloads: tuple[Workload, ...], rules: NetworkRules) -> tuple[Wo
         address = workload.address
         closed = tuple(_closed(address, rules.ingress)) if workload.netns and address else ()
         walls = Walls(ins.get(address), outs.get(address), closed, proxies)
+        if judged := tuple(_judged(workload.door)):
+            walls = replace(walls, judged_udp=judged, judges=judges)
         open_ = not workload.netns or walls == Walls(proxies=proxies)
         made.append(workload if open_ else replace(workload, walls=walls))
     return tuple(made)
 
 
-def _proxies(address: str) -> Iterator[str]:
+def _hosts(address: str, numbers: Iterable[int]) -> Iterator[str]:
     network = ipaddress.IPv4Network(f"{address}/{POD_NETWORK_PREFIX}", strict=False)
-    return (str(network[number]) for number in PROXY_HOSTS)
+    return (str(network[number]) for number in numbers)
+
+
+def _judged(door: Door) -> Iterable[tuple[int, int]]:
+    """Ports that take no bytes from callers whom nobody knows."""
+    named = {each.port: each.bytes_closed for each in door.ports if each.port}
+    if door.bytes_closed:
+        return _between(sorted((port, port) for port, closed in named.items() if not closed))
+    return sorted((port, port) for port, closed in named.items() if closed)
 
 
 def _closed(address: str, groups: Iterable[Isolated]) -> Iterator[Gap]:

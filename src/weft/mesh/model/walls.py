@@ -1,4 +1,4 @@
-"""NetworkPolicies: which packets may reach a pod and leave it."""
+"""What the kernel holds of policies: which packets may reach a pod and leave it."""
 
 from msgspec import Struct
 
@@ -29,3 +29,8 @@ class Walls(Struct, frozen=True, gc=False):
     see who calls: what the mesh does not know comes to them from the node's proxy."""
     proxies: tuple[str, ...] = ()
     """Addresses of nodes' proxies, whose calls have been judged."""
+    judged_udp: tuple[tuple[int, int], ...] = ()
+    """Ports, from and to, whose datagrams come from a proxy that judged the caller, or not at all:
+    policies let in nobody whose identity is unknown."""
+    judges: tuple[str, ...] = ()
+    """Those of `proxies` that judge the callers of what they send from there."""

@@ -18,6 +18,7 @@ _PRIORITY_DSTNAT, _PRIORITY_SRCNAT = -100, 100
 _VERDICT_RETURN, _VERDICT_DROP = -5, 0
 _NOT_EQUAL, _AT_MOST, _AT_LEAST = 1, 3, 5
 _CT_STATE, _CT_ESTABLISHED, _CT_RELATED = 0, 2, 4
+_CT_DIRECTION, _CT_ORIGINAL = 1, 0
 _META_INTERFACE_IN, _META_INTERFACE_OUT = 4, 5
 _META_INTERFACE_OUT_NAME, _META_L4_PROTOCOL = 7, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
@@ -139,6 +140,12 @@ def established() -> bytes:
     state = _expression("ct", attribute(1, _be32(1)), attribute(2, _be32(_CT_STATE)))
     known = struct.pack("=I", _CT_ESTABLISHED | _CT_RELATED)
     return state + _mask(known) + _compares(_NOT_EQUAL, bytes(4))
+
+
+def asks() -> bytes:
+    """Goes the way of the first packet of its connection: no answer."""
+    way = _expression("ct", attribute(1, _be32(1)), attribute(2, _be32(_CT_DIRECTION)))
+    return way + _equals(bytes([_CT_ORIGINAL]))
 
 
 def destination(network: str) -> bytes:

@@ -1,11 +1,15 @@
-"""NetworkPolicies as rules of nf_tables in a pod's network.
+"""NetworkPolicies, and what other policies mean for datagrams, as rules of nf_tables in a pod's
+network.
 
 The chains run before those that redirect, so they see where a connection was going, and who it came
-from. What was let through when it began passes to its end.
+from. What was let through when it began passes to its end; datagrams that only a proxy may bring
+are looked at one by one, for they have no end.
 """
 
 import socket
 from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
 
 from weft.api.vip import VIP_NETWORK
 from weft.mesh.model.walls import ANY_ADDRESS, PORT_MAX, Gap, Walls
@@ -25,7 +29,7 @@ def walls_table(walls: Walls, services: str) -> Table:
     where they lead."""
     out, into = list(_out(walls, services)), list(_into(walls))
     if len(out) + len(into) > RULES_MAX:
-        shut = Walls((), (), (), walls.proxies)
+        shut = replace(walls, ingress=(), egress=(), closed=())
         out, into = list(_out(shut, services)), list(_into(shut))
     chains = (
         Chain("out", nft.HOOK_OUTPUT, PRIORITY, "filter"),
@@ -51,9 +55,19 @@ def _out(walls: Walls, services: str) -> Iterator[bytes]:
 
 
 def _into(walls: Walls) -> Iterator[bytes]:
-    if walls.ingress is None:
+    if walls.ingress is None and not walls.judged_udp:
         return
     yield nft.comes_from_loopback() + nft.give_back()
+    if walls.judged_udp:
+        for network in _hosts(walls.judges):
+            yield nft.source(network) + nft.give_back()
+        # Not what answers the pod.
+        datagram = nft.protocol(socket.IPPROTO_UDP) + nft.asks()
+        for first, last in walls.judged_udp:
+            ports = nft.destination_port(first, last) if (first, last) != (1, PORT_MAX) else b""
+            yield datagram + ports + nft.drop()
+    if walls.ingress is None:
+        return
     yield nft.established() + nft.give_back()
     for network in _hosts(walls.proxies):
         yield nft.source(network) + nft.give_back()
