@@ -37,6 +37,9 @@ GRPC_WEB_FILTER = "envoy.filters.http.grpc_web"
 FAULT_FILTER = "envoy.filters.http.fault"
 DRAIN_SECONDS_MAX = 5.0
 """From telling a client that its connection ends until it does; Envoy's default."""
+REQUEST_HEADERS_SECONDS_MAX = 10.0
+"""From the first byte of a request's headers until the last, for callers from outside; who takes
+longer is answered 408 and loses the connection."""
 WEBSOCKET_KEY = "d2VmdC13cy1vdmVyLWgyIQ=="
 """Sixteen bytes, as RFC 6455 wants them; it protects clients that a proxy has in front of it."""
 _Hcm = hcm_pb2.HttpConnectionManager
@@ -61,7 +64,8 @@ def http_connection_manager(
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
-    `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address.
+    `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address, and headers
+    that are sent in drops are waited for no longer than REQUEST_HEADERS_SECONDS_MAX.
     `http3`: the connections are QUIC.
     `facts`: the HTTP filter that says who calls, where the connection does not.
     `scoped`: the route configuration is divided by host.
@@ -100,6 +104,7 @@ def http_connection_manager(
     if tracing is not None:
         hcm.tracing.CopyFrom(tracing)
     if edge:
+        hcm.request_headers_timeout.CopyFrom(duration(REQUEST_HEADERS_SECONDS_MAX))
         _allow_websockets_over_streams(hcm)
     if http3:
         hcm.codec_type = _Hcm.HTTP3
