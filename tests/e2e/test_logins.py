@@ -261,6 +261,19 @@ def test_a_forged_or_stolen_answer_makes_no_session(shop: Instance) -> None:
     assert Browser(shop).get(callback)[0] in (400, 401, 403), "without the browser's own cookies"
 
 
+def test_a_code_is_good_once(shop: Instance) -> None:
+    """A browser that kept all cookies of its login but the session's sends the answer again."""
+    browser = Browser(shop)
+    _, where, _ = browser.get(PAGE)
+    _, callback, _ = browser.get(where)
+    before = dict(browser.cookies["web.example"])
+    assert browser.get(callback)[0] == 302
+    assert browser.get(PAGE)[0] == 200
+    browser.cookies["web.example"] = before
+    assert browser.get(callback)[0] in (400, 401, 403)
+    assert browser.get(PAGE)[0] == 302
+
+
 def test_a_tampered_session_is_none(shop: Instance) -> None:
     browser = Browser(shop)
     assert browser.login(PAGE)[0] == 200
