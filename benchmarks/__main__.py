@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument(
         "--kubeconfig",
         metavar="FILE",
-        help="of the API server that api_scale asks, instead of weft",
+        help="of the API server that api and api_scale ask, instead of weft",
     )
     parser.add_argument(
         "--rollouts", metavar="N", type=int, help="versions that the benchmark rollouts changes"
