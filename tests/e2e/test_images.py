@@ -325,6 +325,29 @@ def _waits(weft: Instance, name: str, reason: str) -> Any:
     return waiting if waiting.get("reason") == reason else None
 
 
+def test_kubectl_debug_sees_the_processes_of_its_target(weft: Instance) -> None:
+    """`--target` shows that container's processes and no others."""
+    loop = "trap 'exit 0' TERM; hostname > /mark; while :; do sleep 0.2; done"
+    other = {"name": "other", "image": "shop/sh:1", "args": ["-c", "exec sleep 1001"]}
+    target = pod("watched", loop)
+    target["spec"]["containers"].append(other)
+    apply(weft, target)
+    wait_for(lambda: is_ready(weft.pod("watched")), "it runs")
+    look = "tr '\\0' ' ' < /proc/1/cmdline; echo; cat /proc/1/root/mark; cat /proc/[0-9]*/cmdline"
+    for name, options in (("look", ("--target=main",)), ("alone", ())):
+        weft.kubectl("debug", "watched", "--image=shop/sh:1", "-c", name, *options,
+                     "--profile=sysadmin", "--", "sh", "-c", f"{look}; echo over")  # fmt: skip
+        logs = ("logs", "watched", "-c", name)
+        wait_for(lambda logs=logs: "over" in weft.kubectl(*logs, check=False), "it ended")
+    said = weft.kubectl("logs", "watched", "-c", "look")
+    assert said.startswith("sh -c trap"), said
+    assert "\nwatched\n" in said, "it reads the files of its target"
+    assert "1001" not in said, "not the processes of another container"
+    assert not weft.kubectl("logs", "watched", "-c", "alone").startswith("sh -c trap")
+    assert is_ready(weft.pod("watched")), "its end harms nobody"
+    weft.kubectl("delete", "pod", "watched", "--wait=false")
+
+
 def test_nothing_is_left_behind(weft: Instance) -> None:
     assert "refused" not in (weft.run_dir / "podhost.log").read_text(), "the runtime was used"
     if weft.items("deployments"):

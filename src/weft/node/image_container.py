@@ -16,7 +16,7 @@ from weft.node.linux.capabilities import CAPABILITIES
 from weft.node.oci import security
 from weft.node.oci.configuration import Device, Place, Program, configuration
 from weft.node.oci.unpack import read_text
-from weft.node.pod_state import PodState
+from weft.node.pod_state import PodState, instance_id, spec_of, target_of
 from weft.node.runtime import ContainerSpec, Image, Rootfs, Spaces
 
 SHM_MODE = 0o1777
@@ -70,6 +70,9 @@ def with_image(
         confinement, capabilities=tuple(c for c in confinement.capabilities if c in possible)
     )
     place = _place(runner, pod, confinement.privileged)
+    target = _target(runner, container)
+    if isinstance(target, Refusal):
+        return target
     root = root_directory(runner.directory, spec.id)
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     program = Program(made.argv, made.env, made.cwd, identity, bool(container.tty))
@@ -79,8 +82,31 @@ def with_image(
         uid=None if parts.settings.rootless else identity.uid or None, gid=None,
         supplemental_groups=(),
         oci=configuration(program, confinement, place, spec.mounts, spec.limits),
-        spaces=_spaces(pod, place), runtime=parts.settings.oci_runtime,
+        spaces=_spaces(pod, place), processes_of=target, runtime=parts.settings.oci_runtime,
     )  # fmt: skip
+
+
+def _target(runner: Runner, container: Container) -> str | Refusal:
+    """Id of the container whose processes an ephemeral one sees. Where all of the pod's, or the
+    machine's, are seen anyway there is nothing to join."""
+    state = runner.state
+    name = target_of(state.pod, container.name)
+    if not name or state.pod.spec.share_process_namespace or state.pod.spec.host_pid:
+        return ""
+    record = next((c for c in state.containers if c.name == name), None)
+    where = f'targetContainerName "{name}"'
+    if record is None:
+        return Refusal(CONFIG_ERROR, f"{where}: the pod has no such container")
+    spec = spec_of(state.pod, name)
+    image = runner.parts.images.resolve(spec.image) if spec is not None else None
+    if image is not None and image.oci is None:
+        text = "is a process of the machine: look at it from a process image, which sees them all"
+        return Refusal(CONFIG_ERROR, f"{where} {text}")
+    if runner.parts.settings.rootless:
+        return Refusal(CONFIG_ERROR, f"{where}: sharing its processes needs weft to run as root")
+    if record.stage != "running":
+        return Refusal(CONFIG_ERROR, f"{where} does not run")
+    return instance_id(state.uid, name, record.restarts)
 
 
 def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:

@@ -202,6 +202,12 @@ def spec_of(pod: Pod, name: str) -> Container | None:
     return found
 
 
+def target_of(pod: Pod, name: str) -> str:
+    """The container that an ephemeral one looks at (`targetContainerName`); "" for none."""
+    every = (c for c in pod.spec.ephemeral_containers if c.name == name)
+    return next((c.target_container_name for c in every), "") or ""
+
+
 def _as_container(ephemeral: EphemeralContainer) -> Container:
     """It has all fields of a container, and the name of the one it looks at."""
     fields = Container.__struct_fields__

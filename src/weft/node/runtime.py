@@ -78,6 +78,8 @@ class ContainerSpec(Struct, frozen=True):
     oci: Mapping[str, Any] = {}
     """With `rootfs`: its configuration after the OCI runtime specification."""
     spaces: Spaces | None = None
+    processes_of: str = ""
+    """With `rootfs`: id of the container from an image whose processes it sees and signals."""
     runtime: str = ""
     """Path of runc or crun, which starts it; empty: the pod host does."""
     respawn: bool = False

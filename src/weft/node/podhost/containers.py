@@ -175,6 +175,10 @@ class Containers:
         self._logs.open(container)
         try:
             if container.spec.get("rootfs"):
+                if other := container.spec.get("processes_of"):
+                    refused = oci.share_processes(container, self._all.get(other), self.how)
+                    if refused:
+                        return refused
                 return oci.start(container, files, self.how)
             return spawn.start(container, files, self.how)
         finally:

@@ -14,7 +14,7 @@ import sys
 from typing import Any, NoReturn
 
 from weft.node.linux import cgroups, ns
-from weft.node.podhost import rootfs, spaces, spawn
+from weft.node.podhost import procs, rootfs, spaces, spawn
 from weft.node.podhost.records import MARK, Container
 
 RUNTIME_TIMEOUT_SECONDS = 20.0
@@ -55,6 +55,21 @@ def start(container: Container, files: spawn.Files, how: str) -> str:
             sys.stderr.flush()
         return message
     return _start_here(container, files, how)
+
+
+def share_processes(container: Container, target: Container | None, how: str) -> str:
+    """Let it join the process namespace of `target`. Gives what stands against it."""
+    if how != "root":
+        return "targetContainerName: sharing another container's processes needs root"
+    if target is None or not target.running or procs.starttime(target.pid) != target.starttime:
+        return "targetContainerName: the container it names does not run"
+    if not target.spec.get("rootfs"):
+        return "targetContainerName: the container it names is not from an image"
+    namespaces = container.spec["oci"]["linux"]["namespaces"]
+    others = [n for n in namespaces if n["type"] != "pid"]
+    own = {"type": "pid", "path": f"/proc/{target.pid}/ns/pid"}
+    container.spec["oci"]["linux"]["namespaces"] = [*others, own]
+    return ""
 
 
 # --- by this program
