@@ -189,3 +189,22 @@ def test_a_retry_comes_at_the_time_that_the_answer_names(narrow: Instance) -> No
     begin = time.monotonic()
     assert ask(narrow, "/limited?seconds=60", NARROW) == (200, "narrow")
     assert time.monotonic() - begin < 0.9, "longer than `maxRetryAfter` nobody waits"
+
+
+def test_headers_of_answers_that_are_retried(narrow: Instance) -> None:
+    policy = """
+---
+apiVersion: policy.weft.dev/v1alpha1
+kind: BackendPolicy
+metadata: {name: free}
+spec:
+  targetRef: {kind: Service, name: free}
+  retry: {attempts: 1, retriableHeaders: {x-reset: {exact: soon}}}
+"""
+    assert ask(narrow, "/limited?seconds=soon", FREE)[0] == 429
+    assert ask(narrow, "/limited?seconds=soon", FREE)[0] == 200
+    narrow.weft("apply", "-f", "-", "--wait", stdin=policy)
+    assert ask(narrow, "/limited?seconds=soon", FREE) == (200, "narrow")
+    assert ask(narrow, "/limited?seconds=later", FREE)[0] == 429
+    assert ask(narrow, "/limited?seconds=later", FREE)[0] == 200
+    narrow.weft("delete", "backendpolicy", "free")

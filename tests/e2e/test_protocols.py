@@ -130,6 +130,37 @@ async def main():
     assert failed == ["FAILED_PRECONDITION", "on purpose"]
 
 
+def test_statuses_of_grpc_are_retried(net: Instance) -> None:
+    """Each pod fails once for a key: three tries reach a pod for the second time."""
+    route = m.routes(
+        "grpcecho",
+        """
+        - retries: {attempts: 2, retryOn: "resource-exhausted", retryIgnorePreviousHosts: false}
+          route: [{destination: {host: grpcecho}}]
+        """,
+    )
+    program = (
+        GRPC
+        + """
+async def main():
+    found = []
+    async with channel() as c:
+        unsteady = c.unary_unary("/test.Echo/Unsteady")
+        for request in (b"%s:RESOURCE_EXHAUSTED", b"%s:ABORTED"):
+            try:
+                await unsteady(request, timeout=10)
+                found.append("OK")
+            except grpc.aio.AioRpcError as error:
+                found.append(error.code().name)
+    return found
+"""
+    )
+    assert inside(net, program.replace("%s", "before")) == ["RESOURCE_EXHAUSTED", "ABORTED"]
+    net.weft("apply", "-f", "-", "--wait", stdin=route)
+    assert inside(net, program.replace("%s", "after")) == ["OK", "ABORTED"]
+    net.weft("delete", "virtualservice", "grpcecho")
+
+
 @pytest.mark.tools("curl")
 def test_http2_cleartext_reaches_a_program_of_http_1(net: Instance) -> None:
     said = inside(net, """

@@ -166,6 +166,45 @@ def test_another_pod_is_tried_when_one_does_not_answer(shop: Instance) -> None:
     assert 503 in {ask(shop, "/who", "half2.example")[0] for _ in range(30)}
 
 
+def test_a_retry_goes_to_another_pod_unless_told_otherwise(shop: Instance) -> None:
+    """Each pod fails once for a key; hashing sends all tries of it to one pod, if they may."""
+    rule = m.subsets("second").partition("  subsets:")[0].replace(
+        "trafficPolicy: {}",
+        "trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}",
+    )  # fmt: skip
+    shop.weft("apply", "-f", "-", "--wait", stdin=rule)
+    tries = "- retries: {attempts: 1, retryOn: 5xx%s}\n  " + m.to("second")[2:]
+    serve(shop, "elsewhere.example", tries % "")
+    serve(shop, "again.example", tries % ", retryIgnorePreviousHosts: false")
+    for number in range(6):
+        user = {"X-User": f"user {number}"}
+        there = ask(shop, f"/flaky?key=again{number}&times=1", "again.example", **user)
+        assert there[0] == 200, "the same pod, which fails only once"
+        path = f"/flaky?key=elsewhere{number}&times=1"
+        assert ask(shop, path, "elsewhere.example", **user)[0] == 503, "two pods fail once each"
+        assert ask(shop, path, "elsewhere.example", **user) == there, (
+            "the first one, now it is well"
+        )
+    shop.weft("delete", "destinationrule", "second")
+
+
+def test_budget_of_retries(shop: Instance) -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: shadow}
+spec:
+  host: shadow
+  trafficPolicy: {retryBudget: {percent: 0, minRetryConcurrency: %d}}
+"""
+    serve(shop, "budget.example", "- retries: {attempts: 1, retryOn: 5xx}\n  " + m.to("shadow")[2:])
+    for allowed, status in ((0, 503), (1, 200)):
+        shop.weft("apply", "-f", "-", "--wait", stdin=rule % allowed)
+        path = f"/flaky?key=budget{allowed}&times=1"
+        assert ask(shop, path, "budget.example")[0] == status
+    shop.weft("delete", "destinationrule", "shadow")
+
+
 # --- what a route does
 
 

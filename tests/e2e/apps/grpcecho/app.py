@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 
 import grpc
 
@@ -33,6 +34,18 @@ async def fail(_: bytes, context: grpc.aio.ServicerContext) -> bytes:
     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "on purpose")
 
 
+CALLS: Counter[bytes] = Counter()
+
+
+async def unsteady(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    """The request is KEY:STATUS: the first call of a key here fails with it, the next answer."""
+    CALLS[request] += 1
+    if CALLS[request] == 1:
+        status = request.decode().partition(":")[2]
+        await context.abort(grpc.StatusCode[status], "on purpose")
+    return b"%d" % CALLS[request]
+
+
 async def check(_: bytes, __: grpc.aio.ServicerContext) -> bytes:
     return SERVING
 
@@ -44,6 +57,7 @@ async def main() -> None:
         "Count": grpc.unary_stream_rpc_method_handler(count),
         "Talk": grpc.stream_stream_rpc_method_handler(talk),
         "Fail": grpc.unary_unary_rpc_method_handler(fail),
+        "Unsteady": grpc.unary_unary_rpc_method_handler(unsteady),
     }
     health = {"Check": grpc.unary_unary_rpc_method_handler(check)}
     server.add_generic_rpc_handlers(
