@@ -40,6 +40,20 @@ def test_files_and_tests_that_are_named_exist(page: Path) -> None:
     assert not missing
 
 
+TRAFFIC = ("Services and names", "Istio", "Gateway API", "weft's own policies", "The node proxy")
+
+
+@pytest.mark.parametrize("section", TRAFFIC)
+def test_what_works_on_traffic_names_its_test(section: str) -> None:
+    """In its row, or for all rows in the text above the table."""
+    text = (ROOT / "docs/features.md").read_text()
+    (body,) = re.findall(rf"^## {section}\b[^\n]*\n(.*?)(?=^## )", text, re.M | re.S)
+    head, _, table = body.partition("\n|")
+    rows = [row for row in table.splitlines() if re.search(r" \| yes \| ", row)]
+    assert rows
+    assert "`tests/" in head or [row for row in rows if "`tests/" not in row] == []
+
+
 def test_the_readme_names_every_kind() -> None:
     text = (ROOT / "README.md").read_text().split("## What works today")[1]
     text = text.split("- **Not yet:**")[0]
