@@ -13,6 +13,11 @@ from weft.api.errors import ApiError
 from weft.apiserver.app import ApiServer, Settings
 from weft.apiserver.audit import parse_policy
 from weft.apiserver.audit_log import AuditSettings
+from weft.apiserver.part_roles import CONTROLLERS
+from weft.apiserver.parts import user_of
+from weft.controllers.catalog import controllers
+from weft.scheduler.controller import CONTROLLER as SCHEDULER_LOOP
+from weft.scheduler.queues.controller import CONTROLLER as QUEUES
 from weft.store.memory import MemoryStore
 
 POLICY = {
@@ -107,3 +112,10 @@ async def test_the_audit_log_names_the_part(server: ApiServer, tmp_path: Path) -
     assert refused["user"]["username"] == "system:kube-scheduler"
     assert refused["responseStatus"]["code"] == 403
     assert refused["annotations"]["authorization.k8s.io/decision"] == "forbid"
+
+
+def test_every_controller_has_a_role() -> None:
+    """Also those that no catalogue of controllers lists."""
+    loops = (*controllers(), SCHEDULER_LOOP, QUEUES)
+    accounts = [user_of(each.name).name.rpartition(":")[2] for each in loops]
+    assert [a for a in accounts if a not in CONTROLLERS and a != "kube-scheduler"] == []

@@ -95,6 +95,10 @@ CONTROLLERS: Mapping[str, tuple[Json, ...]] = {
         rule("", "pods", ("delete",)), _status("", "pods"),
     ),
     "taint-eviction-controller": (rule("", "pods", ("delete",)), _status("", "pods")),
+    "queues-controller": (
+        rule("batch", "jobs", ("patch",)), rule("", "pods", ("delete", "patch")),
+        _status("queue.weft.dev", "queues"),
+    ),
     "horizontal-pod-autoscaler": (
         _status("autoscaling", "horizontalpodautoscalers"), rule("*", "*/scale", ("patch",)),
     ),

@@ -11,6 +11,7 @@ from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.core_v1 import Secret, ServiceAccount
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
+from weft.api.suggest import nearest
 from weft.lib.aio import now
 from weft.node.agent_settings import Say
 from weft.node.environment import Refusal, secret_bytes
@@ -83,6 +84,8 @@ class ImagePulls:
                 f"from this machine: `weft image add {name} --dir DIR -- COMMAND`, "
                 f"`weft image import FILE --name {name}`"
             )
+            if near := nearest(name, self._store.names()):
+                hint += f"; did you mean `{near}`?"
             return Refusal(IMAGE_MISSING, f'failed to pull image "{name}": {error}; {hint}')
         size = image.oci.size_bytes if image.oci is not None else 0
         text = f'Successfully pulled image "{name}" in {now() - began:.3g}s'
