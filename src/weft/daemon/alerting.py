@@ -145,7 +145,8 @@ class Alerting:
         found += self._of_objectives(moment)
         found += objects.of_pods(self._cache.list(Pod))
         found += objects.of_nodes(self._cache.list(Node), self._refused())
-        found += objects.of_endpoints(last, self._cache.list(EndpointSlice))
+        asleep = objects.sleeping(self._cache.list(Service))
+        found += objects.of_endpoints(last, self._cache.list(EndpointSlice), asleep)
         return found
 
     def _refused(self) -> Mapping[str, str]:

@@ -4,11 +4,13 @@ from typing import Any
 
 import msgspec
 
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Node, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.telemetry.alerting import objects
 from weft.telemetry.traffic import Counts
+
+SLEEPS = {"weft.dev/sleep": "asleep"}
 
 
 def pod(reason: str, restarts: int = 4) -> Pod:
@@ -63,4 +65,7 @@ def test_a_called_service_needs_a_ready_endpoint() -> None:
     assert (found.key.name, found.severity) == ("NoReadyEndpoints", "critical")
     assert not objects.of_endpoints(called, [endpoints(False), endpoints(True)])
     assert not objects.of_endpoints({}, [endpoints(False)]), "nobody calls it"
-    assert not objects.of_endpoints(called, [endpoints()], asleep={("shop", "api")})
+    body = {"metadata": {"name": "api", "namespace": "shop", "annotations": SLEEPS}}
+    asleep = objects.sleeping([msgspec.convert(body, Service), Service()])
+    assert asleep == {("shop", "api")}
+    assert not objects.of_endpoints(called, [endpoints()], asleep), "its calls are held"

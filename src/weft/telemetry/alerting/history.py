@@ -1,6 +1,5 @@
 """A service's traffic as alerting reads it: the last moments, and what was usual before."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -82,10 +81,3 @@ def median(values: Sequence[float]) -> float:
         return 0.0
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def by_namespace(names: Sequence[ServiceName]) -> dict[str, list[ServiceName]]:
-    found: dict[str, list[ServiceName]] = defaultdict(list)
-    for name in names:
-        found[name[0]].append(name)
-    return found

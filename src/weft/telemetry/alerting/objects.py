@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Node, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
+from weft.api.wellknown import ANNOTATION_SERVICE_SLEEP
 from weft.telemetry.alerting.alerts import AlertKey, Finding
 from weft.telemetry.alerting.history import ServiceName
 from weft.telemetry.traffic import Counts
@@ -86,6 +87,15 @@ def of_nodes(nodes: Iterable[Node], refused: Mapping[str, str]) -> list[Finding]
                 )
             )
     return found
+
+
+def sleeping(services: Iterable[Service]) -> frozenset[ServiceName]:
+    """Services that are scaled to zero, or about to be: their calls are held and wake them."""
+    return frozenset(
+        (meta(service).namespace, meta(service).name)
+        for service in services
+        if meta(service).annotations.get(ANNOTATION_SERVICE_SLEEP)
+    )
 
 
 def of_endpoints(
