@@ -106,9 +106,12 @@ def test_its_own_node_lease_and_tokens(graph: NodeGraph) -> None:
 def test_paths_and_people(graph: NodeGraph) -> None:
     decide = NodeAuthorizer(graph).decide
     assert decide(NODE, Attributes("get", path="/weft/v1/node/link")).allowed
-    assert not decide(NODE, Attributes("post", path="/weft/v1/proxy-restart")).allowed
+    assert decide(NODE, Attributes("post", path="/weft/v1/node/v1/traces")).allowed
+    for other in ("/weft/v1/proxy-restart", "/weft/v1/node/link", "/weft/v1/node/v1/traces/x"):
+        assert not decide(NODE, Attributes("post", path=other)).allowed
     alice = User("alice", (AUTHENTICATED,))
     assert not decide(alice, Attributes("get", path="/weft/v1/node/link")).allowed
+    assert not decide(alice, Attributes("post", path="/weft/v1/node/v1/traces")).allowed
     assert node_of(User("system:node:n1")) == "", "the name alone is not enough"
     assert node_of(User("alice", ("system:nodes",))) == ""
 

@@ -250,6 +250,52 @@ def test_usage_of_pods_on_joined_nodes_is_known(machines: Machines) -> None:
         a.kubectl("delete", "hpa", "far")
 
 
+TRACED = """
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: traced}
+spec: {tracing: [{randomSamplingPercentage: 100}]}
+"""
+SPAN_AND_CALLS = """
+import json, os, time, urllib.request as u
+now, trace = time.time_ns(), os.urandom(16).hex()
+span = {"traceId": trace, "spanId": "%016x" % 1, "name": "plan the day", "kind": 1,
+        "startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 5_000_000)}
+name = {"key": "service.name", "value": {"stringValue": os.environ["OTEL_SERVICE_NAME"]}}
+body = {"resourceSpans": [{"resource": {"attributes": [name]}, "scopeSpans": [{"spans": [span]}]}]}
+url = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces"
+sent = u.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+u.urlopen(sent, timeout=5).read()
+parent = {"traceparent": f"00-{trace}-{1:016x}-01"}
+for host in ("near", "far"):
+    u.urlopen(u.Request(f"http://{host}/x", headers=parent), timeout=5).read()
+print(trace)
+"""
+
+
+def test_a_trace_has_calls_and_applications_of_all_nodes(machines: Machines) -> None:
+    """What a pod on a joined node reports, and the calls that proxies of two nodes report."""
+    a = machines.a
+    a.weft("apply", "-f", "-", "--wait", stdin=TRACED)
+    try:
+        traces = {
+            pod: a.kubectl("exec", pod, "--", "python3", "-c", SPAN_AND_CALLS).strip()
+            for pod in ("talker", "deploy/near-v1")  # on b, on a
+        }
+
+        def whole(trace: str, caller: str) -> str:
+            done = a.run("trace", trace)
+            wanted = (
+                f"{caller}.default: {what}" for what in ("plan the day", "GET near", "GET far")
+            )
+            return done.stdout if all(word in done.stdout for word in wanted) else ""
+
+        wait_for(lambda: whole(traces["talker"], "talker"), "the trace that began on b")
+        wait_for(lambda: whole(traces["deploy/near-v1"], "near-v1"), "the trace that began on a")
+    finally:
+        a.kubectl("delete", "telemetries.telemetry.istio.io", "traced")
+
+
 def test_a_node_reads_and_writes_only_what_is_its_own(machines: Machines) -> None:
     a, b = machines.a, machines.b
     a.kubectl("create", "secret", "generic", "other", "--from-literal=x=y")

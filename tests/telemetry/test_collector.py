@@ -1,8 +1,10 @@
 """Whatever is sent over OTLP: it is counted, kept or left, and never stops who listens."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from tests.examples import examples
-from weft.telemetry.collector import Collector
+from weft.telemetry.collector import LOGS_SERVICE, METRICS_SERVICE, TRACE_SERVICE, Collector
 from weft.telemetry.exposition import totals_page
 from weft.telemetry.requests import RequestLog
 from weft.telemetry.traces import Search, TraceStore
@@ -105,3 +107,43 @@ def test_any_spans(sent: list[tuple[bytes, bytes, bytes, int, int]]) -> None:
     asyncio.run(to.spans(request, None))
     for found in to.traces.search(Search(), 10):
         assert found.root.span_id in found.spans
+
+
+async def test_only_nodes_report_and_of_themselves(tmp_path: Path) -> None:
+    """Over a real connection: who shows no node's certificate is refused, whatever it sends."""
+    kept, shown = TraceStore(), "b"
+    traffic = Traffic(1000.0)
+
+    def certified(_: Any) -> str:
+        if not shown:
+            raise PermissionError("the certificate is for no node")
+        return shown
+
+    collector = Collector(traffic, RequestLog(), kept, clock=lambda: 1000.0, certified=certified)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(collector.handlers())
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    await server.start()
+    spans = trace_service_pb2.ExportTraceServiceRequest()
+    spans.resource_spans.add().instrumentation_library_spans.add().spans.add(
+        trace_id=b"1" * 16, span_id=b"1" * 8, name="x", start_time_unix_nano=10**18
+    )
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as channel:
+
+        async def send(service: str, request: Any) -> None:
+            await channel.unary_unary(f"/{service}/Export")(request.SerializeToString())
+
+        await send(TRACE_SERVICE, spans)
+        assert len(kept.search(Search(), 10)) == 1
+        spans.resource_spans[0].instrumentation_library_spans[0].spans[0].trace_id = b"2" * 16
+        shown = ""
+        for service, request in (
+            (TRACE_SERVICE, spans),
+            (METRICS_SERVICE, metrics_service_pb2.ExportMetricsServiceRequest()),
+            (LOGS_SERVICE, logs_service_pb2.ExportLogsServiceRequest()),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await send(service, request)
+            assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert len(kept.search(Search(), 10)) == 1
+    await server.stop(None)

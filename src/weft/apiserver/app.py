@@ -45,7 +45,7 @@ from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
-from weft.apiserver.server import Page, PersonalQuestion, Question, Server, Tree, Upgrade
+from weft.apiserver.server import Page, PersonalQuestion, Question, Server, Tree, Upgrade, Upload
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.token_secrets import TokenSecrets
@@ -242,6 +242,10 @@ class ApiServer:
     def add_upgrade(self, path: str, upgrade: Upgrade) -> None:
         """Hand connections to `path` over, with who made them."""
         self._server.upgrades[path] = upgrade
+
+    def add_upload(self, path: str, take: Upload) -> None:
+        """Give what is sent to `path` by POST to another part of the program, with who sent it."""
+        self._server.uploads[path] = take
 
     def add_admission(self, hook: Admission) -> None:
         """Ask one more hook about every write from now on."""

@@ -30,6 +30,8 @@ REVIEWS = {
 }  # fmt: skip
 PATHS = ("/weft/v1/node/",)
 """Where nodes connect to the control plane."""
+SPANS_PATH = "/weft/v1/node/v1/traces"
+"""Where they send what applications report."""
 _NAMED = (SECRETS, CONFIG_MAPS, CLAIMS, ACCOUNTS)
 _NO = Decision(False)
 
@@ -52,7 +54,8 @@ class NodeAuthorizer:
         if not node:
             return _NO
         if wanted.path:
-            return Decision(wanted.verb == "get" and wanted.path.startswith(PATHS))
+            reads = wanted.verb == "get" and wanted.path.startswith(PATHS)
+            return Decision(reads or (wanted.verb, wanted.path) == ("post", SPANS_PATH))
         if wanted.group == "" and wanted.resource in _NAMED:
             return self._named(node, wanted)
         return Decision(self._own(node, wanted) or _common(wanted))

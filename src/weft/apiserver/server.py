@@ -46,6 +46,7 @@ Question = Callable[[Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 PersonalQuestion = Callable[[User, Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """A question whose answer also depends on who asks. ApiError."""
 Upgrade = Callable[[web.BaseRequest, User], Awaitable[web.StreamResponse]]
+Upload = Callable[[bytes, User], Awaitable[tuple[str, bytes]]]
 """Takes a connection over."""
 Tree = Callable[[str, Mapping[str, str]], Awaitable[tuple[str, bytes]]]
 """Makes the documents below a path, of which it gets the rest. ApiError."""
@@ -100,6 +101,7 @@ class Server:
         self.open_pages: dict[str, Page] = {}
         """For everybody, without a credential."""
         self.upgrades: dict[str, Upgrade] = {}
+        self.uploads: dict[str, Upload] = {}
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
@@ -198,6 +200,9 @@ class Server:
         served = {"GET": self.pages, "POST": self.actions}.get(http.method, {})
         if path in served:
             media, body = await served[path]()
+            return json_response(body, media)
+        if http.method == "POST" and path in self.uploads:
+            media, body = await self.uploads[path](await self.bodies.read(http, user), user)
             return json_response(body, media)
         if http.method == "GET" and path in self.upgrades:
             return await self.upgrades[path](http, user)

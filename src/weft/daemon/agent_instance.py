@@ -28,6 +28,7 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent, on_tmpfs
 from weft.daemon.node_gates import NodeGates
 from weft.daemon.node_link import CLUSTER_PATH
+from weft.daemon.node_spans import NodeSpans
 from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
 from weft.daemon.route_keeper import RouteKeeper
@@ -146,11 +147,14 @@ class AgentInstance:
         session, server = self.client.session, self.client.server
         link = AgentLink(session, server, self._handlers())
         routes = RouteKeeper(informers, self.settings.node_name)
+        self.spans = NodeSpans(self.machine.node_address, session, server)
+        await self.spans.start()
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, informers),
             gate=LinkGate(link),
             api_ca=found.ca.read_text(),
             inflight=LinkInFlight(link),
+            otlp=self.spans.endpoint,
             upstream=ServerImages(session, server, ImageStore(Path(self.settings.data_dir))),
         )
         self.informers = informers
@@ -302,6 +306,8 @@ class AgentInstance:
             await agent.close(keep_pods=keep_pods)
             await self._streams.close()
             await self.informers.close()
+        if spans := getattr(self, "spans", None):
+            await spans.close()
         await self.tasks.close()
         if keep_pods:
             await self.machine.close()

@@ -207,7 +207,7 @@ class Instance:
             self.writer, self.informers, self.api.authorizer, ca, workloads
         )
         self.tasks.spawn(self.signer.run(), "certificate-signer")
-        self.entrance.open(self.api)
+        self.entrance.open(self.api, self.telemetry.collector.take_spans)
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         self.api.add_metrics(self.telemetry.metrics)

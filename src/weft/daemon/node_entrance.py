@@ -1,7 +1,7 @@
 """Where other machines come in: the CA that a token vouches for, facts for nodes, their links, and
 the control plane of their proxies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ import grpc
 import msgspec
 
 from weft.apiserver.app import ApiServer
+from weft.apiserver.node_authorizer import SPANS_PATH
 from weft.daemon.image_pages import BLOB_PATH, IMAGE_PATH, ImagePages
 from weft.daemon.joining import CA_PATH, ClusterFacts
 from weft.daemon.node_link import CLUSTER_PATH, LINK_PATH, STREAM_PATH
 from weft.daemon.node_links import NodeLinks, require_node
+from weft.daemon.node_spans import SpanPages
 from weft.lib.instance import Settings
 from weft.node.images import ImageStore
 from weft.pki.ca import Authority
@@ -60,8 +62,8 @@ class NodeEntrance:
             current(), current, require_client_authentication=True
         )
 
-    def open(self, api: ApiServer) -> None:
-        """The pages and connections of nodes."""
+    def open(self, api: ApiServer, take_spans: Callable[[Any], None]) -> None:
+        """The pages and connections of nodes; their applications' spans go to `take_spans`."""
         if not self._settings.listen:
             return
         api.add_open_page(CA_PATH, self._ca_page)
@@ -71,6 +73,7 @@ class NodeEntrance:
         images = ImagePages(ImageStore(Path(self._settings.data_dir)), require_node)
         api.add_upgrade(IMAGE_PATH, images.image)
         api.add_upgrade(BLOB_PATH, images.blob)
+        api.add_upload(SPANS_PATH, SpanPages(take_spans, require_node).spans)
 
     async def _ca_page(self) -> tuple[str, bytes]:
         return "application/x-pem-file", self._ca.roots.encode()

@@ -5,6 +5,7 @@ one the programs of this machine. So what is taken is bounded, and spans are all
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from weft.lib.aio import ticks
 from weft.telemetry import otlp_json
-from weft.telemetry.collector import Collector, span_count
+from weft.telemetry.collector import span_count, trace_handler, trace_request
 
 log = logging.getLogger("weft.telemetry")
 
@@ -26,23 +27,42 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 RETRY_SECONDS = "1"
 
 
-class OtlpReceiver:
-    """`start`, then `close`."""
+class SpanBudget:
+    """How many spans are taken in a second."""
 
-    def __init__(self, collector: Collector, address: str) -> None:
-        self._collector = collector
+    def __init__(self, spans_per_second_max: int = SPANS_PER_SECOND_MAX) -> None:
+        self._max = spans_per_second_max
+        self._second, self._taken = 0, 0
+
+    def admit(self, spans: int) -> bool:
+        """Whether so many are taken now."""
+        second = int(ticks())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken and self._taken + spans > self._max:
+            return False
+        self._taken += spans
+        return True
+
+
+class OtlpReceiver:
+    """`start`, then `close`. `take` gets each ExportTraceServiceRequest."""
+
+    def __init__(
+        self, take: Callable[[Any], None], address: str, body_bytes_max: int = BODY_BYTES_MAX
+    ) -> None:
+        self._take = take
         self._address = address
+        self._body_bytes_max = body_bytes_max
+        self._budget = SpanBudget()
         self._http: web.AppRunner | None = None
         self._grpc: grpc.aio.Server | None = None
-        self._second, self._taken = 0, 0
-        self.refused = 0
-        """Requests."""
         self.endpoint = ""
         """Where applications send to, over HTTP; empty when it could not be opened."""
 
     async def start(self) -> None:
         """Listen, on free ports when others have OpenTelemetry's. Without it weft runs as well."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app = web.Application(client_max_size=self._body_bytes_max)
         app.router.add_post("/v1/traces", self._http_traces)
         self._http = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._http.setup()
@@ -56,9 +76,12 @@ class OtlpReceiver:
             self.endpoint = f"http://{self._address}:{bound}"
             break
         self._grpc = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", BODY_BYTES_MAX), ("grpc.so_reuseport", 0)]
+            options=[
+                ("grpc.max_receive_message_length", self._body_bytes_max),
+                ("grpc.so_reuseport", 0),
+            ]
         )
-        self._grpc.add_generic_rpc_handlers((self._collector.trace_handler(self._admit),))
+        self._grpc.add_generic_rpc_handlers((trace_handler(self._take, self._budget.admit),))
         try:
             self._grpc.add_insecure_port(f"{self._address}:{GRPC_PORT}")
             await self._grpc.start()
@@ -72,31 +95,20 @@ class OtlpReceiver:
         if self._grpc is not None:
             await self._grpc.stop(None)
 
-    def _admit(self, spans: int) -> bool:
-        """Whether so many spans are taken now."""
-        second = int(ticks())
-        if second != self._second:
-            self._second, self._taken = second, 0
-        if self._taken and self._taken + spans > SPANS_PER_SECOND_MAX:
-            self.refused += 1
-            return False
-        self._taken += spans
-        return True
-
     async def _http_traces(self, request: web.Request) -> web.Response:
         kind = request.content_type
         body = await request.read()
         try:
             if kind == PROTOBUF:
-                found = self._collector.trace_request(body)
+                found = trace_request(body)
             elif kind == JSON:
                 found = otlp_json.trace_request(msgspec.json.decode(body))
             else:
                 return web.Response(status=415, text=f"send {PROTOBUF} or {JSON}\n")
         except (ValueError, msgspec.DecodeError) as error:
             return web.Response(status=400, text=f"{error}\n")
-        if not self._admit(span_count(found)):
+        if not self._budget.admit(span_count(found)):
             return web.Response(status=429, headers={"Retry-After": RETRY_SECONDS})
-        self._collector.take_spans(found)
+        self._take(found)
         answer: Any = b"{}" if kind == JSON else b""
         return web.Response(body=answer, content_type=kind)

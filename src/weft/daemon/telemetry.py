@@ -12,6 +12,7 @@ from weft.daemon.otlp_receiver import OtlpReceiver
 from weft.daemon.trace_export import TraceExport, headers_of
 from weft.lib import aio
 from weft.lib.aio import now, ticks
+from weft.pki.node_requests import node_of
 from weft.telemetry import jaeger
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
@@ -20,6 +21,7 @@ from weft.telemetry.signals import EdgeTraffic, TrafficDocument
 from weft.telemetry.topology import service_series, topology
 from weft.telemetry.traces import TraceStore
 from weft.telemetry.traffic import Traffic
+from weft.xds.server import certified_node
 
 TRAFFIC = "/weft/v1/traffic"
 TRACES = "/weft/v1/jaeger/api/"
@@ -44,7 +46,10 @@ class Telemetry:
         self.traffic = Traffic(now())
         self.requests = RequestLog()
         self.traces = TraceStore()
-        self.collector = Collector(self.traffic, self.requests, self.traces)
+        self.collector = Collector(
+            self.traffic, self.requests, self.traces,
+            certified=lambda context: certified_node(context, node_of),
+        )  # fmt: skip
         self.tap: Callable[[int], None] = lambda _: None
         """Has proxies log this percentage of their requests."""
         self._receiver: OtlpReceiver | None = None
@@ -60,7 +65,7 @@ class Telemetry:
             self._export = TraceExport(export_url, headers_of(export_headers))
             self.collector.on_spans = self._export.add
             self._export.start()
-        self._receiver = OtlpReceiver(self.collector, address)
+        self._receiver = OtlpReceiver(self.collector.take_spans, address)
         await self._receiver.start()
 
     @property

@@ -33,12 +33,16 @@ def headers_of(text: str) -> dict[str, str]:
 
 
 class TraceExport:
-    """`add` what comes, `run` until cancelled, then `close`."""
+    """`start`, `add` what comes, then `close`."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], session: aiohttp.ClientSession | None = None
+    ) -> None:
+        """`session`, if any, shows who sends; it stays open."""
         base = url.rstrip("/")
         self._url = base if base.endswith(_PATH) else base + _PATH
         self._headers = {"Content-Type": "application/x-protobuf", **headers}
+        self._session = session
         self._queue: list[bytes] = []
         self._bytes = 0
         self._come = asyncio.Event()
@@ -62,26 +66,33 @@ class TraceExport:
         self._come.set()
 
     async def _run(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=SEND_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                await self._come.wait()
-                self._come.clear()
-                while self._queue:
-                    batch = self._queue.pop(0)
-                    self._bytes -= len(batch)
-                    await self._deliver(session, batch)
+        if self._session is not None:
+            await self._send_all(self._session)
+        else:
+            async with aiohttp.ClientSession() as session:
+                await self._send_all(session)
+
+    async def _send_all(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            await self._come.wait()
+            self._come.clear()
+            while self._queue:
+                batch = self._queue.pop(0)
+                self._bytes -= len(batch)
+                await self._deliver(session, batch)
 
     async def _deliver(self, session: aiohttp.ClientSession, batch: bytes) -> None:
         pause, error = FIRST_PAUSE_SECONDS, ""
+        timeout = aiohttp.ClientTimeout(total=SEND_SECONDS)
         for number in range(TRIES_MAX):
             if number:
                 await asyncio.sleep(pause)
                 pause *= 2
             try:
                 async with session.post(
-                    self._url, data=batch, headers=self._headers, allow_redirects=False
-                ) as answer:
+                    self._url, data=batch, headers=self._headers, allow_redirects=False,
+                    timeout=timeout,
+                ) as answer:  # fmt: skip
                     if answer.ok:
                         self.sent += 1
                         return

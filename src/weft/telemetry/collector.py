@@ -31,11 +31,15 @@ class Collector:
         requests: RequestLog,
         kept: TraceStore,
         clock: Callable[[], float] = now,
+        certified: Callable[[Any], str] = lambda _: "",
     ) -> None:
+        """`certified` tells the node whose certificate a gRPC call shows; "" on our own socket.
+        Raises PermissionError for all who are no node."""
         self._traces = kept
         self._traffic = traffic
         self._requests = requests
         self._clock = clock
+        self._certified = certified
         self.on_spans: Callable[[bytes], None] | None = None
         """Gets every batch of spans as it would be sent on."""
 
@@ -63,15 +67,28 @@ class Collector:
         )
 
     async def _metrics(self, request: Any, context: Any) -> Any:
-        node = next((otlp.node_name(r.resource.attributes) for r in request.resource_metrics), "")
+        node = await self._node(context)
+        if not node:
+            told = (otlp.node_name(r.resource.attributes) for r in request.resource_metrics)
+            node = next(told, "")
         self._traffic.report(node, otlp.samples(request), self._clock())
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
+    async def _node(self, context: Any) -> str:
+        """Who reports: a node's proxy speaks of its own traffic only."""
+        try:
+            return self._certified(context)
+        except PermissionError as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            raise
+
     async def _logs(self, request: Any, context: Any) -> Any:
+        await self._node(context)
         self._requests.add(otlp.log_texts(request), "")
         return logs_service_pb2.ExportLogsServiceResponse()
 
     async def _spans(self, request: Any, context: Any) -> Any:
+        await self._node(context)
         self.take_spans(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 
@@ -81,27 +98,29 @@ class Collector:
         if self.on_spans is not None:
             self.on_spans(request.SerializeToString())
 
-    @staticmethod
-    def trace_request(body: bytes) -> Any:
-        """An ExportTraceServiceRequest. ValueError."""
-        try:
-            return trace_service_pb2.ExportTraceServiceRequest.FromString(body)
-        except DecodeError as error:
-            raise ValueError(str(error)) from error
 
-    def trace_handler(self, admit: Callable[[int], bool]) -> Any:
-        """The gRPC handler for spans of applications; `admit` says whether so many are taken."""
+def trace_request(body: bytes) -> Any:
+    """An ExportTraceServiceRequest. ValueError."""
+    try:
+        return trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
 
-        async def take(request: Any, context: Any) -> Any:
-            if not admit(span_count(request)):
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many spans")
-            return await self._spans(request, context)
 
-        return _handler(
-            *(TRACE_SERVICE, take),
-            trace_service_pb2.ExportTraceServiceRequest,
-            trace_service_pb2.ExportTraceServiceResponse,
-        )
+def trace_handler(take: Callable[[Any], None], admit: Callable[[int], bool]) -> Any:
+    """The gRPC handler for spans of applications; `admit` says whether so many are taken."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        if not admit(span_count(request)):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many spans")
+        take(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    return _handler(
+        *(TRACE_SERVICE, answer),
+        trace_service_pb2.ExportTraceServiceRequest,
+        trace_service_pb2.ExportTraceServiceResponse,
+    )
 
 
 def span_count(request: Any) -> int:

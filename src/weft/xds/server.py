@@ -431,7 +431,7 @@ class AdsServer:
         self._notify()
 
 
-class NoNode(Exception):
+class NoNode(PermissionError):
     """The certificate of a client is for no node."""
 
 
