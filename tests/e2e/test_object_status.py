@@ -200,9 +200,10 @@ def test_every_route_says_it(front: Instance) -> None:
             ref = {"name": name, "port": 53 if kind == "UDPRoute" else 80}
             body = {"parentRefs": [parent], "rules": [{"backendRefs": [ref]}], **hosts}
             objects.append({**of, "kind": kind, "metadata": {"name": name}, "spec": body})
-    done = apply(front, "\n---\n".join(json.dumps(each) for each in objects))
-    assert done.returncode == 0, done.stderr
-
+    text = "\n---\n".join(json.dumps(each) for each in objects)
+    done = apply(front, text)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.count(": BackendNotFound: ") == len(ROUTED), done.stderr
     for kind in ROUTED:
         path = f"/apis/{GATEWAY_API}/v1/namespaces/default/{kind.lower()}s"
         for name, resolved in (
@@ -214,6 +215,9 @@ def test_every_route_says_it(front: Instance) -> None:
             assert condition({"status": found}, "Accepted")["reason"] == "Accepted", kind
             refs = condition({"status": found}, "ResolvedRefs")
             assert (refs["status"], refs["reason"]) == resolved, kind
+    late = {**service, "metadata": {"name": "nobody"}, "spec": {"ports": ports}}
+    done = apply(front, text + "\n---\n" + json.dumps(late))
+    assert done.returncode == 0, done.stderr
 
 
 def test_findings_are_in_the_status_until_they_are_mended(front: Instance) -> None:

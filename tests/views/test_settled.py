@@ -60,10 +60,11 @@ def test_deployments(obj: dict[str, Any], text: str) -> None:
 
 def test_routes_wait_for_all_their_parents() -> None:
     accepted = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    resolved = {**accepted, "type": "ResolvedRefs"}
     obj: dict[str, Any] = {
         "metadata": {"generation": 1},
         "spec": {"parentRefs": [{"name": "a"}, {"name": "b"}]},
-        "status": {"parents": [{"conditions": [accepted]}]},
+        "status": {"parents": [{"conditions": [accepted, resolved]}]},
     }
     found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
     assert found is not None
@@ -72,6 +73,28 @@ def test_routes_wait_for_all_their_parents() -> None:
     found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
     assert found is not None
     assert found.done
+
+
+@pytest.mark.parametrize("kind", ["Accepted", "ResolvedRefs"])
+def test_routes_fail_that_are_refused_or_lead_nowhere(kind: str) -> None:
+    conditions = [
+        {"type": t, "status": "True", "observedGeneration": 3} for t in ("Accepted", "ResolvedRefs")
+    ]
+    said = {"status": "False", "reason": "BackendNotFound", "message": "no Service `x`"}
+    conditions = [{**c, **(said if c["type"] == kind else {})} for c in conditions]
+    obj = {
+        "metadata": {"generation": 3},
+        "spec": {"parentRefs": [{"name": "a"}]},
+        "status": {"parents": [{"conditions": conditions}]},
+    }
+    found = settled("gateway.networking.k8s.io", "GRPCRoute", obj)
+    assert found is not None
+    assert (found.done, found.failed) == (False, True)
+    assert found.text == "BackendNotFound: no Service `x`"
+    obj["metadata"] = {"generation": 4}
+    found = settled("gateway.networking.k8s.io", "GRPCRoute", obj)
+    assert found is not None
+    assert (found.done, found.failed) == (False, False)
 
 
 def test_what_is_not_accepted_fails_although_proxies_have_it() -> None:

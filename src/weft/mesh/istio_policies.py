@@ -482,6 +482,7 @@ def read_pool(
             lambda p: report.add(f.VALUE_INVALID, rule, f"{path}.{name}", problem=p, part="value"),
         )
 
+    bytes_idle = duration(tcp.idle_timeout, "tcp.idleTimeout")
     return ConnectionPool(
         connections_max=tcp.max_connections or None,
         connect_timeout=duration(tcp.connect_timeout, "tcp.connectTimeout")
@@ -496,8 +497,8 @@ def read_pool(
         requests_per_connection_max=http.max_requests_per_connection or None,
         connection_duration_max=duration(tcp.max_connection_duration, "tcp.maxConnectionDuration"),
         retries_max=http.max_retries or None,
-        idle_timeout=duration(http.idle_timeout, "http.idleTimeout")
-        or duration(tcp.idle_timeout, "tcp.idleTimeout"),
+        idle_timeout=duration(http.idle_timeout, "http.idleTimeout") or bytes_idle,
+        bytes_idle_timeout=bytes_idle,
         tcp_keepalive=tcp.tcp_keepalive is not None,
         ping_interval=duration(pings.interval, "http.http2KeepAlive.interval") or 0.0,
         ping_timeout=duration(pings.timeout, "http.http2KeepAlive.timeout") or 0.0,

@@ -62,17 +62,21 @@ def _programmed(obj: Json) -> Settled:
 
 
 def _route(obj: Json) -> Settled:
+    """At each parent: accepted, and every reference leads somewhere."""
     wanted = len((obj.get("spec") or {}).get("parentRefs") or ())
-    conditions = [
-        _condition(parent.get("conditions"), "Accepted")
-        for parent in _status(obj).get("parents") or ()
+    parents = [parent.get("conditions") for parent in _status(obj).get("parents") or ()]
+    found = [[_condition(c, kind) for c in parents] for kind in ("Accepted", "ResolvedRefs")]
+    current = [
+        [c for c in each if (c.get("observedGeneration") or 0) >= _generation(obj)]
+        for each in found
     ]
-    conditions = [c for c in conditions if (c.get("observedGeneration") or 0) >= _generation(obj)]
-    refused = [c for c in conditions if c.get("status") == "False"]
+    refused = [c for each in current for c in each if c.get("status") == "False"]
     if refused:
-        return Settled(False, str(refused[0].get("message") or refused[0].get("reason")), True)
-    if len(conditions) < wanted:
-        return Settled(False, f"accepted by {len(conditions)} of {wanted} parents")
+        reason, message = (str(refused[0].get(key) or "") for key in ("reason", "message"))
+        return Settled(False, ": ".join(filter(None, (reason, message))), failed=True)
+    count = min(len(each) for each in current)
+    if count < wanted:
+        return Settled(False, f"accepted by {count} of {wanted} parents")
     return Settled(True, "accepted")
 
 

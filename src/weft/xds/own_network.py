@@ -43,7 +43,10 @@ def _ingress(workload: Workload, wanted: IngressListener, node: NodeSettings) ->
         routes = passthrough_configuration(name, name)
         passed = http_connection_manager("inbound", routes, [], passed_on=wanted.tls is None)
     else:
-        passed = tcp_proxy("inbound", name, [])
+        longest, idle = wanted.pool.connection_duration_max, wanted.pool.bytes_idle_timeout
+        passed = tcp_proxy(
+            "inbound", name, [], seconds_max=longest or 0.0, idle_seconds_max=idle or 0.0
+        )
     chain = listener_components_pb2.FilterChain(name="program", filters=[passed])
     if wanted.tls is not None:
         chain.transport_socket.CopyFrom(downstream_tls(wanted.tls, requests))

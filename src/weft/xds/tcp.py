@@ -7,7 +7,14 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.type.v3 import hash_policy_pb2
 from msgspec import Struct
 
-from weft.mesh.model import NOWHERE, Destination, TcpRoute, Tunnel, WeightedDestination
+from weft.mesh.model import (
+    NOWHERE,
+    ConnectionPool,
+    Destination,
+    TcpRoute,
+    Tunnel,
+    WeightedDestination,
+)
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.forward import NOTHING_RESOLVED, ResolvedPorts, sni_filter
 from weft.xds.holding import hold_connections
@@ -27,14 +34,16 @@ def tcp_proxy(
     tunnel: Tunnel | None = None,
     *,
     seconds_max: float = 0.0,
+    idle_seconds_max: float = IDLE_TIMEOUT,
     held: bool = False,
 ) -> Proto:
     """The network filter that connects a connection with one of the clusters, or with nothing
     where the cluster is denied: not a byte of the server may reach the caller then. After
-    `seconds_max` the connection is closed; 0 is never. `held`: a cluster that is missing is waited
+    `seconds_max` the connection is closed, and when nothing passed for `idle_seconds_max`; 0 is
+    never. `held`: a cluster that is missing is waited
     for."""
     proxy = tcp_proxy_pb2.TcpProxy(
-        stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(IDLE_TIMEOUT)
+        stat_prefix=stat_prefix, access_log=access_logs, idle_timeout=duration(idle_seconds_max)
     )
     if seconds_max:
         proxy.max_downstream_connection_duration.CopyFrom(duration(seconds_max))
@@ -65,9 +74,17 @@ def _cluster(part: WeightedDestination, denied: Container[str]) -> str:
     return BLACKHOLE if lost else part.destination
 
 
+class Times(Struct, frozen=True):
+    """How long connections may last, in seconds; 0 is for ever."""
+
+    all_in_all: float = 0.0
+    idle: float = 0.0
+
+
 Tunnels = Mapping[str, Tunnel]
 """Destinations that are HTTP proxies, and what they are asked for."""
 NO_TUNNELS: Tunnels = {}
+NO_TIMES: Mapping[str, Times] = {}
 
 
 class TcpFacts(Struct, frozen=True):
@@ -77,6 +94,7 @@ class TcpFacts(Struct, frozen=True):
     scoped: frozenset[str] = frozenset()
     """Route tables that are divided by host."""
     tunnels: Tunnels = NO_TUNNELS
+    times: Mapping[str, Times] = NO_TIMES
     wakeable: frozenset[str] = frozenset()
     """Destinations whose clusters may have to be waited for."""
 
@@ -96,13 +114,39 @@ def tcp_filters(
     port = next((p for p in found if p), 0) if route.sni_hosts else 0
     tunnel, denied = _tunnel(route.destinations, facts.tunnels, denied)
     held = any(part.destination in facts.wakeable for part in route.destinations)
-    proxy = tcp_proxy(stat_prefix, route.destinations, access_logs, denied, tunnel, held=held)
+    times = _times(route.destinations, facts.times)
+    proxy = tcp_proxy(
+        stat_prefix, route.destinations, access_logs, denied, tunnel,
+        seconds_max=times.all_in_all, idle_seconds_max=times.idle, held=held,
+    )  # fmt: skip
     return [sni_filter(port), proxy] if port else [proxy]
 
 
 def tunnels(destinations: Iterable[Destination]) -> Tunnels:
     """The destinations that are reached by tunnels."""
     return {d.name: d.tunnel for d in destinations if d.tunnel is not None}
+
+
+def times(destinations: Iterable[Destination]) -> Mapping[str, Times]:
+    """The destinations that limit how long connections of bytes last."""
+    found = ((d.name, Times(*_limits(d.pool))) for d in destinations)
+    return {name: limits for name, limits in found if limits != Times()}
+
+
+def _limits(pool: ConnectionPool) -> tuple[float, float]:
+    return pool.connection_duration_max or 0.0, pool.bytes_idle_timeout or 0.0
+
+
+def _times(parts: Iterable[WeightedDestination], known: Mapping[str, Times]) -> Times:
+    """Those of a route: which of its shares a connection gets is not known before, so the
+    shortest hold for all."""
+    if not known:
+        return Times()
+    used = [known.get(p.destination, Times()) for p in parts if p.weight > 0]
+    return Times(
+        min((t.all_in_all for t in used if t.all_in_all), default=0.0),
+        min((t.idle for t in used if t.idle), default=0.0),
+    )
 
 
 def _tunnel(

@@ -47,7 +47,7 @@ from weft.xds.rate_limits import buckets_extension, local_limits
 from weft.xds.resource import ROUTES, Resource, content_version
 from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, route_table
 from weft.xds.scoped_routes import scopes, shall_be_scoped
-from weft.xds.tcp import TcpFacts, tunnels
+from weft.xds.tcp import TcpFacts, times, tunnels
 from weft.xds.tls import secret_resource, secrets
 from weft.xds.tokens import Asked, at_both, tokens_configuration
 
@@ -145,7 +145,11 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
     resolved = resolved_ports(model.destinations)
     held = asleep(model.destinations)
     tcp_facts = TcpFacts(
-        resolved, scoped, tunnels(model.destinations), wakeable(model.destinations)
+        resolved,
+        scoped,
+        tunnels(model.destinations),
+        times(model.destinations),
+        wakeable(model.destinations),
     )
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)

@@ -121,6 +121,9 @@ class ConnectionPool(Struct, frozen=True, gc=False):
     connection_duration_max: float | None = None
     retries_max: int | None = None
     idle_timeout: float | None = None
+    """Of connections that carry requests."""
+    bytes_idle_timeout: float | None = None
+    """Of connections of bytes."""
     tcp_keepalive: bool = False
     keepalive_probes: int = 0
     """0 is the kernel's value, here and below."""
