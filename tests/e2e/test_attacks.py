@@ -7,8 +7,10 @@ policy but the one on its paths.
 import http.client
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -17,11 +19,21 @@ import pytest
 from tests.e2e import manifests as m
 from tests.e2e.conftest import fresh
 from tests.e2e.instance import Instance, ask, run_inside
-from tests.e2e.test_authorization import Applied, account, both, call, policy, settled
-from weft.xds.http_connection_manager import REQUEST_HEADERS_SECONDS_MAX
+from tests.e2e.test_authorization import (
+    Applied,
+    account,
+    both,
+    call,
+    policy,
+    settled,
+    tls_gateway,
+)
+from tests.outside import inside
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
+CLIENT_SECONDS = 12
+"""How long the gateway waits for what is slow; headers and handshakes have 10."""
 POLICIES = policy(
     "api", """
 selector: {matchLabels: {app: api}}
@@ -51,14 +63,15 @@ rules:
 @pytest.fixture(scope="module")
 def weft() -> Iterator[Instance]:
     for instance in fresh("netns"):
-        instance.up()
+        seconds = f"{CLIENT_SECONDS}s"
+        instance.up(options=("--client-request-timeout", seconds, "--client-idle-timeout", seconds))
         text = m.echo("api") + m.service("api") + "---" + m.echo("open") + m.service("open")
         for name in ("front", "other"):
             text += account(name, m.echo(name)) + m.service(name)
         for name in ("front", "other", "open", "api"):
             text += m.gateway(name, f"{name}.example")
             text += m.routes(f"{name}-edge", m.to(name), f"{name}.example", name)
-        instance.weft("apply", "-f", "-", stdin=text + POLICIES)
+        instance.weft("apply", "-f", "-", stdin=text + POLICIES + "---\n" + tls_gateway())
         for name in ("api", "open", "front", "other"):
             instance.wait_ready(f"app={name}", 1)
         settled(partial(both, instance), (200, 403), "the policies are in force")
@@ -178,6 +191,37 @@ def test_a_stolen_address_has_no_identity(weft: Instance) -> None:
     assert call(weft, "front") == 200, "whose address it is, may"
 
 
+def test_no_datagram_arrives_in_anothers_name(weft: Instance) -> None:
+    """Root in a pod writes packets as it likes: only those with its own address leave its link."""
+    (front,), (other,) = weft.ready_pods("app=front"), weft.ready_pods("app=other")
+    own, to = other["status"]["podIP"], front["status"]["podIP"]
+    node = f"{to.rpartition('.')[0]}.1"
+
+    def listen() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((to, 0))
+        made.settimeout(20)
+        return made
+
+    heard = inside(str(weft.run_dir / "netns" / front["metadata"]["uid"]), listen)
+    port = heard.getsockname()[1]
+    names = [(node, "stolen"), (f"{to.rpartition('.')[0]}.250", "stolen"), (own, "own")]
+    run_inside(weft, "other.example", f"""
+        import socket, struct
+        async def main():
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            for source, text in {names!r}:
+                data = text.encode()
+                udp = struct.pack(">HHHH", 5000, {port}, 8 + len(data), 0) + data
+                ends = socket.inet_aton(source) + socket.inet_aton("{to}")
+                head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
+                raw.sendto(head + ends + udp, ("{to}", 0))
+            raw.close()
+    """)  # fmt: skip
+    assert heard.recvfrom(100) == (b"own", (own, 5000)), "the last that was sent is the first heard"
+    heard.close()
+
+
 @pytest.mark.parametrize(
     "path",
     ["/admin", "/admin/", "/admin/x", "//admin", "/%61dmin", "/ADMIN", "/x/../admin", "/./admin",
@@ -289,25 +333,59 @@ def test_oversized_headers(weft: Instance) -> None:
     assert ask(weft, "/who", "open.example")[0] == 200
 
 
+def half_a_handshake(place: tuple[str, int]) -> socket.socket:
+    """A connection on which TLS was begun, and the server's part of it is left unanswered."""
+    context = ssl.create_default_context()
+    bio, never = ssl.MemoryBIO(), ssl.MemoryBIO()
+    stream = context.wrap_bio(never, bio, server_hostname="one.tls.example")
+    with pytest.raises(ssl.SSLWantReadError):
+        stream.do_handshake()
+    connection = socket.create_connection(place, timeout=5)
+    connection.sendall(bio.read())
+    assert connection.recv(1) == b"\x16", "a record of the handshake"
+    return connection
+
+
+SLOW = {
+    "headers that do not end": b"POST /digest HTTP/1.1\r\nHost: open.example\r\nContent-Length: 9",
+    "a body that does not end": b"POST /digest HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 9\r\n\r\nab",
+    "chunks that do not end": b"POST /digest HTTP/1.1\r\n" + HOST + CHUNKED[:-9] + b"9\r\nab",
+    "nothing": b"",
+    "an answered request": b"GET /who HTTP/1.1\r\n" + HOST + b"\r\n",
+}
+
+
 def test_slow_clients_hold_up_nobody(weft: Instance) -> None:
+    """Each kind of them is let go of in its time, others are served meanwhile, and a stream that
+    was begun may be silent for longer."""
     url = urlsplit(weft.gateway())
-    held = []
-    try:
-        for _ in range(200):
-            connection = socket.create_connection((url.hostname, url.port), timeout=5)
-            connection.sendall(b"POST /digest HTTP/1.1\r\nHost: open.example\r\nContent-Length: 9")
-            held.append(connection)
+    place = (url.hostname or "", url.port or 0)
+    with ExitStack() as held:
         began = time.monotonic()
-        started = time.monotonic()
+        silent = held.enter_context(socket.create_connection(place, timeout=60))
+        seconds = CLIENT_SECONDS + 3
+        silent.sendall(b"GET /slow?seconds=%d HTTP/1.1\r\n" % seconds + HOST + b"\r\n")
+        slow: dict[str, list[socket.socket]] = {name: [] for name in (*SLOW, "TLS")}
+        for name, text in SLOW.items():
+            for _ in range(40):
+                connection = held.enter_context(socket.create_connection(place, timeout=5))
+                connection.sendall(text)
+                slow[name].append(connection)
+        tls = weft.bound(443)
+        slow["TLS"] = [held.enter_context(half_a_handshake(tls)) for _ in range(40)]
+        asked = time.monotonic()
         assert [ask(weft, "/who", "open.example")[0] for _ in range(20)] == [200] * 20
-        assert time.monotonic() - started < 10
-        for connection in held:
-            connection.settimeout(max(1.0, began + 2 * REQUEST_HEADERS_SECONDS_MAX - started))
-            assert statuses(connection.recv(4096)) == [408]
-            assert connection.recv(4096) == b"", "and closed"
-    finally:
-        for connection in held:
-            connection.close()
+        assert time.monotonic() - asked < 10
+        for name, connections in slow.items():
+            answers = []
+            for connection in connections:
+                connection.settimeout(max(1.0, began + 3 * CLIENT_SECONDS - time.monotonic()))
+                answers.append(b"".join(iter(partial(connection.recv, 4096), b"")))
+            wanted = {"nothing": [], "TLS": [], "an answered request": [200]}.get(name, [408])
+            assert [statuses(each) for each in answers] == [wanted] * 40, name
+        assert statuses(silent.recv(4096)) == [200]
 
 
 def test_oversized_bodies(weft: Instance) -> None:

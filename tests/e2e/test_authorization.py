@@ -415,9 +415,8 @@ def test_every_further_field_decides(weft: Instance) -> None:
             assert weft.api(f"{policies}/fields", "DELETE")[0] == 200
 
 
-@pytest.fixture(scope="module")
-def https(weft: Instance) -> tuple[str, int]:
-    """Where a gateway speaks TLS for two hosts."""
+def tls_gateway() -> str:
+    """A gateway that speaks TLS for two hosts; `front` answers."""
     certificate, key = make_certificate("one.tls.example", "two.tls.example")
     secret = {
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -427,7 +426,13 @@ def https(weft: Instance) -> tuple[str, int]:
     gateway = m.gateway("tls", "*.tls.example", 443).replace("protocol: HTTP", "protocol: HTTPS")
     gateway = gateway.replace("hosts:", "tls: {mode: SIMPLE, credentialName: tls}\n      hosts:")
     routes = m.routes("tls", m.to("front"), "*.tls.example", "tls")
-    weft.weft("apply", "-f", "-", stdin=json.dumps(secret) + "\n---" + gateway + routes)
+    return json.dumps(secret) + "\n---" + gateway + routes
+
+
+@pytest.fixture(scope="module")
+def https(weft: Instance) -> tuple[str, int]:
+    """Where the gateway speaks TLS."""
+    weft.weft("apply", "-f", "-", stdin=tls_gateway())
     return weft.bound(443)
 
 

@@ -13,9 +13,12 @@ CERT_SECONDS_MIN = 5.0
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A time span such as `12h`, as seconds."""
+    """A time span such as `12h`, as seconds; at least `least`, of which `sentence` says why."""
 
     name = "duration"
+
+    def __init__(self, least: float, sentence: str) -> None:
+        self.least, self.sentence = least, sentence
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         if isinstance(value, float):
@@ -24,10 +27,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             found = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if found < CERT_SECONDS_MIN:
-            self.fail(f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least", param, ctx)
+        if found < self.least:
+            self.fail(self.sentence, param, ctx)
         return found
 
+
+_LIFE = Duration(CERT_SECONDS_MIN, f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least")
+_PATIENCE = Duration(0.0, "a time is not negative; 0 is no limit")
 
 _IDENTITY = (
     click.option(
@@ -39,11 +45,11 @@ _IDENTITY = (
         " Istio's `cacerts`.  [default: weft makes its own]",
     ),
     click.option(
-        "--workload-cert-ttl", type=Duration(), default="12h", show_default=True,
+        "--workload-cert-ttl", type=_LIFE, default="12h", show_default=True,
         help="Life of workloads' certificates.",
     ),
     click.option(
-        "--root-cert-ttl", type=Duration(), default="87600h", show_default=True,
+        "--root-cert-ttl", type=_LIFE, default="87600h", show_default=True,
         help="Life of the mesh's roots; the next overlaps with the last.",
     ),
 )  # fmt: skip
@@ -62,6 +68,25 @@ def _registries(_context: Any, _option: Any, value: str) -> str:
 def identity(command: Any) -> Any:
     """How the mesh's identities are made."""
     for option in reversed(_IDENTITY):
+        command = option(command)
+    return command
+
+
+_CLIENTS = (
+    click.option(
+        "--client-request-timeout", type=_PATIENCE, default="1h", show_default=True,
+        help="How long callers of gateways may take to send a request; 0: as long as they like.",
+    ),
+    click.option(
+        "--client-idle-timeout", type=_PATIENCE, default="10m", show_default=True,
+        help="How long their connections are kept without a request; 0: as long as they like.",
+    ),
+)  # fmt: skip
+
+
+def clients(command: Any) -> Any:
+    """How long callers from outside are waited for."""
+    for option in reversed(_CLIENTS):
         command = option(command)
     return command
 

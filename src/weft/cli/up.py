@@ -102,6 +102,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="What becomes of calls to hosts that the mesh does not know, unless a MeshConfig says so.",
 )
 @options.identity
+@options.clients
 @options.images
 @click.option(
     "--trace-percent",

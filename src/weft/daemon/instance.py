@@ -57,7 +57,7 @@ from weft.lib.aio import Tasks, now
 from weft.lib.instance import Running, Settings, process_start
 from weft.mesh.build import BuildSettings
 from weft.mesh.mesh_config import MODES
-from weft.mesh.model import MeshModel
+from weft.mesh.model import ClientLimits, MeshModel
 from weft.mesh.object_status import Rejection, blamed, consequence, reason
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
@@ -243,6 +243,10 @@ class Instance:
             trust_domain=self.settings.trust_domain,
             unknown_hosts=MODES[self.settings.outbound_traffic_policy],
             connection_seconds=files.lives(self.settings).connection,
+            clients=ClientLimits(
+                request_seconds_max=self.settings.client_request_timeout,
+                idle_seconds_max=self.settings.client_idle_timeout,
+            ),
         )
         network = self.machine.network
         own_network = network if isinstance(network, NetnsNetwork) else None

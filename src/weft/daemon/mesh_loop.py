@@ -307,7 +307,9 @@ class MeshLoop:
         for name, node in nodes.items():
             translator = self._translators.setdefault(name, Translator())
             settings = node_settings(node)
-            settings = structs.replace(settings, trace_percent=self._trace_percent)
+            settings = structs.replace(
+                settings, trace_percent=self._trace_percent, clients=self._settings.clients
+            )
             if name == self.own_node:
                 every = self.access_log if built.model.access_log else ""
                 settings = structs.replace(

@@ -69,6 +69,10 @@ class Settings(Struct, frozen=True):
     audit_log_maxbackup: int = 10
     outbound_traffic_policy: str = "ALLOW_ANY"
     """What becomes of calls to unknown hosts, in the words of Istio's MeshConfig."""
+    client_request_timeout: float = 3600.0
+    """Seconds that a caller from outside may take to send a request; 0 is no limit."""
+    client_idle_timeout: float = 600.0
+    """Seconds that a caller's connection may be without a request; 0 is no limit."""
     trace_percent: float = 0.0
     """Share of requests whose way is traced; 0 makes no spans at all."""
     trace_export: str = ""

@@ -58,6 +58,7 @@ from weft.mesh.mesh_config import MeshConfig, mesh_config
 from weft.mesh.model import (
     PASS_UNKNOWN,
     AppProtocol,
+    ClientLimits,
     Destination,
     Endpoint,
     EnvoyPatch,
@@ -95,6 +96,7 @@ class BuildSettings(Struct, frozen=True):
     connection_seconds: float = 3 * 3600.0
     """How long a connection between nodes may last: less than the certificates that it begins with.
     """
+    clients: ClientLimits = ClientLimits()
     missing_files: frozenset[str] = frozenset()
     """Of the files that `server_certificates.referenced_files` names, those that do not exist."""
 

@@ -27,6 +27,7 @@ from weft.api.wellknown import INBOUND_PORT, OUTBOUND_PORT
 from weft.lib.files import replace_file
 from weft.mesh.model import Walls
 from weft.node.linux import inside, netlink, nft
+from weft.node.linux.links import link_address, link_table, trial_table
 from weft.node.linux.walls import TABLE, walls_table
 from weft.node.runtime import PodNetwork
 
@@ -48,6 +49,7 @@ POD_SYSCTLS: Mapping[str, str] = {
 }
 DEVICES_GONE_SECONDS = 2.0
 BRIDGE_PREFIX = "weft"
+LINKS_SUFFIX = "-links"
 GATES_SUFFIX = "-nodes"
 """Of the name of the table that leads to other nodes' proxies."""
 _TABLE = "mesh"
@@ -96,6 +98,7 @@ class NetnsNetwork:
         self._said: Mapping[str, Walls] = {}
         """What shall be: also for networks that are made anew."""
         self._last_host = 1
+        self._guards_links = True
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
@@ -148,6 +151,7 @@ class NetnsNetwork:
                 self.passthrough_address = str(self.subnet[PASSTHROUGH_HOST])
                 self._make_bridge(node)
                 self._masquerade()
+                self._try_link_rules()
         except OSError as error:
             raise NetworkError(f"bridge {self.bridge}: {error.strerror or error}") from error
         self._load()
@@ -199,10 +203,27 @@ class NetnsNetwork:
             with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
                 nft.install(netfilter, self.bridge, table)
         except OSError as error:
-            self.missing = (
+            self._lacks(
                 "Pods cannot reach addresses outside this machine, because the kernel refuses to"
                 f" masquerade ({error.strerror or error})."
             )
+
+    def _try_link_rules(self) -> None:
+        """Whether this kernel takes such rules at all."""
+        name = f"{self.bridge}-trial"
+        try:
+            with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+                nft.install(netfilter, name, trial_table(self.bridge, self.node_address))
+                nft.remove(netfilter, name, nft.LINK)
+        except OSError as error:
+            self._guards_links = False
+            self._lacks(
+                "Pods with CAP_NET_ADMIN or CAP_NET_RAW can send in each other's name, because the"
+                f" kernel refuses rules for their links ({error.strerror or error})."
+            )
+
+    def _lacks(self, sentence: str) -> None:
+        self.missing = f"{self.missing} {sentence}".lstrip()
 
     def _open_gates(self, gates: Mapping[str, str], port: int) -> None:
         table = nft.gates_table(self.node_address, gates, port)
@@ -232,6 +253,10 @@ class NetnsNetwork:
             del self._walls[gone]
         if failed:
             raise NetworkError(f"network policies are not in force for pods {', '.join(failed)}")
+
+    @property
+    def _links_table(self) -> str:
+        return f"{self.bridge}{LINKS_SUFFIX}"
 
     @property
     def _state_file(self) -> Path:
@@ -309,7 +334,11 @@ class NetnsNetwork:
             with _tolerate(errno.ENODEV):  # kept by something in the old namespace of the address
                 node.talk(node.delete_link(name))
             bridge = node.link_index(self.bridge)
-            node.talk(node.new_veth(name, bridge, _INTERFACE, space.fd))
+            own = link_address(address)
+            node.talk(node.new_veth(name, bridge, _INTERFACE, space.fd, own))
+        if self._guards_links:
+            with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+                nft.extend(netfilter, self._links_table, link_table(name, address))
         route, index = space.route, netlink.POD_INTERFACE_INDEX
         route.talk(
             route.link_up(netlink.LOOPBACK_INDEX),
@@ -346,6 +375,8 @@ class NetnsNetwork:
             with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
                 nft.remove(netfilter, self.bridge)
                 nft.remove(netfilter, f"{self.bridge}{GATES_SUFFIX}")
+                if self._guards_links:
+                    nft.remove(netfilter, self._links_table, nft.LINK)
             (self._machine_dir / self.bridge).unlink(missing_ok=True)
         self._state_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: something foreign is in it

@@ -18,7 +18,7 @@ from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, egress_gateway_name
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import client_facts, gateway_facts, gateway_facts_of_requests
-from weft.xds.listeners import finish_listener, tls_inspector
+from weft.xds.listeners import finish_listener, limit_handshake, tls_inspector
 from weft.xds.node_mtls import mesh_server
 from weft.xds.proto import Proto, cidr, resource, socket_address
 from weft.xds.resource import LISTENER, Resource
@@ -222,6 +222,7 @@ def _tls_chains(gateway: GatewayListener, edge: EdgeSettings, facts: TcpFacts) -
         chain.filter_chain_match.source_prefix_ranges.extend(map(cidr, networks))
         if server.tls is not None:
             chain.transport_socket.CopyFrom(_ends_tls(server, server.tls, edge))
+            limit_handshake(chain, edge.node.clients)
         chains.append(chain)
     return chains
 
@@ -265,7 +266,7 @@ def _requests(
             *(telemetry.GATEWAY, telemetry.ANSWERING, "source"),
             telemetry.reports(edge.node, edge.reporting),
         ),
-        edge=True,
+        clients=edge.node.clients,
         http3=http3,
         facts=callers,
         authorizers=edge.authorizers,

@@ -107,7 +107,7 @@ def _http_chain(
         "outbound",
         table,
         logs,
-        edge=edge,
+        clients=node.clients if edge else None,
         authorizers=node.authorizers,
         adaptive=node.adaptive,
         tracing=tracing.tracing(source, node, how),

@@ -18,7 +18,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.model import AdaptiveConcurrency
+from weft.mesh.model import AdaptiveConcurrency, ClientLimits
 from weft.xds import bandwidth, rate_limits
 from weft.xds.access import listener_filters
 from weft.xds.adaptive_concurrency import adaptive_filters
@@ -50,7 +50,7 @@ def http_connection_manager(
     routes: str | route_pb2.RouteConfiguration,
     access_logs: list[Proto],
     *,
-    edge: bool = False,
+    clients: ClientLimits | None = None,
     http3: bool = False,
     facts: Proto | None = None,
     scoped: bool = False,
@@ -64,8 +64,9 @@ def http_connection_manager(
 ) -> Proto:
     """The network filter. `routes` is the name of a route configuration or one to embed.
 
-    `edge`: callers come from outside the mesh, so X-Forwarded-For gains their address, and headers
-    that are sent in drops are waited for no longer than REQUEST_HEADERS_SECONDS_MAX.
+    `clients`: callers come from outside the mesh, so X-Forwarded-For gains their address, and what
+    is sent in drops is waited for no longer than this says, headers no longer than
+    REQUEST_HEADERS_SECONDS_MAX.
     `http3`: the connections are QUIC.
     `facts`: the HTTP filter that says who calls, where the connection does not.
     `scoped`: the route configuration is divided by host.
@@ -79,6 +80,7 @@ def http_connection_manager(
     `adaptive`: limits that routes may follow.
     `buckets`: the gateway's table whose local rate limits are an extension of its name.
     """
+    edge = clients is not None
     hcm = _Hcm(
         stat_prefix=stat_prefix,
         http_filters=[
@@ -103,8 +105,11 @@ def http_connection_manager(
     )
     if tracing is not None:
         hcm.tracing.CopyFrom(tracing)
-    if edge:
+    if clients is not None:
         hcm.request_headers_timeout.CopyFrom(duration(REQUEST_HEADERS_SECONDS_MAX))
+        hcm.request_timeout.CopyFrom(duration(clients.request_seconds_max))
+        idle = hcm.common_http_protocol_options.idle_timeout
+        idle.CopyFrom(duration(clients.idle_seconds_max))
         _allow_websockets_over_streams(hcm)
     if http3:
         hcm.codec_type = _Hcm.HTTP3

@@ -14,7 +14,7 @@ from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from weft.mesh.model import NodeSettings, TcpRoute, Workload
+from weft.mesh.model import ClientLimits, NodeSettings, TcpRoute, Workload
 from weft.telemetry.edge_labels import folded
 from weft.xds import telemetry, tracing
 from weft.xds.clusters import BLACKHOLE, CONNECTION_BUFFER_BYTES_MAX, INBOUND, PASSTHROUGH
@@ -158,6 +158,11 @@ def finish_listener(listener: Proto) -> None:
     if listener.listener_filters:
         listener.listener_filters_timeout.CopyFrom(duration(INSPECTION_TIMEOUT))
         listener.continue_on_listener_filters_timeout = True
+
+
+def limit_handshake(chain: Proto, clients: ClientLimits) -> None:
+    """Who begins TLS and falls silent is let go of."""
+    chain.transport_socket_connect_timeout.CopyFrom(duration(clients.handshake_seconds_max))
 
 
 def tls_inspector() -> Proto:

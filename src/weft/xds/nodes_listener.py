@@ -15,7 +15,7 @@ from weft.xds import telemetry
 from weft.xds.clusters import INBOUND, PASSTHROUGH
 from weft.xds.http_connection_manager import http_connection_manager
 from weft.xds.identity import peer_facts, target_facts
-from weft.xds.listeners import finish_listener, tls_inspector
+from weft.xds.listeners import finish_listener, limit_handshake, tls_inspector
 from weft.xds.node_mtls import TLS, in_domains, mutual_tls
 from weft.xds.proto import ADS, Proto, any_of, resource, socket_address
 from weft.xds.resource import LISTENER, ROUTES, Resource
@@ -44,6 +44,8 @@ def nodes_listener(entrances: tuple[Entrance, ...], node: NodeSettings) -> list[
             chains.append(_requests(entrance, node))
         if entrance.callers != ():
             chains.append(_bytes(entrance, node))
+    for chain in chains:
+        limit_handshake(chain, node.clients)
     listener = listener_pb2.Listener(
         name=LISTENER_NAME,
         address=socket_address(node.peers.address, NODE_MTLS_PORT),

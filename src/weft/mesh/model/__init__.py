@@ -76,6 +76,7 @@ from weft.mesh.model.http import (
 )
 from weft.mesh.model.login import ApiKeys, Login, Oidc
 from weft.mesh.model.mesh import (
+    ClientLimits,
     MeshModel,
     NodeModel,
     NodePlace,
@@ -132,6 +133,7 @@ __all__ = [
     "CertificatePair",
     "CheckedBody",
     "ClientCertificates",
+    "ClientLimits",
     "ClusterPatchMatch",
     "Condition",
     "ConditionKind",

@@ -54,6 +54,17 @@ class NodePlace(Struct, frozen=True, gc=False):
     transport: Literal["tcp", "udp", "health"] = "tcp"
 
 
+class ClientLimits(Struct, frozen=True, gc=False):
+    """How long callers from outside may keep what they hold: seconds, 0 is no limit."""
+
+    handshake_seconds_max: float = 10.0
+    """For a TLS handshake."""
+    request_seconds_max: float = 3600.0
+    """From the first byte of a request until its last, or until the answer begins."""
+    idle_seconds_max: float = 600.0
+    """A connection without a request."""
+
+
 class NodeSettings(Struct, frozen=True, gc=False):
     """Facts about a node that its proxy configuration depends on."""
 
@@ -91,6 +102,7 @@ class NodeSettings(Struct, frozen=True, gc=False):
     """Names of the policies that send browsers to an identity provider."""
     adaptive: tuple[AdaptiveConcurrency, ...] = ()
     """Limits that routes of the node follow."""
+    clients: ClientLimits = ClientLimits()
 
 
 class NodeModel(Struct, frozen=True, gc=False):

@@ -23,7 +23,7 @@ NESTED = 0x8000
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 10, 18, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 10, 18, 28
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7
 IFF_UP = 1
@@ -136,10 +136,15 @@ class Netlink:
         body = _link(0, IFF_UP) + attribute(IFLA_IFNAME, name) + kind
         return self.message(RTM_NEWLINK, ACK | CREATE | EXCLUSIVE, body)
 
-    def new_veth(self, name: str, master: int, peer: str, peer_namespace: int) -> bytes:
+    def new_veth(
+        self, name: str, master: int, peer: str, peer_namespace: int, peer_address: bytes = b""
+    ) -> bytes:
         """A veth pair: `name` is up on the bridge `master`, `peer` is born (down: the kernel
-        refuses it up) in the namespace behind the descriptor, with a known index."""
+        refuses it up) in the namespace behind the descriptor, with a known index and, if one is
+        given, this hardware address."""
         other = _link(POD_INTERFACE_INDEX) + attribute(IFLA_IFNAME, peer)
+        if peer_address:
+            other += attribute(IFLA_ADDRESS, peer_address)
         other += attribute(IFLA_NET_NS_FD, peer_namespace)
         kind = nested(IFLA_LINKINFO, attribute(1, b"veth"), nested(2, attribute(1 | NESTED, other)))
         body = _link(0, IFF_UP) + attribute(IFLA_IFNAME, name) + attribute(IFLA_MASTER, master)

@@ -11,8 +11,10 @@ from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nes
 
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = 0, 2, 3, 6
-_FAMILY_IPV4 = 2
+_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE = 0, 2, 3, 6, 8
+IPV4, LINK = 2, 5
+"""Families of tables: packets of IPv4; frames that come in by one device (`netdev`)."""
+HOOK_INGRESS = 0
 HOOK_PREROUTING, HOOK_OUTPUT, HOOK_POSTROUTING = 0, 3, 4
 _PRIORITY_DSTNAT, _PRIORITY_SRCNAT = -100, 100
 _VERDICT_RETURN, _VERDICT_DROP = -5, 0
@@ -21,7 +23,9 @@ _CT_STATE, _CT_ESTABLISHED, _CT_RELATED = 0, 2, 4
 _CT_DIRECTION, _CT_ORIGINAL = 1, 0
 _META_INTERFACE_IN, _META_INTERFACE_OUT = 4, 5
 _META_INTERFACE_OUT_NAME, _META_L4_PROTOCOL = 7, 16
-_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_META_PROTOCOL = 1
+_LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
+_ETHERNET_SOURCE_OFFSET, _ARP_SENDER_OFFSET = 6, 8
 _IPV4_SOURCE_OFFSET, _IPV4_DESTINATION_OFFSET = 12, 16
 _DESTINATION_PORT_OFFSET = 2
 _LOOPBACK = struct.pack("=I", 1)
@@ -43,6 +47,8 @@ class Chain(NamedTuple):
     hook: int
     priority: int
     kind: str = "nat"
+    device: str = ""
+    """Of tables of the family LINK."""
 
 
 class Table(NamedTuple):
@@ -50,6 +56,7 @@ class Table(NamedTuple):
 
     chains: tuple[Chain, ...]
     rules: tuple[Rule, ...]
+    family: int = IPV4
 
 
 def _be32(value: int) -> bytes:
@@ -107,7 +114,7 @@ def _redirect(port: int) -> bytes:
 def _dnat(address: str, port: int) -> bytes:
     options = (
         attribute(1, _be32(_NAT_DESTINATION)),
-        attribute(2, _be32(_FAMILY_IPV4)),
+        attribute(2, _be32(IPV4)),
         attribute(3, _be32(_REGISTER_ADDRESS)),
         attribute(5, _be32(_REGISTER_PORT)),
     )
@@ -160,6 +167,18 @@ def _within(offset: int, text: str) -> bytes:
     network = ipaddress.IPv4Network(text)
     masked = b"" if network.prefixlen == 32 else _mask(network.netmask.packed)
     return _payload(_NETWORK_HEADER, offset, 4) + masked + _equals(network.network_address.packed)
+
+
+def frame(link_address: bytes, kind: int) -> bytes:
+    """A frame from this hardware address with packets of this kind (EtherType)."""
+    sender = _payload(_LINK_HEADER, _ETHERNET_SOURCE_OFFSET, len(link_address))
+    return sender + _equals(link_address) + _meta(_META_PROTOCOL) + _equals(struct.pack(">H", kind))
+
+
+def arp_sender(link_address: bytes, address: str) -> bytes:
+    """An ARP packet in which the sender says this of itself."""
+    said = link_address + socket.inet_aton(address)
+    return _payload(_NETWORK_HEADER, _ARP_SENDER_OFFSET, len(said)) + _equals(said)
 
 
 def protocol(number: int) -> bytes:
@@ -277,26 +296,39 @@ def _to_network(text: str) -> bytes:
 
 
 def install(netfilter: Netlink, name: str, table: Table) -> None:
-    """Make the table `name` (IPv4), or replace it, all or nothing. OSError."""
-    batch = _Batch(netfilter)
-    named = attribute(1, name)
-    batch.add(_NEWTABLE, CREATE, named)
-    batch.add(_DELTABLE, 0, named)
-    batch.add(_NEWTABLE, CREATE, named)
-    for chain in table.chains:
-        priority = attribute(2, struct.pack(">i", chain.priority))
-        place = nested(4, attribute(1, _be32(chain.hook)), priority)
-        kind = attribute(7, chain.kind)
-        batch.add(_NEWCHAIN, CREATE, named + attribute(3, chain.name) + place + kind)
-    for chain_name, expressions in table.rules:
-        rule = named + attribute(2, chain_name) + nested(4, expressions)
-        batch.add(_NEWRULE, CREATE | APPEND, rule)
+    """Make the table `name`, or replace it, all or nothing. OSError."""
+    batch = _Batch(netfilter, table.family)
+    batch.add(_NEWTABLE, CREATE, attribute(1, name))
+    batch.add(_DELTABLE, 0, attribute(1, name))
+    _fill(batch, name, table)
     batch.commit()
 
 
-def remove(netfilter: Netlink, name: str) -> None:
+def extend(netfilter: Netlink, name: str, table: Table) -> None:
+    """The same for these chains only; others of the table stay. OSError."""
+    batch = _Batch(netfilter, table.family)
+    _fill(batch, name, table)
+    batch.commit()
+
+
+def _fill(batch: "_Batch", name: str, table: Table) -> None:
+    named = attribute(1, name)
+    batch.add(_NEWTABLE, CREATE, named)
+    for chain in table.chains:
+        priority = attribute(2, struct.pack(">i", chain.priority))
+        device = attribute(3, chain.device) if chain.device else b""
+        place = nested(4, attribute(1, _be32(chain.hook)), priority, device)
+        kind = attribute(7, chain.kind)
+        batch.add(_NEWCHAIN, CREATE, named + attribute(3, chain.name) + place + kind)
+        batch.add(_DELRULE, 0, named + attribute(2, chain.name))
+    for chain_name, expressions in table.rules:
+        rule = named + attribute(2, chain_name) + nested(4, expressions)
+        batch.add(_NEWRULE, CREATE | APPEND, rule)
+
+
+def remove(netfilter: Netlink, name: str, family: int = IPV4) -> None:
     """Delete the table, if it is there. OSError."""
-    batch = _Batch(netfilter)
+    batch = _Batch(netfilter, family)
     batch.add(_DELTABLE, 0, attribute(1, name))
     with contextlib.suppress(FileNotFoundError):
         batch.commit()
@@ -305,13 +337,14 @@ def remove(netfilter: Netlink, name: str) -> None:
 class _Batch:
     """Messages that take effect together, or not at all."""
 
-    def __init__(self, netfilter: Netlink) -> None:
+    def __init__(self, netfilter: Netlink, family: int) -> None:
         self._netfilter = netfilter
+        self._family = family
         self._frame = struct.pack(">BBH", 0, 0, 10)
         self._messages = [netfilter.message(_BATCH_BEGIN, 0, self._frame)]
 
     def add(self, kind: int, flags: int, body: bytes) -> None:
-        header = struct.pack(">BBH", _FAMILY_IPV4, 0, 0)
+        header = struct.pack(">BBH", self._family, 0, 0)
         self._messages.append(
             self._netfilter.message(_SUBSYSTEM | kind, flags | ACK, header + body)
         )
