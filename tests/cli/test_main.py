@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.cli.command_tree import ACTS, commands, forms, showing
 from weft.cli.main import COMMANDS, main
 
 
@@ -136,3 +137,10 @@ def test_every_help_has_an_example(name: str, tmp_path: Path) -> None:
     result = run(*name.split(), "--help", data_dir=tmp_path)
     assert result.exit_code == 0
     assert "example" in result.stdout.lower()
+
+
+def test_all_that_shows_data_prints_json_and_yaml() -> None:
+    every = dict(commands())
+    assert set(every) >= ACTS
+    lacking = [name for name in showing() if not {"json", "yaml"} <= set(forms(every[name]))]
+    assert lacking == []

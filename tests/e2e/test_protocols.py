@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
-from weft.telemetry.edges import parse_edges
 
 pytestmark = pytest.mark.e2e
 
@@ -394,7 +393,12 @@ def test_metrics_name_caller_and_callee(net: Instance) -> None:
 
     def edges() -> set[tuple[str, str]]:
         _, text = net.api("/weft/v1/proxy-metrics")
-        return {(e.key.source, e.key.destination) for e in parse_edges([text.decode()])}
+        return {
+            (sample.labels["source_workload"], sample.labels["destination_workload"])
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+            if sample.name in ("istio_requests_total", "istio_tcp_connections_opened_total")
+        }
 
     wanted = {("ingress-gateway", "client-v1"), ("client-v1", "web-v1")}
     if net.running.isolation == "netns":

@@ -1,24 +1,25 @@
-"""Traffic as text."""
+"""How calls split over versions, as text."""
 
-from weft.telemetry.edges import Edge, EdgeKey
-from weft.views.traffic import edge_lines, split_lines, version_shares
-
-
-def edge(version: str, requests: int) -> Edge:
-    key = EdgeKey("web", "d", f"api-{version}", "d", version, "http")
-    return Edge(key, requests, 0, ((1.0, requests), (float("inf"), requests)))
+from weft.telemetry.signals import EdgeTraffic, TrafficDocument
+from weft.telemetry.traffic import Counts, EdgeKey
+from weft.views.traffic import shares, split_lines, version_counts
 
 
-def test_shares_sum_over_workloads() -> None:
-    shares = version_shares([edge("v1", 30), edge("v2", 10)], "api")
-    assert shares == {"v1": 0.75, "v2": 0.25}
-    assert version_shares([], "api") == {}
+def edge(caller: str, version: str, requests: int, service: str = "api") -> EdgeTraffic:
+    key = EdgeKey(
+        *(caller, "d", "v1", f"api-{version}", "d", version, service, "d", f"{service}.d"),
+        *("http", "none"),
+    )
+    return EdgeTraffic(key, Counts(requests=requests))
 
 
-def test_lines_show_rate_and_latency() -> None:
-    header, row = edge_lines([edge("v1", 30)], 3.0)
-    assert header.split() == ["FROM", "TO", "VERSION", "PROTOCOL", "RATE/S", "ERRORS", "P50", "P99"]
-    assert row.split()[:6] == ["web", "api-v1", "v1", "http", "10", "0"]
+def test_shares_sum_over_callers() -> None:
+    edges = (edge("web", "v1", 20), edge("cli", "v1", 10), edge("web", "v2", 10),
+             edge("web", "v2", 99, "api-of-another"))  # fmt: skip
+    counts = version_counts(TrafficDocument(60, 5, edges), "api")
+    assert counts == {"v1": 30, "v2": 10}
+    assert shares(counts) == {"v1": 0.75, "v2": 0.25}
+    assert shares({}) == {}
 
 
 def test_split_says_what_was_wanted() -> None:

@@ -13,7 +13,7 @@ def run() -> None:
 
     if early:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
+    main(prog_name="weft")
 
 
 if __name__ == "__main__":

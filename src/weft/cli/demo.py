@@ -27,23 +27,29 @@ from weft.cli.apply import apply_files, read_documents
 from weft.cli.connection import Connection, connect
 from weft.cli.dashboard import login_link
 from weft.cli.demo_traffic import Visit, Visitors
+from weft.cli.traffic import traffic_of
 from weft.cli.up import daemon_command
 from weft.lib.aio import now
 from weft.lib.instance import Settings, node_name_default, read_running, run_dir_of
 from weft.node.images import ImageStore
-from weft.telemetry.edges import Edge, parse_edges, since
-from weft.views.traffic import edge_lines, split_lines, version_shares
+from weft.telemetry.signals import TrafficDocument
+from weft.views.signals import graph_lines
+from weft.views.traffic import shares, split_lines, version_counts
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 START_SECONDS_MAX = 60.0
 DEPLOY_SECONDS_MAX = 60.0
-WATCH_SECONDS = 6.0
+WATCHED = "weather-backend"
+WATCHED_REQUESTS = 300
+"""To that service, seen by the mesh; proxies report what passed every five seconds."""
+WATCH_SECONDS_MAX = 30.0
 AFTER_KILL_SECONDS = 4.0
 REFRESH_SECONDS = 0.5
+STEP_SECONDS = 5.0
 STOP_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.02
 SPLIT_WANTED = {"v1": 0.8, "v2": 0.2}
-# With some hundred samples four standard deviations of a 20 % share are below ten points.
+# With so many samples four standard deviations of a 20 % share are below ten points.
 SPLIT_TOLERANCE = 0.1
 HEADER_REQUESTS = 20
 PLAIN_WIDTH = 120
@@ -275,29 +281,23 @@ class Demo:
         raise TimeoutError(f"{visit.path} did not answer 200 in {DEPLOY_SECONDS_MAX:.0f} s")
 
     async def _watch_traffic(self, connection: Connection, visitors: Visitors) -> None:
-        self.say("\n[bold]Traffic[/] (who calls whom, from Envoy's own counters)")
-        start, begun = await _edges(connection), now()
-        edges: Sequence[Edge] = ()
+        self.say("\n[bold]Traffic[/] (who calls whom, as `weft graph` shows it)")
+        begun, counts = now(), dict[str, float]()
         with Live(console=self.console, auto_refresh=False, transient=False) as live:
-            while now() - begun < WATCH_SECONDS:
+            while sum(counts.values()) < WATCHED_REQUESTS and now() - begun < WATCH_SECONDS_MAX:
                 await asyncio.sleep(REFRESH_SECONDS)
-                edges = since(start, await _edges(connection))
-                live.update(self._traffic_view(edges, now() - begun), refresh=True)
+                document = await traffic_of(connection, max(STEP_SECONDS, now() - begun))
+                counts = version_counts(document, WATCHED)
+                live.update(_traffic_view(document, shares(counts)), refresh=True)
         self.say("")
-        shares = version_shares(edges, "weather-backend")
-        worst = max((abs(shares.get(v, 0.0) - w) for v, w in SPLIT_WANTED.items()), default=1.0)
+        found = shares(counts)
+        worst = max((abs(found.get(v, 0.0) - w) for v, w in SPLIT_WANTED.items()), default=1.0)
         self.check(
             worst <= SPLIT_TOLERANCE,
             "the weather back end is split as its VirtualService says: "
-            + ", ".join(f"{version} {share:.0%}" for version, share in shares.items()),
+            + ", ".join(f"{version} {share:.0%}" for version, share in found.items()),
         )
         self.check(visitors.failed == 0, f"{visitors.total} requests, {visitors.failed} failed")
-
-    def _traffic_view(self, edges: Sequence[Edge], seconds: float) -> Text:
-        shares = version_shares(edges, "weather-backend")
-        lines = [*edge_lines(edges, seconds, output.style()), ""]
-        lines += [f"weather-backend {line}" for line in split_lines(shares, SPLIT_WANTED)]
-        return Text.from_ansi("\n".join(f"  {line}" for line in lines))
 
     async def _header_route(self) -> None:
         versions = set()
@@ -373,6 +373,7 @@ async def _tries(seconds: float) -> AsyncIterator[None]:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _edges(connection: Connection) -> Sequence[Edge]:
-    text = await connection.text("/weft/v1/proxy-metrics")
-    return parse_edges([text])
+def _traffic_view(document: TrafficDocument, found: dict[str, float]) -> Text:
+    lines = [*graph_lines(document, output.style()), ""]
+    lines += [f"{WATCHED} {line}" for line in split_lines(found, SPLIT_WANTED)]
+    return Text.from_ansi("\n".join(f"  {line}" for line in lines))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -111,16 +112,32 @@ def _from_engine(
         return store.import_from(file, names)
 
 
-@image.command("list")
+@image.command("list", epilog="Example: weft image list -o json")
+@options.format_only
 @options.data_dir
-def list_(data_dir: str | None) -> None:
+def list_(form: str, data_dir: str | None) -> None:
     """List the images of both kinds."""
-    rows = [(familiar(found.name), *_row(found)) for found in _store(data_dir).list()]
+    images = _store(data_dir).list()
+    if form != "table":
+        output.structured({"items": [_summary(found) for found in images]}, form)
+        return
+    rows = [(familiar(found.name), *_row(found)) for found in images]
     if not rows:
         output.note("No images: weft image import FILE, or weft image add NAME --dir DIR")
         return
     header = ("Name", "Kind", "Digest or directory", "Size", "Command")
     output.lines(render(header, rows, output.style()))
+
+
+def _summary(found: Image) -> dict[str, Any]:
+    """One image of the list, for programs."""
+    shown: dict[str, Any] = {"name": familiar(found.name)}
+    if found.oci is None:
+        shown |= {"kind": "process", "directory": found.directory}
+    else:
+        shown |= {"kind": "container", "digest": found.oci.digest}
+        shown["sizeBytes"] = found.oci.size_bytes
+    return shown | {"command": [*found.command, *found.args]}
 
 
 def _row(found: Image) -> tuple[str, str, str, str]:
@@ -142,13 +159,15 @@ def _size(size: int) -> str:
 
 @image.command()
 @click.argument("name")
+@click.option("-o", "--output", "form", type=click.Choice(["json", "yaml"]), default="json",
+              show_default=True, help="How to print.")  # fmt: skip
 @options.data_dir
-def inspect(name: str, data_dir: str | None) -> None:
-    """Show what is known of an image, as JSON. Values of variables are shown, too."""
+def inspect(name: str, form: str, data_dir: str | None) -> None:
+    """Show what is known of an image. Values of variables are shown, too."""
     found = _store(data_dir).resolve(name)
     if found is None:
         output.fail(f"no image `{name}`", "`weft image list` shows what there is")
-    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    output.structured(msgspec.to_builtins(found), form)
 
 
 @image.command()

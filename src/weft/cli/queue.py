@@ -26,9 +26,10 @@ def queue() -> None:
     """Queues of Jobs and pods (label `weft.dev/queue`), and why something waits."""
 
 
-@queue.command("list", epilog="Example: weft queue list")
+@queue.command("list", epilog="Examples: weft queue list · weft queue list -o json")
+@options.format_only
 @options.data_dir
-def list_(data_dir: str | None) -> None:
+def list_(form: str, data_dir: str | None) -> None:
     """All queues: policy, how many run and wait, who is next."""
     kind = by_resource("queue.weft.dev", "v1alpha1", "queues")
     assert kind is not None
@@ -36,6 +37,9 @@ def list_(data_dir: str | None) -> None:
     async def work() -> list[str]:
         async with connect(data_dir) as connection:
             path = "/apis/queue.weft.dev/v1alpha1/queues"
+            if form != "table":
+                output.structured(await connection.json("GET", path), form)
+                return []
             table = await connection.json("GET", path, TABLE)
         heads = [c["name"] for c in table["columnDefinitions"]]
         return render(heads, [row["cells"] for row in table["rows"]], output.style())

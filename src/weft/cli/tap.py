@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,7 +37,8 @@ Examples:
 @click.option("--percent", type=click.IntRange(1, 100), default=100, show_default=True,
               help="Share of all requests that is looked at.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="End after so many.")
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]), default="text",
+              help="How to print: json is a line each, yaml a document each.")  # fmt: skip
 @options.data_dir
 def tap(
     workload: str,
@@ -96,5 +98,9 @@ def _names(request: Request) -> tuple[str, ...]:
 def _show(request: Request, form: str) -> None:
     if form == "json":
         print(json.dumps(msgspec.to_builtins(request), ensure_ascii=False), flush=True)
+    elif form == "yaml":
+        print("---")
+        output.structured(msgspec.to_builtins(request), form)
+        sys.stdout.flush()
     else:
         print(request_line(request, output.style()), flush=True)

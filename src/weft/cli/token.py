@@ -39,7 +39,8 @@ def token() -> None:
     "--ttl", default=TTL_DEFAULT, show_default=True, help="How long it lets machines in; 0: ever."
 )
 @click.option("--description", default="", help="Who it is for.")
-def create(data_dir: str | None, ttl: str, description: str) -> None:
+@options.format_only
+def create(data_dir: str | None, ttl: str, description: str, form: str) -> None:
     """Make a token and print it. It also says which server to trust."""
     seconds = _seconds(ttl)
 
@@ -63,23 +64,31 @@ def create(data_dir: str | None, ttl: str, description: str) -> None:
             "data": {k: base64.b64encode(v.encode()).decode() for k, v in data.items()},
         }
         await connection.client.create(kind, body)
-        print(join_token.render(connection.target.ca, f"{ident}.{word}"))
+        made = join_token.render(connection.target.ca, f"{ident}.{word}")
+        if form == "table":
+            print(made)
+        else:
+            output.structured({"id": ident, "token": made}, form)
 
     _run(data_dir, work)
 
 
-@token.command("list")
+@token.command("list", epilog="Example: weft token list -o json")
+@options.format_only
 @options.data_dir
-def list_(data_dir: str | None) -> None:
+def list_(form: str, data_dir: str | None) -> None:
     """List the tokens; not their secrets."""
 
     async def work(connection: Connection) -> None:
         found = await connection.json("GET", f"{PATH}?fieldSelector=type%3D{SECRET_TYPE}")
         rows = [_row(secret) for secret in found["items"]]
-        if not rows:
+        if form != "table":
+            output.structured({"items": rows}, form)
+        elif not rows:
             output.note("No tokens. Make one: weft token create")
-            return
-        output.lines(render(("Id", "Expires", "Description"), rows, output.style()))
+        else:
+            cells = [(r["id"], _expiry(r["expires"]), r["description"]) for r in rows]
+            output.lines(render(("Id", "Expires", "Description"), cells, output.style()))
 
     _run(data_dir, work)
 
@@ -102,14 +111,19 @@ def delete(ident: str, data_dir: str | None) -> None:
     _run(data_dir, work)
 
 
-def _row(secret: dict[str, Any]) -> tuple[str, str, str]:
+def _row(secret: dict[str, Any]) -> dict[str, str]:
+    """As `-o json` prints it; without an end `expires` is empty."""
     data = secret.get("data") or {}
     texts = {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
-    expires = texts.get("expiration", "")
+    names = {"id": "token-id", "expires": "expiration", "description": "description"}
+    return {name: texts.get(key, "") for name, key in names.items()}
+
+
+def _expiry(expires: str) -> str:
     with contextlib.suppress(ValueError):
         if expires and parse_rfc3339(expires) < now():
-            expires += " (expired)"
-    return texts.get("token-id", ""), expires or "never", texts.get("description", "")
+            return f"{expires} (expired)"
+    return expires or "never"
 
 
 def _random(length: int) -> str:

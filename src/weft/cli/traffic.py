@@ -89,7 +89,7 @@ def graph(since: str, namespace: str, form: str, data_dir: str | None) -> None:
 def _once(data_dir: str | None, since: str, namespace: str) -> TrafficDocument:
     async def work() -> TrafficDocument:
         async with connect(data_dir) as connection:
-            return await _document(connection, _seconds(since), namespace)
+            return await traffic_of(connection, _seconds(since), namespace)
 
     document: TrafficDocument = _run(work())
     return document
@@ -108,13 +108,16 @@ async def _live(
     async with connect(data_dir) as connection:
         with Live(auto_refresh=False, screen=True) as live:
             while True:
-                document = await _document(connection, seconds, namespace)
+                document = await traffic_of(connection, seconds, namespace)
                 text = "\n".join(lines(document, output.style()))
                 live.update(Text.from_ansi(text), refresh=True)
                 await asyncio.sleep(REFRESH_SECONDS)
 
 
-async def _document(connection: Connection, seconds: float, namespace: str) -> TrafficDocument:
+async def traffic_of(
+    connection: Connection, seconds: float, namespace: str = ""
+) -> TrafficDocument:
+    """The edges of the last `seconds`; with a namespace, those that lead to it."""
     body = await connection.json("GET", f"{TRAFFIC}?seconds={seconds:g}")
     document = msgspec.convert(body, TrafficDocument)
     if not namespace:

@@ -1,56 +1,29 @@
-"""Traffic as text: who called whom, how a service's calls split over its versions."""
+"""How a service's calls split over its versions, as text."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 
-from weft.telemetry.edges import Edge, quantile_ms
-from weft.views.tables import PLAIN, Style, bar, render
-
-
-def edge_rows(edges: Sequence[Edge], seconds: float) -> list[tuple[str, ...]]:
-    """Rows of caller, callee, version, requests per second, errors, median and p99 latency."""
-    rows: list[tuple[str, ...]] = []
-    for edge in edges:
-        rows.append(
-            (
-                edge.key.source,
-                edge.key.destination,
-                edge.key.version or "-",
-                edge.key.protocol,
-                f"{edge.requests / seconds:.0f}",
-                f"{edge.errors}",
-                _milliseconds(quantile_ms(edge, 0.5)),
-                _milliseconds(quantile_ms(edge, 0.99)),
-            )
-        )
-    return rows
+from weft.telemetry.signals import TrafficDocument
+from weft.views.tables import bar
 
 
-EDGE_HEADERS = ("From", "To", "Version", "Protocol", "Rate/s", "Errors", "p50", "p99")
+def version_counts(document: TrafficDocument, service: str) -> dict[str, float]:
+    """Requests that each version of a service answered."""
+    counts: dict[str, float] = defaultdict(float)
+    for traffic in document.edges:
+        if traffic.edge.service == service:
+            counts[traffic.edge.destination_version or "-"] += traffic.counts.requests
+    return dict(sorted(counts.items()))
 
 
-def edge_lines(edges: Sequence[Edge], seconds: float, style: Style = PLAIN) -> list[str]:
-    """The rows as an aligned table."""
-    return render(EDGE_HEADERS, edge_rows(edges, seconds), style)
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} ms"
-
-
-def version_shares(edges: Sequence[Edge], prefix: str) -> dict[str, float]:
-    """Share of the calls that each version of the destination workloads named `prefix...` got."""
-    counts: dict[str, int] = defaultdict(int)
-    for edge in edges:
-        if edge.key.destination.startswith(prefix):
-            counts[edge.key.version or "-"] += edge.requests
+def shares(counts: dict[str, float]) -> dict[str, float]:
+    """Of the whole; nothing of nothing."""
     total = sum(counts.values())
-    return {version: count / total for version, count in sorted(counts.items())} if total else {}
+    return {name: count / total for name, count in counts.items()} if total else {}
 
 
-def split_lines(shares: dict[str, float], wanted: dict[str, float]) -> list[str]:
+def split_lines(found: dict[str, float], wanted: dict[str, float]) -> list[str]:
     """A bar per version, with the share that the route asks for."""
     return [
         f"{version:<4} {bar(share)} {share:6.1%}  (wanted {wanted.get(version, 0.0):.0%})"
-        for version, share in shares.items()
+        for version, share in found.items()
     ]
