@@ -38,3 +38,14 @@ def test_gateways_of_other_classes_get_none() -> None:
     w.put(gateway("theirs", of="nginx"))
     w.settle()
     assert w.all(ServiceAccount) == []
+
+
+def test_names_that_no_label_can_have() -> None:
+    w = World([gateway_accounts.CONTROLLER])
+    w.put(CLASS)
+    for last in "ab":
+        w.put(gateway("g" * 99 + last))
+    w.settle()
+    labels = [a.metadata.labels[gateway_accounts.LABEL_GATEWAY] for a in w.all(ServiceAccount)]
+    assert len(set(labels)) == 2
+    assert {len(each) for each in labels} == {63}

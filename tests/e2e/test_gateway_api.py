@@ -521,5 +521,19 @@ def test_a_route_for_callers_of_a_namespace(shop: Instance) -> None:
     wait_for(lambda: inside("far") == "v3", "the route of its namespace")
     assert inside("client") == "v1"
     assert parent(shop, "consumer", "other")["Accepted"] == ("True", "Accepted")
+    # Without back ends, and with the Service itself as one (no grant says so): it gets the calls.
+    modifier = {"add": [{"name": "x-consumer", "value": "yes"}]}
+    changed = [{"type": "RequestHeaderModifier", "requestHeaderModifier": modifier}]
+    echo = "/call?url=http://one.default.svc.cluster.local/"
+    for refs in ([], [to("one", namespace="default")]):
+        body["spec"]["rules"] = [{"filters": changed, "backendRefs": refs}]
+        shop.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        wait_for(lambda: inside("far") == "v1", "the Service itself")
+        assert "x-consumer" in ask(shop, echo, "far.test")[1].lower()
+        assert "x-consumer" not in ask(shop, echo, "client.test")[1].lower()
+        assert parent(shop, "consumer", "other")["ResolvedRefs"] == ("True", "ResolvedRefs")
+        body["spec"]["rules"] = rules
+        shop.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        wait_for(lambda: inside("far") == "v3", "the route of its namespace")
     shop.kubectl("delete", "httproute", "consumer", "-n", "other")
     wait_for(lambda: inside("far") == "v1", "back again")

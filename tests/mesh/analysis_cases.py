@@ -314,6 +314,14 @@ spec: {{selector: {{app: db}}, ports: [{{name: @, port: 5432}}]}}
         "ReferenceGrant",
     ),
     Case(
+        "WEFT2163", "called", OTHER_NAMESPACE + WEB + http_route(
+            'parentRefs: [{group: "", kind: Service, name: web, namespace: @}], '
+            "rules: [{backendRefs: [{name: web, namespace: shop, port: 80}]}]"
+        ),
+        "default", "shop", "HTTPRoute", "r", "spec.rules[0].backendRefs[0].namespace",
+        "ReferenceGrant",
+    ),
+    Case(
         "WEFT2164", "class", gateway_api().replace("gatewayClassName: weft", "gatewayClassName: @"),
         "wefd", "weft", "Gateway", "gate", "spec.gatewayClassName", "did you mean `weft`?",
     ),

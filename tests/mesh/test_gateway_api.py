@@ -320,6 +320,85 @@ def test_routes_of_services_for_all_or_for_callers_of_a_namespace() -> None:
     assert reasons(lost)["Accepted"] == ("False", "NoMatchingParent")
 
 
+def test_rules_without_back_ends_lead_to_the_service_that_was_called() -> None:
+    parents = [{"group": "", "kind": "Service", "name": n} for n in ("web", "api")]
+    edge = {"name": "edge", "namespace": "default"}
+    made = built(
+        gateway({"allowedRoutes": {"namespaces": {"from": "All"}}}),
+        route("r", [{}], parents=parents),
+        service("far", "other"),
+        route("mine", [{"backendRefs": [to("far", namespace="other")]}], parents=[
+            {"group": "", "kind": "Service", "name": "far", "namespace": "other"}, edge,
+        ]),
+    )  # fmt: skip
+    hosts = [v for t in made.model.route_tables for v in t.virtual_hosts]
+    found = {v.name.split(".")[0]: v.routes for v in hosts if v.routes[0].name != "no-route"}
+    for name in ("web", "api"):
+        (share,) = found[name][0].destinations
+        assert share.destination == f"outbound|80||{name}.default.svc.cluster.local"
+    # Who calls a Service anyway needs no grant to name it; at a Gateway it takes one.
+    assert [d.destination for d in found["far"][0].destinations] == [
+        "outbound|80||far.other.svc.cluster.local"
+    ]
+    assert domain(made, "*")[0].direct_response is not None
+    assert {s.name for s in made.statuses} >= {"r", "mine"}
+    for each in status(made, "HTTPRoute", "r")["parents"]:
+        assert reasons(each)["ResolvedRefs"] == ("True", "ResolvedRefs")
+
+
+def test_hosts_count_as_routes_name_them() -> None:
+    """Not as they come out where listeners are narrower (`older` would win by its age)."""
+    rules, old = [{"backendRefs": [to("web")]}], {"creationTimestamp": "2026-01-01T00:00:00Z"}
+    young = {"creationTimestamp": "2026-02-01T00:00:00Z"}
+    tls = {"port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}}
+    made = built(
+        gateway({"hostname": "a.b.test"}, {**tls, "hostname": "*.b.test"}),
+        route("older", rules, ["*.b.test"], **old),
+        route("young", rules, ["a.b.test"], **young),
+        route("oldest", rules, ["*.test"], kind="TLSRoute", **old),
+        route("narrow", [{"backendRefs": [to("api")]}], ["*.b.test"], kind="TLSRoute", **young),
+    )
+    assert targets(domain(made, "a.b.test")) == ["young", "older"]
+    (server,) = next(g for g in made.model.gateways if g.port == 443).servers
+    assert server.tcp is not None
+    assert server.tcp.source == "TLSRoute default/narrow"
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [("v1.6.1", True), ("v1.7.0-dev", True), ("v0.0.0", False), ("v1.60.0", False), (None, False)],
+)
+def test_classes_say_whether_the_installed_definitions_are_known(
+    version: str | None, good: bool
+) -> None:
+    meta: dict[str, Any] = {"name": f"gatewayclasses.{GROUP}"}
+    if version:
+        meta["annotations"] = {f"{GROUP}/bundle-version": version}
+    kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    found = reasons(status(built({**kind, "metadata": meta}), "GatewayClass", "weft"))
+    reason = "SupportedVersion" if good else "UnsupportedVersion"
+    assert found["SupportedVersion"] == (str(good), reason)
+    assert found["Accepted"][0] == "True"
+
+
+def test_a_listener_set_needs_one_listener_that_can_be_opened() -> None:
+    edge = gateway({})
+    edge["spec"]["allowedListeners"] = {"namespaces": {"from": "Same"}}
+    tls = {"certificateRefs": [{"name": "nowhere"}]}
+    own = {"name": "own", "port": 443, "protocol": "HTTPS", "tls": tls}
+    more = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "ListenerSet",
+        "metadata": {"name": "more"},
+        "spec": {"parentRef": {"name": "edge"}, "listeners": [own]},
+    }
+    made = built(edge, more)
+    for kind in ("Accepted", "Programmed"):
+        found = reasons(status(made, "ListenerSet", "more"))[kind]
+        assert found == ("False", "ListenersNotValid")
+    assert status(made, "Gateway", "edge")["attachedListenerSets"] == 0
+
+
 def test_what_cannot_be_done_is_said() -> None:
     bad = {"matches": [path("(", "RegularExpression")], "backendRefs": [to("web")]}
     extension = {

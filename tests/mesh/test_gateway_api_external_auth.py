@@ -71,6 +71,17 @@ def test_who_cannot_be_asked_lets_nobody_in(
     assert reasons(parent)["ResolvedRefs"] == ("False", reason)
 
 
+def test_one_rule_that_lets_nobody_in_makes_the_route_partly_invalid() -> None:
+    rules = [
+        {"backendRefs": [to("web")], "filters": [asking(to(name))]} for name in ("api", "nobody")
+    ]
+    made = built(gateway({}), route("r", rules))
+    (parent,) = status(made, "HTTPRoute", "r")["parents"]
+    assert reasons(parent)["Accepted"] == ("True", "Accepted")
+    assert reasons(parent)["ResolvedRefs"] == ("False", "BackendNotFound")
+    assert reasons(parent)["PartiallyInvalid"] == ("True", "UnsupportedValue")
+
+
 def test_a_grant_permits_authorizers_of_other_namespaces() -> None:
     rule = {"backendRefs": [to("web")], "filters": [asking(ELSEWHERE)]}
     made = built(gateway({}), service("authz", "other"), GRANT, route("r", [rule]))

@@ -2,6 +2,7 @@
 what a Gateway is made of (`spec.infrastructure`). It goes with its Gateway."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from weft.runtime.plan import NOTHING, Create, Key, Patch, Plan
 LABEL_GATEWAY = "gateway.networking.k8s.io/gateway-name"
 LABEL_CLASS = "gateway.networking.k8s.io/gateway-class-name"
 NAME_LENGTH_MAX = 253
+LABEL_LENGTH_MAX = 63
+DIGEST_LENGTH = 8
 
 
 def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
@@ -46,9 +49,20 @@ def account_name(gateway: gw.Gateway) -> str:
     return f"{gateway.metadata.name}-{gateway.spec.gateway_class_name}"[:NAME_LENGTH_MAX]
 
 
+def label_value(name: str) -> str:
+    """The name, as far as a label can have it: names of objects may be longer."""
+    if len(name) <= LABEL_LENGTH_MAX:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:DIGEST_LENGTH]
+    return f"{name[: LABEL_LENGTH_MAX - DIGEST_LENGTH - 1]}-{digest}"
+
+
 def _account(gateway: gw.Gateway) -> ServiceAccount:
     about, extra = gateway.metadata, gateway.spec.infrastructure or gw.GatewayInfrastructure()
-    labels = {LABEL_GATEWAY: about.name, LABEL_CLASS: gateway.spec.gateway_class_name}
+    labels = {
+        LABEL_GATEWAY: label_value(about.name),
+        LABEL_CLASS: label_value(gateway.spec.gateway_class_name),
+    }
     owner = OwnerReference(
         api_version=f"{gw.GROUP}/v1",
         kind="Gateway",
@@ -71,8 +85,8 @@ def _account(gateway: gw.Gateway) -> ServiceAccount:
 
 def _gateway_of(account: Struct, snapshot: Snapshot) -> Iterable[Key]:
     found = meta(account)
-    name = found.labels.get(LABEL_GATEWAY)
-    return (Key(found.namespace, name),) if name else ()
+    names = (r.name for r in found.owner_references if r.kind == "Gateway")
+    return [Key(found.namespace, name) for name in names]
 
 
 def _gateways_of(each: Struct, snapshot: Snapshot) -> Iterable[Key]:

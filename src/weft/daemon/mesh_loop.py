@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec import Struct, structs
 
+from weft.api.apiextensions_v1 import CustomResourceDefinition
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security, telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Node, Secret, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
+from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import Ingress, IngressClass, NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
@@ -66,6 +68,7 @@ MESH_CLASSES: tuple[type[Struct], ...] = (
     istio.WorkloadGroup,
     istio.Sidecar,
     istio.EnvoyFilter,
+    CustomResourceDefinition,
     gw.GatewayClass,
     gw.Gateway,
     gw.HTTPRoute,
@@ -96,6 +99,13 @@ ROUTE_CLASSES: tuple[type[Struct], ...] = (gw.HTTPRoute, gw.GRPCRoute, gw.TLSRou
 
 async def _nothing() -> None:
     return
+
+
+def _named_only(definition: CustomResourceDefinition) -> CustomResourceDefinition:
+    """Only annotations count, and nobody needs the schema."""
+    meta = definition.metadata
+    kept = ObjectMeta(name=meta.name, annotations=meta.annotations)
+    return structs.replace(definition, metadata=kept, spec=None, status=None)
 
 
 class MeshLoop:
@@ -143,6 +153,8 @@ class MeshLoop:
             informers.add(cls)
         for cls in (*STATUS_CLASSES, *ROUTE_CLASSES):
             informers.keep_as(cls, without_status)
+        informers.select(CustomResourceDefinition, f"metadata.name={gw.CLASS_DEFINITION}")
+        informers.keep_as(CustomResourceDefinition, _named_only)
         informers.subscribe(self._on_change)
         ads.on_nack = self.refused
 

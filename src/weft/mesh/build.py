@@ -10,6 +10,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from weft.api.apiextensions_v1 import CustomResourceDefinition
 from weft.api.diagnostics import Diagnostic
 from weft.api.gateway import v1 as gw
 from weft.api.istio import networking_v1 as istio
@@ -430,6 +431,7 @@ def _gateway_api_objects(
     gateways = (*specs(gw.Gateway), *edges.gateways)
     return GatewayApiObjects(
         classes=(*specs(gw.GatewayClass), *edges.classes),
+        bundle=_bundle(snapshot.list(CustomResourceDefinition)),
         gateways=gateways,
         http_routes=(*specs(gw.HTTPRoute), *edges.http_routes),
         grpc_routes=specs(gw.GRPCRoute),
@@ -443,6 +445,12 @@ def _gateway_api_objects(
         secrets=tuple(snapshot.list(Secret)) if gateways else (),
         config_maps=tuple(snapshot.list(ConfigMap)) if gateways else (),
     )
+
+
+def _bundle(definitions: Iterable[CustomResourceDefinition]) -> str | None:
+    """The version of the Gateway API's definitions, if they are installed."""
+    found = (d.metadata for d in definitions if d.metadata.name == gw.CLASS_DEFINITION)
+    return next((meta.annotations.get(gw.BUNDLE_VERSION, "") for meta in found), None)
 
 
 def _without_status(obj: T) -> T:

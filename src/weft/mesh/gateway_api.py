@@ -115,7 +115,7 @@ def _assembled(
         service_routes=memo.keep("service routes", service_routes(meshed)),
         derived=memo.keep("derived", (*_derived(rows, memo), *opened.derived)),
         statuses=(
-            *(class_status(c) for c in objects.classes if _is_ours(c)),
+            *(class_status(c, objects.bundle) for c in objects.classes if _is_ours(c)),
             *_gateway_statuses(ours, _attachments(rows, memo)),
             *memo.mapped("statuses", route_status, rows),
             *(policy_status(p, _ancestors(p.targets, rows)) for p in tls.judged),

@@ -8,7 +8,7 @@ from weft.api.gateway import v1 as gw
 from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.selectors import from_selector
 from weft.mesh.gateway_api_objects import Attached, Listener, Route
-from weft.mesh.names import intersection
+from weft.mesh.names import intersection, specificity
 
 Labels = Mapping[str, Mapping[str, str]]
 """Namespace -> its labels."""
@@ -78,7 +78,11 @@ def _attach(
     allowed = [each for each in named if _allows(each, route, labels)]
     if not allowed:
         return _refused(parent, "NotAllowedByListeners")
-    attached = [Attached(route, each, hosts) for each in allowed if (hosts := _hosts(route, each))]
+    attached = [
+        Attached(route, each, tuple(hosts), tuple(hosts.values()))
+        for each in allowed
+        if (hosts := _hosts(route, each))
+    ]
     if not attached:
         return _refused(parent, "NoMatchingListenerHostname")
     return ParentResult(parent, tuple(attached))
@@ -95,9 +99,13 @@ def _allows(listener: Listener, route: Route, labels: Labels) -> bool:
     return admits(spaces, listener.owner.metadata.namespace, route.metadata.namespace, labels)
 
 
-def _hosts(route: Route, listener: Listener) -> tuple[str, ...]:
+def _hosts(route: Route, listener: Listener) -> dict[str, str]:
+    """Host of both -> the route's host, the most specific where several come to the same."""
     if isinstance(route, gw.TCPRoute | gw.UDPRoute):
-        return (listener.host,)
-    written = [h.lower() for h in route.spec.hostnames] or ["*"]
-    found = (intersection(listener.host, host) for host in written)
-    return tuple(dict.fromkeys(host for host in found if host is not None))
+        return {listener.host: listener.host}
+    found: dict[str, str] = {}
+    for written in [h.lower() for h in route.spec.hostnames] or ["*"]:
+        host = intersection(listener.host, written)
+        if host is not None:
+            found[host] = max(found.get(host, written), written, key=specificity)
+    return found

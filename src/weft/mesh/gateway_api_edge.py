@@ -94,14 +94,17 @@ def _datagrams(
 def _streams(
     listener: Listener, group: Sequence[Listener], found: Sequence[Connection]
 ) -> Iterator[GatewayServer]:
-    """Connections by server name: each name goes to the oldest route that has it. A name that a
-    narrower listener of the port has is left to that one."""
-    claimed: set[str] = set()
+    """Connections by server name: each name goes to the route that names it most narrowly, the
+    oldest of several. A name that a narrower listener of the port has is left to that one."""
+    owners: dict[str, tuple[tuple[bool, int], int]] = {}
     for number, each in enumerate(found):
-        free = (h for h in each.attached.hosts if h not in claimed and _owns(listener, group, h))
-        hosts = tuple(free)
+        for host, written in zip(each.attached.hosts, each.attached.written, strict=True):
+            claim = (specificity(written), -number)
+            owners[host] = max(owners.get(host, claim), claim)
+    for number, each in enumerate(found):
+        own = (h for h in each.attached.hosts if owners[h][1] == -number)
+        hosts = tuple(h for h in own if _owns(listener, group, h))
         if hosts:
-            claimed.update(hosts)
             name = f"{listener.name}.{number}" if number else listener.name
             yield _server(listener, name, hosts, each, each.shares)
 

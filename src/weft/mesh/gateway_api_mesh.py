@@ -7,14 +7,16 @@ of that namespace only.
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.gateway import v1 as gw
+from weft.mesh.destinations import named
 from weft.mesh.gateway_api_attach import ParentResult
 from weft.mesh.gateway_api_objects import Route, ServiceRoutes
 from weft.mesh.gateway_api_refs import References
-from weft.mesh.gateway_api_rules import NOTHING_ATTACHED, Ranked
+from weft.mesh.gateway_api_rules import NOTHING_ATTACHED, PARENT, Ranked
 from weft.mesh.hosts import HostPort
-from weft.mesh.model import HttpRoute
+from weft.mesh.model import HttpRoute, WeightedDestination
 from weft.mesh.names import service_host
 from weft.mesh.protocols import HTTP
 
@@ -58,13 +60,21 @@ def service_routes(
     for places, rules in found:
         for place, ranked in zip(places, rules, strict=True):
             clients = by_place.setdefault((place.host, place.port), {})
-            clients.setdefault(place.client, []).extend(ranked)
+            clients.setdefault(place.client, []).extend(_at(place, each) for each in ranked)
     return ServiceRoutes(
         {
             place: tuple((client, _ordered(client, r)) for client, r in sorted(clients.items()))
             for place, clients in by_place.items()
         }
     )
+
+
+def _at(place: ServicePlace, ranked: Ranked) -> Ranked:
+    """With the called Service in place of back ends that the rule does not name."""
+    if ranked.route.destinations != (WeightedDestination(PARENT),):
+        return ranked
+    own = WeightedDestination(named(place.host, place.port, "", ""))
+    return replace(ranked, route=replace(ranked.route, destinations=(own,)))
 
 
 def _ordered(client: str, ranked: list[Ranked]) -> tuple[HttpRoute, ...]:

@@ -20,6 +20,9 @@ class GatewayApiObjects(Struct, frozen=True):
     """All objects that the Gateway API part is made of, besides hosts."""
 
     classes: Sequence[gw.GatewayClass] = ()
+    bundle: str | None = None
+    """Version of the Gateway API's own definitions, where somebody installed them: "" when they
+    do not say."""
     gateways: Sequence[gw.Gateway] = ()
     http_routes: Sequence[gw.HTTPRoute] = ()
     grpc_routes: Sequence[gw.GRPCRoute] = ()
@@ -140,6 +143,8 @@ class Attached(Struct, frozen=True):
     listener: Listener
     hosts: tuple[str, ...]
     """Hosts that both name; `*` for those without any."""
+    written: tuple[str, ...]
+    """For each of them the host that the route names: precedence goes by these."""
 
 
 class ServiceRoutes(Struct, frozen=True):

@@ -11,6 +11,7 @@ from weft.mesh.gateway_api_mesh import ServicePlace
 from weft.mesh.gateway_api_objects import Listener, Route
 from weft.mesh.gateway_api_refs import Backend, BackendReference, References
 from weft.mesh.gateway_api_rules import Rules, connection_rules, http_rules
+from weft.mesh.names import service_host
 
 AS_IT_IS = "as it is"
 """Way of calls that no Gateway is part of, or that it passes on as it gets them."""
@@ -58,7 +59,11 @@ def resolve(
     streams = not isinstance(route, gw.HTTPRoute | gw.GRPCRoute)
     for way in ways(results, mesh, vias):
         if way == AS_IT_IS:
-            made.append((way, tuple(found.items())))
+            own = {key: _parents_own(ref, namespace, mesh) for key, ref in refs.items()}
+            near = {
+                key: find(refs[key], kind, own[key]) if own[key] else found[key] for key in refs
+            }
+            made.append((way, tuple(near.items())))
             continue
         via = vias.get(way, NOTHING_SHOWN)
         applied = ((key, lookups.tls.applied(b, via, streams)) for key, b in found.items())
@@ -79,19 +84,28 @@ def placed_rules(
     for place in places(route, results, mesh, vias):
         way, port = place
         if place not in made:
-            made[place] = _rules(route, port, by_way[way])
+            made[place] = _rules(route, port, by_way[way], bool(mesh) and way == AS_IT_IS)
     if not made:
         first = next(iter(by_way.values()), {})
-        return PlacedRules((), _rules(route, 0, first))
+        return PlacedRules((), _rules(route, 0, first, False))
     return PlacedRules(tuple(made.items()), next(iter(made.values())))
 
 
-def _rules(route: Route, port: int, found: Mapping[Key, Backend]) -> Rules:
+def _parents_own(ref: BackendReference, namespace: str, mesh: Iterable[ServicePlace]) -> str:
+    """The namespace of a back end that is a Service which the route is about: callers reach it
+    anyhow, so no ReferenceGrant is needed (GEP-1426)."""
+    where = ref.namespace or namespace
+    own = service_host(ref.name, where)
+    is_service = ref.group == "" and ref.kind == "Service"
+    return where if is_service and any(place.host == own for place in mesh) else ""
+
+
+def _rules(route: Route, port: int, found: Mapping[Key, Backend], in_mesh: bool) -> Rules:
     def lookup(ref: BackendReference) -> Backend:
         return found[_key(ref)]
 
     if isinstance(route, gw.HTTPRoute | gw.GRPCRoute):
-        return http_rules(route, port, lookup)
+        return http_rules(route, port, lookup, in_mesh)
     return connection_rules(route, lookup)
 
 

@@ -38,6 +38,9 @@ NO_BACK_END = 500
 """What the specification answers for back ends that cannot be resolved."""
 NO_GRPC_BACK_END = 503
 """The same where the answer has to mean `unavailable` to gRPC."""
+PARENT = "parent"
+"""Destination of rules without back ends in the mesh: the Service that was called, whichever of the
+route's parents that is (GEP-1426)."""
 NOTHING_ATTACHED = HttpRoute(name="no-route", direct_response=DirectResponse(404))
 """What a listener without a route for a host answers: its requests are not another listener's."""
 CONNECTION_ERRORS = ("connect-failure", "refused-stream", "reset")
@@ -74,6 +77,10 @@ class Rules(Struct, frozen=True):
     """(host, port's name) of the Services that it leads to."""
     derived: tuple[Derived, ...] = ()
     """Destinations of its own."""
+    closed: tuple[str, ...] = ()
+    """Messages about rules of which no request may pass, for somebody cannot be asked."""
+    count: int = 0
+    """How many rules an HTTPRoute or GRPCRoute has."""
 
     @property
     def accepted(self) -> bool:
@@ -90,17 +97,22 @@ def source(obj: Route) -> str:
     return obj.metadata.annotations.get(MADE_FROM, own) if not obj.metadata.uid else own
 
 
-def http_rules(obj: HttpLike, port: int, lookup: Lookup) -> Rules:
-    """The rules as they apply at a port of a Gateway (or of a Service)."""
+def http_rules(obj: HttpLike, port: int, lookup: Lookup, in_mesh: bool) -> Rules:
+    """The rules as they apply at a port of a Gateway, or of a Service (`in_mesh`)."""
     seen = _Seen(lookup)
     ranked: list[Ranked] = []
     unsupported: list[str] = []
+    closed: list[str] = []
     rules: Sequence[gw.HTTPRouteRule | gw.GRPCRouteRule] = obj.spec.rules
     for index, rule in enumerate(rules):
-        made, problem = _Reading(obj, rule, index, port, seen).routes()
+        reading = _Reading(obj, rule, index, port, seen, in_mesh=in_mesh)
+        made, problem = reading.routes()
         unsupported += [problem] if problem else []
+        closed += [reading.refusal] if reading.refusal else []
         ranked += made
-    return seen.rules(ranked=tuple(ranked), unsupported=tuple(unsupported))
+    return seen.rules(
+        ranked=tuple(ranked), unsupported=tuple(unsupported), closed=tuple(closed), count=len(rules)
+    )
 
 
 def connection_rules(obj: ConnectionRoute, lookup: Lookup) -> Rules:
@@ -156,9 +168,13 @@ class _Reading:
         index: int,
         port: int,
         seen: _Seen,
+        *,
+        in_mesh: bool,
     ) -> None:
         self.obj, self.rule, self.index, self.port = obj, rule, index, port
-        self.seen = seen
+        self.seen, self.in_mesh = seen, in_mesh
+        self.refusal = ""
+        """Why no request of the rule may pass."""
         self.session: Session | None = None
         self.refs: Sequence[gw.HTTPBackendRef | gw.GRPCBackendRef] = rule.backend_refs
 
@@ -181,6 +197,8 @@ class _Reading:
             step = apply_filters(step, self.rule.filters, self.seen)
             if step.problem:
                 return [], f"spec.rules[{self.index}].filters: {step.problem}"
+            if step.refusal:
+                self.refusal = f"spec.rules[{self.index}].filters: {step.refusal}"
             routes, problem = ([step.route], "") if step.ends else self._forward(step, backends)
             if problem:
                 return [], f"spec.rules[{self.index}].backendRefs: {problem}"
@@ -198,6 +216,8 @@ class _Reading:
         callers of gRPC see as unavailable), and one whose filters change more than headers is a
         route of its own."""
         base = replace(self._limited(step.route), session=self.session)
+        if self.in_mesh and not self.refs:
+            return [replace(base, destinations=(WeightedDestination(PARENT),))], ""
         pairs = list(zip(self.refs, backends, strict=True))
         good = [(r, b) for r, b in pairs if b.destination and r.weight]
         plain = [(r, b) for r, b in good if all(map(is_header_filter, r.filters))]

@@ -1,5 +1,6 @@
 """Statuses of GatewayClasses, Gateways, ListenerSets and routes."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from weft.api.gateway import v1 as gw
@@ -13,6 +14,9 @@ from weft.mesh.gateway_api_resolve import PlacedRules
 from weft.mesh.gateway_api_rules import Rules
 
 ADDRESS_TYPES = ("", "IPAddress")
+BUNDLE_MINOR_MAX = 7
+"""Features of what will be 1.7 are there already; its suite says `v1.7.0-dev`."""
+BUNDLES = re.compile(rf"v1\.[0-{BUNDLE_MINOR_MAX}]\.[0-9]+(-.*)?")
 Counts = Mapping[str, int]
 """Listener -> how many routes it has."""
 _CONFLICTS = {
@@ -21,7 +25,7 @@ _CONFLICTS = {
 }
 
 
-def class_status(obj: gw.GatewayClass) -> ObjectStatus:
+def class_status(obj: gw.GatewayClass, bundle: str | None) -> ObjectStatus:
     """We accept every class that names us; parameters are not looked at, for there are none."""
     number = obj.metadata.generation or 0
     accepted = condition("Accepted", True, "Accepted", number, "weft serves this class")
@@ -29,10 +33,19 @@ def class_status(obj: gw.GatewayClass) -> ObjectStatus:
         text = "weft has no parameters for classes"
         accepted = condition("Accepted", False, "InvalidParameters", number, text)
     body = {
-        "conditions": [accepted, condition("SupportedVersion", True, "SupportedVersion", number)],
+        "conditions": [accepted, _version(bundle, number)],
         "supportedFeatures": [{"name": name} for name in FEATURES],
     }
     return _status(obj, body)
+
+
+def _version(bundle: str | None, number: int) -> Json:
+    """weft serves the API by itself, so without definitions all is well; those that somebody
+    installed say what clients expect."""
+    known = bundle is None or BUNDLES.fullmatch(bundle) is not None
+    text = "" if known else f"CRDs of {f'version `{bundle}`' if bundle else 'an unknown version'}"
+    text = text and f"{text} are installed; weft knows v1.0 to v1.{BUNDLE_MINOR_MAX}"
+    return judged("SupportedVersion", "" if known else "UnsupportedVersion", number, text)
 
 
 def gateway_refusal(obj: gw.Gateway) -> tuple[str, str]:
@@ -127,6 +140,8 @@ def listener_set_status(
     accepted = _summary(listeners, number)
     bad = not any(each.serves for each in listeners)
     refused = "ListenersNotValid" if bad else ""
+    if bad:  # also where what listeners name is all that is wrong
+        accepted = condition("Accepted", False, refused, number, "no listener can be opened")
     body = {
         "conditions": [
             accepted, judged("Programmed", refused, number, "no listener can be opened"),
@@ -186,14 +201,24 @@ def _parent(result: ParentResult, rules: Rules, number: int) -> Json:
         accepted = judged("Accepted", "" if rules.accepted else "UnsupportedValue", number, wrong)
     reason, text = rules.unresolved[0] if rules.unresolved else ("", "")
     conditions = [accepted, judged("ResolvedRefs", reason, number, text)]
-    if wrong and rules.ranked and not result.refused:
-        dropped = f"Dropped Rule {wrong}"
-        conditions.append(condition("PartiallyInvalid", True, "UnsupportedValue", number, dropped))
+    partly = _partly_invalid(rules)
+    if partly and not result.refused:
+        conditions.append(condition("PartiallyInvalid", True, "UnsupportedValue", number, partly))
     return {
         "parentRef": _reference(result.parent),
         "controllerName": gw.CONTROLLER_NAME,
         "conditions": conditions,
     }
+
+
+def _partly_invalid(rules: Rules) -> str:
+    """What is not in force of rules of which others are."""
+    said = []
+    if rules.unsupported and rules.ranked:
+        said.append(f"Dropped Rule {'; '.join(rules.unsupported)}")
+    if rules.closed and len(rules.closed) < rules.count:
+        said.append(f"no request passes by {'; '.join(rules.closed)}")
+    return "; ".join(said)
 
 
 def _reference(parent: gw.ParentReference) -> Json:

@@ -29,6 +29,8 @@ class Entry(Struct, frozen=True):
     table: str
     listener: str
     host: str
+    written: str
+    """The host as the route names it."""
     ranked: tuple[Ranked, ...]
 
 
@@ -52,12 +54,12 @@ def entries(
     if not isinstance(route, gw.HTTPRoute | gw.GRPCRoute):
         return ()
     return tuple(
-        Entry(table_name(each.listener), each.listener.name, host, ranked)
+        Entry(table_name(each.listener), each.listener.name, host, written, ranked)
         for each in distinct(results)
         if each.listener.serves
         and (ranked := rules.at((way_of(each.listener, vias),
                                  port_of(route, each.listener.port))).ranked)
-        for host in each.hosts
+        for host, written in zip(each.hosts, each.written, strict=True)
     )  # fmt: skip
 
 
@@ -137,10 +139,11 @@ def _narrowest(listeners: Iterable[Listener], domain: str) -> Listener:
 
 
 def _virtual_host(domain: str, found: Entries, port: int) -> VirtualHost:
-    """Rules of narrower hosts come first, then the rules' own precedence, then age."""
+    """Rules of narrower hosts, as routes name them, come first; then the rules' own precedence,
+    then age."""
     ranked: list[tuple[tuple[int, ...], HttpRoute]] = []
     for entry in found:
-        exact, length = specificity(entry.host)
+        exact, length = specificity(entry.written)
         ranked += [((not exact, -length, *r.key), r.route) for r in entry.ranked]
     ranked.sort(key=lambda each: each[0])
     routes = tuple(route for _, route in ranked) or (NOTHING_ATTACHED,)

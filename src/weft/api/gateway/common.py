@@ -9,6 +9,10 @@ from weft.api.k8s.meta_v1 import Condition
 GROUP = "gateway.networking.k8s.io"
 CONTROLLER_NAME = "weft.dev/gateway-controller"
 """The controllerName of GatewayClasses that weft serves."""
+BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
+"""Annotation of the API's own CustomResourceDefinitions: the release they are of."""
+CLASS_DEFINITION = "gatewayclasses.gateway.networking.k8s.io"
+"""The definition of GatewayClasses, where somebody installed it."""
 CLASS_NAME = "weft"
 """The GatewayClass that exists from the first start."""
 WEIGHT_MAX = 1_000_000

@@ -8,6 +8,8 @@ from weft.api.gateway.backend_tls_policy import (
     SubjectAltName,
 )
 from weft.api.gateway.common import (
+    BUNDLE_VERSION,
+    CLASS_DEFINITION,
     CLASS_NAME,
     CONTROLLER_NAME,
     GROUP,
@@ -109,6 +111,8 @@ from weft.api.gateway.reference_grants import (
 )
 
 __all__ = [
+    "BUNDLE_VERSION",
+    "CLASS_DEFINITION",
     "CLASS_NAME",
     "CONTROLLER_NAME",
     "GROUP",

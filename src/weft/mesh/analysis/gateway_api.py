@@ -91,6 +91,16 @@ def _backend_refs(route: Route) -> Iterator[tuple[str, BackendReference]]:
                 yield at, step.external_auth.backend_ref
 
 
+def _is_the_called(route: Route, namespace: str, name: str) -> bool:
+    """Whether a route is about calls of this Service, and of Services only: these reach it
+    anyhow."""
+    parents = route.spec.parent_refs
+    own = route.metadata.namespace
+    return all(p.group == "" and p.kind == "Service" for p in parents) and any(
+        (p.namespace or own, p.name) == (namespace, name) for p in parents
+    )
+
+
 def _backend(
     world: World,
     route: Route,
@@ -106,7 +116,8 @@ def _backend(
     name = f"{where}/{ref.name}"
     grants = world.list(gw.ReferenceGrant)
     source, target = (gw.GROUP, kind, own), ("", "Service", where, ref.name)
-    if where != own and not permitted(grants, source, target):
+    free = where == own or _is_the_called(route, where, ref.name)
+    if not free and not permitted(grants, source, target):
         report.add(
             c.GRANT_MISSING,
             route,
