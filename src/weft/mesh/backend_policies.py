@@ -114,10 +114,8 @@ def _under(destination: Destination, policy: weft.BackendPolicy, report: Finding
     balancer = destination.load_balancer
     if spec.load_balancer:
         if destination.protocol in BYTES:
-            report.add(
-                f.NOT_IN_FORCE, policy, "spec.loadBalancer", field=spec.load_balancer,
-                consequence=f"port {destination.port} has no requests to measure",
-            )  # fmt: skip
+            report.add(f.ANSWERS_OF_BYTES, policy, "spec.loadBalancer", port=destination.port)
+            balancer = LoadBalancer(algorithm="least_request")
         else:
             balancer = LoadBalancer(algorithm="least_response_time")
     return replace(

@@ -317,6 +317,13 @@ POLICY_OF_DATAGRAMS = Finding(
     "of a BackendPolicy `failover` and `panicThreshold` hold there; a DestinationRule chooses "
     "ROUND_ROBIN, RANDOM or a hash of the caller's address; readiness probes take endpoints out",
 )
+ANSWERS_OF_BYTES = Finding(
+    "WEFT2512",
+    "note",
+    "port {port} carries bytes, in which no answer can be told from another: the connections that "
+    "each endpoint has open are counted instead of timed",
+    "a slow endpoint keeps its connections for longer, and so gets fewer new ones",
+)
 FAILOVER_UNKNOWN = Finding(
     "WEFT2180", "error", "there is no {what} with port {port}; it takes nothing over"
 )

@@ -301,7 +301,7 @@ def _http_options(destination: Destination, node: NodeSettings) -> Proto:
         if verify and not destination.tls.subject_alt_names:
             options.upstream_http_protocol_options.auto_san_validation = True
     if destination.load_balancer.algorithm == "least_response_time":
-        measure(options)
+        measure(options, grpc=destination.protocol == "grpc")
     return options
 
 

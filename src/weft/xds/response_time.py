@@ -35,9 +35,18 @@ FAILURE_MICROSECONDS = 10_000_000.0
 SCALE = 1_000_000_000
 """Weights are this divided by the microseconds that an answer took."""
 
-_FAILURES = f"%CEL(response.headers[':status'].startsWith('5') ? '{SCALE}' : '0')%"
+_FAILED = "response.headers[':status'].startsWith('5')"
+_FAILED_GRPC = (
+    f"{_FAILED} || ('grpc-status' in response.headers && "
+    "response.headers['grpc-status'] in ['2', '4', '12', '13', '14', '15'])"
+)
+"""Also the statuses of gRPC that Envoy takes for 5xx, of answers that are nothing but a status."""
 _MICROSECONDS = "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%"
-_REPORT = f"TEXT rps_fractional={SCALE},eps={_FAILURES},application_utilization={_MICROSECONDS}"
+
+
+def _report(failed: str) -> str:
+    failures = f"%CEL({failed} ? '{SCALE}' : '0')%"
+    return f"TEXT rps_fractional={SCALE},eps={failures},application_utilization={_MICROSECONDS}"
 
 
 def balance_by_response_time(cluster: Proto) -> None:
@@ -56,13 +65,13 @@ def balance_by_response_time(cluster: Proto) -> None:
     cluster.load_balancing_policy.policies.append(chosen)
 
 
-def measure(options: Proto) -> None:
+def measure(options: Proto, *, grpc: bool) -> None:
     """Have the answers of a cluster with these HTTP options measured and reported."""
     mutations = header_mutation_pb2.HeaderMutation()
     mutations.mutations.response_mutations.add(remove=BINARY_REPORT_HEADER)
     report = mutations.mutations.response_mutations.add()
     report.append.header.key = REPORT_HEADER
-    report.append.header.value = _REPORT
+    report.append.header.value = _report(_FAILED_GRPC if grpc else _FAILED)
     report.append.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     for name, config in (
         ("envoy.filters.http.header_mutation", mutations),

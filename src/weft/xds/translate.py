@@ -25,7 +25,7 @@ from weft.xds.access import destination_policies
 from weft.xds.clusters import cluster_resource, node_clusters, passthrough_cluster
 from weft.xds.endpoints import endpoints_resource
 from weft.xds.external_authorization import authorizer_configuration
-from weft.xds.forward import resolved_ports
+from weft.xds.forward import ResolvedPorts, resolved_ports
 from weft.xds.gateways import (
     EdgeSettings,
     alternative_services,
@@ -144,13 +144,7 @@ def _elements(model: NodeModel, scoped: frozenset[str]) -> list[_Element]:
         elements.append(("tokens", "", _tokens, (asked,)))
     resolved = resolved_ports(model.destinations)
     held = asleep(model.destinations)
-    tcp_facts = TcpFacts(
-        resolved,
-        scoped,
-        tunnels(model.destinations),
-        times(model.destinations),
-        wakeable(model.destinations),
-    )
+    tcp_facts = _tcp_facts(model, resolved, scoped)
     redirects = redirected_hosts(model.gateways)
     alternatives = alternative_services(model.gateways, model.node)
     addresses = _service_addresses(model.service_listeners)
@@ -202,6 +196,11 @@ def _of_table(table: RouteTable, tokens: dict[str, str]) -> dict[str, str]:
         return used
     own = table.authentication.name
     return {name: at_both(own, asked) for name, asked in used.items()}
+
+
+def _tcp_facts(model: NodeModel, resolved: ResolvedPorts, scoped: frozenset[str]) -> TcpFacts:
+    known = model.destinations
+    return TcpFacts(resolved, scoped, tunnels(known), times(known), wakeable(known))
 
 
 def _asking(model: NodeModel) -> dict[str, tuple[AccessPolicy, ...]]:

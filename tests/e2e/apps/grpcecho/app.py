@@ -34,6 +34,15 @@ async def fail(_: bytes, context: grpc.aio.ServicerContext) -> bytes:
     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "on purpose")
 
 
+async def lazy(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    """The request is POD HOW: the pod of that name takes half a second, or fails at once."""
+    pod, how = request.split()
+    if pod == POD and how == b"fails":
+        await context.abort(grpc.StatusCode.INTERNAL, "on purpose")
+    await asyncio.sleep(0.5 if pod == POD else 0.01)
+    return POD
+
+
 CALLS: Counter[bytes] = Counter()
 
 
@@ -57,6 +66,7 @@ async def main() -> None:
         "Count": grpc.unary_stream_rpc_method_handler(count),
         "Talk": grpc.stream_stream_rpc_method_handler(talk),
         "Fail": grpc.unary_unary_rpc_method_handler(fail),
+        "Lazy": grpc.unary_unary_rpc_method_handler(lazy),
         "Unsteady": grpc.unary_unary_rpc_method_handler(unsteady),
     }
     health = {"Check": grpc.unary_unary_rpc_method_handler(check)}
