@@ -121,6 +121,12 @@ class Machine(Instance):
             assert done.returncode == 0, f"kubectl {args}: {done.stdout}{done.stderr}"
         return done.stdout + ("" if check else done.stderr)
 
+    def kubectl_plain(self, *args: str) -> str:
+        """kubectl without a kubeconfig: all that it says."""
+        command = [*self.enter(), str(kubectl_binary()), "--kubeconfig", "/dev/null", *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout + done.stderr
+
     def do(self, work: Callable[[], T], seconds: float = 120) -> T:
         """Run something in this machine's network."""
         return inside(self.netns, work).result(seconds)

@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -559,3 +560,42 @@ def test_nodes_run_images_that_were_imported_on_the_server(
     assert said == "from the image\n"
     assert "shop/web:1" in machines.b.weft("image", "list")
     machines.a.kubectl("delete", "pod", "imported")
+
+
+def test_a_deleted_node_stays_out_until_it_gets_a_new_token(machines: Machines) -> None:
+    """Neither its agent nor its proxy nor anybody with its certificate comes back."""
+    a, c = machines.a, machines.c
+    assert "is this server itself" in a.run("node", "delete", "a").stderr
+    assert "not found" in a.run("node", "delete", "nowhere").stderr
+    a.weft("apply", "-f", "-", stdin=on("c", echo("last")))
+    (pod,) = a.wait_ready("app=last", 1)
+    told = a.run("node", "delete", "c")
+    assert told.returncode == 1
+    assert pod["metadata"]["name"] in told.stderr
+    assert "weft node drain c" in told.stderr
+    pid, stolen = a.pid_of(pod["metadata"]["name"]), c.data_dir / "stolen"
+    shutil.copytree(c.data_dir / "node-pki", stolen)
+    assert "Forbidden" in _with_certificate(c, stolen), "it is known as a node"
+    a.weft("node", "delete", "c", "--force")
+    assert [n["metadata"]["name"] for n in machines.nodes()] == ["a", "b"]
+    assert "was removed" in _with_certificate(c, stolen)
+    wait_for(lambda: not c.run_dir.exists(), "its agent has ended", 40)
+    assert not Path(f"/proc/{pid}").exists(), "and what ran there"
+    again = c.run("agent", "--join", f"https://{a.address}:6443", "--name", "c", "--detach")
+    assert again.returncode == 1
+    assert "WEFT2680" in again.stderr
+    c.join(a, a.weft("token", "create").strip())
+    wait_for(lambda: len(machines.ready()) == 3, "it is back with a new token", 30)
+    assert "was removed" in _with_certificate(c, stolen), "what was its certificate stays out"
+    (pod,) = a.wait_ready("app=last", 1)
+    assert pod["spec"]["nodeName"] == "c"
+    a.kubectl("delete", "deploy", "last-v1")
+
+
+def _with_certificate(machine: Machine, directory: Path) -> str:
+    """What the server says to whoever has a node's certificate and asks for what no node may."""
+    shown = [f"--{option}={directory / name}" for option, name in (
+        ("client-certificate", "client.crt"), ("client-key", "client.key"),
+        ("certificate-authority", "ca.crt"))]  # fmt: skip
+    server = f"https://{machine.fabric.machines[0].address}:6443"
+    return machine.kubectl_plain("--server", server, *shown, "get", "secrets")

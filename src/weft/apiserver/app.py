@@ -32,7 +32,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.mutating_admission import MutatingPolicyAdmission
-from weft.apiserver.node_authorizer import FirstYes, NodeAuthorizer
+from weft.apiserver.node_authorizer import NODE_PREFIX, FirstYes, NodeAuthorizer
 from weft.apiserver.node_graph import NodeGraph
 from weft.apiserver.node_graph_follower import NodeGraphFollower
 from weft.apiserver.node_restriction import NodeRestriction
@@ -43,6 +43,7 @@ from weft.apiserver.policy_admission import PolicyAdmission, PolicyReader, Surro
 from weft.apiserver.priorities import PriorityAdmission
 from weft.apiserver.rbac import Rbac
 from weft.apiserver.rbac_follower import RbacFollower
+from weft.apiserver.removed_nodes import RemovedNodes
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
 from weft.apiserver.server import Page, PersonalQuestion, Question, Server, Tree, Upgrade, Upload
@@ -100,7 +101,9 @@ class ApiServer:
         log_source: LogSource | None = None,
         clock: Callable[[], float] = aio.now,
         random: Callable[[int], int] | None = None,
+        removed: RemovedNodes | None = None,
     ) -> None:
+        """`removed` is started by whoever made it."""
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -149,6 +152,9 @@ class ApiServer:
             weft_version=settings.weft_version,
             fairness=Fairness(settings.levels),
         )
+        if removed is not None:
+            self._server.removed = removed
+            removed.on_removed.append(lambda node: self._server.cut(f"{NODE_PREFIX}{node}"))
         if settings.audit is not None:
             self._server.audit = AuditLog(settings.audit, clock)
         self._gate = PartGate(decides, lambda: self._server.audit)

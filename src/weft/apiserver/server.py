@@ -1,6 +1,7 @@
 """The HTTP side: connections, identities, routes, errors. Everything else is decided elsewhere."""
 
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ from weft.apiserver.catalog import Catalog
 from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
+from weft.apiserver.removed_nodes import RemovedNodes
+from weft.pki.identity import Validity
 from weft.store.interface import StoreError
 from weft.telemetry.exposition import openmetrics
 
@@ -88,6 +91,9 @@ class Server:
         self._version = orjson.dumps(version_document(weft_version))
         self.fairness = fairness or Fairness()
         self.bodies = Bodies()
+        self.removed: RemovedNodes | None = None
+        self._certified: dict[int, tuple[web.BaseRequest, str]] = {}
+        """Requests under way, watches and links among them, by whose certificate."""
         self.ready = False
         self.questions: dict[str, Question] = {}
         self.personal_questions: dict[str, PersonalQuestion] = {}
@@ -114,6 +120,7 @@ class Server:
             return response
         finally:
             self._metrics.inflight -= 1
+            self._certified.pop(id(http), None)
             self._metrics.count(http.method, code)
 
     async def _answered(self, http: web.BaseRequest, trail: Trail | None) -> web.StreamResponse:
@@ -233,7 +240,18 @@ class Server:
         found = access.user_of_certificate(certificate) if certificate else None
         if found is None and http.path.rstrip("/") not in PUBLIC_PATHS:
             raise failures.unauthorized()
+        if found is not None and certificate:
+            if self.removed is not None:
+                ends = (certificate[field] for field in ("notBefore", "notAfter"))
+                self.removed.check(found, Validity(*map(ssl.cert_time_to_seconds, ends)))
+            self._certified[id(http)] = http, found.name
         return found or ANONYMOUS
+
+    def cut(self, name: str) -> None:
+        """End every request under way of who showed a certificate of this name."""
+        for http, user in tuple(self._certified.values()):
+            if user == name and http.transport is not None:
+                http.transport.abort()
 
     def _acting_as(
         self, http: web.BaseRequest, user: User, wanted: Attributes, trail: Trail | None

@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -174,3 +174,21 @@ async def connect(data_dir: str | None, code: int = 1) -> AsyncIterator[Connecti
         yield connection
     finally:
         await connection.close()
+
+
+def run(data_dir: str | None, work: Callable[[Connection], Awaitable[None]]) -> None:
+    """Do something with a connection; what the server refuses ends the command with its words."""
+
+    async def connected() -> None:
+        async with connect(data_dir) as connection:
+            await work(connection)
+
+    try:
+        asyncio.run(connected())
+    except ApiError as error:
+        output.fail(error.message)
+    except ExceptionGroup as group:
+        found = next((e for e in group.exceptions if isinstance(e, ApiError)), None)
+        if found is None:
+            raise
+        output.fail(found.message)

@@ -1,7 +1,7 @@
 """`weft node`: the machines, and how one is emptied for maintenance."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,16 +10,21 @@ from msgspec import Struct
 
 from weft.api.errors import ApiError
 from weft.api.registry import by_resource
+from weft.api.wellknown import REMOVED_NODES
 from weft.cli import options, output
-from weft.cli.connection import Connection, connect
+from weft.cli.connection import Connection, run
 from weft.lib.aio import now
 from weft.lib.durations import parse_duration
-from weft.lib.timefmt import age, parse_rfc3339
+from weft.lib.instance import data_dir_of, read_running
+from weft.lib.timefmt import age, parse_rfc3339, rfc3339_micro
 from weft.views.tables import render
 
 NODES = "/api/v1/nodes"
 LOOK_SECONDS = 1.0
 """Between two attempts to evict, and two looks whether pods are gone."""
+REMOVED_NAMESPACE = "kube-system"
+SHOWN_MAX = 5
+"""Pods named when a node cannot be deleted for them."""
 MIRROR = "kubernetes.io/config.mirror"
 Json = Mapping[str, Any]
 
@@ -53,7 +58,7 @@ def list_(form: str, data_dir: str | None) -> None:
         ]
         output.lines(render(heads, cells, output.style()))
 
-    _run(data_dir, work)
+    run(data_dir, work)
 
 
 def row(found: Json, pods: Sequence[Json]) -> dict[str, Any]:
@@ -90,7 +95,7 @@ def _age(shown: Json) -> str:
 @options.data_dir
 def cordon(name: str, data_dir: str | None) -> None:
     """No new pods are placed on this node; those that run there stay."""
-    _run(data_dir, lambda connection: _cordon(connection, name, away=True))
+    run(data_dir, lambda connection: _cordon(connection, name, away=True))
 
 
 @node.command(epilog="Example: weft node uncordon b")
@@ -98,7 +103,7 @@ def cordon(name: str, data_dir: str | None) -> None:
 @options.data_dir
 def uncordon(name: str, data_dir: str | None) -> None:
     """Pods may be placed on this node again."""
-    _run(data_dir, lambda connection: _cordon(connection, name, away=False))
+    run(data_dir, lambda connection: _cordon(connection, name, away=False))
 
 
 async def _cordon(connection: Connection, name: str, *, away: bool) -> None:
@@ -167,10 +172,82 @@ def drain(
         output.note(f"node {name} is drained: {len(found.leaving)} evicted,"
                     f" {len(found.staying)} of DaemonSets or of the node stay")  # fmt: skip
 
-    _run(data_dir, work)
+    run(data_dir, work)
 
 
-def sort(pods: Sequence[Json], *, force: bool, delete_data: bool) -> Sorted:
+# --- delete
+
+
+@node.command(epilog="Example: weft node drain b && weft node delete b")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also with pods on it, which are then gone.")
+@options.data_dir
+def delete(name: str, force: bool, data_dir: str | None) -> None:
+    """Take a machine out of the cluster for good: its certificates count no more, its agent ends
+    what runs there, and only a new token lets it in again."""
+    running = read_running(data_dir_of(data_dir))
+    if running is not None and running.node == name:
+        output.fail(f"node {name} is this server itself", "`weft down` stops it")
+
+    async def work(connection: Connection) -> None:
+        await connection.json("GET", f"{NODES}/{quote(name)}")
+        pods = await _pods(connection, name)
+        left = [p for p in pods if not _over(p) and not sort((p,)).staying]
+        if left and not force:
+            names = ", ".join(sorted(map(_name, left))[:SHOWN_MAX])
+            output.fail(f"node {name} has {len(left)} pods: {names}", f"weft node drain {name}")
+        await remove(connection, name, pods)
+        output.note(f"node {name} is removed; `weft token create` lets it join again")
+
+    run(data_dir, work)
+
+
+async def remove(connection: Connection, name: str, pods: Sequence[Json]) -> None:
+    """First nothing of it counts any more, then its objects go."""
+    await _write_removal(connection, name)
+    requests = by_resource("certificates.k8s.io", "v1", "certificatesigningrequests")
+    nodes, all_pods = by_resource("", "v1", "nodes"), by_resource("", "v1", "pods")
+    assert requests is not None
+    assert nodes is not None
+    assert all_pods is not None
+    found = await connection.json("GET", "/apis/certificates.k8s.io/v1/certificatesigningrequests")
+    for request in found["items"]:
+        if request["spec"].get("username") == f"system:node:{name}":
+            await _gone(connection.client.delete(requests, request["metadata"]["name"]))
+    # What was signed while these requests were still there does not count either.
+    await _write_removal(connection, name)
+    await _gone(connection.client.delete(nodes, name))
+    for pod in pods:
+        found = pod["metadata"]
+        await _gone(
+            connection.client.delete(
+                all_pods, found["name"], found["namespace"], grace_period_seconds=0
+            )
+        )
+
+
+async def _write_removal(connection: Connection, name: str) -> None:
+    kind = by_resource("", "v1", "configmaps")
+    assert kind is not None
+    data = {"data": {name: rfc3339_micro(now())}}
+    try:
+        await connection.client.patch(kind, REMOVED_NODES, data, REMOVED_NAMESPACE)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": REMOVED_NODES}}
+        await connection.client.create(kind, made | data, REMOVED_NAMESPACE)
+
+
+async def _gone(deletion: Awaitable[Any]) -> None:
+    try:
+        await deletion
+    except ApiError as error:
+        if error.code != 404:
+            raise
+
+
+def sort(pods: Sequence[Json], *, force: bool = False, delete_data: bool = False) -> Sorted:
     """What draining does, by kubectl's rules."""
     leaving: list[Json] = []
     staying: list[Json] = []
@@ -248,19 +325,3 @@ def _seconds(text: str) -> float | None:
         return parse_duration(text)
     except ValueError as error:
         raise click.BadParameter(f"--timeout {text}: {error}; write it like 90s or 5m") from None
-
-
-def _run(data_dir: str | None, work: Any) -> None:
-    async def connected() -> None:
-        async with connect(data_dir) as connection:
-            await work(connection)
-
-    try:
-        asyncio.run(connected())
-    except ApiError as error:
-        output.fail(error.message)
-    except ExceptionGroup as group:
-        found = next((e for e in group.exceptions if isinstance(e, ApiError)), None)
-        if found is None:
-            raise
-        output.fail(found.message)

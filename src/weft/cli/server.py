@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from weft.cli import output
+from weft.cli import options, output
 from weft.cli.up import own_address, start, up
 from weft.lib.instance import XDS_PORT_DEFAULT
 
@@ -33,6 +33,13 @@ PROBED_ADDRESS = "192.0.2.1"
     default=XDS_PORT_DEFAULT,
     show_default=True,
     help="Port for their proxies (TLS with certificates on both sides); 0: free one.",
+)
+@click.option(
+    "--node-cert-ttl",
+    type=options.Duration(),
+    default="8760h",
+    show_default=True,
+    help="Life of the certificates of nodes that join; they renew them at half of it.",
 )
 @click.option("--name", default="", help="Name of this node.  [default: the machine's]")
 def server(

@@ -1,6 +1,5 @@
 """`weft token`: what other machines join with."""
 
-import asyncio
 import base64
 import contextlib
 import secrets
@@ -9,10 +8,9 @@ from typing import Any
 
 import click
 
-from weft.api.errors import ApiError
 from weft.api.registry import by_resource
 from weft.cli import options, output
-from weft.cli.connection import Connection, connect
+from weft.cli.connection import Connection, run
 from weft.lib import join_token
 from weft.lib.aio import now
 from weft.lib.durations import parse_duration
@@ -70,7 +68,7 @@ def create(data_dir: str | None, ttl: str, description: str, form: str) -> None:
         else:
             output.structured({"id": ident, "token": made}, form)
 
-    _run(data_dir, work)
+    run(data_dir, work)
 
 
 @token.command("list", epilog="Example: weft token list -o json")
@@ -90,7 +88,7 @@ def list_(form: str, data_dir: str | None) -> None:
             cells = [(r["id"], _expiry(r["expires"]), r["description"]) for r in rows]
             output.lines(render(("Id", "Expires", "Description"), cells, output.style()))
 
-    _run(data_dir, work)
+    run(data_dir, work)
 
 
 @token.command()
@@ -108,7 +106,7 @@ def delete(ident: str, data_dir: str | None) -> None:
         await connection.client.delete(kind, name, NAMESPACE)
         output.note(f"token {name.removeprefix(PREFIX)} deleted")
 
-    _run(data_dir, work)
+    run(data_dir, work)
 
 
 def _row(secret: dict[str, Any]) -> dict[str, str]:
@@ -137,14 +135,3 @@ def _seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise click.BadParameter(f"--ttl {text}: {error}; write it like 30m or 24h") from None
-
-
-def _run(data_dir: str | None, work: Any) -> None:
-    async def connected() -> None:
-        async with connect(data_dir) as connection:
-            await work(connection)
-
-    try:
-        asyncio.run(connected())
-    except ApiError as error:
-        output.fail(error.message)

@@ -23,7 +23,7 @@ from weft.apiserver.logs import LogOptions
 from weft.apiserver.streams import Connection, Options, Place, Process
 from weft.daemon import files, joining
 from weft.daemon.agent_link import AgentLink, StreamServer
-from weft.daemon.joining import CannotJoin, Credentials
+from weft.daemon.joining import CannotJoin, ClusterFacts, Credentials
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent, on_tmpfs
 from weft.daemon.node_gates import NodeGates
@@ -67,6 +67,8 @@ class AgentInstance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.lock = 0
+        self.removed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the server says that it removed this node: in which words."""
 
     async def start(self) -> None:
         """Join, or come back, and run what is bound to this node. Raises why it cannot."""
@@ -74,13 +76,7 @@ class AgentInstance:
         self.lock = files.lock_instance(self.settings)
         protect_from_oom()
         try:
-            found = await joining.join(self.settings, self.say)
-            run_dir = self.settings.run_dir
-            self.client = RememberingClient(
-                found.connection(self.settings.join),
-                Path(run_dir) / "remembered",
-                secrets=on_tmpfs(run_dir),
-            )
+            found = await self._join()
             await self._open(found)
         except BaseException:
             await self.machine.abandon()
@@ -89,9 +85,46 @@ class AgentInstance:
         files.publish_running(self.settings, self._running())
         self.tasks.spawn(self._serve(found), "agent")
 
+    async def _join(self) -> Credentials:
+        """As a part of the cluster, anew if the node was removed meanwhile. Raises CannotJoin."""
+        found = await joining.join(self.settings, self.say)
+        try:
+            self.facts = await self._meet(found)
+            return found
+        except ApiError as error:
+            if not joining.is_removed(error):
+                raise CannotJoin(f"{self.settings.join}: {error.message} [WEFT2684]") from error
+            self.say(error.message)
+        await self.client.close()
+        machine = Machine(self.settings)
+        await machine.open(with_envoy=False)
+        await machine.destroy()  # pods of the node that was
+        self.forget()
+        found = await joining.join(self.settings, self.say)
+        self.facts = await self._meet(found)
+        return found
+
+    async def _meet(self, found: Credentials) -> ClusterFacts:
+        run_dir = self.settings.run_dir
+        self.client = RememberingClient(
+            found.connection(self.settings.join),
+            Path(run_dir) / "remembered",
+            secrets=on_tmpfs(run_dir),
+        )
+        return await joining.cluster_facts(self.client, found, CLUSTER_PATH)
+
+    def forget(self) -> None:
+        """What made this machine a node."""
+        joining.credentials(self.settings).forget()
+        self._cidr_file.unlink(missing_ok=True)
+
+    @property
+    def _cidr_file(self) -> Path:
+        return Path(self.settings.data_dir) / "pod-cidr"
+
     async def _open(self, found: Credentials) -> None:
         """The machine's side: pods that run are found, and the proxy; the server may be away."""
-        facts = await joining.cluster_facts(self.client, found, CLUSTER_PATH)
+        facts = self.facts
         subnet = await self._subnet()
         self.settings = joining.as_node(self.settings, facts)
         remote = RemoteControlPlane(
@@ -111,7 +144,7 @@ class AgentInstance:
 
     async def _subnet(self) -> str:
         """This node's part of the pod network: as it was, as it is told, or as it is given."""
-        kept = Path(self.settings.data_dir) / "pod-cidr"
+        kept = self._cidr_file
         if kept.exists():
             return kept.read_text().strip()
         kind, name = kind_for(Node), self.settings.node_name
@@ -146,6 +179,7 @@ class AgentInstance:
         informers = self._informers()
         session, server = self.client.session, self.client.server
         link = AgentLink(session, server, self._handlers())
+        link.on_lost = self._look_whether_removed
         routes = RouteKeeper(informers, self.settings.node_name)
         self.spans = NodeSpans(self.machine.node_address, session, server)
         await self.spans.start()
@@ -176,6 +210,14 @@ class AgentInstance:
         self.say(f"weft {__version__} runs node {name} after {seconds:.2f} s")
         self.say(f"  server      {self.settings.join}")
         self.say(f"  pods        {self.machine.pod_cidr}")
+
+    async def _look_whether_removed(self) -> None:
+        """The server cuts the connections of a node that it removes."""
+        try:
+            await self.client.read(CLUSTER_PATH)
+        except ApiError as error:
+            if joining.is_removed(error) and not self.removed.done():
+                self.removed.set_result(error.message)
 
     async def _listed(self) -> None:
         """Wait until the server's word about pods is known."""
@@ -303,7 +345,7 @@ class AgentInstance:
         """Stop. Unless `keep_pods`, pods end gracefully first, then everything else."""
         files.unpublish_running(self.settings)
         if agent := getattr(self, "agent", None):
-            await agent.close(keep_pods=keep_pods)
+            await agent.close(keep_pods=keep_pods, report=not self.removed.done())
             await self._streams.close()
             await self.informers.close()
         if spans := getattr(self, "spans", None):
@@ -332,7 +374,13 @@ async def run_agent(settings: Settings, say: joining.Say) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         return 0
     starting.result()
-    keep_pods = await stopped
+    await asyncio.wait((stopped, instance.removed), return_when=asyncio.FIRST_COMPLETED)
+    if instance.removed.done():
+        say(f"stopping: {instance.removed.result()}")
+        await instance.close(keep_pods=False)
+        instance.forget()
+        return 0
+    keep_pods = stopped.result()
     say("stopping" + (" (pods run on)" if keep_pods else ""))
     await instance.close(keep_pods)
     return 0

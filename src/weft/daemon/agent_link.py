@@ -52,6 +52,10 @@ def connector(session: aiohttp.ClientSession, server: str, heartbeat: float | No
     return connect
 
 
+async def _nothing() -> None:
+    return
+
+
 class AgentLink:
     """`run` until cancelled; `call` whenever."""
 
@@ -62,6 +66,8 @@ class AgentLink:
         self._handlers = handlers
         self._peer: Peer | None = None
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], Awaitable[None]] = _nothing
+        """Called when the connection was lost, and after each attempt that failed."""
 
     @property
     def connected(self) -> bool:
@@ -80,6 +86,7 @@ class AgentLink:
             except UNREACHABLE as error:
                 log.info("control plane not reached error=%s", error)
             self._peer = None
+            await self.on_lost()
             await asyncio.sleep(wait)
             wait = min(2 * wait, RETRY_SECONDS_MAX)
 

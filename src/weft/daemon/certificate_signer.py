@@ -58,12 +58,16 @@ class CertificateSigner:
         authorizer: Authorizer,
         ca: Authority,
         workloads: WorkloadAuthority,
+        *,
+        seconds: float = csr.SECONDS_MAX,
     ) -> None:
+        """`seconds` that certificates of the API live at most."""
         self._client = client
         self._informers = informers
         self._authorizer = authorizer
         self._ca = ca
         self._workloads = workloads
+        self._seconds = seconds
         self._queue: WorkQueue[str] = WorkQueue()
         self._wake = asyncio.Event()
         for cls in CLASSES:
@@ -153,7 +157,7 @@ class CertificateSigner:
             return self._workloads.authority().issue_workload(key, asked.uris[0], now(), life)
         names = [alternative(name) for name in (*asked.dns, *asked.addresses)]
         usages = [_USAGES[usage] for usage in found.spec.usages if usage in _USAGES]
-        life = csr.seconds(found, csr.SECONDS_MAX)
+        life = csr.seconds(found, self._seconds)
         wanted = Wanted(asked.subject, tuple(names), tuple(usages))
         return self._ca.issue(key, wanted, now(), life)
 

@@ -19,6 +19,8 @@ from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
+from weft.apiserver.removed_nodes import RemovedNodes
+from weft.apiserver.removed_nodes_follower import RemovedNodesFollower
 from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
@@ -37,7 +39,7 @@ from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
-from weft.daemon.node_entrance import NodeEntrance
+from weft.daemon.node_entrance import NodeEntrance, node_unless_removed
 from weft.daemon.node_gates import NodeGates
 from weft.daemon.node_links import NodeLinks
 from weft.daemon.node_watch import NodeWatch
@@ -64,7 +66,6 @@ from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
 from weft.pki.ca import Authority, CaError
-from weft.pki.node_requests import node_of
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -108,7 +109,9 @@ class Instance:
         self.started_at = now()
         self.tasks = Tasks()
         self.machine = Machine(settings)
-        self.ads = AdsServer(node_of=node_of)
+        self.removed = RemovedNodes()
+        self.ads = AdsServer(node_of=lambda pem: node_unless_removed(pem, self.removed))
+        self.removed.on_removed.append(self.ads.cut)
         self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight, self._walls_in_force))
         self.telemetry = Telemetry()
         self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
@@ -154,6 +157,8 @@ class Instance:
             *(self.rate_limits.handler(), self.holds.handler()),
             *self.telemetry.handlers(),
         )
+        self.following = RemovedNodesFollower(store, self.removed)
+        await self.following.start()
         self.entrance = NodeEntrance(self.settings, self.links, ca)
         await self.entrance.start_proxies(self.ads, handlers)
         await self._start_api(tls, ca)
@@ -187,7 +192,7 @@ class Instance:
             audit=files.audit_settings(self.settings),
             signing_keys=signing_keys.load_or_create(Path(self.settings.data_dir) / "pki"),
         )
-        self.api = ApiServer(self.store, api_settings)
+        self.api = ApiServer(self.store, api_settings, removed=self.removed)
         self.client = self.api.local_client()
         self.writer = self.api.local_client("mesh")
         self.informers = Informers(self.client)
@@ -204,7 +209,8 @@ class Instance:
             lambda: self.mesh.model.trust_domain,
         )
         self.signer = CertificateSigner(
-            self.writer, self.informers, self.api.authorizer, ca, workloads
+            *(self.writer, self.informers, self.api.authorizer, ca, workloads),
+            seconds=self.settings.node_cert_ttl,
         )
         self.tasks.spawn(self.signer.run(), "certificate-signer")
         self.entrance.open(self.api, self.telemetry.collector.take_spans)
@@ -409,6 +415,7 @@ class Instance:
             gateway_address=self.settings.gateway_address,
             process_start=process_start(os.getpid()),
             dashboard_port=self.dashboard.port,
+            node=self.settings.node_name,
         )
 
     async def _status_page(self) -> tuple[str, bytes]:
@@ -461,6 +468,7 @@ class Instance:
         await self.dashboard.close()
         await self.api.close()
         await self.ads.close()
+        await self.following.close()
         await self.rate_limits.close()
         await self.store.close()
         if not keep_pods:

@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 
 from weft.api.errors import ApiError
 from weft.api.registry import by_resource
+from weft.api.wellknown import REASON_NODE_REMOVED
 from weft.lib import join_token
 from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, replace_file
@@ -35,8 +36,12 @@ SIGNED_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.1
 CA_SECONDS_MAX = 10.0
 CA_BYTES_MAX = 256 * 1024
-RENEW_LOOK_SECONDS = 60.0
-"""Between two looks whether the certificate is due."""
+RENEW_LOOK_SECONDS_MAX = 60.0
+RENEW_LOOK_SECONDS_MIN = 1.0
+"""Between two looks whether the certificate is due: clocks are set and machines sleep, so it is
+not enough to wait until then."""
+RENEW_LOOK_FRACTION = 0.02
+"""Of the certificate's life."""
 Say = Callable[[str], None]
 
 
@@ -69,6 +74,11 @@ class Credentials(Struct, frozen=True):
     @property
     def facts(self) -> Path:
         return self.directory / "cluster.json"
+
+    def forget(self) -> None:
+        """All of a cluster that this machine is no part of any more."""
+        for path in (self.secret, self.certificate, self.key, self.ca, self.facts):
+            path.unlink(missing_ok=True)
 
     def store(self, certificate: str, key: str) -> None:
         """The key first, the file that Envoy watches last."""
@@ -196,14 +206,22 @@ async def request_certificate(client: HttpClient, node: str) -> tuple[str, str]:
         raise ApiError(504, "Timeout", text) from error
 
 
+def is_removed(error: Exception) -> bool:
+    """Whether the server says that this node was removed."""
+    return isinstance(error, ApiError) and error.reason == REASON_NODE_REMOVED
+
+
 async def cluster_facts(client: HttpClient, found: Credentials, path: str) -> ClusterFacts:
-    """What the server says, else what it said last. Raises ApiError when it never did."""
+    """What the server says, else what it said last. Raises ApiError when it never did, or when the
+    node was removed."""
     try:
         body = await client.read(path)
         facts = msgspec.json.decode(body, type=ClusterFacts)
         replace_file(found.facts, body)
         return facts
-    except (ApiError, msgspec.MsgspecError):
+    except (ApiError, msgspec.MsgspecError) as error:
+        if is_removed(error):
+            raise
         try:
             return msgspec.json.decode(found.facts.read_bytes(), type=ClusterFacts)
         except (OSError, msgspec.MsgspecError):
@@ -215,8 +233,10 @@ async def keep_renewed(client: HttpClient, found: Credentials, node: str) -> Non
     """Have the certificate replaced long before it ends; until cancelled."""
     spread = int.from_bytes(os.urandom(2)) / 65536
     while True:
+        wait = RENEW_LOOK_SECONDS_MIN
         try:
             valid = node_requests.validity_of(found.certificate.read_bytes())
+            wait = look_again_after(valid)
             if identity.is_due(valid, now(), spread):
                 certificate, key = await request_certificate(client, node)
                 found.store(certificate, key)
@@ -224,7 +244,13 @@ async def keep_renewed(client: HttpClient, found: Credentials, node: str) -> Non
                 log.info("certificate renewed node=%s", node)
         except (ApiError, OSError, ValueError) as error:
             log.warning("certificate not renewed node=%s error=%s", node, error)
-        await asyncio.sleep(RENEW_LOOK_SECONDS)
+        await asyncio.sleep(wait)
+
+
+def look_again_after(valid: identity.Validity) -> float:
+    """Seconds between two looks at a certificate: often enough for one that is short-lived."""
+    part = (valid.not_after - valid.not_before) * RENEW_LOOK_FRACTION
+    return min(RENEW_LOOK_SECONDS_MAX, max(RENEW_LOOK_SECONDS_MIN, part))
 
 
 def as_node(settings: Settings, facts: ClusterFacts) -> Settings:

@@ -1,6 +1,7 @@
 """Where other machines come in: the CA that a token vouches for, facts for nodes, their links, and
 the control plane of their proxies."""
 
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 
 from weft.apiserver.app import ApiServer
 from weft.apiserver.node_authorizer import SPANS_PATH
+from weft.apiserver.removed_nodes import RemovedNodes
 from weft.daemon.image_pages import BLOB_PATH, IMAGE_PATH, ImagePages
 from weft.daemon.joining import CA_PATH, ClusterFacts
 from weft.daemon.node_link import CLUSTER_PATH, LINK_PATH, STREAM_PATH
@@ -18,10 +20,26 @@ from weft.daemon.node_spans import SpanPages
 from weft.lib.instance import Settings
 from weft.node.images import ImageStore
 from weft.pki.ca import Authority
+from weft.pki.identity import Validity
+from weft.pki.node_requests import node_of, validity_of
 from weft.xds.server import AdsServer
 
+CERTIFICATES_MAX = 4096
+"""Of proxies, whose names are remembered."""
 SERVER_NAME = "kubernetes.default.svc"
 """By which proxies know the control plane: the API server's certificate carries it."""
+
+
+@functools.lru_cache(maxsize=CERTIFICATES_MAX)
+def _of(pem: bytes) -> tuple[str, Validity]:
+    node = node_of(pem)
+    return node, validity_of(pem) if node else Validity(0, 0)
+
+
+def node_unless_removed(pem: bytes, removed: RemovedNodes) -> str:
+    """The node that a proxy's verified certificate is for; "" when it counts no more."""
+    node, valid = _of(pem)
+    return "" if removed.refuses(node, valid) else node
 
 
 class NodeEntrance:

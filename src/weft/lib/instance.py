@@ -56,6 +56,8 @@ class Settings(Struct, frozen=True):
     ca_dir: str = ""
     """Directory with an authority for the mesh that others made; "" has weft make its own."""
     workload_cert_ttl: float = 12 * 3600.0
+    node_cert_ttl: float = 365 * 86400.0
+    """Of the certificates that nodes and clients ask for."""
     """Seconds that certificates of workloads live."""
     root_cert_ttl: float = 3650 * 86400.0
     """Seconds that a root of the mesh lives."""
@@ -158,6 +160,8 @@ class Running(Struct, frozen=True):
     """`process_start` of the pid: with it the number cannot be taken for another process'."""
     dashboard_port: int = 0
     """Of the dashboard on 127.0.0.1."""
+    node: str = ""
+    """The node that this machine is."""
 
 
 def process_start(pid: int) -> int:

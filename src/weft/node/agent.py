@@ -171,10 +171,11 @@ class NodeAgent:
         for pod in present.values():
             self._pod_changed(None, pod)
 
-    async def close(self, keep_pods: bool = True) -> None:
-        """Stop the agent; pods go on unless told otherwise. Idempotent."""
+    async def close(self, keep_pods: bool = True, *, report: bool = True) -> None:
+        """Stop the agent; pods go on unless told otherwise. Idempotent. Without `report` nobody
+        wants to know what became of them."""
         if not keep_pods:
-            await self.stop_all()
+            await self.stop_all(report=report)
         self._running = False
         await self._dns.close()
         await self._tasks.close()
@@ -186,7 +187,7 @@ class NodeAgent:
         if self._parts.pulls is not None:
             await self._parts.pulls.close()
 
-    async def stop_all(self) -> None:
+    async def stop_all(self, *, report: bool = True) -> None:
         """End all pods of the node, gracefully, and keep their objects: they run again when the
         node is back."""
         runners = tuple(self._pods.values())
@@ -196,7 +197,8 @@ class NodeAgent:
             async with asyncio.timeout(STOP_SECONDS_MAX):
                 for runner in runners:
                     await runner.stopped.wait()
-                    await runner.flush()
+                    if report:
+                        await runner.flush()
         except TimeoutError:
             left = [r.state.pod.metadata.name for r in runners if not r.stopped.is_set()]
             log.warning("pods did not end in time pods=%s", ",".join(left))

@@ -95,6 +95,13 @@ def validity(now: float, seconds: float, issuer: Validity | None = None) -> Vali
     return Validity(now - min(BACKDATE_SECONDS, seconds * BACKDATE_FRACTION_MAX), until)
 
 
+def issued_at(valid: Validity) -> float:
+    """When a certificate of this validity was made; earlier than that for one cut short by its
+    issuer's end."""
+    share = BACKDATE_FRACTION_MAX / (1 + BACKDATE_FRACTION_MAX)
+    return valid.not_before + min(BACKDATE_SECONDS, (valid.not_after - valid.not_before) * share)
+
+
 def renew_at(valid: Validity, spread: float = 0.0) -> float:
     """When to renew. `spread` in [0, 1) places this certificate within the jitter, e.g. a hash
     of its name."""

@@ -139,7 +139,11 @@ class AdsServer:
         without. With `credentials`, which must ask for certificates, TCP is for nodes' proxies:
         each is the node of its certificate. `handlers` are gRPC handlers of further services for
         proxies. Raises OSError when one of the addresses cannot be opened."""
-        self._grpc = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
+        self._grpc = grpc.aio.server(
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=STREAMS_MAX,
+            interceptors=(NodesOnly(self._node_of),),
+        )
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
         service = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
         self._grpc.add_generic_rpc_handlers((service, *handlers))
@@ -186,6 +190,12 @@ class AdsServer:
             stream.closed = True
             stream.wake.set()
         self._notify()
+
+    def cut(self, node: str) -> None:
+        """End the streams of a node's proxy; it may come back if its certificate counts."""
+        for stream in self._nodes[node].streams if node in self._nodes else ():
+            stream.closed = True
+            stream.wake.set()
 
     def nodes(self) -> tuple[str, ...]:
         return tuple(self._nodes)
@@ -446,6 +456,32 @@ def certified_node(context: Any, node_of: Callable[[bytes], str]) -> str:
     if not node:
         raise NoNode("the certificate is for no node")
     return node
+
+
+class NodesOnly(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Lets nodes and our own socket call the further services; streams look for themselves."""
+
+    def __init__(self, node_of: Callable[[bytes], str]) -> None:
+        self._node_of = node_of
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = await continuation(details)
+        answer = handler.unary_unary if handler is not None else None
+        if answer is None:
+            return handler
+
+        async def checked(request: Any, context: Any) -> Any:
+            try:
+                certified_node(context, self._node_of)
+            except NoNode as error:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            return await answer(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            checked,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
 
 def _fields(nacked: Nacked) -> tuple[str, str, str, str]:
