@@ -152,11 +152,7 @@ class ApiServer:
             weft_version=settings.weft_version,
             fairness=Fairness(settings.levels),
         )
-        if removed is not None:
-            self._server.removed = removed
-            removed.on_removed.append(lambda node: self._server.cut(f"{NODE_PREFIX}{node}"))
-        if settings.audit is not None:
-            self._server.audit = AuditLog(settings.audit, clock)
+        self._guard(removed, settings.audit)
         self._gate = PartGate(decides, lambda: self._server.audit)
         self._tasks = aio.Tasks()
         self._runner: web.ServerRunner | None = None
@@ -165,6 +161,15 @@ class ApiServer:
         """PEM of the CA that clients of this server are to believe; told in token Secrets."""
         self.port = 0
         """The port that is listened on, once started."""
+
+    def _guard(self, removed: RemovedNodes | None, wanted: AuditSettings | None) -> None:
+        """Keep the audit log. Certificates of removed nodes count no more, and their requests under
+        way are cut."""
+        if wanted is not None:
+            self._server.audit = AuditLog(wanted, self._clock)
+        if removed is not None:
+            self._server.removed = removed
+            removed.on_removed.append(lambda node: self._server.cut(f"{NODE_PREFIX}{node}"))
 
     def _add_policies(self, access: Authorizer) -> None:
         """Policies and webhooks: asked after weft's own hooks."""
