@@ -32,7 +32,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         return found
 
 
-_LIFE = Duration(CERT_SECONDS_MIN, f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least")
+LIFE = Duration(CERT_SECONDS_MIN, f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least")
 _PATIENCE = Duration(0.0, "a time is not negative; 0 is no limit")
 
 _IDENTITY = (
@@ -45,11 +45,11 @@ _IDENTITY = (
         " Istio's `cacerts`.  [default: weft makes its own]",
     ),
     click.option(
-        "--workload-cert-ttl", type=_LIFE, default="12h", show_default=True,
+        "--workload-cert-ttl", type=LIFE, default="12h", show_default=True,
         help="Life of workloads' certificates.",
     ),
     click.option(
-        "--root-cert-ttl", type=_LIFE, default="87600h", show_default=True,
+        "--root-cert-ttl", type=LIFE, default="87600h", show_default=True,
         help="Life of the mesh's roots; the next overlaps with the last.",
     ),
 )  # fmt: skip

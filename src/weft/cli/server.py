@@ -36,7 +36,7 @@ PROBED_ADDRESS = "192.0.2.1"
 )
 @click.option(
     "--node-cert-ttl",
-    type=options.Duration(),
+    type=options.LIFE,
     default="8760h",
     show_default=True,
     help="Life of the certificates of nodes that join; they renew them at half of it.",
