@@ -9,7 +9,15 @@ from weft.cli.main import main
 ACTS = frozenset(
     {
         *("up", "server", "agent", "down", "dashboard", "demo", "workload register", "completion"),
-        *("token delete", "node cordon", "node uncordon", "proxy", "credentials", "apply"),
+        *(
+            "token delete",
+            "node cordon",
+            "node delete",
+            "node uncordon",
+            "proxy",
+            "credentials",
+            "apply",
+        ),
         *("delete", "logs", "exec", "cp", "port-forward", "describe"),
         *("rollout abort", "rollout pause", "rollout promote", "rollout restart", "rollout retry"),
         *("rollout set image", "rollout status", "rollout undo", "rollout watch"),
