@@ -3,6 +3,7 @@ runc, crun), with small images made here."""
 
 import base64
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -346,6 +347,27 @@ def test_kubectl_debug_sees_the_processes_of_its_target(weft: Instance) -> None:
     assert not weft.kubectl("logs", "watched", "-c", "alone").startswith("sh -c trap")
     assert is_ready(weft.pod("watched")), "its end harms nobody"
     weft.kubectl("delete", "pod", "watched", "--wait=false")
+
+
+def test_kubectl_debug_of_a_node_shows_the_machine(weft: Instance, tmp_path: Path) -> None:
+    """Its files below /host, its processes, its network; `chroot /host` makes the shell its own."""
+    (tmp_path / "mark").write_text("of the machine\n")
+    (name,) = (node["metadata"]["name"] for node in weft.items("nodes", namespace=""))
+    look = (
+        f"cat /host{tmp_path}/mark; chroot /host cat {tmp_path}/mark; "
+        "readlink /proc/self/ns/net; ls -d /proc/[0-9]* | grep -c ."
+    )
+    weft.kubectl("debug", f"node/{name}", "--image=shop/sh:1", "--profile=sysadmin",
+                 "--attach", "--", "sh", "-c", look)  # fmt: skip
+    (pod_name,) = (
+        p["metadata"]["name"] for p in weft.items("pods") if "debugger" in p["metadata"]["name"]
+    )
+    finished(weft, pod_name)
+    said = log(weft, pod_name, "debugger").splitlines()
+    assert said[:2] == ["of the machine"] * 2, said
+    assert said[2] == os.readlink("/proc/self/ns/net")
+    assert int(said[3]) > 20
+    assert (tmp_path / "mark").read_text() == "of the machine\n", "its end takes nothing along"
 
 
 def test_nothing_is_left_behind(weft: Instance) -> None:

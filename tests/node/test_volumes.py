@@ -110,6 +110,17 @@ def test_mounts_with_sub_paths_and_read_only_sources() -> None:
     assert isinstance(mounts(bad, bad.spec.containers[0], {"e": "/v/e"}, {}), Refusal)
 
 
+def test_the_whole_machine_is_mounted_below_a_root_of_ones_own_only() -> None:
+    found = pod(containers=[{"name": "web", "volumeMounts": [
+        {"name": "h", "mountPath": "/host"},
+        {"name": "h", "mountPath": "/e", "subPath": "etc", "readOnly": True}]}])  # fmt: skip
+    made = mounts(found, found.spec.containers[0], {"h": "/"}, {}, own_root=True)
+    assert made == (Mount("/", "/host"), Mount("/etc", "/e", read_only=True))
+    refused = mounts(found, found.spec.containers[0], {"h": "/"}, {})
+    assert isinstance(refused, Refusal)
+    assert "or a container image, which gets them at its mountPath" in refused.message
+
+
 def test_files_change_together_and_stale_ones_go(tmp_path: Path) -> None:
     assert write_atomically(tmp_path, [File("a", b"1"), File("sub/b", b"2", 0o400)])
     assert (tmp_path / "a").read_text() == "1"

@@ -57,7 +57,7 @@ def prepare(
     made = command(pod, container, image, parts.objects, facts)
     if isinstance(made, Refusal):
         return made
-    mounted = mounts(pod, container, directories, made.env)
+    mounted = mounts(pod, container, directories, made.env, own_root=image.oci is not None)
     if isinstance(mounted, Refusal):
         return mounted
     if (failed := _make_sub_paths(mounted, directories.values())) is not None:

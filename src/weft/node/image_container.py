@@ -122,6 +122,7 @@ def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
         nodes_own=frozenset(nodes),
         host_pid=bool(pod.spec.host_pid),
         host_ipc=bool(pod.spec.host_ipc),
+        message_queues=os.path.isdir("/dev/mqueue"),
         shared_pid=bool(pod.spec.share_process_namespace),
         rootless=settings.rootless,
         machine=os.uname().machine,

@@ -35,8 +35,9 @@ from weft.node.runtime import Mount
 
 MODE_DEFAULT = 0o644
 WHOLE_MACHINE = (
-    'volume "{}" is the whole machine (hostPath /), which cannot be mounted: containers of this '
-    "node see the machine's files at / already (for `kubectl debug node/...`: use a shell there)"
+    'volume "{}" is the whole machine (hostPath /), which a process image cannot mount: it sees '
+    "the machine's files at / already (for `kubectl debug node/...`: use a shell there, or a "
+    "container image, which gets them at its mountPath)"
 )
 SUPPORTED = (
     "emptyDir, configMap, secret, downwardAPI, projected, hostPath, persistentVolumeClaim, "
@@ -82,9 +83,15 @@ def plan_volumes(pod: Pod, objects: Snapshot, facts: PodFacts) -> tuple[VolumePl
 
 
 def mounts(
-    pod: Pod, container: Container, directories: Mapping[str, str], env: Mapping[str, str]
+    pod: Pod,
+    container: Container,
+    directories: Mapping[str, str],
+    env: Mapping[str, str],
+    *,
+    own_root: bool = False,
 ) -> tuple[Mount, ...] | Refusal:
-    """Mounts of a container; `directories` are the volumes' host paths by name."""
+    """Mounts of a container; `directories` are the volumes' host paths by name. With a root of its
+    own, as container images have, it may see the machine's below it."""
     found = []
     for mount in container.volume_mounts:
         if mount.name not in directories:
@@ -93,8 +100,8 @@ def mounts(
         sub_path = mount.sub_path or expand(mount.sub_path_expr, env)
         if not _inside(sub_path):
             return Refusal(CONFIG_ERROR, f'subPath "{sub_path}" must not leave its volume')
-        source = posixpath.join(directories[mount.name], sub_path).rstrip("/")
-        if not source:
+        source = posixpath.join(directories[mount.name], sub_path).rstrip("/") or "/"
+        if source == "/" and not own_root:
             return Refusal(CONFIG_ERROR, WHOLE_MACHINE.format(mount.name))
         target = posixpath.normpath(posixpath.join("/", mount.mount_path))
         found.append(Mount(source, target, read_only=_read_only(pod, mount)))

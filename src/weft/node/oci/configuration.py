@@ -51,6 +51,8 @@ class Place(Struct, frozen=True):
     """Those of them that are the machine's: read-only."""
     host_pid: bool = False
     host_ipc: bool = False
+    message_queues: bool = False
+    """The machine shows those of its own at /dev/mqueue."""
     shared_pid: bool = False
     rootless: bool = False
     machine: str = "x86_64"
@@ -158,8 +160,11 @@ def _own_mounts(place: Place, confinement: Confinement) -> list[dict[str, Any]]:
     ]
     if place.host_pid:
         found[0] = _mount("/proc", "bind", "/proc", ["rbind", *safe])
-    if place.host_ipc:
+    # In the machine's IPC namespace a new mount shows the machine's queues, too.
+    if place.host_ipc and place.message_queues:
         found[3] = _mount("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", *safe])
+    elif place.host_ipc and place.rootless:
+        del found[3]
     if place.host_ipc:
         found.append(_mount("/dev/shm", "bind", "/dev/shm", ["rbind", *safe, "rw"]))  # noqa: S108
     elif place.shared_memory:
