@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,39 @@ async def test_scale_and_explain(latest: Kubectl) -> None:
     old = await latest("explain", "hpa.spec", "--api-version=autoscaling/v1")
     assert "targetCPUUtilizationPercentage" in old
     assert "note\t<string>" in await latest("explain", "event", "--api-version=events.k8s.io/v1")
+
+
+async def test_every_kind_is_explained_in_every_version(latest: Kubectl, live: Running) -> None:
+    """kubectl shows one kind of each group and version down to its last field; what it shows the
+    others from is there and whole."""
+    explained, at_once = 0, asyncio.Semaphore(2)
+
+    async def explain(name: str, version: str, kind: str) -> str:
+        async with at_once:
+            shown = ("explain", name, "--recursive", f"--api-version={version}")
+            code, out, err = await latest.run(*shown)
+        lines = out.splitlines()
+        right = f"KIND:       {kind}" in lines and "  metadata\t<ObjectMeta>" in out
+        return "" if code == 0 and right else f"{name} {version}: {err}{out[:200]}"
+
+    asked = []
+    for version in (await latest("api-versions")).split():
+        path = "api/v1" if version == "v1" else f"apis/{version}"
+        _, found = await live.json("GET", f"/{path}")
+        kinds = [(r["name"], r["kind"]) for r in found["resources"] if "/" not in r["name"]]
+        _, document = await live.json("GET", f"/openapi/v3/{path}")
+        schemas = document["components"]["schemas"]
+        for reference in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)):
+            assert reference in schemas, f"{version} refers to {reference}"
+        group, _, number = version.rpartition("/")
+        for _, kind in kinds:
+            named = {"group": group, "kind": kind, "version": number}
+            (schema,) = (
+                s for s in schemas.values() if named in s.get("x-kubernetes-group-version-kind", ())
+            )
+            assert schema["properties"], f"{kind} of {version} has no fields"
+            assert schema["description"], f"{kind} of {version} is not described"
+            explained += 1
+        asked.append(explain(kinds[-1][0], version, kinds[-1][1]))
+    assert explained > 100
+    assert not [text for text in await asyncio.gather(*asked) if text]
