@@ -1,6 +1,7 @@
 """A node's certificate, from a real API server and its signer: got with a token, renewed before it
 ends, refused after the node was removed."""
 
+import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
@@ -80,7 +81,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     client = server.local_client()
     informers = Informers(client)
     workloads = WorkloadAuthority(lambda: ca, 3600.0, lambda: "td")
-    signer = CertificateSigner(client, informers, server.authorizer, ca, workloads, seconds=SECONDS)
+    signer = CertificateSigner(
+        client, informers, server.authorizer, lambda: ca, workloads, seconds=SECONDS
+    )
     tasks = Tasks()
     informers.start()
     tasks.spawn(signer.run(), "signer")
@@ -133,7 +136,9 @@ async def test_certificates_are_renewed_before_they_end(cluster: Cluster, tmp_pa
     assert (await asked(old, server)).code == 404
     client = HttpClient(found.connection(server))
     tasks = Tasks()
-    tasks.spawn(joining.keep_renewed(client, found, "n"), "renewal")
+    tasks.spawn(
+        joining.keep_renewed(client, found, "n", lambda _: None, asyncio.Event()), "renewal"
+    )
     await until(lambda: valid(found) != first, SECONDS)
     assert now() < first.not_after
     await until(lambda: now() > first.not_after + 1, SECONDS + 5)

@@ -46,7 +46,16 @@ from weft.apiserver.rbac_follower import RbacFollower
 from weft.apiserver.removed_nodes import RemovedNodes
 from weft.apiserver.resources import Resources
 from weft.apiserver.reviews import Reviews
-from weft.apiserver.server import Page, PersonalQuestion, Question, Server, Tree, Upgrade, Upload
+from weft.apiserver.server import (
+    Page,
+    PersonalQuestion,
+    Question,
+    Server,
+    Tree,
+    Upgrade,
+    Upload,
+    shown_certificate,
+)
 from weft.apiserver.service_tokens import ServiceTokens
 from weft.apiserver.streams import NodeStreams
 from weft.apiserver.token_secrets import TokenSecrets
@@ -212,6 +221,18 @@ class ApiServer:
         """Sign and believe service account tokens with these keys from now on."""
         self.service_tokens.ring = ring
         self._tasks.spawn(self._token_secrets.look(), "token-secrets-anew")
+
+    def trust(self, roots: str, believes: Callable[[bytes], bool]) -> None:
+        """Tell clients to believe these roots (PEM); believe clients whose certificates (DER)
+        `believes` knows, and end connections that were made with others."""
+        self.roots = roots
+        self._server.believes_certificate = believes
+        self._tasks.spawn(self._token_secrets.look(), "token-secrets-anew")
+        server = self._runner.server if self._runner is not None else None
+        for connection in tuple(server.connections) if server is not None else ():
+            shown = shown_certificate(connection.transport)
+            if shown is not None and not believes(shown) and connection.transport is not None:
+                connection.transport.close()
 
     def use_tokens(self, tokens: Mapping[str, User]) -> None:
         """Believe these bearer tokens from now on, instead of those of the settings."""

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from asyncio import BaseTransport
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -71,6 +72,12 @@ def version_document(weft_version: str) -> dict[str, str]:
     }
 
 
+def shown_certificate(transport: BaseTransport | None) -> bytes | None:
+    """The certificate (DER) that a client showed; TLS has verified it."""
+    connection = transport.get_extra_info("ssl_object") if transport is not None else None
+    return connection.getpeercert(binary_form=True) if connection is not None else None
+
+
 class Server:
     """Handles every request of one API server."""
 
@@ -108,6 +115,8 @@ class Server:
         """For everybody, without a credential."""
         self.upgrades: dict[str, Upgrade] = {}
         self.uploads: dict[str, Upload] = {}
+        self.believes_certificate: Callable[[bytes], bool] = lambda _: True
+        """Whether a client's certificate (DER), which TLS has verified, still counts."""
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
@@ -237,6 +246,9 @@ class Server:
             return identity.user
         connection = http.transport.get_extra_info("ssl_object") if http.transport else None
         certificate = connection.getpeercert() if connection is not None else None
+        shown = shown_certificate(http.transport)
+        if shown is not None and not self.believes_certificate(shown):
+            certificate = None
         found = access.user_of_certificate(certificate) if certificate else None
         if found is None and http.path.rstrip("/") not in PUBLIC_PATHS:
             raise failures.unauthorized()

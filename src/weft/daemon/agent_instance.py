@@ -27,7 +27,7 @@ from weft.daemon.joining import CannotJoin, ClusterFacts, Credentials
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent, on_tmpfs
 from weft.daemon.node_gates import NodeGates
-from weft.daemon.node_link import CLUSTER_PATH
+from weft.daemon.node_link import CLUSTER_PATH, ROOTS
 from weft.daemon.node_spans import NodeSpans
 from weft.daemon.remembering_client import RememberingClient
 from weft.daemon.remote_gate import LinkGate, LinkInFlight
@@ -69,6 +69,8 @@ class AgentInstance:
         self.lock = 0
         self.removed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the server says that it removed this node: in which words."""
+        self.look = asyncio.Event()
+        """Set: look at the server's roots and the own certificate now."""
 
     async def start(self) -> None:
         """Join, or come back, and run what is bound to this node. Raises why it cannot."""
@@ -124,6 +126,7 @@ class AgentInstance:
 
     async def _open(self, found: Credentials) -> None:
         """The machine's side: pods that run are found, and the proxy; the server may be away."""
+        found.trust(found.ca.read_text())
         facts = self.facts
         subnet = await self._subnet()
         self.settings = joining.as_node(self.settings, facts)
@@ -131,7 +134,7 @@ class AgentInstance:
             host=urlsplit(self.settings.join).hostname or "",
             port=facts.xds_port,
             server_name=facts.server_name,
-            ca_file=str(found.ca),
+            trust_file=str(found.trust_secret),
             sds_file=str(found.secret),
         )
         self.machine = Machine(self.settings, remote, subnet)
@@ -178,7 +181,7 @@ class AgentInstance:
         """As soon as the server can be reached; until then pods and proxy run as they are."""
         informers = self._informers()
         session, server = self.client.session, self.client.server
-        link = AgentLink(session, server, self._handlers())
+        link = AgentLink(session, server, self._handlers(found))
         link.on_lost = self._look_whether_removed
         routes = RouteKeeper(informers, self.settings.node_name)
         self.spans = NodeSpans(self.machine.node_address, session, server)
@@ -204,7 +207,8 @@ class AgentInstance:
             gates = NodeGates(informers, self.machine.network, self.settings.node_name)
             self.tasks.spawn(gates.run(), "node-gates")
         name = self.settings.node_name
-        self.tasks.spawn(joining.keep_renewed(self.client, found, name), "certificate")
+        renewed = joining.keep_renewed(self.client, found, name, self.agent.trust, self.look)
+        self.tasks.spawn(renewed, "certificate")
         await self.agent.start()
         seconds = now() - self.started_at
         self.say(f"weft {__version__} runs node {name} after {seconds:.2f} s")
@@ -267,7 +271,7 @@ class AgentInstance:
 
     # --- what the control plane may ask
 
-    def _handlers(self) -> dict[str, Any]:
+    def _handlers(self, found: Credentials) -> dict[str, Any]:
         async def active(args: Mapping[str, Any]) -> dict[str, int]:
             try:
                 ports = tuple(int(port) for port in args["ports"])
@@ -309,9 +313,14 @@ class AgentInstance:
         async def stream(args: Mapping[str, Any]) -> None:
             await self._streams.open(args)
 
+        async def roots(_: Mapping[str, Any]) -> dict[str, Any]:
+            self.look.set()
+            return {"trusted": found.ca.read_text(), "shown": found.from_the_signing_root()}
+
         return {
             "active": active, "facts": facts, "clusters": clusters, "metrics": metrics,
             "restart-proxy": restart_proxy, "stream": stream, USAGE: usage, METHOD: walls,
+            ROOTS: roots,
         }  # fmt: skip
 
     def _stream_server(self) -> StreamServer:

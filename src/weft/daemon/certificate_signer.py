@@ -56,7 +56,7 @@ class CertificateSigner:
         client: Client,
         informers: Informers,
         authorizer: Authorizer,
-        ca: Authority,
+        ca: Callable[[], Authority],
         workloads: WorkloadAuthority,
         *,
         seconds: float = csr.SECONDS_MAX,
@@ -159,7 +159,7 @@ class CertificateSigner:
         usages = [_USAGES[usage] for usage in found.spec.usages if usage in _USAGES]
         life = csr.seconds(found, self._seconds)
         wanted = Wanted(asked.subject, tuple(names), tuple(usages))
-        return self._ca.issue(key, wanted, now(), life)
+        return self._ca().issue(key, wanted, now(), life)
 
     async def _write(
         self, found: CertificateSigningRequest, subresource: str, **status: Any

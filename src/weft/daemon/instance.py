@@ -4,7 +4,6 @@ import asyncio
 import errno
 import gc
 import os
-import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from msgspec import Struct
 from weft import __version__
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
+from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.manifests import Document
 from weft.apiserver.addresses import Ranges
@@ -28,6 +28,7 @@ from weft.daemon import access_log_keeper, files, rate_limits, status
 from weft.daemon.alerting import Alerting
 from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
 from weft.daemon.analyst import Analyst
+from weft.daemon.api_authority import ApiAuthority
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
@@ -65,7 +66,7 @@ from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
 from weft.pki import signing_keys
-from weft.pki.ca import Authority, CaError
+from weft.pki.ca import CaError
 from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
@@ -152,7 +153,7 @@ class Instance:
         if isinstance(store, BaseException):
             raise store
         self.store = store
-        tls, ca = files.server_tls(self.settings, self._server_names())
+        ca = self.ca = ApiAuthority(self.settings, self._server_names())
         handlers = (
             *(self.rate_limits.handler(), self.holds.handler()),
             *self.telemetry.handlers(),
@@ -161,7 +162,7 @@ class Instance:
         await self.following.start()
         self.entrance = NodeEntrance(self.settings, self.links, ca)
         await self.entrance.start_proxies(self.ads, handlers)
-        await self._start_api(tls, ca)
+        await self._start_api()
         await self._start_mesh_and_node()
         self._start_controllers()
         await self.dashboard.start(self.api.port + 1)
@@ -182,7 +183,7 @@ class Instance:
         own = (self._ranges().kubernetes_ip, self.settings.address, self.settings.listen)
         return tuple(name for name in own if name and name != EVERY_ADDRESS)
 
-    async def _start_api(self, tls: ssl.SSLContext, ca: Authority) -> None:
+    async def _start_api(self) -> None:
         token, tokens = files.admin_token(self.settings)
         ranges = self._ranges()
         api_settings = ApiSettings(
@@ -196,12 +197,9 @@ class Instance:
         self.client = self.api.local_client()
         self.writer = self.api.local_client("mesh")
         self.informers = Informers(self.client)
-        self.api_ca = self.api.roots = ca.roots
-        names = self._server_names()
-        self.credentials = Credentials(
-            *(self.settings, self.api, ca, tls),
-            lambda context: files.renew_server_certificate(self.settings, ca, names, context),
-        )
+        self.api.roots = self.ca.current.roots
+        self.ca.on_change = self._roots_changed
+        self.credentials = Credentials(self.settings, self.api, self.ca, self._nodes_behind)
         self.identity = files.mesh_identity(self.settings, self.ads)
         workloads = WorkloadAuthority(
             self.identity.authority,
@@ -209,7 +207,8 @@ class Instance:
             lambda: self.mesh.model.trust_domain,
         )
         self.signer = CertificateSigner(
-            *(self.writer, self.informers, self.api.authorizer, ca, workloads),
+            *(self.writer, self.informers, self.api.authorizer),
+            *(lambda: self.ca.current, workloads),
             seconds=self.settings.node_cert_ttl,
         )
         self.tasks.spawn(self.signer.run(), "certificate-signer")
@@ -235,14 +234,26 @@ class Instance:
             await self.api.start(
                 EVERY_ADDRESS if every else "127.0.0.1",
                 self.settings.port,
-                tls,
+                self.ca.context,
                 also="" if every or listen == "127.0.0.1" else listen,
                 advertise=self.settings.address or "127.0.0.1",
                 socket=self.settings.api_socket,
             )
         except OSError as error:
             raise _port_error(self.settings.port, error) from error
-        files.publish_kubeconfig(self.settings, self.api.port, ca, token)
+        files.publish_kubeconfig(self.settings, self.api.port, self.ca.current, token)
+
+    def _roots_changed(self, roots: str) -> None:
+        self.api.trust(roots, self.ca.believes())
+        if agent := getattr(self, "agent", None):
+            agent.trust(roots)
+
+    async def _nodes_behind(self, roots: str) -> list[str]:
+        """Joined nodes that do not use these roots yet, or cannot be asked."""
+        names = (node.metadata.name for node in self.informers.cache.list(Node))
+        joined = sorted(name for name in names if name != self.settings.node_name)
+        known = await asyncio.gather(*(self.links.uses(node, roots) for node in joined))
+        return [node for node, uses in zip(joined, known, strict=True) if not uses]
 
     async def _start_mesh_and_node(self) -> None:
         build_settings = BuildSettings(
@@ -306,7 +317,7 @@ class Instance:
         self.agent = make_agent(
             *(self.settings, self.machine, self.client, self.informers),
             gate=AdsGate(self.ads, own, self._walls_in_force),
-            api_ca=self.api_ca,
+            api_ca=self.ca.current.roots,
             inflight=self.inflight,
             otlp=self.telemetry.otlp_endpoint,
         )

@@ -3,6 +3,7 @@ own; with that it comes back without the token."""
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -24,9 +25,10 @@ from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, replace_file
 from weft.lib.instance import Settings
 from weft.pki import identity, node_requests
+from weft.pki.ca import signed_by
 from weft.runtime.http_client import HttpClient
 from weft.runtime.kubeconfig import Connection
-from weft.xds.bootstrap import client_secret
+from weft.xds.bootstrap import client_secret, trust_secret
 
 log = logging.getLogger("weft.nodes")
 
@@ -42,6 +44,7 @@ RENEW_LOOK_SECONDS_MIN = 1.0
 not enough to wait until then."""
 RENEW_LOOK_FRACTION = 0.02
 """Of the certificate's life."""
+END = "-----END CERTIFICATE-----"
 Say = Callable[[str], None]
 
 
@@ -72,12 +75,24 @@ class Credentials(Struct, frozen=True):
         return self.directory / "sds.json"
 
     @property
+    def trust_secret(self) -> Path:
+        """Whom Envoy trusts to be the control plane."""
+        return self.directory / "sds-ca.json"
+
+    @property
     def facts(self) -> Path:
         return self.directory / "cluster.json"
 
     def forget(self) -> None:
         """All of a cluster that this machine is no part of any more."""
-        for path in (self.secret, self.certificate, self.key, self.ca, self.facts):
+        for path in (
+            self.secret,
+            self.trust_secret,
+            self.certificate,
+            self.key,
+            self.ca,
+            self.facts,
+        ):
             path.unlink(missing_ok=True)
 
     def store(self, certificate: str, key: str) -> None:
@@ -86,6 +101,19 @@ class Credentials(Struct, frozen=True):
         replace_file(self.certificate, certificate.encode())
         secret = client_secret(str(self.certificate), str(self.key))
         replace_file(self.secret, json.dumps(secret).encode())
+
+    def trust(self, ca: str) -> None:
+        """Believe a server whose certificate comes from these roots."""
+        replace_file(self.ca, ca.encode())
+        replace_file(self.trust_secret, json.dumps(trust_secret(ca)).encode())
+
+    def from_the_signing_root(self) -> bool:
+        """Whether the certificate comes from the first root that is trusted, which signs now."""
+        try:
+            shown = ssl.PEM_cert_to_DER_cert(_first(self.certificate.read_text()))
+            return signed_by(shown, _first(self.ca.read_text()))
+        except (OSError, ValueError):
+            return False
 
     def valid(self, node: str) -> bool:
         """Whether there is a certificate that can be shown now."""
@@ -111,6 +139,12 @@ class ClusterFacts(Struct, frozen=True, rename="camel"):
     xds_port: int
     trust_domain: str
     server_name: str
+
+
+def _first(pem: str) -> str:
+    """The first certificate of a chain."""
+    text, end, _ = pem.partition(END)
+    return text + end
 
 
 def credentials(settings: Settings) -> Credentials:
@@ -140,7 +174,7 @@ async def join(settings: Settings, say: Say) -> Credentials:
             f"the server at {settings.join} is not the one that the token was made for: its CA has"
             " another hash; check the address, or make a new token there [WEFT2681]"
         )
-    replace_file(found.ca, ca.encode())
+    found.trust(ca)
     client = HttpClient(Connection(server=settings.join, ca=ca, token=token.word))
     try:
         certificate, key = await request_certificate(client, settings.node_name)
@@ -229,22 +263,49 @@ async def cluster_facts(client: HttpClient, found: Credentials, path: str) -> Cl
         raise
 
 
-async def keep_renewed(client: HttpClient, found: Credentials, node: str) -> None:
-    """Have the certificate replaced long before it ends; until cancelled."""
+async def other_roots(client: HttpClient, found: Credentials) -> str | None:
+    """Trust whom the server, which is trusted already, says to trust: whom, when that is new."""
+    try:
+        told = (await client.read(CA_PATH)).decode(errors="replace")
+        if told == found.ca.read_text() or END not in told:
+            return None
+        client.trust(told)
+        found.trust(told)
+    except (ApiError, OSError, ValueError) as error:
+        log.warning("roots of the server not known error=%s", error)
+        return None
+    log.info("roots of the server changed roots=%d", told.count(END))
+    return told
+
+
+async def keep_renewed(
+    client: HttpClient,
+    found: Credentials,
+    node: str,
+    on_roots: Callable[[str], None],
+    look: asyncio.Event,
+) -> None:
+    """Have the certificate replaced long before it ends, or when another root signs; until
+    cancelled. `on_roots` is told whom to trust when that changes. `look` ends a pause."""
     spread = int.from_bytes(os.urandom(2)) / 65536
     while True:
         wait = RENEW_LOOK_SECONDS_MIN
         try:
+            if (roots := await other_roots(client, found)) is not None:
+                on_roots(roots)
             valid = node_requests.validity_of(found.certificate.read_bytes())
             wait = look_again_after(valid)
-            if identity.is_due(valid, now(), spread):
+            if identity.is_due(valid, now(), spread) or not found.from_the_signing_root():
                 certificate, key = await request_certificate(client, node)
                 found.store(certificate, key)
                 client.show(found.certificate, found.key)
                 log.info("certificate renewed node=%s", node)
         except (ApiError, OSError, ValueError) as error:
             log.warning("certificate not renewed node=%s error=%s", node, error)
-        await asyncio.sleep(wait)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await look.wait()
+        look.clear()
 
 
 def look_again_after(valid: identity.Validity) -> float:

@@ -12,6 +12,7 @@ import msgspec
 from weft.apiserver.app import ApiServer
 from weft.apiserver.node_authorizer import SPANS_PATH
 from weft.apiserver.removed_nodes import RemovedNodes
+from weft.daemon.api_authority import ApiAuthority
 from weft.daemon.image_pages import BLOB_PATH, IMAGE_PATH, ImagePages
 from weft.daemon.joining import CA_PATH, ClusterFacts
 from weft.daemon.node_link import CLUSTER_PATH, LINK_PATH, STREAM_PATH
@@ -19,7 +20,6 @@ from weft.daemon.node_links import NodeLinks, require_node
 from weft.daemon.node_spans import SpanPages
 from weft.lib.instance import Settings
 from weft.node.images import ImageStore
-from weft.pki.ca import Authority
 from weft.pki.identity import Validity
 from weft.pki.node_requests import node_of, validity_of
 from weft.xds.server import AdsServer
@@ -45,7 +45,7 @@ def node_unless_removed(pem: bytes, removed: RemovedNodes) -> str:
 class NodeEntrance:
     """Of one control plane. Closed unless it listens for other machines."""
 
-    def __init__(self, settings: Settings, links: NodeLinks, ca: Authority) -> None:
+    def __init__(self, settings: Settings, links: NodeLinks, ca: ApiAuthority) -> None:
         self._settings = settings
         self._links = links
         self._ca = ca
@@ -73,7 +73,7 @@ class NodeEntrance:
         def current() -> grpc.ServerCertificateConfiguration:
             key, chain = (directory / f"apiserver.{end}" for end in ("key", "crt"))
             return grpc.ssl_server_certificate_configuration(
-                [(key.read_bytes(), chain.read_bytes())], self._ca.roots.encode()
+                [(key.read_bytes(), chain.read_bytes())], self._ca.current.roots.encode()
             )
 
         return grpc.dynamic_ssl_server_credentials(
@@ -94,7 +94,7 @@ class NodeEntrance:
         api.add_upload(SPANS_PATH, SpanPages(take_spans, require_node).spans)
 
     async def _ca_page(self) -> tuple[str, bytes]:
-        return "application/x-pem-file", self._ca.roots.encode()
+        return "application/x-pem-file", self._ca.current.roots.encode()
 
     async def _facts_page(self) -> tuple[str, bytes]:
         facts = ClusterFacts(self.xds_port, self._settings.trust_domain, SERVER_NAME)

@@ -21,6 +21,8 @@ from weft.lib.aio import Tasks
 log = logging.getLogger("weft.nodes")
 
 LINK_PATH = "/weft/v1/node/link"
+ROOTS = "roots"
+"""Method: whom a node trusts to be the API server, and whether its own certificate is new."""
 STREAM_PATH = "/weft/v1/node/stream"
 CLUSTER_PATH = "/weft/v1/node/cluster"
 HEARTBEAT_SECONDS = 4.0

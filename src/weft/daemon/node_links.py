@@ -18,6 +18,7 @@ from weft.apiserver.streams import Options, Place
 from weft.daemon.node_link import (
     HEARTBEAT_SECONDS,
     MESSAGE_BYTES_MAX,
+    ROOTS,
     Channel,
     Handler,
     LinkDownError,
@@ -102,6 +103,15 @@ class NodeLinks:
         if peer is None:
             raise LinkDownError(f"node {node} is not connected")
         return await peer.call(method, **args)
+
+    async def uses(self, node: str, roots: str) -> bool:
+        """Whether a node trusts these roots and shows a certificate of the first."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS_MAX):
+                told = await self.call(node, ROOTS)
+        except (ApiError, LinkDownError, TimeoutError):
+            return False
+        return bool(told["trusted"] == roots and told["shown"])
 
     # --- streams
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
@@ -159,6 +159,16 @@ class NodeAgent:
                 service_account.make_mount_point()
             except OSError as error:
                 log.info("no service account files in pods error=%s", error)
+
+    def trust(self, roots: str) -> None:
+        """Pods find these roots (PEM) of the API server from now on, also those that run."""
+        self._parts.settings = structs.replace(self._parts.settings, service_account_ca=roots)
+        for runner in tuple(self._pods.values()):
+            try:
+                offer_service_account(runner)
+            except OSError as error:
+                name = runner.state.pod.metadata.name
+                log.warning("roots not told to a pod pod=%s error=%s", name, error)
 
     def _catch_up(self) -> None:
         """Tell pods what changed while they were adopted, or while no agent ran."""

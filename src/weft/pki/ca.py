@@ -10,11 +10,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PrivateKeyTypes,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, replace_file
 from weft.pki import identity
@@ -22,6 +27,10 @@ from weft.pki.identity import SpiffeId, Validity
 
 CERTIFICATE_FILE = "ca.crt"
 KEY_FILE = "ca.key"
+NEXT_KEY_FILE = "ca.key.next"
+"""The key of a root that is being put first: a crash may leave it to be taken over."""
+CROSS_FILE = "ca-cross.crt"
+"""The signing root's key as the one before it vouches for it."""
 CERTIFICATE_MODE = 0o644
 NAME_DIGITS = 16
 ROOT_PATH_LENGTH = 1
@@ -67,12 +76,15 @@ class Authority:
         *,
         roots: str,
         chain: str = "",
+        cross: str = "",
     ) -> None:
         self._certificate = certificate
         self._key = key
         self.roots = roots
         """PEM of every root to trust."""
         self._chain = chain
+        self._cross = cross
+        """PEM that leads servers' certificates to the root before, for those who trust only it."""
         self.validity = validity_of(certificate)
 
     @classmethod
@@ -84,7 +96,8 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(f"weft root {trust_domain}", ("weft",))
         valid = identity.validity(now, seconds)
-        builder = _ca_builder(key, name, valid, SpiffeId(trust_domain), ROOT_PATH_LENGTH)
+        own_id = SpiffeId(trust_domain)
+        builder = _ca_builder(key.public_key(), name, valid, own_id, ROOT_PATH_LENGTH)
         certificate = builder.issuer_name(name).sign(key, hashes.SHA256())
         return cls(certificate, key, roots=_pem(certificate))
 
@@ -103,8 +116,8 @@ class Authority:
                 replace_file(certificate_file, root.roots.encode(), CERTIFICATE_MODE)
                 return root
             roots = certificate_file.read_text(encoding="ascii")
-            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
             certificate = x509.load_pem_x509_certificates(roots.encode())[0]
+            key = _key_of(certificate, directory)
         except OSError as error:
             raise CaError(f"cannot use the CA in {directory}: {error}") from error
         except (ValueError, TypeError) as error:
@@ -116,7 +129,8 @@ class Authority:
             key.public_key() != certificate.public_key()
         ):
             raise CaError(f"{key_file} is not the key of {CERTIFICATE_FILE} beside it")
-        root = cls(certificate, key, roots=roots)
+        cross = _read_cross(directory / CROSS_FILE, certificate, now)
+        root = cls(certificate, key, roots=roots, cross=cross)
         root._check(directory, trust_domain, now)
         return root
 
@@ -126,12 +140,30 @@ class Authority:
         return name_of(self._certificate)
 
     @property
+    def certificate_pem(self) -> str:
+        return _pem(self._certificate)
+
+    @property
     def key_pem(self) -> str:
         return _key_pem(self._key)
 
     def with_roots(self, roots: str) -> "Authority":
         """The same, with these authorities to trust."""
         return Authority(self._certificate, self._key, roots=roots, chain=self._chain)
+
+    @property
+    def names_of_roots(self) -> tuple[str, ...]:
+        """All that are trusted, the one that signs first."""
+        return tuple(map(name_of, x509.load_pem_x509_certificates(self.roots.encode())))
+
+    def vouch_for(self, other: "Authority", now: float) -> str:
+        """The other root as an intermediate of this one, PEM: whoever trusts this one alone
+        believes what the other signs."""
+        key = other._certificate.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        valid = identity.validity(now, other.validity.not_after - now, self.validity)
+        own_id = SpiffeId(trust_domain_of(self._certificate))
+        return _pem(self._sign(_ca_builder(key, other._certificate.subject, valid, own_id, 0)))
 
     def _check(self, directory: Path, trust_domain: str, now: float) -> None:
         found = trust_domain_of(self._certificate)
@@ -154,7 +186,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         valid = identity.validity(now, seconds, self.validity)
         own_id = SpiffeId(trust_domain_of(self._certificate))
-        builder = _ca_builder(key, _name(name, ("weft",)), valid, own_id, 0)
+        builder = _ca_builder(key.public_key(), _name(name, ("weft",)), valid, own_id, 0)
         certificate = self._sign(builder)
         return Authority(certificate, key, roots=self.roots, chain=_pem(certificate) + self._chain)
 
@@ -165,7 +197,9 @@ class Authority:
         seconds: float = identity.SERVER_SECONDS_DEFAULT,
     ) -> Credential:
         """A server's credential for these DNS names and IP addresses. Raises ValueError."""
-        return self._leaf(_name(names[0]), [alternative(n) for n in names], [_SERVER], now, seconds)
+        alternatives = [alternative(n) for n in names]
+        made = self._leaf(_name(names[0]), alternatives, [_SERVER], now, seconds)
+        return replace(made, certificate=made.certificate + self._cross)
 
     def client(
         self,
@@ -259,15 +293,51 @@ def validity_of(certificate: x509.Certificate) -> Validity:
     )
 
 
+def signed_by(certificate: bytes, roots: str) -> bool:
+    """Whether one of these roots signed a certificate (DER) itself."""
+    found = x509.load_der_x509_certificate(certificate)
+    for root in x509.load_pem_x509_certificates(roots.encode()):
+        try:
+            found.verify_directly_issued_by(root)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return True
+    return False
+
+
+def _key_of(certificate: x509.Certificate, directory: Path) -> PrivateKeyTypes:
+    """The key of the first root. One that was not put into its place yet is put there. Raises
+    OSError, ValueError, TypeError."""
+    path, following = directory / KEY_FILE, directory / NEXT_KEY_FILE
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if key.public_key() != certificate.public_key() and following.exists():
+        waiting = serialization.load_pem_private_key(following.read_bytes(), None)
+        if waiting.public_key() == certificate.public_key():
+            following.replace(path)
+            return waiting
+    return key
+
+
+def _read_cross(path: Path, root: x509.Certificate, now: float) -> str:
+    """What is there for this root; "" when it is for another, or over. Raises OSError,
+    ValueError."""
+    if not path.exists():
+        return ""
+    text = path.read_text(encoding="ascii")
+    found = x509.load_pem_x509_certificates(text.encode())[0]
+    fits = found.public_key() == root.public_key() and validity_of(found).covers(now)
+    return text if fits else ""
+
+
 def _ca_builder(
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     name: x509.Name,
     valid: Validity,
     own_id: SpiffeId,
     path_length: int,
 ) -> x509.CertificateBuilder:
     return (
-        _builder(key.public_key(), name, valid)
+        _builder(key, name, valid)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(

@@ -97,6 +97,12 @@ class HttpClient:
         if self._context is not None:
             self._context.load_cert_chain(certificate, key)
 
+    def trust(self, roots: str) -> None:
+        """From the next connection on, believe servers of these roots (PEM), too. Raises
+        ssl.SSLError."""
+        if self._context is not None:
+            self._context.load_verify_locations(cadata=roots)
+
     async def read(self, path: str) -> bytes:
         """A document that is no object."""
         return await self._request("GET", path)

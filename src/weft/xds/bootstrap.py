@@ -14,6 +14,8 @@ TYPE = "type.googleapis.com/"
 XDS_CLUSTER = "xds"
 CLIENT_SECRET = "node"  # noqa: S105 - a name
 """The name of the certificate that a proxy shows to a control plane on another machine."""
+TRUST_SECRET = "control-plane-ca"  # noqa: S105 - a name
+"""The name of whom it trusts to be that control plane."""
 RECONNECT_BASE_SECONDS = "0.05s"
 RECONNECT_MAX_SECONDS = "1s"
 KEEPALIVE_INTERVAL_SECONDS = "5s"
@@ -61,7 +63,9 @@ class RemoteControlPlane(Struct, frozen=True):
     port: int
     server_name: str
     """The DNS name that its certificate must carry."""
-    ca_file: str
+    trust_file: str
+    """A file with whom to trust as a secret named TRUST_SECRET, in the same directory as
+    `sds_file`; read again as that is."""
     sds_file: str
     """A file with the proxy's own certificate as a secret named CLIENT_SECRET; one that is moved
     over it is read again."""
@@ -154,6 +158,16 @@ def client_secret(certificate_file: str, key_file: str) -> dict[str, Any]:
     return {"resources": [secret]}
 
 
+def trust_secret(roots: str) -> dict[str, Any]:
+    """The content of `RemoteControlPlane.trust_file` for these roots (PEM)."""
+    secret = {
+        "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": TRUST_SECRET,
+        "validation_context": {"trusted_ca": {"inline_string": roots}},
+    }
+    return {"resources": [secret]}
+
+
 def _control_plane(settings: BootstrapSettings) -> dict[str, Any]:
     keepalive = {"interval": KEEPALIVE_INTERVAL_SECONDS, "timeout": KEEPALIVE_TIMEOUT_SECONDS}
     options = {
@@ -183,13 +197,10 @@ def _control_plane(settings: BootstrapSettings) -> dict[str, Any]:
 
 
 def _tls(remote: RemoteControlPlane) -> dict[str, Any]:
-    directory = {"path": remote.sds_file.rpartition("/")[0]}
-    source = {"path": remote.sds_file, "watched_directory": directory}
-    secret = {"name": CLIENT_SECRET, "sds_config": {"path_config_source": source}}
     name = {"san_type": "DNS", "matcher": {"exact": remote.server_name}}
     trusted = {
-        "trusted_ca": {"filename": remote.ca_file},
-        "match_typed_subject_alt_names": [name],
+        "default_validation_context": {"match_typed_subject_alt_names": [name]},
+        "validation_context_sds_secret_config": _from_file(TRUST_SECRET, remote.trust_file),
     }
     context = {
         "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -197,11 +208,16 @@ def _tls(remote: RemoteControlPlane) -> dict[str, Any]:
         "common_tls_context": {
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
             "alpn_protocols": ["h2"],
-            "tls_certificate_sds_secret_configs": [secret],
-            "validation_context": trusted,
+            "tls_certificate_sds_secret_configs": [_from_file(CLIENT_SECRET, remote.sds_file)],
+            "combined_validation_context": trusted,
         },
     }
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _from_file(secret: str, path: str) -> dict[str, Any]:
+    source = {"path": path, "watched_directory": {"path": path.rpartition("/")[0]}}
+    return {"name": secret, "sds_config": {"path_config_source": source}}
 
 
 def _stats() -> dict[str, Any]:
