@@ -154,6 +154,10 @@ class Machine(Instance):
 
         return self.do(ask)
 
+    def trusted(self) -> str:
+        """Roots of servers that this node believes (PEM)."""
+        return (self.data_dir / "node-pki/ca.crt").read_text()
+
     # --- life
     def serve(self) -> None:
         self.weft(

@@ -370,6 +370,24 @@ def _names(node: Machine) -> str:
     return ""
 
 
+def test_nodes_follow_another_root_of_the_server(machines: Machines) -> None:
+    """By themselves, at once; links and proxies come back with it, also when the server does."""
+    a = machines.a
+    assert "nobody is cut off" in a.weft("credentials", "rotate-ca")
+    forgotten = wait_for(
+        lambda: found if (found := a.run("credentials", "forget-ca")).returncode == 0 else None,
+        "every node uses the new root",
+    )
+    assert "only the newest root is trusted" in forgotten.stdout
+    root = (a.data_dir / "pki/ca.crt").read_text()
+    for node in (machines.b, machines.c):
+        wait_for(lambda node=node: node.trusted() == root, "the node trusts the new root alone")
+    a.kill_9()
+    a.serve()
+    wait_for(lambda: all(p["connected"] for p in a.status()["proxies"]), "proxies are back")
+    wait_for(lambda: "ready" in a.kubectl("logs", "talker", check=False), "the link is back")
+
+
 def test_calls_go_on_while_server_and_agents_are_away(machines: Machines) -> None:
     a, b = machines.a, machines.b
     before = {p["name"]: (p["pid"], p["restarts"]) for p in a.status()["pods"]}

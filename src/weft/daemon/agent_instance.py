@@ -183,6 +183,7 @@ class AgentInstance:
         session, server = self.client.session, self.client.server
         link = AgentLink(session, server, self._handlers(found))
         link.on_lost = self._look_whether_removed
+        link.on_connected = self.look.set
         routes = RouteKeeper(informers, self.settings.node_name)
         self.spans = NodeSpans(self.machine.node_address, session, server)
         await self.spans.start()

@@ -84,7 +84,9 @@ class Credentials:
     async def _forget_roots(self) -> tuple[str, bytes]:
         try:
             self._ca.forget_roots()
-            return self._publish()
+            told = self._publish()
+            await self._behind(self._ca.current.roots)
+            return told
         except (OSError, CaError, files.BadTokens) as error:
             return _failed(error)
 
