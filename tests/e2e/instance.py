@@ -268,10 +268,16 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECO
 
 
 class Load:
-    """Requests made side by side for as long as the `with` block runs; every answer is kept."""
+    """Requests made side by side for as long as the `with` block runs; every answer is kept.
 
-    def __init__(self, url: str, clients: int = 8, headers: dict[str, str] | None = None) -> None:
-        self.url, self.clients, self.headers = url, clients, headers or {}
+    Each client rests `pause` seconds after an answer: without, they take all of the machine, and
+    what they watch takes several times as long. They run only while the test awaits something.
+    """
+
+    def __init__(
+        self, url: str, clients: int = 8, headers: dict[str, str] | None = None, pause: float = 0.02
+    ) -> None:
+        self.url, self.clients, self.headers, self.pause = url, clients, headers or {}, pause
         self.statuses: Counter[int] = Counter()
         self.errors: list[str] = []
         self.bodies: Counter[str] = Counter()
@@ -313,6 +319,7 @@ class Load:
                     self.bodies[body] += 1
             except (aiohttp.ClientError, TimeoutError) as error:
                 self.errors.append(repr(error))
+            await asyncio.sleep(self.pause)
 
     async def until(self, total: int, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds

@@ -1,6 +1,7 @@
 """20 changes of security policies of every kind, under load: once a policy says that it is in
 force, no request is served under the one before, and nobody who stays allowed notices."""
 
+import asyncio
 import json
 import sys
 import time
@@ -138,20 +139,23 @@ async def test_changes_under_load(weft: Instance, kind: str) -> None:
     headers = {"Host": "api.example", **TOKEN, "x-key": "key-of-shop", "x-other-key": "key-of-shop"}
     if kind == "RequestAuthentication":
         headers.pop("authorization")  # without a token nothing changes
+
+    def change(number: int) -> None:
+        spec, wanted = passing if number % 2 else refusing
+        if number:
+            code, answer = weft.api(path, "PUT", body(weft, path, spec))
+        else:
+            code, answer = weft.api(
+                objects, "POST", {"metadata": {"name": "changing"}, "spec": spec}
+            )
+        assert code in (200, 201), answer
+        generation = json.loads(answer)["metadata"]["generation"]
+        wait_for(partial(in_force, weft, path, generation), f"{kind} {number} in force", 20)
+        assert [seen(weft) for _ in range(5)] == [wanted] * 5, f"change {number}"
+
     async with Load(f"{weft.gateway()}/steady", clients=4, headers=headers) as load:
         for number in range(CHANGES):
-            spec, wanted = passing if number % 2 else refusing
-            if number:
-                code, answer = weft.api(path, "PUT", body(weft, path, spec))
-            else:
-                code, answer = weft.api(
-                    objects, "POST", {"metadata": {"name": "changing"}, "spec": spec}
-                )
-            assert code in (200, 201), answer
-            made = json.loads(answer)
-            generation = made["metadata"]["generation"]
-            wait_for(partial(in_force, weft, path, generation), f"{kind} {number} in force", 20)
-            assert [seen(weft) for _ in range(5)] == [wanted] * 5, f"change {number}"
+            await asyncio.to_thread(change, number)
         await load.until(load.total + 100)
     assert load.failed == 0, load.report()
     assert weft.api(path, "DELETE")[0] == 200

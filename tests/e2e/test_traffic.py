@@ -95,7 +95,7 @@ async def test_weighted_split_is_what_the_route_says(shop: Instance) -> None:
         """,
     )
     settled(shop, "/who", {"v1", "v2"})
-    async with Load(shop.gateway() + "/who", headers={"Host": "api.example"}) as load:
+    async with Load(shop.gateway() + "/who", headers={"Host": "api.example"}, pause=0) as load:
         await load.until(2000)
     assert load.failed == 0, load.report()
     share = load.bodies["v2"] / load.total

@@ -22,6 +22,7 @@ from weft.xds.delta import (
 from weft.xds.resource import (
     CLUSTER,
     ENDPOINTS,
+    EXTENSION,
     LISTENER,
     ROUTES,
     SCOPES,
@@ -129,6 +130,19 @@ def test_a_new_service_comes_before_the_routes_to_it() -> None:
     assert brief(endpoints) == ["+C b"]
     assert peer.ack(endpoints[0]) == [], "routes wait for the cluster, not for its endpoints"
     assert brief(peer.ack(first[0])) == ["+R 80"]
+
+
+def test_routes_wait_for_the_extension_they_are_about() -> None:
+    """Also when an earlier version of it is unanswered."""
+    first = [*web(), res(EXTENSION, "tokens", "1")]
+    peer = Peer(first)
+    peer.start()
+    peer.settle(peer.tell(Request(EXTENSION, subscribe=("tokens",))))
+    (early,) = peer.update([*web(), res(EXTENSION, "tokens", "2")])
+    changed = [each for each in web() if each.type_url != ROUTES]
+    changed += [res(ROUTES, "80", "asks for tokens", ("a",)), res(EXTENSION, "tokens", "3")]
+    assert peer.update(changed) == []
+    assert brief(peer.ack(early)) == ["+T tokens", "+R 80"]
 
 
 def test_a_removed_service_leaves_after_the_routes_to_it() -> None:

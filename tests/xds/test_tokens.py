@@ -7,7 +7,14 @@ from weft.api.istio import security
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.mesh.authentication import authentications
 from weft.mesh.findings import Findings
-from weft.xds.tokens import Asked, tokens_configuration
+from weft.mesh.model import Authentication, TokenIssuer
+from weft.xds.tokens import (
+    ASKED_KEPT_MAX,
+    Asked,
+    remembered,
+    tokens_configuration,
+    with_earlier,
+)
 
 
 def test_claims_that_hold_several_values() -> None:
@@ -25,3 +32,16 @@ def test_claims_that_hold_several_values() -> None:
     (provider,) = config.providers.values()
     lists = provider.normalize_payload_in_metadata.space_delimited_claims
     assert list(lists) == ["scope", "permission", "roles"]
+
+
+def test_what_was_asked_before_is_kept_for_the_routes_of_before() -> None:
+    """Of the last few changes, and nothing twice."""
+    earlier: tuple[Asked, ...] = ()
+    for number in (*range(2 * ASKED_KEPT_MAX), 2 * ASKED_KEPT_MAX - 1):
+        one = Authentication(f"{number:02}", (TokenIssuer(issuer=f"https://{number}"),))
+        asked = Asked(destinations=(one,), joined=(("edge", one.name),))
+        earlier = remembered(earlier, asked)
+    kept = with_earlier(asked, earlier)
+    names = [each.name for each in kept.destinations]
+    assert names == [f"{number:02}" for number in range(ASKED_KEPT_MAX, 2 * ASKED_KEPT_MAX)]
+    assert kept.joined == tuple(("edge", name) for name in names)

@@ -5,7 +5,8 @@ was learnt (acknowledged, refused). The rules, each of which cost somebody an ou
 
 * Make before break. Clusters and endpoints go first; listeners and routes wait until the proxy
   acknowledged the clusters (Envoy does that once they are warm); clusters are removed last, after
-  the routes and listeners that no longer name them are acknowledged.
+  the routes and listeners that no longer name them are acknowledged. Routes come after the
+  extensions that they are about.
 * A cluster that is sent again warms again, and Envoy does not ask for its endpoints a second
   time: they are sent along, changed or not.
 * At most one response per type is in flight: a slow proxy gets one merged difference, never a
@@ -26,6 +27,7 @@ from msgspec import Struct
 from weft.xds.resource import (
     CLUSTER,
     ENDPOINTS,
+    EXTENSION,
     LISTENER,
     ROUTES,
     SCOPES,
@@ -337,7 +339,7 @@ def _next_response(
     if type_url == CLUSTER and pending.removed and _may_name_clusters(state):
         held = _Pending(removed=pending.removed)
         pending = _Pending(resources=pending.resources)
-    elif type_url in WAITING_TYPES and pending.resources and _clusters_unsettled(state):
+    elif type_url in WAITING_TYPES and pending.resources and _must_wait(state, type_url):
         held = _Pending(resources=pending.resources)
         pending = _Pending(removed=pending.removed)
     keep = frozenset(held.removed) | frozenset(r.name for r in held.resources)
@@ -398,6 +400,15 @@ def _force_endpoints(state: StreamState, clusters: Iterable[str]) -> StreamState
         return state
     forced = current.forced | (frozenset(clusters) & current.names)
     return _set(state, ENDPOINTS, msgspec.structs.replace(current, forced=forced))
+
+
+def _must_wait(state: StreamState, type_url: str) -> bool:
+    """Whether changes of listeners or routes could name what the proxy does not have yet. What
+    extensions had to send was sent before, unless an earlier response is unanswered."""
+    extensions = state.types.get(EXTENSION) if type_url == ROUTES else None
+    if extensions is not None and _pending(state, EXTENSION, extensions).resources:
+        return True
+    return _clusters_unsettled(state)
 
 
 def _clusters_unsettled(state: StreamState) -> bool:

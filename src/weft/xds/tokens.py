@@ -4,7 +4,7 @@ One configuration holds the issuers of all workloads; it is a resource of its ow
 change of issuers replaces no listener. Routes name the requirement of the workloads they lead to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_pb2
@@ -26,6 +26,8 @@ KEYS_KEPT_SECONDS = 1200.0
 """How long fetched keys are used; Istio's refresh interval."""
 KEYS_RETRY_SECONDS = 1.0
 """After a failed fetch."""
+ASKED_KEPT_MAX = 4
+"""So many versions of what routes ask of tokens the proxy has: routes come after the newest."""
 LISTS = ("scope", "permission")
 """Claims that hold several values with spaces between (RFC 8693 section 4.2)."""
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
@@ -53,6 +55,29 @@ class Asked(Struct, frozen=True):
     gateways: tuple[Authentication, ...] = ()
     joined: tuple[tuple[str, str], ...] = ()
     """(name of a gateway's, name of a destination's) that hold on one route."""
+
+
+def with_earlier(asked: Asked, earlier: Iterable[Asked]) -> Asked:
+    """Together with what was asked before: until the proxy has the new routes, the present ones
+    name that, and Envoy answers 403 where a route names a requirement that it does not have."""
+    all_of_it = (asked, *earlier)
+    return Asked(
+        _by_name(each for one in all_of_it for each in one.destinations),
+        _by_name(each for one in all_of_it for each in one.gateways),
+        tuple(sorted({pair for one in all_of_it for pair in one.joined})),
+    )
+
+
+def remembered(earlier: tuple[Asked, ...], asked: Asked) -> tuple[Asked, ...]:
+    """The last few that differ, the newest first."""
+    return (asked, *(each for each in earlier if each != asked))[:ASKED_KEPT_MAX]
+
+
+def _by_name(found: Iterable[Authentication]) -> tuple[Authentication, ...]:
+    made: dict[str, Authentication] = {}
+    for each in found:
+        made.setdefault(each.name, each)
+    return tuple(made[name] for name in sorted(made))
 
 
 def tokens_configuration(asked: Asked) -> Resource:

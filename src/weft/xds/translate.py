@@ -49,7 +49,7 @@ from weft.xds.routes import Parts, TableFacts, destinations_of, divided_table, r
 from weft.xds.scoped_routes import scopes, shall_be_scoped
 from weft.xds.tcp import TcpFacts, times, tunnels
 from weft.xds.tls import secret_resource, secrets
-from weft.xds.tokens import Asked, at_both, tokens_configuration
+from weft.xds.tokens import Asked, at_both, remembered, tokens_configuration, with_earlier
 
 _Build = Callable[..., list[Resource]]
 _Element = tuple[str, str, _Build, tuple[Any, ...]]
@@ -76,6 +76,8 @@ class Translator:
         self._patcher = Patcher()
         self._scoped: frozenset[str] = frozenset()
         """Route tables that are divided by host."""
+        self._asked: tuple[Asked, ...] = ()
+        """Of tokens, lately."""
 
     @property
     def applied(self) -> frozenset[EnvoyPatch]:
@@ -89,6 +91,9 @@ class Translator:
         previous, self._built = self._built, {}
         result: list[Resource] = []
         for kind, name, build, inputs in _elements(model, self._scoped):
+            if kind == "tokens":
+                self._asked = remembered(self._asked, inputs[0])
+                inputs = (with_earlier(inputs[0], self._asked),)  # noqa: PLW2901
             known = previous.get((kind, name))
             if known is None or not _same(known[0], inputs):
                 known = (inputs, self._build(kind, name, build, inputs))
