@@ -254,6 +254,9 @@ def test_strict_refuses_callers_without_identity(weft: Instance) -> None:
     assert call(weft, "front", host=f"{address}:8080") == 200
     with Applied(weft, policy("strict", "mtls: {mode: STRICT}", "PeerAuthentication")):
         settled(lambda: call(weft, "front", host=f"{address}:8080"), 599, "refused")
+        told = weft.weft("why", "--from", "deploy/front-v1", f"http://{address}:8080/who")
+        assert "is closed: " in told
+        assert "PeerAuthentication default/strict (STRICT) refuses" in " ".join(told.split())
         assert both(weft) == (200, 200)
         with Applied(weft, AT_NODE):
             (node,) = weft.read("/api/v1/nodes")["items"]

@@ -139,6 +139,29 @@ def test_callers_without_identity_are_told_why_they_are_refused() -> None:
         assert "PeerAuthentication default/strict" in refused.summary
 
 
+@pytest.mark.parametrize(
+    ("url", "outcome", "status", "said"),
+    [
+        ("http://10.244.0.11/", "denied", 503, "default/strict (STRICT) refuses callers"),
+        ("tcp://10.244.0.11:9", "denied", 0, "default/strict (STRICT) refuses callers"),
+        ("http://10.244.0.10:8080/admin/x", "denied", 403, "default/closed (spec.rules[0]) denies"),
+        (
+            "http://10.244.0.10:8080/",
+            "passed through",
+            0,
+            "own address of pod default/web-0, where",
+        ),
+        ("http://203.0.113.9/", "passed through", 0, "has no host `203.0.113.9`"),
+    ],
+)
+def test_a_pod_that_calls_another_s_own_address_is_nobody_there(
+    url: str, outcome: str, status: int, said: str
+) -> None:
+    found = ask(url, "deploy/web")
+    assert (found.outcome, found.status) == (outcome, status), found.summary
+    assert said in found.summary
+
+
 def test_the_address_of_a_pod_is_the_pod() -> None:
     answer = ask("http://web/", "10.244.0.11")
     assert answer.steps[0].text.startswith("default/strict, pod strict-0 on one")

@@ -184,7 +184,7 @@ def explain_to_service(
 def _met(walk: _Walk, met: Met) -> Explanation:
     if met.outcome in ("closed", "passed through"):
         outcome: Outcome = "closed" if met.outcome == "closed" else "passed through"
-        return Explanation(outcome, met.reason, met)
+        return _past_the_door(walk, Explanation(outcome, met.reason, met), by_bytes=True)
     if met.route is not None:
         parts = met.route.destinations
         return _connection(walk, Explanation("routed", "", met, tcp=met.route), parts)
@@ -268,17 +268,49 @@ def _at_the_pod(walk: _Walk, share: Share) -> Share:
         pod = pods.get(endpoint.pod_uid)
         if pod is None:
             continue
-        looked_into = any(p.protocol in ("http", "http2", "grpc", "auto") for p in pod.inbound)
-        requests = walk.request.speaks_http and looked_into
-        if requests:
-            headers = {n.lower(): v for n, v in walk.request.headers.items()}
-            path = normalised(walk.request.path)
-            seen = Sent(walk.request.authority, path, headers)
-        nobody = replace(walk, origin=Origin())
-        verdict = judge_inbound(pod, endpoint.port, arrival(nobody, seen, endpoint), requests)
+        seen, verdict = _at_the_door(walk, pod, endpoint)
         if verdict.reason:
             verdicts.append((endpoint.address, verdict))
     return replace(share, verdicts=tuple(verdicts), sent=seen)
+
+
+def _at_the_door(walk: _Walk, pod: Workload, endpoint: Endpoint) -> tuple[Sent | None, Verdict]:
+    """What the pod's own listener sees of the request, if it looks into it, and says."""
+    looked_into = any(p.protocol in ("http", "http2", "grpc", "auto") for p in pod.inbound)
+    seen = None
+    if walk.request.speaks_http and looked_into:
+        headers = {n.lower(): v for n, v in walk.request.headers.items()}
+        seen = Sent(walk.request.authority, normalised(walk.request.path), headers)
+    nobody = arrival(replace(walk, origin=Origin()), seen, endpoint)
+    return seen, judge_inbound(pod, endpoint.port, nobody, seen is not None)
+
+
+def _past_the_door(walk: _Walk, so_far: Explanation, *, by_bytes: bool) -> Explanation:
+    """What the caller's proxy lets pass as it is, where it leads to a pod's own address: the pod
+    judges it as somebody's whom nobody knows."""
+    request = walk.request
+    if so_far.outcome != "passed through" or walk.caller is None or request.scheme == "udp":
+        return so_far
+    address = request.target or request.host
+    pods = (w for w in walk.model.workloads if w.address == address and not w.proxy_address)
+    pod = next(pods, None)
+    if pod is None:
+        return so_far
+    seen, verdict = _at_the_door(walk, pod, Endpoint(address, request.port))
+    own = f"{address} is the own address of pod {pod.namespace}/{pod.name}, where a call has no"
+    if verdict.allowed is not False:
+        doubt = f"; {verdict.reason}" if verdict.allowed is None else ""
+        return replace(so_far, reason=f"{so_far.reason}; {own} identity{doubt}")
+    status = FORBIDDEN if seen is not None and not _closed(pod, request.port) else 0
+    if not (status or by_bytes):
+        status = NO_ENDPOINT  # the caller's proxy answers for the connection that it lost
+    reason = f"{own} identity: {verdict.reason}"
+    return replace(so_far, outcome="denied", reason=reason, status=status)
+
+
+def _closed(pod: Workload, port: int) -> bool:
+    """Whether connections to the port are ended before a request is read."""
+    return next((d for d in pod.door.ports if d.port == port), pod.door).requests_closed
 
 
 def _onward(walk: _Walk, share: Share) -> Explanation:
@@ -309,7 +341,8 @@ def _http(walk: _Walk, met: Met) -> Explanation:
             reason = f"{reason}, and the caller may reach nothing else"
             return replace(so_far, reason=reason, hint=hint, status=REFUSED)
         if table.passthrough:
-            return replace(so_far, outcome="passed through", reason=reason, hint=hint)
+            passed = replace(so_far, outcome="passed through", reason=reason, hint=hint)
+            return _past_the_door(walk, passed, by_bytes=False)
         return replace(so_far, reason=reason, hint=hint, status=NOT_FOUND)
     so_far = replace(so_far, host_reason=found.reason)
     if found.https or found.host is None:
