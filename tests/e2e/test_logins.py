@@ -19,6 +19,8 @@ from tests.e2e import manifests as m
 from tests.e2e.conftest import APPS, fresh
 from tests.e2e.instance import Instance, ask, ask_all, wait_for
 from tests.e2e.test_authorization import Applied, policy, settled
+from tests.e2e.tokens import Issuer
+from weft.mesh.issuer_keys import DOCUMENT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
@@ -52,6 +54,40 @@ kind: Secret
 metadata: {{name: client}}
 stringData: {{client-secret: s3cret}}
 """
+ISSUER_URL = "http://issuer.default.svc.cluster.local"
+ISSUER = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: issuer, labels: {app: issuer}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: echo:1
+    ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {tcpSocket: {port: http}, periodSeconds: 1}
+    command: [python3, -c]
+    args:
+    - |
+      from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+      pages = {}
+      class Pages(BaseHTTPRequestHandler):
+          def do_PUT(self):
+              pages[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+              self.send_response(204)
+              self.end_headers()
+          def do_GET(self):
+              page = pages.get(self.path)
+              self.send_response(404 if page is None else 200)
+              self.send_header("Content-Length", str(len(page or b"")))
+              self.end_headers()
+              self.wfile.write(page or b"")
+          def log_message(self, *_):
+              pass
+      ThreadingHTTPServer(("", 8080), Pages).serve_forever()
+"""
+"""Serves what is put there."""
 OIDC = """
   authorizationEndpoint: http://oidc.example/authorize
   tokenEndpoint: http://oidc.default.svc.cluster.local/token
@@ -74,15 +110,18 @@ def login(name: str, spec: str) -> str:
 def weft() -> Iterator[Instance]:
     for instance in fresh("netns"):
         instance.image("oidc:1", APPS / "oidc", sys.executable, "app.py")
-        instance.up()
+        instance.up(options=("--jwks-refresh", "2s"))
         text = m.echo("api") + m.service("api") + m.service("oidc") + OBJECTS
+        text += m.service("issuer", extra="publishNotReadyAddresses: true") + ISSUER
+        text += m.gateway("issuer", "issuer.example")
+        text += m.routes("issuer", m.to("issuer"), "issuer.example", "issuer")
         for name in ("keys", "basic", "web", "open"):
             text += m.gateway(name, f"{name}.example")
             text += m.routes(name, m.to("api"), f"{name}.example", name)
         text += m.gateway("oidc", "oidc.example")
         text += m.routes("oidc-edge", m.to("oidc"), "oidc.example", "oidc")
         instance.weft("apply", "-f", "-", stdin=text)
-        for name in ("api", "oidc"):
+        for name in ("api", "oidc", "issuer"):
             instance.wait_ready(f"app={name}", 1)
         yield instance
 
@@ -306,6 +345,57 @@ def test_sessions_are_refreshed(shop: Instance) -> None:
         return int(json.loads(ask(shop, "/grants", "oidc.example")[1]).get("refresh_token", 0)) > 0
 
     wait_for(refreshed, "a token was refreshed", 12)
+
+
+def says(weft: Instance, path: str, page: str) -> None:
+    """What the issuer answers from now on."""
+    done = ask(weft, path, "issuer.example", method="PUT", body=page.encode())
+    assert done[0] == 204, done
+
+
+def condition_of(weft: Instance, name: str) -> str:
+    """The message of a RequestAuthentication's condition Accepted."""
+    path = f"/apis/security.istio.io/v1/namespaces/default/requestauthentications/{name}"
+    conditions = weft.read(path).get("status", {}).get("conditions", [])
+    return next((str(c["message"]) for c in conditions if c["type"] == "Accepted"), "")
+
+
+@pytest.mark.parametrize("how", ["discovered", "named"])
+def test_keys_of_an_issuer_are_followed(weft: Instance, how: str) -> None:
+    """New keys of the issuer count soon; while it says nonsense, the last good ones do."""
+    old, new = Issuer(ISSUER_URL), Issuer(ISSUER_URL)
+    place = f", jwksUri: '{ISSUER_URL}/keys'" if how == "named" else ""
+    believes = f"""
+selector: {{matchLabels: {{app: api}}}}
+jwtRules: [{{issuer: '{ISSUER_URL}'{place}}}]
+"""
+
+    def get(issuer: Issuer) -> int:
+        token = issuer.token(sub="ann")
+        return ask(weft, "/who", "open.example", Authorization=f"Bearer {token}")[0]
+
+    says(weft, "/keys", "no keys")
+    with Applied(weft, policy(how, believes, "RequestAuthentication")):
+        settled(lambda: get(old), 401, "no token is believed")
+        if how == "discovered":
+            wait_for(lambda: "is answered 404" in condition_of(weft, how), "why is said")
+            page = {"issuer": ISSUER_URL, "jwks_uri": f"{ISSUER_URL}/keys"}
+            says(weft, DOCUMENT, json.dumps({**page, "issuer": "http://other"}))
+            wait_for(lambda: "of another issuer" in condition_of(weft, how), "and what else")
+            says(weft, DOCUMENT, json.dumps(page))
+        says(weft, "/keys", old.key_set)
+        settled(lambda: get(old), 200, "the issuer's keys are found")
+        assert get(new) == 401
+        says(weft, "/keys", new.key_set)
+        settled(lambda: (get(old), get(new)), (401, 200), "the issuer has other keys")
+        says(weft, "/keys", "nonsense")
+        if how == "discovered":
+            wait_for(lambda: "WEFT2615" in condition_of(weft, how), "the object tells it")
+        assert (get(old), get(new)) == (401, 200), "the last good ones stay"
+        says(weft, "/keys", old.key_set)
+        settled(lambda: (get(old), get(new)), (200, 401), "and are followed again")
+        if how == "discovered":
+            wait_for(lambda: "nothing is wrong" in condition_of(weft, how), "all is well")
 
 
 def test_secrets_stand_in_no_dump(shop: Instance) -> None:

@@ -103,6 +103,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 )
 @options.identity
 @options.clients
+@click.option(
+    "--jwks-refresh",
+    type=options.Duration(1.0, "keys are read once a second at most"),
+    default="5m",
+    show_default=True,
+    help="How often the keys of issuers of tokens (JWT) are read again.",
+)
 @options.images
 @click.option(
     "--trace-percent",

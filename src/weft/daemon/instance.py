@@ -36,6 +36,7 @@ from weft.daemon.credentials import Credentials
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.history import HISTORY, HistoryKeeper
 from weft.daemon.hold_service import HoldService
+from weft.daemon.issuer_keys import IssuerKeyKeeper
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
@@ -270,6 +271,11 @@ class Instance:
         self.walls = WallKeeper(self.settings.node_name, own_network, self.links)
         self.tasks.spawn(self.walls.run(), "network-policies")
         self.mesh = MeshLoop(self.informers, self.ads, build_settings)
+        self.issuers = IssuerKeyKeeper(
+            *(self.informers.cache, self.settings.issuer_keys, self.settings.jwks_refresh),
+            self.mesh.know_issuers,
+        )
+        self.tasks.spawn(self.issuers.run(), "issuer-keys")
         self.mesh.own_node = self.settings.node_name
         self.mesh.on_model = self._on_model
         self.mesh.access_log = str(self.settings.access_log)
@@ -351,6 +357,7 @@ class Instance:
     def _on_model(self, model: MeshModel) -> None:
         self.rate_limits.update(rate_limits.rules(model))
         self.learner.on_model(model)
+        self.issuers.on_model(model)
         self.walls.on_model(model)
         self.scale_to_zero.on_model(model, self.mesh.number)
 

@@ -26,6 +26,7 @@ from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
 from weft.mesh.build_faults import BuildFaults
 from weft.mesh.gateway_api_objects import ObjectStatus
+from weft.mesh.issuer_keys import IssuerKeys
 from weft.mesh.memo import Memo
 from weft.mesh.model import EnvoyPatch, MeshModel, NodeModel
 from weft.mesh.node_settings import node_settings
@@ -239,6 +240,11 @@ class MeshLoop:
         return frozenset(
             path for path in self._files if not (os.path.isfile(path) and os.access(path, os.R_OK))
         )
+
+    def know_issuers(self, keys: IssuerKeys) -> None:
+        """Believe tokens by these keys from the next build on."""
+        self._settings = structs.replace(self._settings, issuer_keys=keys)
+        self._dirty.set()
 
     def tap(self, percent: int) -> None:
         """Have proxies log this share of their requests to the control plane."""

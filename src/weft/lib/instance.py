@@ -75,6 +75,8 @@ class Settings(Struct, frozen=True):
     """Seconds that a caller from outside may take to send a request; 0 is no limit."""
     client_idle_timeout: float = 600.0
     """Seconds that a caller's connection may be without a request; 0 is no limit."""
+    jwks_refresh: float = 300.0
+    """Seconds after which keys of issuers of tokens are read again."""
     trace_percent: float = 0.0
     """Share of requests whose way is traced; 0 makes no spans at all."""
     trace_export: str = ""
@@ -105,6 +107,11 @@ class Settings(Struct, frozen=True):
     @property
     def audit_log(self) -> Path:
         return Path(self.data_dir) / "log" / "audit.log"
+
+    @property
+    def issuer_keys(self) -> Path:
+        """Public keys of issuers of tokens, as they were read last."""
+        return Path(self.data_dir) / "issuer-keys.json"
 
     @property
     def ads_socket(self) -> str:

@@ -25,6 +25,7 @@ from weft.mesh.authentication import (
 )
 from weft.mesh.authorization import AccessPolicies, access_policies
 from weft.mesh.findings import Findings
+from weft.mesh.issuer_keys import NOBODY_LOOKS, IssuerKeys
 from weft.mesh.model import (
     Access,
     AccessCondition,
@@ -81,15 +82,16 @@ def security_rules(
     destinations: tuple[str, ...],
     providers: tuple[str, ...] = (),
     domains: tuple[str, ...] = (TRUST_DOMAIN_DEFAULT,),
+    issuers: IssuerKeys = NOBODY_LOOKS,
 ) -> SecurityRules:
     """The policies of all objects. `destinations` are the names of those that exist, `providers`
     those of the services that may be asked, `domains` the mesh's trust domain and those that count
-    as it."""
+    as it, `issuers` what was found out about issuers' keys."""
     report = Findings()
     resolve = partial(destination_of, frozenset(destinations))
     return SecurityRules(
         with_aliases(access_policies(objects.authorization, report, providers), domains),
-        authentications(objects.tokens, resolve, report),
+        authentications(objects.tokens, resolve, report, issuers),
         peer_rules(objects.peers),
         findings=report.all(),
     )

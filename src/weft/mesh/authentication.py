@@ -1,8 +1,7 @@
 """RequestAuthentications and PeerAuthentications in the words of the model."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,6 +10,7 @@ from weft.api.istio import security
 from weft.mesh import findings as f
 from weft.mesh.authorization import labels_of, scope_of, targets_of
 from weft.mesh.findings import Findings
+from weft.mesh.issuer_keys import NOBODY_LOOKS, IssuerKeys, Resolve, host_and_port, is_discovered
 from weft.mesh.key_sets import usable_keys
 from weft.mesh.model import Authentication, TokenIssuer, TokenSource
 from weft.mesh.values import seconds
@@ -18,9 +18,6 @@ from weft.mesh.values import seconds
 FETCH_SECONDS = 5.0
 """For fetching keys, where the rule says nothing."""
 NAME_BYTES = 8
-PORTS = {"http": 80, "https": 443}
-Resolve = Callable[[str, int], str]
-"""(host, port) -> the destination through which it is reached; empty when there is none."""
 
 
 class Tokens(Struct, frozen=True):
@@ -102,63 +99,95 @@ def _without_keys(issuer: TokenIssuer) -> TokenIssuer:
 
 
 def authentications(
-    objects: Sequence[security.RequestAuthentication], resolve: Resolve, report: Findings
+    objects: Sequence[security.RequestAuthentication],
+    resolve: Resolve,
+    report: Findings,
+    issuers: IssuerKeys = NOBODY_LOOKS,
 ) -> Authentications:
     """All rules that can be checked. A rule whose keys cannot be had is kept without keys: its
     tokens are refused, not believed."""
     found = []
     for obj in sorted(objects, key=lambda o: (o.metadata.namespace, o.metadata.name)):
-        issuers = tuple(
-            _issuer(obj, index, rule, resolve, report)
+        made = tuple(
+            _issuer(obj, index, rule, _Keys(resolve, issuers, report))
             for index, rule in enumerate(obj.spec.jwt_rules)
         )
-        if issuers:
+        if made:
             found.append(
                 Tokens(
                     scope_of(obj.metadata.namespace, targets_of(obj.spec)),
                     labels_of(obj.spec.selector),
                     targets_of(obj.spec),
-                    issuers,
+                    made,
                     f"{obj.metadata.namespace}/{obj.metadata.name}",
                 )
             )
     return Authentications(tuple(found))
 
 
+class _Keys(Struct, frozen=True):
+    """Finds the keys of rules."""
+
+    resolve: Resolve
+    issuers: IssuerKeys
+    report: Findings
+
+    def of(
+        self, obj: security.RequestAuthentication, at: str, rule: security.JWTRule
+    ) -> TokenIssuer:
+        """The issuer with its keys, or with where they are; with neither its tokens are refused."""
+        made = TokenIssuer(rule.issuer, key_set_seconds=self.issuers.refresh_seconds)
+        if rule.jwks:
+            keys = usable_keys(rule.jwks)
+            if not keys:
+                self.report.add(f.JWKS_INVALID, obj, f"{at}.jwks", issuer=rule.issuer)
+            return replace(made, key_set=keys)
+        if rule.jwks_uri:
+            target = self._destination(obj, f"{at}.jwksUri", rule.jwks_uri)
+            return replace(made, key_set_url=rule.jwks_uri, key_set_destination=target)
+        if not is_discovered(rule):
+            self.report.add(f.JWKS_MISSING, obj, at, issuer=rule.issuer)
+            return made
+        if not self._destination(obj, f"{at}.issuer", rule.issuer) or self.issuers.found is None:
+            return made
+        found = self.issuers.found.get(rule.issuer)
+        if found is None or not found.key_set:
+            problem = found.problem if found is not None else ""
+            problem = problem or "they have not been read yet"
+            self.report.add(
+                f.KEYS_NOT_FOUND, obj, f"{at}.issuer", issuer=rule.issuer, problem=problem
+            )
+            return made
+        if found.problem:
+            self.report.add(
+                f.KEYS_NOT_RENEWED, obj, f"{at}.issuer", issuer=rule.issuer, problem=found.problem
+            )
+        return replace(made, key_set=found.key_set)
+
+    def _destination(self, obj: security.RequestAuthentication, at: str, url: str) -> str:
+        host, port = host_and_port(url)
+        found = self.resolve(host, port)
+        if not found:
+            self.report.add(f.JWKS_UNREACHABLE, obj, at, host=host, port=port)
+        return found
+
+
 def _issuer(
-    obj: security.RequestAuthentication,
-    index: int,
-    rule: security.JWTRule,
-    resolve: Resolve,
-    report: Findings,
+    obj: security.RequestAuthentication, index: int, rule: security.JWTRule, keys: _Keys
 ) -> TokenIssuer:
     path = f"spec.jwtRules[{index}]"
 
     def invalid(problem: str) -> None:
-        report.add(f.VALUE_INVALID, obj, f"{path}.timeout", problem=problem, part="value")
+        keys.report.add(f.VALUE_INVALID, obj, f"{path}.timeout", problem=problem, part="value")
 
-    destination = ""
-    keys = usable_keys(rule.jwks) if rule.jwks else ""
-    if rule.jwks and not keys:
-        report.add(f.JWKS_INVALID, obj, f"{path}.jwks", issuer=rule.issuer)
-    if rule.jwks_uri and not rule.jwks:
-        host, port = host_and_port(rule.jwks_uri)
-        destination = resolve(host, port)
-        if not destination:
-            report.add(f.JWKS_UNREACHABLE, obj, f"{path}.jwksUri", host=host, port=port)
-    elif not rule.jwks:
-        report.add(f.JWKS_MISSING, obj, path, issuer=rule.issuer)
     sources = (
         *(TokenSource("header", h.name, h.prefix) for h in rule.from_headers),
         *(TokenSource("query", name) for name in rule.from_params),
         *(TokenSource("cookie", name) for name in rule.from_cookies),
     )
-    return TokenIssuer(
-        issuer=rule.issuer,
+    return replace(
+        keys.of(obj, path, rule),
         audiences=rule.audiences,
-        key_set=keys,
-        key_set_url="" if rule.jwks else rule.jwks_uri,
-        key_set_destination=destination,
         timeout=seconds(rule.timeout, FETCH_SECONDS, invalid) or FETCH_SECONDS,
         sources=sources,
         payload_header=rule.output_payload_to_header.lower(),
@@ -166,15 +195,6 @@ def _issuer(
         keep=rule.forward_original_token,
         list_claims=tuple(sorted(set(rule.space_delimited_claims))),
     )
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """Of a URL; empty and 0 where it cannot be read."""
-    try:
-        url = urlsplit(text)
-        return url.hostname or "", url.port or PORTS.get(url.scheme, 0)
-    except ValueError:
-        return "", 0
 
 
 class PeerRule(Struct, frozen=True):

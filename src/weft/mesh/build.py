@@ -53,6 +53,7 @@ from weft.mesh.gateway_authentication import Guarded, with_logins
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
 from weft.mesh.ingresses import IngressObjects, ingress_objects
+from weft.mesh.issuer_keys import IssuerKeys
 from weft.mesh.istio_policies import Policy
 from weft.mesh.memo import Memo
 from weft.mesh.mesh_config import MeshConfig, mesh_config
@@ -98,6 +99,7 @@ class BuildSettings(Struct, frozen=True):
     """How long a connection between nodes may last: less than the certificates that it begins with.
     """
     clients: ClientLimits = ClientLimits()
+    issuer_keys: IssuerKeys = IssuerKeys()
     missing_files: frozenset[str] = frozenset()
     """Of the files that `server_certificates.referenced_files` names, those that do not exist."""
 
@@ -168,7 +170,7 @@ def build(
     plain = Securable(
         destinations, workloads, exposed.tables, gateways, listeners, authorizers=wide.authorizers
     )
-    secured = secure(snapshot, plain, wide, memo)
+    secured = secure(snapshot, plain, wide, settings.issuer_keys, memo)
     report.extend(secured.findings)
     model = MeshModel(
         localities=_localities(snapshot),

@@ -197,8 +197,22 @@ TOKENS_DIFFER = Finding(
 JWKS_MISSING = Finding(
     "WEFT2611",
     "error",
-    "issuer `{issuer}` has neither `jwks` nor `jwksUri`; all its tokens are refused",
-    "add `jwksUri`, which `{issuer}/.well-known/openid-configuration` names as `jwks_uri`",
+    "issuer `{issuer}` is no URL that could be asked for its keys, and has neither `jwks` nor "
+    "`jwksUri`; all its tokens are refused",
+    "add `jwksUri`, or the keys in `jwks`",
+)
+KEYS_NOT_FOUND = Finding(
+    "WEFT2614",
+    "error",
+    "keys of issuer `{issuer}` cannot be had: {problem}; all its tokens are refused",
+    "`{issuer}/.well-known/openid-configuration` has to name them as `jwks_uri`; or add `jwksUri` "
+    "or `jwks`",
+)
+KEYS_NOT_RENEWED = Finding(
+    "WEFT2615",
+    "warning",
+    "keys of issuer `{issuer}` cannot be read now: {problem}; those read before stay in force",
+    "see what the issuer answers; it is asked again and again",
 )
 
 # --- conflicts

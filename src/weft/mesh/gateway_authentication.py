@@ -15,8 +15,8 @@ from weft.api.k8s.core_v1 import Secret
 from weft.api.weft import policy_v1alpha1 as weft
 from weft.mesh import findings as f
 from weft.mesh.access import destination_of
-from weft.mesh.authentication import host_and_port
 from weft.mesh.findings import Findings
+from weft.mesh.issuer_keys import host_and_port
 from weft.mesh.model import ApiKeys, GatewayListener, Login, Oidc, RouteTable
 from weft.mesh.rate_limits import applies_to
 

@@ -29,6 +29,7 @@ from weft.mesh.access import (
 )
 from weft.mesh.authorization import ROOT_NAMESPACE
 from weft.mesh.external_authorization import with_asked
+from weft.mesh.issuer_keys import IssuerKeys
 from weft.mesh.memo import Memo
 from weft.mesh.mesh_config import CONFIG_MAP, MeshConfig
 from weft.mesh.mirrors import protected, without_protected_mirrors
@@ -58,7 +59,9 @@ class Securable(Struct, frozen=True):
     authorizers: tuple[Authorizer, ...] = ()
 
 
-def secure(snapshot: Snapshot, plain: Securable, wide: MeshConfig, memo: Memo) -> Securable:
+def secure(
+    snapshot: Snapshot, plain: Securable, wide: MeshConfig, issuers: IssuerKeys, memo: Memo
+) -> Securable:
     """The same parts under the snapshot's policies. `plain.authorizers` have no destinations."""
     reachable = memo("authorizers", reached, plain.authorizers, plain.destinations)
     plain = replace(plain, authorizers=reachable.authorizers, findings=reachable.findings)
@@ -73,7 +76,7 @@ def secure(snapshot: Snapshot, plain: Securable, wide: MeshConfig, memo: Memo) -
     domains = (wide.trust_domain, *wide.trust_domain_aliases)
     names = memo.keep("destination names", tuple(d.name for d in plain.destinations))
     providers = tuple(each.name for each in plain.authorizers)
-    rules = memo("security rules", security_rules, objects, names, providers, domains)
+    rules = memo("security rules", security_rules, objects, names, providers, domains, issuers)
     rules = memo.keep("rules", replace(rules, network=walls))
     owned = memo("owners", with_owners, plain.destinations, plain.workloads)
     secured = memo.mapped("secured", secured_destination, owned, rules)

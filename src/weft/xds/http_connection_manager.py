@@ -106,20 +106,29 @@ def http_connection_manager(
     if tracing is not None:
         hcm.tracing.CopyFrom(tracing)
     if clients is not None:
-        hcm.request_headers_timeout.CopyFrom(duration(REQUEST_HEADERS_SECONDS_MAX))
-        hcm.request_timeout.CopyFrom(duration(clients.request_seconds_max))
-        idle = hcm.common_http_protocol_options.idle_timeout
-        idle.CopyFrom(duration(clients.idle_seconds_max))
+        _limit(hcm, clients)
         _allow_websockets_over_streams(hcm)
     if http3:
         hcm.codec_type = _Hcm.HTTP3
         hcm.http3_protocol_options.SetInParent()
     if peer_seconds:
-        options = hcm.common_http_protocol_options
-        options.max_connection_duration.CopyFrom(duration(peer_seconds))
-        hcm.drain_timeout.CopyFrom(duration(min(peer_seconds / 3, DRAIN_SECONDS_MAX)))
+        _let_go_of_peers(hcm, peer_seconds)
     _route_by(hcm, routes, scoped)
     return listener_components_pb2.Filter(name=HTTP_CONNECTION_MANAGER, typed_config=any_of(hcm))
+
+
+def _limit(hcm: Proto, clients: ClientLimits) -> None:
+    """How long callers from outside are waited for."""
+    hcm.request_headers_timeout.CopyFrom(duration(REQUEST_HEADERS_SECONDS_MAX))
+    hcm.request_timeout.CopyFrom(duration(clients.request_seconds_max))
+    idle = hcm.common_http_protocol_options.idle_timeout
+    idle.CopyFrom(duration(clients.idle_seconds_max))
+
+
+def _let_go_of_peers(hcm: Proto, seconds: float) -> None:
+    options = hcm.common_http_protocol_options
+    options.max_connection_duration.CopyFrom(duration(seconds))
+    hcm.drain_timeout.CopyFrom(duration(min(seconds / 3, DRAIN_SECONDS_MAX)))
 
 
 def _route_by(hcm: Proto, routes: str | route_pb2.RouteConfiguration, scoped: bool) -> None:

@@ -22,8 +22,6 @@ from weft.xds.resource import EXTENSION, Resource
 
 TOKENS_FILTER = "weft.tokens"
 NO_KEYS_URL = "http://no-keys.invalid/"
-KEYS_KEPT_SECONDS = 1200.0
-"""How long fetched keys are used; Istio's refresh interval."""
 KEYS_RETRY_SECONDS = 1.0
 """After a failed fetch."""
 ASKED_KEPT_MAX = 4
@@ -173,7 +171,7 @@ def _provider(issuer: TokenIssuer, payload: str) -> Proto:
         remote.http_uri.uri = issuer.key_set_url
         remote.http_uri.cluster = issuer.key_set_destination
         remote.http_uri.timeout.CopyFrom(duration(issuer.timeout))
-        remote.cache_duration.CopyFrom(duration(KEYS_KEPT_SECONDS))
+        remote.cache_duration.CopyFrom(duration(issuer.key_set_seconds))
         remote.async_fetch.fast_listener = True
         remote.async_fetch.failed_refetch_duration.CopyFrom(duration(KEYS_RETRY_SECONDS))
     return provider

@@ -155,6 +155,8 @@ class TokenIssuer(Struct, frozen=True, gc=False):
     key_set_url: str = ""
     """Or where they are, and through which destination they are fetched."""
     key_set_destination: str = ""
+    key_set_seconds: float = 300.0
+    """How long the proxy uses keys that it fetched."""
     timeout: float = 5.0
     """Seconds, for fetching the keys."""
     sources: tuple[TokenSource, ...] = ()
