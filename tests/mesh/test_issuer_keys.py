@@ -1,6 +1,7 @@
 """What an issuer says of itself is believed only as far as it goes."""
 
 import json
+import re
 
 import pytest
 
@@ -44,6 +45,5 @@ def test_keys_may_be_at_the_issuer_s_host_or_a_declared_one(uri: str) -> None:
     ],
 )
 def test_what_is_not_believed(document: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=re.escape(said)):
         key_set_url(document, ISSUER, known)
-    assert said in str(raised.value)
