@@ -208,3 +208,19 @@ def test_pods_of_a_silent_node_are_not_ready() -> None:
         for name in ("on-n1", "on-n2")
     }
     assert found == {"on-n1": ("True", ""), "on-n2": ("False", "NodeNotReady")}
+
+
+def test_pressures_taint_a_node_while_they_last() -> None:
+    kinds = {"MemoryPressure": "memory", "PIDPressure": "pid", "DiskPressure": "disk"}
+    w = World([nodes.CONTROLLER])
+    for name, held in (("all", tuple(kinds)), ("pids", ("PIDPressure",)), ("none", ())):
+        told = [{"type": k, "status": str(k in held)} for k in kinds]
+        ready = {"type": "Ready", "status": "True"}
+        old = [{"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}]
+        body = {"spec": {"taints": old}, "status": {"conditions": [ready, *told]}}
+        w.put(make(Node, body, name=name))
+        renew(w, name)
+        w.settle()
+        assert taints(w, name) == {
+            (f"node.kubernetes.io/{kinds[k]}-pressure", "NoSchedule") for k in held
+        }

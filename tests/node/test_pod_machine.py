@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from tests.node.pods import UID, deleted, pod
 from weft.api.k8s.pod_v1 import Pod
 from weft.node import pod_machine
@@ -370,3 +372,40 @@ def test_an_adopted_pod_in_the_nodes_network_waits_for_no_listeners() -> None:
     m = Machine(found, adopted=ps.Adopted("10.0.0.1", containers=(gone,)))
     assert m.did(ps.StartContainer)
     assert not m.did(ps.AwaitListeners)
+
+
+def test_an_evicted_pod_ends_at_once_and_for_good() -> None:
+    """Without a drain; its containers get the shortest time to end that there is."""
+    m = Machine(pod()).run()
+    m.send(ps.Evicted("the node was low on memory"))
+    assert m.did(ps.AwaitDrain) == []
+    assert "Evicted" in {a.reason for a in m.did(ps.RecordEvent)}
+    assert m.did(ps.SignalContainer)
+    status = m.did(ps.ReportStatus)[-1].status
+    assert (status.phase, status.reason, status.message) == (
+        "Failed", "Evicted", "the node was low on memory",
+    )  # fmt: skip
+    target = next(c for c in status.conditions if c.type == "DisruptionTarget")
+    assert (target.status, target.reason) == ("True", "TerminationByKubelet")
+    assert [a.id for a in m.wait(ps.KILL_WINDOW_SECONDS) if isinstance(a, ps.KillContainer)]
+    m.send(ps.Evicted("again"))
+    assert m.did(ps.RecordEvent) == []
+    m.exited(137)
+    m.send(ps.ListenersRemoved())
+    m.send(ps.SandboxDeleted())
+    m.wait(600)
+    assert m.did(ps.CreateSandbox, ps.StartContainer, ps.FinishDeletion) == []
+
+
+def test_an_eviction_goes_on_after_the_agent_was_away() -> None:
+    m = Machine(pod()).run()
+    m.send(ps.Evicted("low"))
+    status = m.did(ps.ReportStatus)[-1].status
+    known = msgspec.structs.replace(m.state.pod, status=status)
+    found = ps.Adopted("10.244.0.5", "/run/netns/x", {}, (ps.FoundContainer(m.id(), m.now),))
+    later = Machine(known, adopted=found)
+    assert later.did(ps.SignalContainer)
+    assert later.state.end is not None
+    assert later.state.end.cause == "evicted"
+    gone = Machine(known)
+    assert gone.did(ps.CreateSandbox, ps.StartContainer) == []

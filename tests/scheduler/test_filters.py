@@ -92,3 +92,13 @@ def test_host_ports(wanted: tuple[str, str, int], taken: tuple[str, str, int], c
     free = filters.Free({"pods": 10}, {"pods": 1}, {taken})
     lacks = filters.shortages({}, frozenset({wanted}), free)
     assert (filters.REASON_PORTS in lacks) is clash
+
+
+def test_only_pods_that_ask_for_nothing_stay_away_from_a_node_short_of_memory() -> None:
+    taint = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+    short = node(taints=[taint])
+    assert "memory-pressure" in filters.refusal(pod().spec, short)
+    assert filters.refusal(pod(memory="1Mi").spec, short) == ""
+    assert filters.placement(pod().spec) != filters.placement(pod(memory="1Mi").spec)
+    taint["key"] = "node.kubernetes.io/pid-pressure"
+    assert "pid-pressure" in filters.refusal(pod(memory="1Mi").spec, node(taints=[taint]))

@@ -7,6 +7,14 @@ TAINT_NOT_READY = "node.kubernetes.io/not-ready"
 TAINT_UNREACHABLE = "node.kubernetes.io/unreachable"
 TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 
+TAINT_MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
+PRESSURES = {
+    "MemoryPressure": TAINT_MEMORY_PRESSURE,
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
+"""Conditions of nodes, and the taints (NoSchedule) that they bring."""
+
 
 def covers(toleration: Toleration, taint: Taint) -> bool:
     """Whether it tolerates the taint. An empty key with Exists means every key, an empty effect

@@ -64,6 +64,7 @@ TOKEN_VARIABLE = "WEFT_TOKEN"  # noqa: S105 - a name
     help="Address that ingress gateways listen on.  [default: --address]",
 )
 @options.images
+@options.node
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="warning", show_default=True)
 @click.option("--detach", is_flag=True, help="Run in the background; return when it runs.")
 def agent(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from weft.lib.durations import parse_duration
+from weft.node import pressure
 from weft.node.oci import registries
 
 CERT_SECONDS_MIN = 5.0
@@ -107,6 +108,39 @@ _IMAGES = (
 def images(command: Any) -> Any:
     """Where images come from and what runs them."""
     for option in reversed(_IMAGES):
+        command = option(command)
+    return command
+
+
+def _thresholds(_context: Any, _option: Any, value: str) -> str:
+    try:
+        pressure.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
+_NODE = (
+    click.option(
+        "--eviction-hard", default=pressure.EVICTION_HARD_DEFAULT, show_default=True,
+        callback=_thresholds, metavar="SIGNAL<AMOUNT,...",
+        help="Below these, pods are evicted, one after the other: memory.available, pid.available;"
+        " quantities or percentages.",
+    ),
+    click.option(
+        "--eviction-pressure-transition-period", type=_PATIENCE, default="5m", show_default=True,
+        help="How long the node counts as short of something after it was last.",
+    ),
+    click.option(
+        "--pod-max-pids", type=click.IntRange(min=0), default=4096, show_default=True,
+        help="Processes and threads that a container may have; 0: no limit.",
+    ),
+)  # fmt: skip
+
+
+def node(command: Any) -> Any:
+    """How a node protects itself; named as kubelet's."""
+    for option in reversed(_NODE):
         command = option(command)
     return command
 

@@ -111,6 +111,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     help="How often the keys of issuers of tokens (JWT) are read again.",
 )
 @options.images
+@options.node
 @click.option(
     "--trace-percent",
     type=click.FloatRange(0, 100),

@@ -20,6 +20,7 @@ from weft.api.k8s.pod_v1 import (
     Toleration,
 )
 from weft.api.taints import (
+    PRESSURES,
     TAINT_NOT_READY,
     TAINT_UNREACHABLE,
     TAINT_UNSCHEDULABLE,
@@ -32,9 +33,7 @@ from weft.controllers.support.ownership import owner_reference
 _EVERYWHERE = (
     (TAINT_NOT_READY, "NoExecute"),
     (TAINT_UNREACHABLE, "NoExecute"),
-    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
-    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
-    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    *((taint, "NoSchedule") for taint in PRESSURES.values()),
     (TAINT_UNSCHEDULABLE, "NoSchedule"),
 )
 _HOST_NETWORK = ("node.kubernetes.io/network-unavailable", "NoSchedule")

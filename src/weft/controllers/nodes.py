@@ -11,12 +11,18 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from weft.api.conditions import condition
+from weft.api.conditions import condition, is_true
 from weft.api.k8s.coordination_v1 import Lease
 from weft.api.k8s.core_v1 import Node, NodeCondition, Taint
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
-from weft.api.taints import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, covers
+from weft.api.taints import (
+    PRESSURES,
+    TAINT_NOT_READY,
+    TAINT_UNREACHABLE,
+    TAINT_UNSCHEDULABLE,
+    covers,
+)
 from weft.api.wellknown import REASON_NODE_NOT_READY
 from weft.controllers.support import podstate
 from weft.controllers.support.patches import object_patch, status_patch
@@ -31,7 +37,7 @@ SILENCE_SECONDS_MAX = 50.0
 TOLERATION_SECONDS_DEFAULT = 300
 """How long pods that say nothing stay on a node that is not ready or unreachable."""
 REASON_SILENT = "NodeStatusUnknown"
-_OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
+_OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, *PRESSURES.values())
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -126,6 +132,8 @@ def _taints(node: Node, now: float) -> tuple[Taint, ...]:
         wanted += [(TAINT_NOT_READY, "NoSchedule"), (TAINT_NOT_READY, "NoExecute")]
     if node.spec.unschedulable:
         wanted.append((TAINT_UNSCHEDULABLE, "NoSchedule"))
+    conditions = node.status.conditions
+    wanted += [(t, "NoSchedule") for kind, t in PRESSURES.items() if is_true(conditions, kind)]
     kept = [t for t in node.spec.taints if t.key not in _OURS or (t.key, t.effect) in wanted]
     there = {(t.key, t.effect) for t in kept}
     new = [

@@ -57,6 +57,9 @@ def make_agent(
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
         starts_alone=bool(settings.join),
+        eviction_hard=settings.eviction_hard,
+        eviction_transition_seconds=settings.eviction_pressure_transition_period,
+        pod_pids_max=settings.pod_max_pids,
     )
     store = ImageStore(Path(settings.data_dir))
     return NodeAgent(

@@ -46,6 +46,12 @@ class Settings(Struct, frozen=True):
     """What starts containers from images: auto, builtin, runc, crun."""
     registries: str = ""
     """File about image registries: mirrors, authorities, credentials; "" for none."""
+    eviction_hard: str = "memory.available<100Mi"
+    """What must be left on the node, else pods go."""
+    eviction_pressure_transition_period: float = 300.0
+    """Seconds that a pressure is reported after it was last seen."""
+    pod_max_pids: int = 4096
+    """Processes and threads of a container; 0 is no limit."""
     gateway_address: str = "127.0.0.1"
     """Address that ingress gateways bind."""
     gateway_pool: str = ""
@@ -56,9 +62,9 @@ class Settings(Struct, frozen=True):
     ca_dir: str = ""
     """Directory with an authority for the mesh that others made; "" has weft make its own."""
     workload_cert_ttl: float = 12 * 3600.0
-    node_cert_ttl: float = 365 * 86400.0
-    """Of the certificates that nodes and clients ask for."""
     """Seconds that certificates of workloads live."""
+    node_cert_ttl: float = 365 * 86400.0
+    """Seconds that the certificates live that nodes and clients ask for."""
     root_cert_ttl: float = 3650 * 86400.0
     """Seconds that a root of the mesh lives."""
     log_level: str = "warning"

@@ -18,14 +18,15 @@ from weft.api.errors import ApiError
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.container_v1 import Container
-from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServiceAccount
+from weft.api.k8s.core_v1 import ConfigMap, Node, Secret, Service, ServiceAccount
+from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, image_pulls, service_account
+from weft.node import dns, image_pulls, pressure, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts, Pulls
 from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
@@ -38,12 +39,14 @@ from weft.node.machine_facts import machine_facts
 from weft.node.node_ports import may_listen
 from weft.node.node_registration import NodeRegistration
 from weft.node.pod_runner import PodRunner
+from weft.node.pressure_watch import PressureWatch
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
 from weft.node.streams import Streams
 from weft.node.volumes import objects_read, reads_downward
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
+from weft.runtime.plan import RecordEvent
 
 log = logging.getLogger("weft.node")
 
@@ -109,6 +112,12 @@ class NodeAgent:
         self.streams = Streams(runtime, self._pods.get)
         """exec, attach and port-forward into this node's pods."""
         self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
+        self._pressure = PressureWatch(
+            *(runtime, machine, lambda: self._pods, pressure.parse(settings.eviction_hard)),
+            settings.eviction_transition_seconds,
+        )
+        self._pressure.told = self._registration.pressed
+        self._pressure.noted = self._note_pressure
         self._volumes = LocalVolumes(client, informers, settings.node_name)
         for cls in CLASSES:
             informers.add(cls)
@@ -148,8 +157,14 @@ class NodeAgent:
         self._tasks.spawn(self._renew_tokens(), "node-tokens")
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
         self._tasks.spawn(self._volumes.run(), "node-volumes")
+        self._tasks.spawn(self._pressure.run(), "node-pressure")
         self._registration.listeners_changed(self._parts.objects)
         self._gateways_changed()
+
+    def _note_pressure(self, resource: str) -> None:
+        node = Node(metadata=ObjectMeta(name=self._settings.node_name))
+        text = f"Attempting to reclaim {resource}"
+        self._recorder.record(RecordEvent(node, "Warning", "EvictionThresholdMet", text))
 
     def _make_mount_point(self) -> None:
         """Of service accounts; pods do without where it cannot be made."""

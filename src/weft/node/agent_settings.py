@@ -10,6 +10,7 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.node.environment import Refusal
 from weft.node.gate import ProxyGate
+from weft.node.pressure import EVICTION_HARD_DEFAULT, TRANSITION_SECONDS_DEFAULT
 from weft.node.probes import Prober
 from weft.node.runtime import ContainerRuntime, Images, Network
 from weft.node.tokens import Tokens
@@ -107,6 +108,12 @@ class AgentSettings(Struct, frozen=True):
     """Pods are taken over also when the control plane cannot be reached at the start."""
     pod_cidr: str = ""
     """The node's part of the pod network; empty in host isolation."""
+    eviction_hard: str = EVICTION_HARD_DEFAULT
+    """Below these, pods are evicted; as kubelet's option."""
+    eviction_transition_seconds: float = TRANSITION_SECONDS_DEFAULT
+    """How long a pressure is reported after it was last seen."""
+    pod_pids_max: int = 0
+    """Processes and threads of a container; 0 is no limit."""
 
 
 class MachineFacts(Struct, frozen=True):

@@ -73,7 +73,7 @@ def prepare(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
         hostname="" if pod.spec.host_network else hostname_of(pod),
-        mounts=mounted, limits=limits(container),
+        mounts=mounted, limits=limits(container, parts.settings.pod_pids_max),
         stdin=bool(container.stdin), stdin_once=bool(container.stdin_once),
         tty=bool(container.tty), uid=user[0], gid=user[1], supplemental_groups=user[2],
     )  # fmt: skip
@@ -156,7 +156,7 @@ def missing_image(container: Container, known: tuple[str, ...]) -> Refusal:
     return Refusal(NEVER_PRESENT if never else IMAGE_MISSING, text)
 
 
-def limits(container: Container) -> Limits:
+def limits(container: Container, pids_max: int = 0) -> Limits:
     """The container's limits. Unreadable quantities count as none: the API refuses them."""
     values = container.resources.limits if container.resources is not None else {}
     found: dict[str, float] = {}
@@ -167,7 +167,11 @@ def limits(container: Container) -> Limits:
             except ValueError:
                 continue
     memory = found.get("memory")
-    return Limits(cpu_cores=found.get("cpu"), memory_bytes=None if memory is None else int(memory))
+    return Limits(
+        cpu_cores=found.get("cpu"),
+        memory_bytes=None if memory is None else int(memory),
+        pids=pids_max or None,
+    )
 
 
 def _user(

@@ -13,6 +13,10 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """In Kubernetes' words."""
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Of the container that weft itself may run in."""
+_USAGES = (
+    ("/sys/fs/cgroup/memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def machine_facts(data_dir: str) -> MachineFacts:
@@ -31,11 +35,39 @@ def machine_facts(data_dir: str) -> MachineFacts:
     )
 
 
+def _physical() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _memory() -> int:
     """The machine's, or the limit of the container weft runs in."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [text for path in _MEMORY_LIMITS if (text := _read(path)).isdigit()]
-    return min([physical, *(int(text) for text in limits)])
+    limit = memory_limit()
+    return _physical() if limit is None else limit
+
+
+def memory_limit() -> int | None:
+    """Of the container that weft runs in, if it has less than the machine."""
+    limits = [int(text) for path in _MEMORY_LIMITS if (text := _read(path)).isdigit()]
+    least = min(limits, default=_physical())
+    return least if least < _physical() else None
+
+
+def working_set() -> int:
+    """Bytes that everything in that container needs: without files that can be read again."""
+    for usage, inactive in _USAGES:
+        text = _read(usage)
+        if text.isdigit():
+            directory = Path(usage).parent
+            rows = (line.split() for line in _read(f"{directory}/memory.stat").splitlines())
+            cached = next((int(row[1]) for row in rows if row[0] == inactive), 0)
+            return max(0, int(text) - cached)
+    return 0
+
+
+def pids_max() -> int:
+    """How many processes and threads the machine can have. ValueError."""
+    return min(int(_read(path)) for path in ("/proc/sys/kernel/pid_max",
+                                             "/proc/sys/kernel/threads-max"))  # fmt: skip
 
 
 def _read(path: str) -> str:

@@ -1,6 +1,6 @@
 """The Node object and its Lease, as kubelet writes them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weft import __version__
@@ -15,6 +15,7 @@ from weft.api.wellknown import (
 )
 from weft.lib.timefmt import rfc3339, rfc3339_micro
 from weft.node.agent_settings import AgentSettings, MachineFacts
+from weft.node.pressure import Signal, condition
 
 KUBERNETES_VERSION = "v1.33.0"
 """Of the API and the node rules that weft follows; version checks of tools read it."""
@@ -78,7 +79,11 @@ def node_spec(settings: AgentSettings) -> dict[str, Any]:
 
 
 def node_status(
-    settings: AgentSettings, machine: MachineFacts, before: Mapping[str, Any], at: float
+    settings: AgentSettings,
+    machine: MachineFacts,
+    before: Mapping[str, Any],
+    at: float,
+    pressures: Sequence[Signal] = (),
 ) -> dict[str, Any]:
     """The Node's status; `before` is the status so far, whose transition times are kept."""
     old = {c.get("type"): c for c in before.get("conditions") or []}
@@ -95,10 +100,19 @@ def node_status(
             {"type": "InternalIP", "address": settings.host_ip},
             {"type": "Hostname", "address": settings.node_name},
         ],
-        "conditions": [_condition(c, old.get(c[0], {}), at) for c in _CONDITIONS],
+        "conditions": [
+            _condition(_under(c, pressures), old.get(c[0], {}), at) for c in _CONDITIONS
+        ],
         "nodeInfo": _node_info(machine),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
     }
+
+
+def _under(
+    wanted: tuple[str, str, str, str], pressures: Sequence[Signal]
+) -> tuple[str, str, str, str]:
+    found = condition(wanted[0], pressures)
+    return wanted if found is None else (wanted[0], "True", *found)
 
 
 def _condition(

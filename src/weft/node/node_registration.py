@@ -39,6 +39,7 @@ from weft.node.node_object import (
 )
 from weft.node.node_ports import Asked, asked_places, bind_places, load_balancers
 from weft.node.ports import allocate_gateway_ports, gateway_ports
+from weft.node.pressure import Signal
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
@@ -85,6 +86,8 @@ class NodeRegistration:
         self._published: dict[str, str] = {}
         """Annotations as they were written last."""
         self._changed = asyncio.Event()
+        self._pressures: tuple[Signal, ...] = ()
+        self._unreported = False
 
     async def register(self) -> None:
         """Create the Node, or bring it up to date; then it is ready. ApiError."""
@@ -136,11 +139,13 @@ class NodeRegistration:
                 if self._changed.is_set():
                     self._changed.clear()
                     await self._publish_ports()
-                if loop.time() - reported >= STATUS_SECONDS:
+                if self._unreported or loop.time() - reported >= STATUS_SECONDS:
+                    self._unreported = False
                     await self._write_status((await self._existing()).get("status") or {})
                     reported = loop.time()
             except (ApiError, OSError) as error:
                 log.warning("node not reported node=%s error=%s", self._settings.node_name, error)
+                self._unreported = True
                 await asyncio.sleep(RETRY_SECONDS)
                 self._changed.set()
 
@@ -159,6 +164,12 @@ class NodeRegistration:
         if wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()
+
+    def pressed(self, pressures: tuple[Signal, ...]) -> None:
+        """What the node lacks now; reported at once."""
+        self._pressures = pressures
+        self._unreported = True
+        self._changed.set()
 
     def listeners_changed(self, objects: Snapshot) -> None:
         """Give addresses and ports to Services that listen on nodes, and to containers, as they
@@ -236,7 +247,7 @@ class NodeRegistration:
         return body
 
     async def _write_status(self, before: dict[str, Any]) -> None:
-        status = node_status(self._settings, self._machine, before, now())
+        status = node_status(self._settings, self._machine, before, now(), self._pressures)
         await self._client.patch(
             self._node, self._settings.node_name, {"status": status}, subresource="status"
         )

@@ -39,6 +39,7 @@ from weft.node.pod_state import (
     DrainFinished,
     End,
     Event,
+    Evicted,
     FinishDeletion,
     Forget,
     HookFinished,
@@ -62,7 +63,7 @@ from weft.node.pod_state import (
     container_ports,
     grace_of,
 )
-from weft.node.pod_status import pod_status
+from weft.node.pod_status import EVICTED, pod_status
 from weft.node.pod_turn import Turn
 
 
@@ -209,6 +210,13 @@ def _node_stopped(turn: Turn, event: NodeStopped) -> None:
     pod_containers.shorten(turn, deadline)
 
 
+def _evicted(turn: Turn, event: Evicted) -> None:
+    """Nothing is waited for, not even requests: others would fail with the node."""
+    if turn.state.end is None:
+        turn.do(RecordEvent("Warning", EVICTED, event.message))
+        _end(turn, End("evicted", deadline=turn.now, drained=True, message=event.message))
+
+
 def _timer_fired(turn: Turn, event: TimerFired) -> None:
     """Timers may fire a little early: what is not yet due must get a timer again."""
     turn.set(timer_at=None)
@@ -232,6 +240,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     SandboxDeleted: _sandbox_deleted,
     DependenciesChanged: lambda turn, event: pod_containers.retry_refused(turn),
     NodeStopped: _node_stopped,
+    Evicted: _evicted,
     TimerFired: _timer_fired,
 }
 
@@ -287,6 +296,9 @@ def _begin_end(turn: Turn) -> None:
             )
         )
         _end(turn, End("deadline", deadline=turn.now + grace))
+    elif _was_evicted(state):
+        message = state.pod.status.message
+        _end(turn, End("evicted", deadline=turn.now, drained=True, message=message))
     elif _init_failed(state):
         _end(turn, End("failed", deadline=turn.now + grace, drained=True))
     elif _completed(state):
@@ -300,6 +312,12 @@ def active_deadline(state: PodState) -> float | None:
         return None
     reported = state.pod.status.start_time
     return (parse_rfc3339(reported) if reported else state.created_at) + seconds
+
+
+def _was_evicted(state: PodState) -> bool:
+    """By an agent before this one, which did not see the end of it."""
+    status = state.pod.status
+    return status.phase == "Failed" and status.reason == EVICTED
 
 
 def _init_failed(state: PodState) -> bool:

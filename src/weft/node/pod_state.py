@@ -134,12 +134,14 @@ class Sandbox(Struct, frozen=True):
 class End(Struct, frozen=True):
     """The pod as a whole is being ended."""
 
-    cause: Literal["deleted", "removed", "deadline", "completed", "failed", "stopped"]
+    cause: Literal["deleted", "removed", "deadline", "evicted", "completed", "failed", "stopped"]
     """`removed`: its object is gone. `completed`: its containers ended by themselves. `failed`:
     an init container failed for good. `stopped`: the node stops; the pod runs again when the node
     is back."""
     deadline: float
     drained: bool = False
+    message: str = ""
+    """Why it was evicted."""
 
 
 class MachineSettings(Struct, frozen=True):
@@ -336,6 +338,12 @@ class NodeStopped(Struct, frozen=True):
     """The node goes down: end the pod, keep its object. Nobody waits for requests in flight."""
 
 
+class Evicted(Struct, frozen=True):
+    """The node lacks what the pod takes: it ends at once, and for good."""
+
+    message: str
+
+
 class TimerFired(Struct, frozen=True):
     pass
 
@@ -344,7 +352,7 @@ Event = (
     PodObserved | PodRemoved | Adopted | SandboxCreated | SandboxFailed | ListenersAcknowledged
     | ContainerStarted | ContainerRefused | ContainerExited | HookFinished | ProbeSucceeded
     | ProbeFailed | DrainFinished | ListenersRemoved | SandboxDeleted | DependenciesChanged
-    | NodeStopped | TimerFired
+    | NodeStopped | Evicted | TimerFired
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ RUNTIME_SCHEME = "weft://"
 """containerID is `weft://<instance>`, as Kubernetes writes `containerd://<id>`."""
 _BEFORE_APPS = ("init", "sidecar")
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+EVICTED = "Evicted"
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
@@ -32,13 +33,13 @@ def pod_status(state: PodState, now: float) -> PodStatus:
     """The status to report. Transition times of conditions that did not change are kept."""
     pod, sandbox = state.pod, state.sandbox
     phase = pod_phase(state)
-    deadline = state.end is not None and state.end.cause == "deadline"
+    reason, message = _why_ended(state)
     address = sandbox.address
     init, app = _by_role(state)
     return PodStatus(
         phase=phase,
-        reason=DEADLINE_EXCEEDED if deadline else "",
-        message=DEADLINE_MESSAGE if deadline else "",
+        reason=reason,
+        message=message,
         conditions=_conditions(state, phase, now),
         host_ip=state.settings.host_ip,
         host_ips=(HostIP(ip=state.settings.host_ip),) if state.settings.host_ip else (),
@@ -54,9 +55,18 @@ def pod_status(state: PodState, now: float) -> PodStatus:
     )
 
 
+def _why_ended(state: PodState) -> tuple[str, str]:
+    """Reason and message of a pod that the node ended."""
+    if state.end is not None and state.end.cause == "deadline":
+        return DEADLINE_EXCEEDED, DEADLINE_MESSAGE
+    if state.end is not None and state.end.cause == "evicted":
+        return EVICTED, state.end.message
+    return "", ""
+
+
 def pod_phase(state: PodState) -> str:
     """Pending, Running, Succeeded or Failed."""
-    if state.end is not None and state.end.cause == "deadline":
+    if state.end is not None and state.end.cause in ("deadline", "evicted"):
         return "Failed"
     init, app = _by_role(state)
     policy = state.pod.spec.restart_policy or "Always"
@@ -121,6 +131,9 @@ def _conditions(state: PodState, phase: str, now: float) -> tuple[PodCondition, 
         _ready_condition("ContainersReady", state, app, ended, phase),
         _plain("PodScheduled", True),
     ]
+    if state.end is not None and state.end.cause == "evicted":
+        message = state.end.message
+        wanted.append(_plain("DisruptionTarget", True, "TerminationByKubelet", message))
     before = {c.type: c for c in (*state.pod.status.conditions, *_reported(state))}
     return tuple(_since(c, before.get(c.type), now) for c in wanted)
 

@@ -11,7 +11,7 @@ from weft.api import node_selectors
 from weft.api.conditions import is_true
 from weft.api.k8s.core_v1 import Node, Taint
 from weft.api.k8s.pod_v1 import PodSpec, Toleration
-from weft.api.taints import TAINT_NOT_READY, TAINT_UNSCHEDULABLE, covers
+from weft.api.taints import TAINT_MEMORY_PRESSURE, TAINT_NOT_READY, TAINT_UNSCHEDULABLE, covers
 from weft.scheduler.resources import PODS, Amounts
 
 Port = tuple[str, str, int]
@@ -23,6 +23,7 @@ REASON_NOT_READY = "node(s) were not ready"
 REASON_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 REASON_PORTS = "node(s) didn't have free ports for the requested pod ports"
 REASON_PODS = "Too many pods"
+_COUNTED = ("cpu", "memory")
 _BLOCKING = ("NoSchedule", "NoExecute")
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 
@@ -78,14 +79,24 @@ def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
     return any(covers(t, taint) for t in tolerations)
 
 
+def asks_for_something(spec: PodSpec) -> bool:
+    """Whether its quality of service class is another than BestEffort."""
+    found = (c.resources for c in (*spec.containers, *spec.init_containers))
+    asked = [r for r in found if r is not None]
+    return any(n in side for r in asked for side in (r.requests, r.limits) for n in _COUNTED)
+
+
 def _unschedulable(spec: PodSpec, node: Node) -> str:
     blocked = node.spec.unschedulable and not tolerates(spec.tolerations, UNSCHEDULABLE)
     return REASON_UNSCHEDULABLE if blocked else ""
 
 
 def tainted(spec: PodSpec, node: Node) -> str:
-    """The taint that keeps the pod away, in words; "" for none."""
+    """The taint that keeps the pod away, in words; "" for none. Only pods that asked for nothing
+    stay away from a node that is short of memory."""
     for taint in node.spec.taints:
+        if taint.key == TAINT_MEMORY_PRESSURE and asks_for_something(spec):
+            continue
         if taint.effect in _BLOCKING and not tolerates(spec.tolerations, taint):
             return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
     return ""
@@ -111,4 +122,4 @@ _STATIC: tuple[Callable[[PodSpec, Node], str], ...] = (
 
 def placement(spec: PodSpec) -> tuple[object, ...]:
     """All of a pod that static filters and preferences read."""
-    return spec.node_selector, spec.affinity, spec.tolerations
+    return spec.node_selector, spec.affinity, spec.tolerations, asks_for_something(spec)
