@@ -7,14 +7,16 @@ from weft.mesh.gateway_api_conditions import condition
 from weft.mesh.gateway_api_facts import GatewayFacts, merged, with_facts
 from weft.mesh.gateway_api_objects import ObjectStatus
 
-HERE = GatewayFacts(("10.0.0.1",), bound=True)
+HERE = GatewayFacts(("10.0.0.1", "10.0.0.2"), bound=True)
 
 
 def gateway(programmed: bool = True) -> ObjectStatus:
     found = [condition("Accepted", True, "Accepted", 1)]
     found.append(condition("Programmed", programmed, "Programmed" if programmed else "Invalid", 1))
     listener = {"name": "http", "conditions": found}
+    asked = [{"type": "Hostname", "value": "10.0.0.2"}]
     status = {"conditions": found, "listeners": [listener], "attachedListenerSets": 0}
+    status["addresses"] = asked
     return ObjectStatus(gw.Gateway, "default", "edge", "u", status)
 
 
@@ -26,7 +28,8 @@ def test_nothing_is_programmed_before_it_is_acknowledged() -> None:
     early = with_facts(gateway(), HERE, False)
     assert words(early["conditions"]) == [("True", "Accepted"), ("False", "Pending")]
     assert words(early["listeners"][0]["conditions"])[1] == ("False", "Pending")
-    assert early["addresses"] == [{"type": "IPAddress", "value": "10.0.0.1"}]
+    types = ("IPAddress", "10.0.0.1"), ("Hostname", "10.0.0.2")
+    assert early["addresses"] == [{"type": t, "value": a} for t, a in types]
     late = with_facts(gateway(), HERE, True)
     assert words(late["conditions"])[1] == ("True", "Programmed")
     never = with_facts(gateway(False), HERE, False)

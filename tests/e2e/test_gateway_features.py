@@ -287,7 +287,8 @@ def test_each_gateway_has_an_address_of_its_own(world: Instance) -> None:
 def test_addresses_that_are_asked_for(world: Instance) -> None:
     usable, unusable = "127.200.7.7", "192.0.2.77"
     strange = {"type": "example.com/strange", "value": "x"}
-    wanted = [strange, {"value": unusable}, {"value": usable}]
+    named = {"type": "Hostname", "value": usable}
+    wanted = [strange, {"type": "Hostname", "value": unusable}, named]
     extra = {"labels": {"team": "a"}, "annotations": {"note": "b"}}
     more = {"infrastructure": extra}
     apply(world, gateway("static", http(port=8080), addresses=wanted, **more))
@@ -299,7 +300,7 @@ def test_addresses_that_are_asked_for(world: Instance) -> None:
     )  # fmt: skip
     apply(world, gateway("static", http(port=8080), addresses=wanted[2:], **more))
     found = await_words(world, "gateways", "static", Programmed=("True", "Programmed"))
-    assert found["addresses"] == [{"type": "IPAddress", "value": usable}]
+    assert found["addresses"] == [named]
     assert answers((usable, 8080), "any.test") == 404
     account = world.read("/api/v1/namespaces/default/serviceaccounts/static-weft")["metadata"]
     assert account["labels"]["team"] == "a"
@@ -643,7 +644,8 @@ def test_listener_sets(world: Instance) -> None:
         gateway("sets", http(hostname="own.test"), **allowed),
         listener_set("more", "sets", http("a", hostname="a.test"), http("x", hostname="own.test"),
                      http("other", 8081)),
-        listener_set("refused", "own-one", http("a", hostname="a.test")),
+        gateway("closed", http()),
+        listener_set("refused", "closed", http("a", hostname="a.test")),
         route("in-set", {"kind": "ListenerSet", "name": "more"}, to("two")),
         route("in-gateway", "sets", to("one")),
         route("not-in-gateway", {"name": "sets", "sectionName": "a"}, to("one")),
@@ -661,10 +663,13 @@ def test_listener_sets(world: Instance) -> None:
     conflicted = words(found["listeners"][1]["conditions"])
     assert conflicted["Accepted"] == ("False", "HostnameConflict")
     assert conflicted["Conflicted"] == ("True", "HostnameConflict")
-    assert [x["attachedRoutes"] for x in found["listeners"]] == [1, 1, 1]
-    own = await_words(world, "gateways", "sets", "http", Accepted=("True", "Accepted"))
-    assert own["attachedListenerSets"] == 1
-    assert own["listeners"][0]["attachedRoutes"] == 1
+    for kind, name, routes in (("listenersets", "more", [1, 1, 1]), ("gateways", "sets", [1])):
+        eventually(
+            lambda k=kind, n=name, r=routes:
+            [x["attachedRoutes"] for x in status(world, k, n)["listeners"]] == r,
+            f"the routes of {name}",
+        )  # fmt: skip
+    assert status(world, "gateways", "sets")["attachedListenerSets"] == 1
     await_words(
         world, "listenersets", "refused", Accepted=("False", "NotAllowed"),
         Programmed=("False", "NotAllowed"),

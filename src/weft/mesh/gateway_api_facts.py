@@ -72,7 +72,10 @@ def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) ->
     elif facts.nodes:
         conditions = [_acknowledged(c, facts.nodes) for c in conditions]
     if "attachedListenerSets" in body:
-        body["addresses"] = [{"type": "IPAddress", "value": a} for a in facts.addresses]
+        types = {a["value"]: a["type"] for a in body["addresses"]}
+        body["addresses"] = [
+            {"type": types.get(a, "IPAddress"), "value": a} for a in facts.addresses
+        ]
         conditions = [_addressed(c, facts) for c in conditions]
     return {**body, "conditions": conditions, "listeners": listeners}
 

@@ -13,7 +13,6 @@ from weft.mesh.gateway_api_objects import Json, Listener, ObjectStatus, Route
 from weft.mesh.gateway_api_resolve import PlacedRules
 from weft.mesh.gateway_api_rules import Rules
 
-ADDRESS_TYPES = ("", "IPAddress")
 BUNDLE_MINOR_MAX = 7
 """Features of what will be 1.7 are there already; its suite says `v1.7.0-dev`."""
 BUNDLES = re.compile(rf"v1\.[0-{BUNDLE_MINOR_MAX}]\.[0-9]+(-.*)?")
@@ -55,9 +54,9 @@ def gateway_refusal(obj: gw.Gateway) -> tuple[str, str]:
         ref = infrastructure.parameters_ref
         text = f"weft has no parameters for Gateways, and knows no {ref.kind} of `{ref.group}`"
         return "InvalidParameters", text
-    wrong = [a.type for a in obj.spec.addresses if a.type not in ADDRESS_TYPES]
+    wrong = [a.type for a in obj.spec.addresses if a.type not in gw.ADDRESS_TYPES]
     if wrong:
-        return "UnsupportedAddress", f"addresses are of type IPAddress, not {wrong[0]}"
+        return "UnsupportedAddress", f"addresses are of type IPAddress or Hostname, not {wrong[0]}"
     return "", ""
 
 
@@ -85,6 +84,7 @@ def gateway_status(
         "conditions": conditions,
         "listeners": [_listener(e, attached.get(e.name, 0), number) for e in listeners],
         "attachedListenerSets": sets,
+        "addresses": [{"type": a.type, "value": a.value} for a in obj.spec.addresses if a.type],
     }
     return _status(obj, body, listeners)
 

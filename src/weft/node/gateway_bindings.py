@@ -58,8 +58,8 @@ def wanted_bindings(
     for gateway in ordered:
         if gateway.spec.gateway_class_name in own:
             found[_name(gateway)] = list(gateway.spec.listeners)
-            named = (a.value for a in gateway.spec.addresses if a.type in ("", "IPAddress"))
-            asked[_name(gateway)] = tuple(value for value in named if value)
+            known = (a for a in gateway.spec.addresses if a.type in gateway_api.ADDRESS_TYPES)
+            asked[_name(gateway)] = tuple(dict.fromkeys(a.value for a in known if a.value))
     for each in sets:
         parent = each.spec.parent_ref
         name = f"{parent.namespace or each.metadata.namespace}/{parent.name}"

@@ -11,6 +11,9 @@ CONTROLLER_NAME = "weft.dev/gateway-controller"
 """The controllerName of GatewayClasses that weft serves."""
 BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
 """Annotation of the API's own CustomResourceDefinitions: the release they are of."""
+ADDRESS_TYPES = ("", "IPAddress", "Hostname")
+"""Of Gateways, that weft knows. A Hostname is bound where it is written as an address, as the
+conformance suite writes those of its options."""
 CLASS_DEFINITION = "gatewayclasses.gateway.networking.k8s.io"
 """The definition of GatewayClasses, where somebody installed it."""
 CLASS_NAME = "weft"

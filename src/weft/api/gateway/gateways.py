@@ -130,7 +130,7 @@ class GatewaySpecAddress(Message, frozen=True):
     """An address that is asked for."""
 
     type: str = "IPAddress"
-    """IPAddress."""
+    """IPAddress or Hostname."""
     value: str = ""
     """The address; any when absent."""
 

@@ -8,6 +8,7 @@ from weft.api.gateway.backend_tls_policy import (
     SubjectAltName,
 )
 from weft.api.gateway.common import (
+    ADDRESS_TYPES,
     BUNDLE_VERSION,
     CLASS_DEFINITION,
     CLASS_NAME,
@@ -111,6 +112,7 @@ from weft.api.gateway.reference_grants import (
 )
 
 __all__ = [
+    "ADDRESS_TYPES",
     "BUNDLE_VERSION",
     "CLASS_DEFINITION",
     "CLASS_NAME",
