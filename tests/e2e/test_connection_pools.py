@@ -1,5 +1,5 @@
-"""What `connectionPool` and `outlierDetection` of DestinationRules promise, field by field: the
-server tells on which connection a request came, and fails when it is told to.
+"""What `connectionPool` and `outlierDetection` of DestinationRules promise, field by field, and
+retries: the server tells on which connection a request came, and fails when it is told to.
 
 Each setting has a service of its own over the same pods, so that nothing waits for another rule.
 """
@@ -38,6 +38,11 @@ POOLS = {
     "retrying": "{http: {maxRetries: 1}}",
     "kept": "{tcp: {tcpKeepalive: {time: 7000s, interval: 75s, probes: 3}}}",
     "hole": "{tcp: {connectTimeout: 1s}}",
+    "tried": "{}",
+    "tried-newer": "{http: {h2UpgradePolicy: UPGRADE}}",
+    "backed": "{}",
+    "backed-by-route": "{}",
+    "backed-by-policy": "{}",
     "bytes": "{}",
     "bytes-idle": "{tcp: {idleTimeout: 2s}}",
     "bytes-brief": "{tcp: {maxConnectionDuration: 1s}}",
@@ -60,6 +65,18 @@ OUTLIERS = {
 }
 MORE = "interval: 0.2s, baseEjectionTime: 60s, maxEjectionPercent: 100"
 
+TRIED = {
+    "5xx": ("tried", "500", "404"),
+    "gateway-error": ("tried", "502", "500"),
+    "retriable-4xx": ("tried", "409", "404"),
+    "418": ("tried", "418", "500"),
+    "envoy-ratelimited": ("tried", "429&header=x-envoy-ratelimited", "429"),
+    "reset": ("tried", "close", "503"),
+    "refused-stream": ("tried-newer", "refuse", "503"),
+}
+"""retryOn -> service, a failure that is tried again, and one that is not."""
+BACK_OFF_SECONDS = 2
+
 POLICIES = """
 ---
 apiVersion: policy.weft.dev/v1alpha1
@@ -79,6 +96,22 @@ spec:
     interval: 500ms
     baseEjectionTime: 60s
     maxEjectionPercent: 100
+---
+apiVersion: policy.weft.dev/v1alpha1
+kind: BackendPolicy
+metadata: {name: backed-by-policy}
+spec:
+  targetRef: {kind: Service, name: backed-by-policy}
+  retry: {attempts: 1, retryOn: [5xx], backoff: 2s}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: backed-by-route}
+spec:
+  parentRefs: [{group: "", kind: Service, name: backed-by-route}]
+  rules:
+    - retry: {attempts: 1, codes: [500], backoff: 2s}
+      backendRefs: [{name: backed-by-route, port: 80}]
 """
 
 
@@ -124,6 +157,10 @@ def net(isolated: Instance) -> Instance:
         found = detection.replace("MORE", MORE)
         text += rule(name, f"{{loadBalancer: {{simple: ROUND_ROBIN}}, outlierDetection: {found}}}")
     text += m.routes("hole", "- retries: {attempts: 0}\n  " + m.to("hole")[2:])
+    for name in ("tried", "tried-newer"):
+        text += m.routes(name, "".join(tries(on, name) for on in TRIED))
+    retries = "retries: {attempts: 1, retryOn: 5xx, backoff: 2s}"
+    text += m.routes("backed", f"- {retries}\n  " + m.to("backed")[2:])
     for name in ("plain", "retrying"):
         text += m.routes(name, "- retries: {attempts: 2, retryOn: 5xx}\n  " + m.to(name)[2:])
     for name in OUTLIERS:
@@ -132,6 +169,14 @@ def net(isolated: Instance) -> Instance:
     wait_for(lambda: ask(weft, "/who", CLIENT)[0] == 200, "client answers")
     wait_for(lambda: told(weft, "plain", "/", 1)[0] == 200, "the server answers")
     return weft
+
+
+def tries(on: str, host: str) -> str:
+    """A route that tries once more, for requests that ask for it."""
+    return f"""
+- match: [{{queryParams: {{when: {{exact: "{on}"}}}}}}]
+  retries: {{attempts: 1, retryOn: "{on}", retryIgnorePreviousHosts: false}}
+  {m.to(host)[2:]}"""
 
 
 START = """
@@ -293,6 +338,44 @@ async def main():
     assert found == [[False, False, True], [False, True, True]]
 
 
+# --- retries
+
+
+@pytest.mark.parametrize("on", TRIED)
+def test_what_is_tried_again(net: Instance, on: str) -> None:
+    service, again, not_again = TRIED[on]
+    path = f"/?when={on}&key={on}&times=1&how={again}"
+    status, answer = told(net, service, path, 1)
+    assert (status, answer["pod"][:4]) == (200, "solo")
+    status, _ = told(net, service, f"/?when={on}&key=not-{on}&times=1&how={not_again}", 1)
+    assert status == int(not_again)
+    assert told(net, "plain", f"/calls?key={on}", 1)[1] == "2"
+
+
+def test_retries_are_put_off(net: Instance) -> None:
+    """By a time that chance picks between nothing and `backoff`, so that those who failed together
+    do not come again together."""
+    found = inside(net, """
+async def main():
+    async with one() as session:
+        async def timed(service, number):
+            path = f"/?how=500&times=1&key={service}-{number}"
+            started = time.monotonic()
+            status, _ = await told(session, service, path)
+            return [status, time.monotonic() - started]
+        async def all_of(service):
+            return await asyncio.gather(*[timed(service, n) for n in range(16)])
+        names = ["backed", "backed-by-route", "backed-by-policy", "plain"]
+        return await asyncio.gather(*[all_of(name) for name in names])
+""")  # fmt: skip
+    longest = [max(seconds for _, seconds in timed) for timed in found]
+    assert {status for timed in found for status, _ in timed} == {200}
+    # That all sixteen are below half of it happens once in 65,000 times.
+    assert min(longest[:3]) > BACK_OFF_SECONDS / 2, longest
+    assert max(longest[:3]) < BACK_OFF_SECONDS + 5, longest
+    assert longest[3] < min(longest[:3]), longest
+
+
 # --- ejection
 
 
@@ -362,6 +445,11 @@ spec:
         assert {200, 503} == set(statuses)
     wait_for(lambda: {s for s, _ in told(net, "deaf.test", "/", 6)} == {200}, "ejected", 10)
     assert {s for s, _ in told(net, "heard.test", "/", 12)} == {200, 503}
+    again = "- retries: {attempts: 1, retryOn: connect-failure}\n  "
+    text = m.routes("heard", again + m.to("heard.test")[2:], "heard.test")
+    net.weft("apply", "-f", "-", "--wait", stdin=text)
+    assert {s for s, _ in told(net, "heard.test", "/", 12)} == {200}, "tried elsewhere"
+    assert told(net, "heard.test", "/?how=close", 1)[0] == 503, "that was no failure to connect"
 
 
 def test_the_ejected_come_back(net: Instance, trio: list[str]) -> None:

@@ -7,16 +7,21 @@ import ssl
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from tests.e2e import manifests as m
 from tests.e2e.instance import Instance, ask, wait_for
-from tests.xds.certificates import make_certificate
+from tests.xds.certificates import make_certificate, write_revocable
 
 pytestmark = pytest.mark.e2e
 
@@ -136,12 +141,17 @@ def credentials(certificate: str, key: str) -> Iterator[str]:
 
 def https(
     weft: Instance, host: str, certificate: str = "", key: str = "",
-    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, oldest: ssl.TLSVersion | None = None,
+    ciphers: str = "",
 ) -> str:  # fmt: skip
     """The status line of an answer over TLS; a kind of error when there is none."""
     context = ssl.create_default_context(cadata=SERVER_CERTIFICATE)
     context.check_hostname = False
     context.maximum_version = newest
+    if oldest is not None:
+        context.minimum_version = oldest
+    if ciphers:
+        context.set_ciphers(ciphers)  # those of TLS 1.2
     if certificate:
         with credentials(certificate, key) as file:
             context.load_cert_chain(file)
@@ -192,6 +202,76 @@ spec:
     assert https(shop, "new.test", newest=ssl.TLSVersion.TLSv1_2) != ok
     assert https(shop, "maybe.test", newest=ssl.TLSVersion.TLSv1_2) == ok
     assert https(shop, "named.test", *good) != ok
+
+
+def test_digests_versions_and_ciphers(shop: Instance, tmp_path: Path) -> None:
+    """Of clients of one authority only that with the digest gets in; revoked ones do not. Routes
+    see which scheme a request came with."""
+    write_revocable(tmp_path, "client.test")
+    authority, certificate, key = (
+        (tmp_path / name).read_text() for name in ("ca.crt", "tls.crt", "tls.key")
+    )
+    mine, theirs = (load_pem_x509_certificate(c.encode()) for c in (certificate, authority))
+    info = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def spki(shown: Certificate) -> str:
+        return b64encode(sha256(shown.public_key().public_bytes(*info)).digest()).decode()
+
+    strong, other = "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"
+    settings = {
+        "hash": f"verifyCertificateHash: [{mine.fingerprint(SHA256()).hex()}]",
+        "no-hash": f"verifyCertificateHash: [{theirs.fingerprint(SHA256()).hex()}]",
+        "spki": f'verifyCertificateSpki: ["{spki(mine)}"]',
+        "no-spki": f'verifyCertificateSpki: ["{spki(theirs)}"]',
+        "name": "subjectAltNames: [client.test]",
+        "listed": f"caCrl: {tmp_path}/revoked.crl",
+        "unlisted": f"caCrl: {tmp_path}/none.crl",
+    }
+    text = secret("digests", tls_crt=SERVER_CERTIFICATE, tls_key=SERVER_KEY, ca_crt=authority)
+    text += """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: digests}
+spec:
+  selector: {istio: ingressgateway}
+  servers:"""
+    for name, setting in settings.items():
+        tls = f"{{mode: MUTUAL, credentialName: digests, {setting}}}"
+        text += https_server(f"{name}.digests", tls)
+    text += https_server(
+        "old.digests",
+        f"{{mode: SIMPLE, credentialName: digests, maxProtocolVersion: TLSV1_2,"
+        f" cipherSuites: [{strong}]}}",
+    )
+    text += https_server("scheme.example", "{mode: SIMPLE, credentialName: digests}")
+    text += m.routes(
+        "scheme",
+        """
+        - match: [{scheme: {exact: https}}]
+          directResponse: {status: 210}
+        - match: [{scheme: {exact: http}}]
+          directResponse: {status: 211}
+        """,
+        "scheme.example",
+        "digests, front",
+    )
+    for name in (*settings, "old"):
+        text += m.routes(f"digests-{name}", m.to("api"), f"{name}.digests", "digests")
+    apply(shop, text)
+    ok = "HTTP/1.1 200 OK"
+    for name in ("hash", "spki", "name", "unlisted"):
+        host = f"{name}.digests"
+        wait_for(lambda host=host: https(shop, host, certificate, key) == ok, host, 15)
+    for name in ("no-hash", "no-spki", "listed"):
+        assert https(shop, f"{name}.digests", certificate, key) != ok, name
+    wait_for(lambda: https(shop, "old.digests") == ok, "TLS 1.2", 15)
+    assert https(shop, "old.digests", oldest=ssl.TLSVersion.TLSv1_3) != ok
+    assert https(shop, "old.digests", ciphers=strong) == ok
+    assert https(shop, "old.digests", ciphers=other) != ok
+    assert https(shop, "hash.digests", certificate, key, ciphers=other) == ok
+    assert https(shop, "scheme.example").startswith("HTTP/1.1 210")
+    assert ask(shop, "/", "scheme.example")[0] == 211
 
 
 # --- TLS of calls

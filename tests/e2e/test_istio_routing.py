@@ -18,6 +18,8 @@ from tests.xds.certificates import make_certificate
 pytestmark = pytest.mark.e2e
 
 CLIENT, ADMIN, SHADOW = "client.example", "admin.example", "shadow.example"
+STRANGER = "stranger.example"
+"""A caller of namespace `elsewhere`."""
 SHARED = """
 ---
 apiVersion: v1
@@ -40,9 +42,39 @@ metadata: {name: hello}
 spec:
   hosts: [hello]
   tcp:
-    - match: [{sourceLabels: {app: admin}}]
+    - match: [{sourceLabels: {app: admin}}, {sourceNamespace: elsewhere}]
       route: [{destination: {host: hello-v2}}]
     - route: [{destination: {host: hello}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pick}
+spec:
+  selector: {app: api}
+  ports:
+    - {name: http, port: 80, targetPort: http}
+    - {name: http-more, port: 81, targetPort: http}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: pick}
+spec:
+  hosts: [pick, pick.example]
+  gateways: [mesh, front]
+  http:
+    - match: [{sourceNamespace: elsewhere, uri: {prefix: /}}]
+      directResponse: {status: 210}
+    - match: [{port: 81}]
+      directResponse: {status: 211}
+    - match: [{authority: {prefix: pick.default}}]
+      directResponse: {status: 212}
+    - match: [{gateways: [mesh], uri: {exact: /gate}}]
+      directResponse: {status: 213}
+    - match: [{gateways: [front], uri: {exact: /gate}}]
+      directResponse: {status: 214}
+    - match: [{method: {regex: "P(U|OS)T"}}, {headers: {x-any: {}}}]
+      directResponse: {status: 215}
+    - directResponse: {status: 216}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -121,6 +153,61 @@ asyncio.run(main())
 """
 
 
+OWNED = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: NAME, namespace: elsewhere}
+spec:
+  selector: {app: stranger}
+  ports: [{name: http, port: 80, targetPort: http}]
+---
+apiVersion: networking.istio.io/v1
+kind: KIND
+metadata: {name: NAME, namespace: elsewhere}
+spec:
+  WHAT
+  exportTo: [TO]
+"""
+
+
+def owned() -> str:
+    """Services of another namespace, with rules that all callers would notice, for callers of that
+    namespace or for all."""
+    rules = {
+        "VirtualService": "hosts: [NAME]\n  http: [{directResponse: {status: 418}}]",
+        "DestinationRule": "host: NAME\n  trafficPolicy: {tls: {mode: SIMPLE}}",
+    }
+    text = ""
+    for kind, what in rules.items():
+        for name, to in (("mine", '"."'), ("ours", '"*"'), ("yours", "default")):
+            filled = OWNED.replace("KIND", kind).replace("WHAT", what).replace("TO", to)
+            text += filled.replace("NAME", f"{name}-{kind.lower()}")
+    return text
+
+
+SUBNETS = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: net-NAME}
+spec:
+  clusterIP: ADDRESS
+  selector: {app: api, version: v1}
+  ports: [{name: tcp-greet, port: 2500, targetPort: 2525}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: net-NAME}
+spec:
+  hosts: [net-NAME]
+  tcp:
+    - match: [{destinationSubnets: [10.96.200.7/32, 10.96.210.0/24], port: 2500}]
+      route: [{destination: {host: hello-v2}}]
+    - route: [{destination: {host: hello}}]
+"""
+
+
 def vault(name: str, certificate: str) -> str:
     """A server of TLS that says its name."""
     quoted = json.dumps(certificate)
@@ -169,13 +256,22 @@ def shop(isolated: Instance) -> Instance:
     )
     for name in ("api", "client", "admin", "shadow"):
         text += m.service(name)
+    there = (m.echo("stranger"), m.service("stranger"))
+    text += "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: elsewhere}\n---"
+    text += "".join(
+        t.replace("metadata:\n", "metadata:\n  namespace: elsewhere\n", 1) for t in there
+    )
+    text += m.routes("stranger", m.to("stranger.elsewhere.svc.cluster.local"), STRANGER, "front")
+    text += owned()
+    for name, address in (("inside", "10.96.200.7"), ("outside", "10.96.201.7")):
+        text += SUBNETS.replace("NAME", name).replace("ADDRESS", address)
     text += m.subsets("api") + m.gateway("front", "*.example") + SHARED
     for name in ("client", "admin", "shadow"):
         text += m.routes(f"{name}-front", m.to(name), f"{name}.example", "front")
     text += vault("vault-a", certificate + key) + vault("vault-b", certificate + key)
     weft.weft("apply", "-f", "-", stdin=text)
     weft.wait_ready("app=api", 2)
-    for host in (CLIENT, ADMIN, SHADOW):
+    for host in (CLIENT, ADMIN, SHADOW, STRANGER):
         wait_for(lambda h=host: ask(weft, "/who", h)[0] == 200, host)
     return weft
 
@@ -305,11 +401,51 @@ def test_callers_by_label(shop: Instance) -> None:
 
 @pytest.mark.root  # who opened a connection, and names of services, need pods with own networks
 def test_connections_by_label(shop: Instance) -> None:
-    def greeted(host: str) -> str:
-        return ask(shop, "/tcp?host=hello&port=2500", host)[1]
+    def greeted(host: str, service: str = "hello") -> str:
+        return ask(shop, f"/tcp?host={service}&port=2500", host)[1]
 
     assert {greeted(CLIENT).split("-")[1] for _ in range(4)} == {"v1"}
-    assert {greeted(ADMIN).split("-")[1] for _ in range(4)} == {"v2"}
+    for host in (ADMIN, STRANGER):
+        assert {greeted(host, "hello.default").split("-")[1] for _ in range(4)} == {"v2"}
+    for address in ("net-inside", "10.96.210.9"):
+        assert greeted(CLIENT, address).split("-")[1] == "v2", "an address of the subnets"
+    assert greeted(CLIENT, "net-outside").split("-")[1] == "v1"
+
+
+def test_every_other_match(shop: Instance) -> None:
+    """Each status is that of one match; none other than these of the list is met before."""
+
+    def status(path: str, caller: str = CLIENT) -> int:
+        return inside(shop, f"http://pick{path}", caller)[0]
+
+    assert status(".default/x", STRANGER) == 210
+    assert status(":81/x") == 211
+    assert status(".default/x") == status(".default.svc.cluster.local/x") == 212
+    assert status("/gate") == 213
+    assert ask(shop, "/gate", "pick.example")[0] == 214
+    for method, headers, wanted in (
+        ("PUT", {}, 215), ("POST", {}, 215), ("PATCH", {}, 216), ("GET", {"x-any": "1"}, 215),
+    ):  # fmt: skip
+        found = ask_all(shop, "/x", "pick.example", method=method, headers=headers)
+        assert found[0] == wanted, (method, headers)
+    assert status("/x") == 216
+
+
+def test_rules_hold_for_those_they_are_exported_to(shop: Instance) -> None:
+    """Whoever the VirtualService is for is answered by it; whom the DestinationRule is for speaks
+    TLS to a server that knows none."""
+    for kind, changed in (("virtualservice", 418), ("destinationrule", 503)):
+        found = {
+            name: [
+                inside(shop, f"http://{name}-{kind}.elsewhere/who", caller)[0]
+                for caller in (STRANGER, CLIENT)
+            ]
+            for name in ("mine", "ours", "yours")
+        }
+        wanted = {"mine": [changed, 200], "ours": [changed, changed], "yours": [changed, changed]}
+        if kind == "virtualservice":
+            wanted["yours"] = [200, changed]
+        assert found == wanted, kind
 
 
 # --- delegates and redirects

@@ -129,34 +129,38 @@ async def main():
     assert failed == ["FAILED_PRECONDITION", "on purpose"]
 
 
+RETRIED = ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"]
+
+
 def test_statuses_of_grpc_are_retried(net: Instance) -> None:
     """Each pod fails once for a key: three tries reach a pod for the second time."""
-    route = m.routes(
-        "grpcecho",
-        """
-        - retries: {attempts: 2, retryOn: "resource-exhausted", retryIgnorePreviousHosts: false}
-          route: [{destination: {host: grpcecho}}]
-        """,
-    )
-    program = (
-        GRPC
-        + """
+    routes = "".join(f"""
+- match: [{{headers: {{x-on: {{exact: {on}}}}}}}]
+  retries: {{attempts: 2, retryOn: {on}, retryIgnorePreviousHosts: false}}
+  route: [{{destination: {{host: grpcecho}}}}]
+""" for on in RETRIED)  # fmt: skip
+    rest = "\n- retries: {attempts: 0}\n  " + m.to("grpcecho")[2:]
+    program = GRPC + f"""
 async def main():
-    found = []
     async with channel() as c:
         unsteady = c.unary_unary("/test.Echo/Unsteady")
-        for request in (b"%s:RESOURCE_EXHAUSTED", b"%s:ABORTED"):
+        async def said(on, status):
             try:
-                await unsteady(request, timeout=10)
-                found.append("OK")
+                asked = f"%s-{{on}}:{{status}}".encode()
+                await unsteady(asked, metadata=(("x-on", on),), timeout=10)
+                return "OK"
             except grpc.aio.AioRpcError as error:
-                found.append(error.code().name)
-    return found
-"""
-    )
-    assert inside(net, program.replace("%s", "before")) == ["RESOURCE_EXHAUSTED", "ABORTED"]
-    net.weft("apply", "-f", "-", "--wait", stdin=route)
-    assert inside(net, program.replace("%s", "after")) == ["OK", "ABORTED"]
+                return error.code().name
+        return [[await said(on, status) for on in {RETRIED!r}]
+                for status in (*[on.upper().replace("-", "_") for on in {RETRIED!r}], "ABORTED")]
+"""  # fmt: skip
+    net.weft("apply", "-f", "-", "--wait", stdin=m.routes("grpcecho", routes + rest))
+    found = inside(net, program.replace("%s", "tried"))
+    statuses = [*(on.upper().replace("-", "_") for on in RETRIED), "ABORTED"]
+    for status, by_condition in zip(statuses, found, strict=True):
+        for on, answer in zip(RETRIED, by_condition, strict=True):
+            again = on.upper().replace("-", "_") == status
+            assert answer == ("OK" if again else status), (on, status)
     net.weft("delete", "virtualservice", "grpcecho")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.mesh.values import regex_problem, seconds
+from weft.mesh.values import network, regex_problem, seconds
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,14 @@ def test_durations_report_instead_of_raising() -> None:
     assert seconds("soon", 7.0, said.append) == 7.0
     assert seconds("-1s", None, said.append) is None
     assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("10.0.0.1/32", "10.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("10.1.2.3/8", "10.0.0.0/8"),
+        ("fd00::0:1/128", "fd00::1"), ("nonsense", "nonsense"),
+    ],
+)  # fmt: skip
+def test_what_means_the_same_network_is_the_same(text: str, found: str) -> None:
+    assert network(text) == found

@@ -113,6 +113,12 @@ class _Rule(Struct, frozen=True):
     everywhere: bool
     selector: Labels | None = None
     name: str = ""
+    exported: frozenset[str] = frozenset()
+    """Other namespaces that it is for, unless it is for all."""
+
+    def holds_for(self, client: str) -> bool:
+        """Whether it is for callers of a namespace; always for its own."""
+        return self.everywhere or client == self.namespace or client in self.exported
 
 
 class Rules:
@@ -170,7 +176,7 @@ class Rules:
     def _found(self, host: Host, client: str) -> _Rule | None:
         for namespace in dict.fromkeys((client, host.namespace, ROOT_NAMESPACE)):
             found = self._in(namespace, host.host) if namespace else None
-            if found is not None and (found.everywhere or namespace == client):
+            if found is not None and found.holds_for(client):
                 return found
         return None
 
@@ -189,6 +195,9 @@ class Rules:
             ns for ns, rules in self._wild.items() if any(covers(r.host, host.host) for r in rules)
         )
         candidates = {*exact, *wild} - (set() if self._base else {ROOT_NAMESPACE})
+        for namespace in {host.namespace, ROOT_NAMESPACE}:
+            rule = self._in(namespace, host.host)
+            candidates |= rule.exported if rule is not None else frozenset()
         if not candidates:
             return ()
         usual = self.find(host)
@@ -229,12 +238,16 @@ def read_rules(
         exported = rule.spec.export_to
         selector = selected_labels(rule)
         everywhere = selector is None and (not exported or "*" in exported)
+        others = frozenset(exported) - {"*", ".", "~"} if selector is None else frozenset()
         name = rule.metadata.name
         earlier = joined.get((namespace, host, selector))
         if earlier is not None:
             made = _join(earlier.rule, made, rule, host, report)
             everywhere, name = everywhere or earlier.everywhere, earlier.name
-        joined[namespace, host, selector] = _Rule(namespace, host, made, everywhere, selector, name)
+            others |= earlier.exported
+        joined[namespace, host, selector] = _Rule(
+            namespace, host, made, everywhere, selector, name, others
+        )
     return Rules(tuple(joined.values()))
 
 

@@ -13,7 +13,7 @@ from weft.mesh.hosts import Discovery, Host, HostPort
 from weft.mesh.mesh_visibility import visible_to
 from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
 from weft.mesh.protocols import of_istio
-from weft.mesh.values import is_ip, is_network
+from weft.mesh.values import is_ip, is_network, network
 from weft.mesh.workload_groups import is_healthy
 from weft.mesh.workloads import PodFacts, pod_endpoint, principal
 
@@ -117,7 +117,7 @@ def _addresses(entry: istio.ServiceEntry, report: Findings) -> tuple[str, ...]:
     found = []
     for index, address in enumerate(entry.spec.addresses):
         if is_network(address):
-            found.append(address.removesuffix("/32"))
+            found.append(network(address))
         else:
             report.add(
                 f.VALUE_INVALID,

@@ -15,6 +15,7 @@ from weft.mesh.mesh_index import MeshIndex
 from weft.mesh.model import TcpRoute, WeightedDestination
 from weft.mesh.names import destination_name
 from weft.mesh.protocols import BYTES
+from weft.mesh.values import network
 
 _Match = istio.L4MatchAttributes | istio.TLSMatchAttributes
 _Callers = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
@@ -182,7 +183,8 @@ def _matches(reader: _Reader, matches: tuple[_Match, ...]) -> Iterator[Connectio
             continue
         sni = match.sni_hosts if isinstance(match, istio.TLSMatchAttributes) else ()
         labels = tuple(sorted(match.source_labels.items()))
-        yield ConnectionMatch(match.destination_subnets, sni, labels, (subnet,) if subnet else ())
+        addresses = tuple(network(each) for each in match.destination_subnets)
+        yield ConnectionMatch(addresses, sni, labels, (network(subnet),) if subnet else ())
 
 
 def _destinations(

@@ -101,3 +101,13 @@ def is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def network(text: str) -> str:
+    """The one way in which an address or a CIDR block is written here, so that two that mean the
+    same are the same: `10.0.0.1` for `10.0.0.1/32`, `10.0.0.0/8` for `10.1.2.3/8`."""
+    try:
+        found = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return text  # refused elsewhere
+    return str(found.network_address if found.num_addresses == 1 else found)

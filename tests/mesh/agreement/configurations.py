@@ -525,7 +525,11 @@ def _operations(random: Random) -> Json:
 def _tcp(random: Random) -> Json:
     match: Json = {}
     if random.random() < 0.4:
-        match["destinationSubnets"] = [random.choice(("10.96.0.0/24", "10.96.0.13", "10.96.0.14"))]
+        match["destinationSubnets"] = [
+            random.choice(
+                ("10.96.0.0/24", "10.96.0.9/24", "10.96.0.13", "10.96.0.13/32", "10.96.0.14")
+            )
+        ]
     if random.random() < 0.3:
         match["port"] = random.choice((5432, 80, 8080, 7777))
     if random.random() < 0.3:
