@@ -159,6 +159,29 @@ spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
     assert ("WEFT2110", "did you mean `reviews`?") in hints
 
 
+def test_what_only_filters_of_a_route_name() -> None:
+    text = """
+kind: Gateway
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: edge}
+spec: {gatewayClassName: weft, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+kind: HTTPRoute
+apiVersion: gateway.networking.k8s.io/v1
+metadata: {name: web}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copy, port: 80}}}]
+    backendRefs: [{name: web, port: 80}]
+"""
+    services = ({"kind": "Service", "apiVersion": "v1", "metadata": {"name": name},
+                 "spec": {"ports": [{"port": 80}]}} for name in ("web", "copy"))  # fmt: skip
+    objects = everything(snapshot([*yaml.safe_load_all(text), *services]))
+    without = [obj for obj in objects if obj.metadata.name != "copy"]
+    assert compare(without) == compare(objects) + 1
+
+
 def test_what_is_gone_is_forgotten() -> None:
     objects = everything(snapshot(documents("mesh", "gateways")))
     neighbours = Neighbours()

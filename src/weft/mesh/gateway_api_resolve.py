@@ -52,7 +52,7 @@ def resolve(
     """Every reference of a route, on every way that its requests come. Short and cheap, so that
     reading rules need not be repeated when a Service somewhere changes."""
     kind, namespace = type(route).__name__, route.metadata.namespace
-    refs = {_key(ref): ref for ref in _references(route)}
+    refs = {_key(ref): ref for ref in references(route)}
     find, vias = lookups.references.backend, lookups.vias
     found = {key: find(ref, kind, namespace) for key, ref in refs.items()}
     made: list[tuple[str, tuple[tuple[Key, Backend], ...]]] = []
@@ -147,7 +147,8 @@ def port_of(route: Route, port: int) -> int:
     return 0
 
 
-def _references(route: Route) -> Iterator[BackendReference]:
+def references(route: Route) -> Iterator[BackendReference]:
+    """All back ends that a route names, also in its filters."""
     for rule in route.spec.rules:
         yield from rule.backend_refs
         if isinstance(rule, gw.HTTPRouteRule | gw.GRPCRouteRule):

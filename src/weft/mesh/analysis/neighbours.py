@@ -7,7 +7,6 @@ asks for are keys of things that others provide.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -25,6 +24,7 @@ from weft.mesh.analysis.security_policies import POLICIES, Policy
 from weft.mesh.analysis.world import TEMPLATED, pod_template
 from weft.mesh.egress_gateways import SERVICE_NAME
 from weft.mesh.gateway_api_objects import Route
+from weft.mesh.gateway_api_resolve import references
 from weft.mesh.istio_matches import MESH, full_gateway
 from weft.mesh.istio_policies import ROOT_NAMESPACE
 from weft.mesh.names import SERVICE_SUFFIX, covers, nearest, service_host
@@ -349,16 +349,9 @@ def _of_route(obj: Route) -> Iterator[Key]:
         else:
             kind = "gtw-set" if parent.kind == "ListenerSet" else "gtw"
             yield kind, namespace, parent.name
-    rules: Sequence[Any] = obj.spec.rules
-    for rule in rules:
-        for ref in rule.backend_refs:
-            yield "host", service_host(ref.name, ref.namespace or own)
-            yield "grant", ref.namespace or own
-        for step in getattr(rule, "filters", ()):
-            if isinstance(step, gw.HTTPRouteFilter) and step.external_auth is not None:
-                ref = step.external_auth.backend_ref
-                yield "host", service_host(ref.name, ref.namespace or own)
-                yield "grant", ref.namespace or own
+    for ref in references(obj):
+        yield "host", service_host(ref.name, ref.namespace or own)
+        yield "grant", ref.namespace or own
 
 
 def _of_policy(obj: TargetedPolicy) -> Iterator[Key]:
