@@ -26,7 +26,7 @@ POLICY = {
     "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "Request", "users": ["system:serviceaccount:kube-system:start-order-controller"]},
-        {"level": "Metadata", "users": ["system:kube-scheduler"]},
+        {"level": "Metadata", "users": ["system:kube-scheduler", "system:node:n"]},
     ],
 }
 POD: dict[str, Any] = {
@@ -69,6 +69,46 @@ async def test_a_part_may_do_what_its_role_says_and_nothing_else(server: ApiServ
     ):
         with pytest.raises(ApiError, match="is forbidden: User"):
             await work
+
+
+async def test_the_node_of_this_machine_has_the_rights_of_a_node(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    """Its own pods and Node; tokens for its pods only; all of it stands in the audit log."""
+    pods = kind("pods")
+    everything, node = server.local_client(), server.node_client("n")
+    uids = {}
+    for name, place in (("mine", "n"), ("others", "m")):
+        spec = POD["spec"] | {"nodeName": place}
+        made = await everything.create(pods, {"metadata": {"name": name}, "spec": spec}, "default")
+        uids[name] = orjson.loads(made)["metadata"]["uid"]
+
+    def token(pod: str) -> dict[str, Any]:
+        return {"spec": {"boundObjectRef": {"kind": "Pod", "name": pod, "uid": uids[pod]}}}
+
+    status = {"status": {"phase": "Running"}}
+    await node.patch(pods, "mine", status, "default", subresource="status")
+    await node.create(kind("nodes"), {"metadata": {"name": "n"}})
+    assert b"token" in await node.request_token("default", "default", token("mine"))
+    for work in (
+        node.patch(pods, "others", status, "default", subresource="status"),
+        node.patch(pods, "mine", {"metadata": {"labels": {"a": "b"}}}, "default"),
+        node.delete(pods, "others", "default"),
+        node.create(pods, POD | {"metadata": {"name": "q"}}, "default"),
+        node.create(kind("nodes"), {"metadata": {"name": "m"}}),
+        node.patch(kind("nodes"), "n", {"spec": {"unschedulable": True}}),
+        node.delete(kind("nodes"), "n"),
+        node.create(kind("configmaps"), config_map("m"), "default"),
+        node.request_token("default", "default", token("others")),
+        node.request_token("default", "default", {"spec": {}}),
+    ):
+        with pytest.raises(ApiError) as refused:
+            await work
+        assert refused.value.code == 403
+    await server.close()
+    told = (tmp_path / "audit.log").read_bytes().splitlines()
+    assert {orjson.loads(line)["user"]["username"] for line in told} == {"system:node:n"}
+    assert len(told) == 13
 
 
 async def test_a_role_that_is_taken_away_takes_the_right_away(server: ApiServer) -> None:

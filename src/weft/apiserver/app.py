@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from weft.api import registry
 from weft.api.errors import ApiError
 from weft.apiserver import codec, definitions, keys, mutating_policies, parts, token_claims
-from weft.apiserver.access import APISERVER, WEFT, Admission, Authorizer, User
+from weft.apiserver.access import APISERVER, AUTHENTICATED, WEFT, Admission, Authorizer, User
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.audit_log import AuditLog, AuditSettings
 from weft.apiserver.authentication import AnyOf, StaticTokens
@@ -32,7 +32,7 @@ from weft.apiserver.local_client import LocalClient
 from weft.apiserver.logs import LogSource
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.mutating_admission import MutatingPolicyAdmission
-from weft.apiserver.node_authorizer import NODE_PREFIX, FirstYes, NodeAuthorizer
+from weft.apiserver.node_authorizer import NODE_PREFIX, NODES_GROUP, FirstYes, NodeAuthorizer
 from weft.apiserver.node_graph import NodeGraph
 from weft.apiserver.node_graph_follower import NodeGraphFollower
 from weft.apiserver.node_restriction import NodeRestriction
@@ -288,6 +288,12 @@ class ApiServer:
         says; else as system:weft, which may do everything."""
         user, gate = (parts.user_of(part), self._gate) if part else (WEFT, None)
         return LocalClient(self._resources, self._watches, user, self.service_tokens, gate)
+
+    def node_client(self, node: str) -> LocalClient:
+        """A client in process for this machine's node: authorized and audited as every node is."""
+        user = User(f"{NODE_PREFIX}{node}", (NODES_GROUP, AUTHENTICATED))
+        given = (self._resources, self._watches, user, self.service_tokens, self._gate)
+        return LocalClient(*given, check_token=self._handlers.check_token)
 
     def _first_client(self) -> LocalClient:
         return LocalClient(self._resources, self._watches, APISERVER, self.service_tokens)

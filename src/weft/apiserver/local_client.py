@@ -18,6 +18,9 @@ from weft.apiserver.watching import Watches
 from weft.runtime.client import ObjectList, PatchType, Propagation, WatchEvent
 from weft.store.interface import StoreError
 
+TokenCheck = Callable[[User, str, str, Any], None]
+"""Whether a user may have a token with this request: user, namespace, account, body. ApiError."""
+
 
 class LocalClient:
     """As runtime.client.Client, acting as `user` (system:weft). Field validation is strict: what
@@ -31,9 +34,12 @@ class LocalClient:
         user: User = WEFT,
         tokens: ServiceTokens | None = None,
         gate: PartGate | None = None,
+        *,
+        check_token: TokenCheck = lambda *_: None,
     ) -> None:
         self._tokens = tokens
         self._gate = gate
+        self._check_token = check_token
         self._resources = resources
         self._watches = watches
         self._user = user
@@ -181,6 +187,7 @@ class LocalClient:
         target = Target(accounts, accounts.version, namespace, account, "token")
 
         async def issue() -> Written:
+            self._check_token(self._user, namespace, account, request)
             return Written(codec.dumps(await tokens.request(target, dict(request))), 201)
 
         return await self._write("create", target, request, issue)

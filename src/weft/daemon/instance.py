@@ -321,11 +321,12 @@ class Instance:
             os.environ.get(HEADERS_VARIABLE, ""),
         )
         self.agent = make_agent(
-            *(self.settings, self.machine, self.client, self.informers),
+            *(self.settings, self.machine, self.api.node_client(own), self.informers),
             gate=AdsGate(self.ads, own, self._walls_in_force),
             api_ca=self.ca.current.roots,
             inflight=self.inflight,
             otlp=self.telemetry.otlp_endpoint,
+            owner=self.client,
         )
         self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
         self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)

@@ -30,10 +30,11 @@ FIRST_PORT_FILE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 def make_agent(
     settings: Settings, machine: Machine, client: Client, informers: Informers,
     *, gate: ProxyGate, api_ca: str, inflight: InFlight | None = None, otlp: str = "",
-    upstream: Upstream | None = None,
+    upstream: Upstream | None = None, owner: Client | None = None,
 ) -> NodeAgent:  # fmt: skip
     """The agent of this node; start it after the API server, whose certificate `api_ca` signed.
-    `otlp` is where applications send their spans, `upstream` has images before registries do."""
+    `otlp` is where applications send their spans, `upstream` has images before registries do,
+    `owner` may remove a Node of that name."""
     own_network = machine.isolated
     agent_settings = AgentSettings(
         node_name=settings.node_name,
@@ -64,6 +65,7 @@ def make_agent(
     store = ImageStore(Path(settings.data_dir))
     return NodeAgent(
         client=client,
+        owner=owner,
         informers=informers,
         runtime=machine.runtime,
         network=machine.network,

@@ -85,7 +85,9 @@ class NodeAgent:
         self, *, client: Client, informers: Informers, runtime: ContainerRuntime,
         network: Network, images: Images, settings: AgentSettings,
         gate: ProxyGate | None = None, inflight: InFlight | None = None, pulls: Pulls | None = None,
+        owner: Client | None = None,
     ) -> None:  # fmt: skip
+        """`owner` may remove a Node that says another pod network, which no node may itself."""
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
         machine = machine_facts(settings.data_dir)
         self._informers = informers
@@ -98,7 +100,7 @@ class NodeAgent:
         self._parts.host_resolv_conf = _read("/etc/resolv.conf")
         self._parts.host_hosts = _read("/etc/hosts")
         self._parts.pulls = pulls
-        self._registration = NodeRegistration(client, settings, machine)
+        self._registration = NodeRegistration(client, settings, machine, owner)
         self._settings = settings
         self._tasks = Tasks()
         self._pods: dict[str, PodRunner] = {}

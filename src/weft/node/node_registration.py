@@ -69,8 +69,16 @@ def can_bind(address: str, port: int, transport: str = "tcp") -> bool:
 class NodeRegistration:
     """One node. `register` once, then `run` until cancelled."""
 
-    def __init__(self, client: Client, settings: AgentSettings, machine: MachineFacts) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: AgentSettings,
+        machine: MachineFacts,
+        owner: Client | None = None,
+    ) -> None:
+        """`owner` may remove the Node."""
         self._client = client
+        self._owner = owner or client
         self._settings = settings
         self._machine = machine
         self._node = registry.kind_for(Node)
@@ -95,7 +103,7 @@ class NodeRegistration:
         name, before = settings.node_name, await self._existing()
         wanted = node_object(settings, machine)
         if before and self._moved(before):
-            await self._client.delete(self._node, name)
+            await self._owner.delete(self._node, name)
             wanted, before = kept(wanted, before), {}
         if not before:
             made = await self._client.create(self._node, wanted)
