@@ -292,7 +292,8 @@ class ApiServer:
     def node_client(self, node: str) -> LocalClient:
         """A client in process for this machine's node: authorized and audited as every node is."""
         user = User(f"{NODE_PREFIX}{node}", (NODES_GROUP, AUTHENTICATED))
-        given = (self._resources, self._watches, user, self.service_tokens, self._gate)
+        gate = PartGate(self.authorizer, lambda: self._server.audit, self._nodes.look)
+        given = (self._resources, self._watches, user, self.service_tokens, gate)
         return LocalClient(*given, check_token=self._handlers.check_token)
 
     def _first_client(self) -> LocalClient:

@@ -201,7 +201,8 @@ class LocalClient:
 
         if self._gate is None:
             return (await told()).body
-        return await self._gate.write(self._user, verb, target, body, told)
+        with _refusals():
+            return await self._gate.write(self._user, verb, target, body, told)
 
     async def close(self) -> None:
         """Nothing to release: the server owns everything."""

@@ -11,6 +11,7 @@ from weft.apiserver.audit import Stage, Trail, take_notes
 from weft.apiserver.request import Target, Verb
 
 Body = Mapping[str, Any] | Sequence[Any] | None
+Look = Callable[[Target, Body], Awaitable[None]]
 _METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _BODY_LEVELS = ("Request", "RequestResponse")
 
@@ -37,8 +38,12 @@ class Audit(Protocol):
 class PartGate:
     """Asked about each write of a part."""
 
-    def __init__(self, authorizer: Authorizer, audit: Callable[[], Audit | None]) -> None:
-        """`audit` gives the log that is kept now, if any."""
+    def __init__(
+        self, authorizer: Authorizer, audit: Callable[[], Audit | None], look: Look | None = None
+    ) -> None:
+        """`audit` gives the log that is kept now, if any; `look` is awaited before each decision,
+        to know what it needs."""
+        self._look = look
         self._authorizer = authorizer
         self._audit = audit
 
@@ -52,6 +57,8 @@ class PartGate:
     ) -> bytes:
         """Do it, if `user` may. Raises ApiError."""
         wanted = request.attributes(target, verb, {})
+        if self._look is not None:
+            await self._look(target, body)
         audit = self._audit()
         if audit is None:
             self._authorize(user, wanted, target, None)
