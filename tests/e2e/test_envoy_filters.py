@@ -1,6 +1,8 @@
 """EnvoyFilters: what users of Istio write them for, with real traffic."""
 
 import gzip
+import json
+import socket
 import urllib.request
 from collections.abc import Iterator
 from textwrap import dedent, indent
@@ -196,9 +198,9 @@ def test_routes_of_some_callers(isolated: Instance, caller: Caller, applied: lis
         cluster: {service: near.default.svc.cluster.local, portNumber: 80}
       patch: {operation: MERGE, value: {connect_timeout: 3s}}
     """, "{app: caller}"))  # fmt: skip
-    url = "http://near.default.svc.cluster.local/who"
-    wait_for(lambda: caller.request(url)[2].get("x-vhost") == "patched", "header", 15)
-    assert "x-vhost" not in other.request(url)[2]
+    for url in ("http://near.default.svc.cluster.local/who", "http://near/who"):
+        wait_for(lambda u=url: caller.request(u)[2].get("x-vhost") == "patched", "header", 15)
+        assert "x-vhost" not in other.request(url)[2]
 
 
 def codes(weft: Instance) -> dict[tuple[str, str], str]:
@@ -235,3 +237,153 @@ def test_what_is_wrong_is_said(isolated: Instance, caller: Caller, applied: list
     assert "WEFT2344" in said
     wait_for(lambda: ("wrong", "WEFT2440") in codes(isolated), "unused", 10)
     assert "conect_timeout" in codes(isolated)["wrong", "WEFT2345"]
+
+
+SAYS = (
+    f'[{{name: says, typed_config: {{"@type": "{TYPE}.network.direct_response.v3.Config",'
+    " response: {inline_string: WORDS}}}]"
+)
+FREE_PORT = 18099
+
+
+def test_everything_else_that_is_patched(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    """Listeners, chains, filters of listeners, tables, routes, configurations by themselves."""
+    apply(isolated, applied, envoy_filter("added", f"""
+    - applyTo: LISTENER
+      match: {{context: GATEWAY}}
+      patch:
+        operation: ADD
+        value:
+          name: added
+          address: {{socket_address: {{address: 127.0.0.1, port_value: {FREE_PORT}}}}}
+          filter_chains:
+          - filters: {SAYS.replace("WORDS", "listener")}
+    - applyTo: FILTER_CHAIN
+      match: {{context: GATEWAY, listener: {{portNumber: 80}}}}
+      patch:
+        operation: ADD
+        value:
+          name: added
+          filter_chain_match:
+            direct_source_prefix_ranges: [{{address_prefix: 127.0.0.99, prefix_len: 32}}]
+          filters: {SAYS.replace("WORDS", "chain")}
+    - applyTo: LISTENER_FILTER
+      match: {{context: GATEWAY, listener: {{portNumber: 80}}}}
+      patch:
+        operation: INSERT_FIRST
+        value:
+          name: envoy.filters.listener.proxy_protocol
+          typed_config:
+            "@type": {TYPE}.listener.proxy_protocol.v3.ProxyProtocol
+            allow_requests_without_proxy_protocol: true
+    - applyTo: EXTENSION_CONFIG
+      patch:
+        operation: ADD
+        value:
+          name: by-itself
+          typed_config:
+            "@type": {TYPE}.http.lua.v3.Lua
+            inlineCode: |
+              {ADD_HEADER.format("by itself")}
+    - applyTo: HTTP_FILTER
+      match: {{context: GATEWAY, listener: {{filterChain: {{filter: {{name: {MANAGER}}}}}}}}}
+      patch:
+        operation: INSERT_FIRST
+        value:
+          name: by-itself
+          config_discovery:
+            config_source: {{ads: {{}}, resource_api_version: V3}}
+            type_urls: [{TYPE}.http.lua.v3.Lua]
+    - applyTo: ROUTE_CONFIGURATION
+      match: {{context: GATEWAY}}
+      patch:
+        operation: MERGE
+        value:
+          response_headers_to_add: [{{header: {{key: x-table, value: patched}}}}]
+    """))  # fmt: skip
+
+    def patched() -> bool:
+        found = headers_at_gateway(isolated, caller)
+        return (found.get("x-lua"), found.get("x-table")) == ("by itself", "patched")
+
+    wait_for(patched, "headers", 20)
+    host, port = isolated.gateway().removeprefix("http://").split(":")
+    wait_for(lambda: words("127.0.0.1", FREE_PORT) == "listener", "the added listener", 15)
+    wait_for(lambda: words(host, int(port), "127.0.0.99") == "chain", "the added chain", 15)
+    request = f"GET /x HTTP/1.1\r\nHost: {caller.host}\r\nConnection: close\r\n\r\n"
+    announced = "PROXY TCP4 203.0.113.9 203.0.113.1 4000 80\r\n" + request
+    assert "203.0.113.9" in words(host, int(port), say=announced)
+
+
+def words(host: str, port: int, source: str = "", say: str = "") -> str:
+    """All that a server says; nothing when nobody listens."""
+    try:
+        with socket.create_connection((host, port), 5, (source, 0) if source else None) as s:
+            s.sendall(say.encode())
+            return b"".join(iter(lambda: s.recv(4096), b"")).decode()
+    except OSError:
+        return ""
+
+
+def test_clusters_and_routes_of_some_callers(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    """A cluster that speaks TLS to a server that knows none; a cluster that is added, and a route
+    that leads there."""
+    other = Caller(isolated, "second")
+    isolated.weft(
+        "apply",
+        "-f",
+        "-",
+        "--wait",
+        stdin=m.service("alias").replace("{app: alias}", "{app: near}")
+        + m.service("other").replace("{app: other}", "{app: near}"),
+    )
+    (pod,) = isolated.items("pods", "app=second")
+    apply(isolated, applied, envoy_filter("clusters", f"""
+    - applyTo: CLUSTER
+      match:
+        context: SIDECAR_OUTBOUND
+        cluster: {{service: alias.default.svc.cluster.local, portNumber: 80}}
+      patch:
+        operation: MERGE
+        value:
+          transport_socket:
+            name: envoy.transport_sockets.tls
+            typed_config:
+              "@type": {TYPE.removesuffix("filters")}transport_sockets.tls.v3.UpstreamTlsContext
+    - applyTo: CLUSTER
+      match: {{context: SIDECAR_OUTBOUND}}
+      patch:
+        operation: ADD
+        value:
+          name: elsewhere
+          type: STATIC
+          connect_timeout: 3s
+          load_assignment:
+            cluster_name: elsewhere
+            endpoints:
+            - lb_endpoints:
+              - endpoint:
+                  address:
+                    socket_address: {{address: {pod["status"]["podIP"]}, port_value: 8080}}
+    - applyTo: HTTP_ROUTE
+      match:
+        context: SIDECAR_OUTBOUND
+        routeConfiguration:
+          name: "80"
+          vhost: {{name: "other.default.svc.cluster.local:80", route: {{name: default}}}}
+      patch:
+        operation: MERGE
+        value:
+          route: {{cluster: elsewhere}}
+          response_headers_to_add: [{{header: {{key: x-route, value: patched}}}}]
+    """, "{app: caller}"))  # fmt: skip
+    caller.settles("http://alias/who", 503)
+    assert other.status("http://alias/who") == 200
+    wait_for(lambda: caller.request("http://other/x")[2].get("x-route") == "patched", "route", 15)
+    assert json.loads(caller.request("http://other/x")[1])["pod"].startswith("second-")
+    _, body, headers = other.request("http://other/x")
+    assert (json.loads(body)["pod"][:5], headers.get("x-route")) == ("near-", None)

@@ -24,6 +24,7 @@ from weft.mesh.model import (
     NodeSettings,
     RoutePatchMatch,
 )
+from weft.xds.identity import NAMESPACE_KEY
 from weft.xds.patch_listeners import edit, patch_listener, wanted_port
 from weft.xds.patch_routes import patch_routes
 from weft.xds.patch_values import merge, parsed, problem
@@ -195,6 +196,59 @@ def test_matches_of_routes(match: RoutePatchMatch, left: list[list[str]]) -> Non
     made = routes()
     patch_routes(made, patch("HTTP_ROUTE", "REMOVE", route=match), ())
     assert [[route.name for route in host.routes] for host in made.virtual_hosts] == left
+
+
+def short(*namespaces: str) -> Proto:
+    """The virtual host of a short name, which means another service in each namespace."""
+    made = route_pb2.RouteConfiguration(name="80")
+    host = made.virtual_hosts.add(name="web:80", domains=["web"])
+    for namespace in namespaces:
+        route = host.routes.add(name=namespace)
+        route.route.cluster = "c"
+        condition = route.match.filter_state.add(key=NAMESPACE_KEY)
+        condition.string_match.exact = namespace
+    return made
+
+
+OF_SHOP = RoutePatchMatch(virtual_host="web.shop.svc.cluster.local:80")
+TIMES = {"route": {"timeout": "7s"}}
+HEADER = {"response_headers_to_add": [{"header": {"key": "x", "value": "y"}}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (patch("HTTP_ROUTE", "REMOVE", route=OF_SHOP), ["till"]),
+        (patch("HTTP_ROUTE", MERGE, TIMES, route=OF_SHOP), ["shop 7 shop", "till"]),
+        (patch("HTTP_ROUTE", "INSERT_FIRST", TIMES | {"name": "x"}, route=OF_SHOP),
+         ["x 7 shop", "shop", "till"]),
+        (patch("VIRTUAL_HOST", "REMOVE", route=OF_SHOP), ["till"]),
+        (patch("VIRTUAL_HOST", MERGE, HEADER, route=OF_SHOP), ["shop", "till"]),
+    ],
+)  # fmt: skip
+def test_short_names_are_patched_for_callers_of_their_namespace(
+    change: EnvoyPatch, left: list[str]
+) -> None:
+    made = short("shop", "till")
+    patch_routes(made, change, ())
+    (host,) = made.virtual_hosts
+    assert [
+        f"{r.name} 7 {r.match.filter_state[0].string_match.exact}" if r.route.timeout.seconds
+        else r.name
+        for r in host.routes
+    ] == left  # fmt: skip
+    assert not host.response_headers_to_add, "it is of others, too"
+
+
+def test_short_names_of_one_namespace_are_patched_as_a_whole() -> None:
+    made = short("shop")
+    change = {"name": "x", "domains": ["y"], **HEADER}
+    patch_routes(made, patch("VIRTUAL_HOST", MERGE, change, route=OF_SHOP), ())
+    (host,) = made.virtual_hosts
+    assert (host.name, list(host.domains)) == ("web:80", ["web"])
+    assert host.response_headers_to_add[0].header.key == "x"
+    patch_routes(made, patch("VIRTUAL_HOST", "REMOVE", route=OF_SHOP), ())
+    assert not made.virtual_hosts
 
 
 def timeouts(*patches: EnvoyPatch, names: tuple[str, ...]) -> list[int]:

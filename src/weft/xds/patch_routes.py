@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from envoy.config.route.v3 import route_components_pb2 as route_pb2
+
 from weft.mesh.model import EnvoyPatch
 from weft.mesh.model.patch import RoutePatchMatch
+from weft.xds.identity import NAMESPACE_KEY
 from weft.xds.patch_listeners import edit
 from weft.xds.patch_values import merge, parsed
 from weft.xds.proto import Proto
@@ -31,6 +34,10 @@ def patch_routes(configuration: Proto, patch: EnvoyPatch, ports: tuple[int, ...]
         return
     gone = []
     for number, host in enumerate(configuration.virtual_hosts):
+        if namespace := _short_for(host, match.virtual_host):
+            _short(host, patch, match, namespace)
+            if not host.routes:
+                gone.append(number)
         if not _host_matches(host, match, ports):
             continue
         if patch.apply_to == "HTTP_ROUTE":
@@ -72,6 +79,48 @@ def _host_matches(host: Proto, match: RoutePatchMatch, ports: tuple[int, ...]) -
             match.virtual_host.startswith(f"{INBOUND}|") and port.isdigit() and int(port) in ports
         )
     return bool(host.name == match.virtual_host)
+
+
+def _short_for(host: Proto, wanted: str) -> str:
+    """The namespace whose callers mean the wanted virtual host by a shorter name: `web:80` stands
+    for `web.default.svc.cluster.local:80` where default's call. Else empty."""
+    full, _, port = wanted.rpartition(":")
+    name, _, rest = full.partition(".")
+    namespace, _, domain = rest.partition(".")
+    return namespace if domain.startswith("svc.") and host.name == f"{name}:{port}" else ""
+
+
+def _short(host: Proto, patch: EnvoyPatch, match: RoutePatchMatch, namespace: str) -> None:
+    """Apply a patch to the part of a virtual host that is for callers of a namespace. What is said
+    of a virtual host as a whole holds only where it is for these alone."""
+    own = [route for route in host.routes if _callers(route) == namespace]
+    if not own:
+        return
+    others = [route for route in host.routes if _callers(route) != namespace]
+    condition = next(s for s in own[0].match.filter_state if s.key == NAMESPACE_KEY)
+    part = route_pb2.VirtualHost(routes=own)
+    if patch.apply_to == "HTTP_ROUTE":
+        _routes(part.routes, patch, match)
+    elif patch.operation in ("REMOVE", "REPLACE"):
+        del part.routes[:]
+    elif patch.operation == "MERGE" and not others:
+        part = route_pb2.VirtualHost.FromString(host.SerializeToString())
+        merge(part, parsed(patch.apply_to, patch.value), patch.replaces_lists)
+        name, domains = host.name, list(host.domains)
+        host.CopyFrom(part)
+        host.name, host.domains[:] = name, domains
+    for route in part.routes:
+        if not _callers(route):
+            route.match.filter_state.append(condition)
+    routes = [*part.routes, *others]
+    del host.routes[:]
+    host.routes.extend(routes)
+
+
+def _callers(route: Proto) -> str:
+    """The namespace that a route is for; empty when it is for all."""
+    found = (s.string_match.exact for s in route.match.filter_state if s.key == NAMESPACE_KEY)
+    return next(found, "")
 
 
 def _routes(routes: Any, patch: EnvoyPatch, match: RoutePatchMatch) -> None:
