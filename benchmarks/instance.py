@@ -287,26 +287,32 @@ def envoy_back_end(weft: Weft, body: str = "ok") -> None:
     that is installed wherever weft is, and fast enough not to be what is measured."""
     folder = weft.directory / "answer"
     folder.mkdir()
-    (folder / "envoy.json").write_text(json.dumps(_answering(body)))
+    (folder / "envoy.json").write_text(json.dumps(answering(body)))
     command = f"exec {envoy_path()} -c envoy.json --concurrency 1 --disable-hot-restart -l error"
     weft.image("answer:1", folder, "sh", "-c", command)
 
 
-def _answering(body: str) -> dict[str, Any]:
+def answering(body: str, ports: Sequence[int] = (8080,)) -> dict[str, Any]:
+    """The configuration of an Envoy that answers everything at once, HTTP/1.1 and HTTP/2 alike."""
     types = "type.googleapis.com/envoy.extensions.filters"
     direct = {"status": 200, "body": {"inline_string": body}}
     answer = {"match": {"prefix": "/"}, "direct_response": direct}
+    # Bodies are read to their end: proxies take an earlier answer for a failure.
+    whole = {"@type": f"{types}.http.buffer.v3.Buffer", "max_request_bytes": 65536}
     router = {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "answer",
         "generate_request_id": False,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [answer]}]},
-        "http_filters": [router],
+        "http_filters": [{"name": "buffer", "typed_config": whole}, router],
     }
-    listener = {
-        "name": "answer",
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 8080}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
-    return {"static_resources": {"listeners": [listener]}}
+    listeners = [
+        {
+            "name": f"answer-{port}",
+            "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        }
+        for port in ports
+    ]
+    return {"static_resources": {"listeners": listeners}}

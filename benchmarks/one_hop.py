@@ -48,16 +48,23 @@ def _milliseconds(text: str) -> float:
 
 def load(pid: int, url: str, connections: int, envoy: Process) -> Result:
     """wrk in the network namespace of a process."""
-    return load_of(pid, url, connections, (envoy,))
+    return load_of(network_of(pid), url, connections, (envoy,), SECONDS)
 
 
-def load_of(pid: int, url: str, connections: int, proxies: Sequence[Process]) -> Result:
-    """The same, through several proxies: the CPU is that of all together."""
+def network_of(pid: int) -> str:
+    """The network namespace that a process lives in."""
+    return f"/proc/{pid}/ns/net"
+
+
+def load_of(
+    network: str, url: str, connections: int, proxies: Sequence[Process], seconds: int
+) -> Result:
+    """The same from any network, through several proxies: the CPU is that of all together."""
     before = sum(proxy.cpu_seconds() for proxy in proxies)
     done = subprocess.run(
-        ["nsenter", f"--net=/proc/{pid}/ns/net", "wrk", "--latency", "-t1", f"-c{connections}",
-         f"-d{SECONDS}s", url],
-        capture_output=True, text=True, check=False, timeout=SECONDS + 20,
+        ["nsenter", f"--net={network}", "wrk", "--latency", "-t1", f"-c{connections}",
+         f"-d{seconds}s", url],
+        capture_output=True, text=True, check=False, timeout=seconds + 20,
     )  # fmt: skip
     if done.returncode:
         raise Skipped(f"wrk: {done.stderr}")

@@ -1,5 +1,5 @@
 """Other proxies, set up as people set them up, in front of one address: nginx, HAProxy, and a pair
-of Envoys configured as Istio's sidecars are."""
+of Envoys configured as Istio's sidecars are. Each has a port for each protocol that it carries."""
 
 import contextlib
 import json
@@ -18,6 +18,7 @@ from weft.lib.envoy_binary import envoy_path
 
 WORKERS = max(2, os.cpu_count() or 2)
 START_SECONDS_MAX = 15.0
+HTTP1, HTTP2, GRPC, TCP = "HTTP/1.1", "HTTP/2", "gRPC", "TCP"
 _TYPES = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPES}.extensions.filters"
 
@@ -30,13 +31,17 @@ def free_port() -> int:
 
 
 class Peer:
-    """A proxy that listens at `port`, and the processes it consists of."""
+    """A proxy, its port for each protocol, and the processes it consists of."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.port = free_port()
+        self.ports: dict[str, int] = {}
         self._started: list[subprocess.Popen[bytes]] = []
+
+    def port(self, protocol: str) -> int:
+        """A free one, from now on for this protocol."""
+        return self.ports.setdefault(protocol, free_port())
 
     def run(self, *command: str) -> None:
         log = (self.folder / f"{self.name}.log").open("ab")
@@ -58,15 +63,18 @@ class Peer:
 
     def wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            time.sleep(0.02)
-        raise TimeoutError(f"{self.name} does not listen")
+        for port in self.ports.values():
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self.name} does not listen")
+                time.sleep(0.02)
 
 
 def nginx(peer: Peer, target: str) -> None:
-    """With connections to the back end that are kept, which is not its default."""
+    """With connections to the back end that are kept, which is not its default. It speaks HTTP/2 to
+    back ends for gRPC only; its module for TCP is a package of its own and left out."""
     config = f"""
 worker_processes {WORKERS};
 daemon off;
@@ -79,12 +87,18 @@ http {{
   fastcgi_temp_path {peer.folder}/f; uwsgi_temp_path {peer.folder}/u;
   scgi_temp_path {peer.folder}/s;
   upstream back {{ server {target}; keepalive 512; }}
+  keepalive_requests 100000000;
   server {{
-    listen 127.0.0.1:{peer.port} reuseport;
+    listen 127.0.0.1:{peer.port(HTTP1)} reuseport;
+    listen 127.0.0.1:{peer.port(HTTP2)} http2 reuseport;
     location / {{
       proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header Host $host;
     }}
+  }}
+  server {{
+    listen 127.0.0.1:{peer.port(GRPC)} http2 reuseport;
+    location / {{ grpc_pass grpc://back; }}
   }}
 }}
 """
@@ -104,9 +118,19 @@ defaults
   timeout connect 5s
   http-reuse always
 frontend in
-  bind 127.0.0.1:{peer.port}
+  bind 127.0.0.1:{peer.port(HTTP1)}
   default_backend back
 backend back
+  server one {target}
+frontend in2
+  bind 127.0.0.1:{peer.port(HTTP2)} proto h2
+  bind 127.0.0.1:{peer.port(GRPC)} proto h2
+  default_backend back2
+backend back2
+  server one {target} proto h2
+listen bytes
+  mode tcp
+  bind 127.0.0.1:{peer.port(TCP)}
   server one {target}
 """
     (peer.folder / "haproxy.cfg").write_text(config)
@@ -117,7 +141,7 @@ def sidecars(peer: Peer, target: str) -> None:
     """Two Envoys of the version that weft runs, mutual TLS between them, with the filters and the
     nineteen labels of metrics that Istio's sidecars have."""
     certificates(peer.folder)
-    between = free_port()
+    between = {protocol: free_port() for protocol in (HTTP1, HTTP2, TCP)}
     for name, text in (
         ("caller", _caller(peer, between)),
         ("callee", _callee(peer, between, target)),
@@ -152,43 +176,79 @@ def _tls(folder: Path) -> dict[str, Any]:
     return {"tls_certificates": [pair], "validation_context": believed}
 
 
-def _caller(peer: Peer, between: int) -> dict[str, Any]:
-    socket_ = {
-        "name": "tls",
-        "typed_config": {
-            "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "common_tls_context": _tls(peer.folder) | {"alpn_protocols": ["http/1.1"]},
-        },
-    }
-    upstream = _cluster("127.0.0.1", between) | {"transport_socket": socket_}
-    manager = _manager("outbound", ("cors", "fault"))
-    return _server("outbound", peer.port, manager, upstream)
+def _caller(peer: Peer, between: dict[str, int]) -> dict[str, Any]:
+    """HTTP/2 and gRPC have one port: the filters are the same."""
+    listeners, clusters = [], []
+    for protocol, port in between.items():
+        alpn = {"alpn_protocols": ["h2" if protocol == HTTP2 else "http/1.1"]}
+        socket_ = {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": _tls(peer.folder) | alpn,
+            },
+        }
+        clusters.append(_cluster(protocol, "127.0.0.1", port) | {"transport_socket": socket_})
+        filters = _filters("outbound", protocol, ("cors", "fault"))
+        listeners.append(_listener(protocol, peer.port(protocol), filters))
+    peer.ports[GRPC] = peer.ports[HTTP2]
+    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
-def _callee(peer: Peer, between: int, target: str) -> dict[str, Any]:
-    host, port = target.split(":")
-    socket_ = {
-        "name": "tls",
-        "typed_config": {
-            "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "require_client_certificate": True,
-            "common_tls_context": _tls(peer.folder) | {"alpn_protocols": ["http/1.1"]},
-        },
-    }
-    manager = _manager("inbound", ("rbac",)) | {
-        "forward_client_cert_details": "APPEND_FORWARD",
-        "set_current_client_cert_details": {"subject": True, "uri": True},
-    }
-    return _server("inbound", between, manager, _cluster(host, int(port)), socket_)
+def _callee(peer: Peer, between: dict[str, int], target: str) -> dict[str, Any]:
+    host, to = target.split(":")
+    listeners, clusters = [], []
+    for protocol, port in between.items():
+        alpn = {"alpn_protocols": ["h2" if protocol == HTTP2 else "http/1.1"]}
+        socket_ = {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "require_client_certificate": True,
+                "common_tls_context": _tls(peer.folder) | alpn,
+            },
+        }
+        filters = _filters("inbound", protocol, ("rbac",))
+        if protocol != TCP:
+            filters[0]["typed_config"] |= {
+                "forward_client_cert_details": "APPEND_FORWARD",
+                "set_current_client_cert_details": {"subject": True, "uri": True},
+            }
+        listeners.append(_listener(protocol, port, filters, socket_))
+        clusters.append(_cluster(protocol, host, int(to)))
+    return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
-def _cluster(host: str, port: int) -> dict[str, Any]:
+def _cluster(protocol: str, host: str, port: int) -> dict[str, Any]:
     address = {"socket_address": {"address": host, "port_value": port}}
     endpoints = {"lb_endpoints": [{"endpoint": {"address": address}}]}
-    return {
-        "name": "back", "type": "STATIC", "connect_timeout": "5s",
-        "load_assignment": {"cluster_name": "back", "endpoints": [endpoints]},
+    limits = [{"max_connections": 65536, "max_pending_requests": 65536, "max_requests": 65536}]
+    cluster: dict[str, Any] = {
+        "name": protocol, "type": "STATIC", "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": limits},
+        "load_assignment": {"cluster_name": protocol, "endpoints": [endpoints]},
     }  # fmt: skip
+    if protocol == HTTP2:
+        options = {
+            "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+        name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        cluster["typed_extension_protocol_options"] = {name: options}
+    return cluster
+
+
+def _filters(direction: str, protocol: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The filters of a listener's connections."""
+    if protocol != TCP:
+        return [{"name": "http", "typed_config": _manager(direction, protocol, names)}]
+    proxy = {
+        "@type": f"{_FILTERS}.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": direction,
+        "cluster": TCP,
+        "access_log": [_metrics()],
+    }
+    return [{"name": "tcp", "typed_config": proxy}]
 
 
 _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -217,13 +277,13 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _manager(direction: str, names: tuple[str, ...]) -> dict[str, Any]:
+def _manager(direction: str, protocol: str, names: tuple[str, ...]) -> dict[str, Any]:
     filters = [
         {"name": name, "typed_config": {"@type": f"{_FILTERS}.{_SETTINGS[name][0]}"}
          | _SETTINGS[name][1]}
         for name in (*names, "router")
     ]  # fmt: skip
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "back", "timeout": "0s"}}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": protocol, "timeout": "0s"}}
     return {
         "@type": f"{_FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": direction,
@@ -261,22 +321,17 @@ def _metrics() -> dict[str, Any]:
     return {"name": "stats", "typed_config": config}
 
 
-def _server(
-    name: str,
-    port: int,
-    manager: dict[str, Any],
-    cluster: dict[str, Any],
-    transport: dict[str, Any] | None = None,
+def _listener(
+    name: str, port: int, filters: list[dict[str, Any]], transport: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    chain: dict[str, Any] = {"filters": [{"name": "http", "typed_config": manager}]}
+    chain: dict[str, Any] = {"filters": filters}
     if transport:
         chain["transport_socket"] = transport
-    listener = {
+    return {
         "name": name,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [chain],
     }
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
 PEERS: dict[str, tuple[str, Callable[[Peer, str], None]]] = {
