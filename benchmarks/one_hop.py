@@ -36,6 +36,8 @@ def parse(text: str, cpu_seconds: float) -> Result:
         raise ValueError(failed[0])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])  # type: ignore[index]
     count = int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]
+    if not count:
+        raise ValueError("no request was answered")
     found = dict(re.findall(r"(50|99)%\s+([\d.]+(?:us|ms|s))", text))
     p50, p99 = (_milliseconds(found[name]) for name in ("50", "99"))
     return Result(rate, p50, p99, cpu_seconds / count * 1e6)
