@@ -20,9 +20,10 @@ from benchmarks.peers import GRPC, HTTP1, HTTP2, TCP, Peer, running
 from benchmarks.plot import bars
 
 CONNECTIONS = (1, 16, 256)
-SECONDS = 1
-"""Of one measurement."""
-ROUNDS = 3
+SECONDS, SECONDS_MANY = 1, 3
+"""Of one measurement; of one with so many connections that their handshakes take time."""
+MANY = 100
+ROUNDS = 2
 RATES = (200, 1000)
 CLIENTS = 20
 MORE_PODS = 20
@@ -152,7 +153,8 @@ def loads(message: Path) -> Iterable[Load]:
         for count in CONNECTIONS:
             name = f"{count} connection{'s' if count > 1 else ''}"
             if protocol in kinds:
-                yield _by_h2load(protocol, name, (*kinds[protocol], f"-c{count}", "-m1"))
+                options = (*kinds[protocol], f"-c{count}", "-m1")
+                yield _by_h2load(protocol, name, options, count)
             else:
                 yield _by_wrk(protocol, name, count)
         if protocol in kinds:
@@ -164,16 +166,22 @@ def loads(message: Path) -> Iterable[Load]:
                 yield _by_h2load(protocol, f"{rate}/s on {CLIENTS} connections", options)
 
 
+def _seconds(connections: int) -> int:
+    return SECONDS_MANY if connections >= MANY else SECONDS
+
+
 def _by_wrk(protocol: str, name: str, connections: int) -> Load:
     def run(way: Way) -> Result:
-        return load_of(way.network, way.urls[protocol], connections, way.proxies, SECONDS)
+        seconds = _seconds(connections)
+        return load_of(way.network, way.urls[protocol], connections, way.proxies, seconds)
 
     return Load(protocol, name, run)
 
 
-def _by_h2load(protocol: str, name: str, options: Sequence[str]) -> Load:
+def _by_h2load(protocol: str, name: str, options: Sequence[str], connections: int = 1) -> Load:
     def run(way: Way) -> Result:
-        return h2load.load(way.network, way.urls[protocol], options, way.proxies, SECONDS)
+        seconds = _seconds(connections)
+        return h2load.load(way.network, way.urls[protocol], options, way.proxies, seconds)
 
     return Load(protocol, name, run)
 
@@ -238,7 +246,7 @@ def table(found: Found, memory: Mapping[str, float], for_pod: Mapping[str, float
     """Everything as Markdown: requests per second, p50, p99, CPU for one request."""
     names = list(next(iter(found.values())))
     lines = [
-        f"`python -m benchmarks proxies`, {machine()}. Medians of {ROUNDS} rounds of {SECONDS} s: "
+        f"`python -m benchmarks proxies`, {machine()}. Medians of {ROUNDS} rounds of {SECONDS} to {SECONDS_MANY} s: "
         "requests per second / p50, p99 in ms / CPU of the proxies for one request in µs.\n",
         "| load | " + " | ".join(names) + " |",
         "| --- |" + " --- |" * len(names),

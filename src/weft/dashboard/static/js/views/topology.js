@@ -53,7 +53,7 @@ export function Topology({ query }) {
     ${graph && (graph.nodes.size ? html`<div class="graph-box ${node ? "chosen" : ""}">
         <${Drawing} graph=${graph} picked=${picked} setPicked=${setPicked} setFocus=${setFocus} />
         ${node && html`<${About} node=${node} graph=${graph} setPicked=${setPicked} setFocus=${setFocus} close=${() => setPicked("")} />`}</div>
-      <p class="legend"><span><i></i>well</span><span><i class="bad"></i>errors</span><span><i class="denied"></i>refused by a policy (401, 403)</span><span><i class="idle"></i>unused in this time</span><span>mTLS: encrypted by the mesh</span><span>thicker: more requests</span></p>`
+      <p class="legend"><span><i></i>well</span><span><i class="warn"></i>some errors</span><span><i class="bad"></i>errors</span><span><i class="denied"></i>refused by a policy (401, 403)</span><span><i class="idle"></i>unused in this time</span><span>mTLS: encrypted by the mesh</span><span>thicker: more requests</span></p>`
     : html`<${Card}><${Empty}>${filter ? "Nothing fits this filter." : "Nothing passed through the mesh in this time."}<//><//>`)}
     ${!topology.ready && html`<${Empty} wait>Looking…<//>`}<//>`;
 }
