@@ -245,8 +245,9 @@ def rows(found: Found, memory: Mapping[str, float], for_pod: Mapping[str, float]
 def table(found: Found, memory: Mapping[str, float], for_pod: Mapping[str, float]) -> str:
     """Everything as Markdown: requests per second, p50, p99, CPU for one request."""
     names = list(next(iter(found.values())))
+    rounds = f"{ROUNDS} rounds of {SECONDS} to {SECONDS_MANY} s"
     lines = [
-        f"`python -m benchmarks proxies`, {machine()}. Medians of {ROUNDS} rounds of {SECONDS} to {SECONDS_MANY} s: "
+        f"`python -m benchmarks proxies`, {machine()}. Medians of {rounds}: "
         "requests per second / p50, p99 in ms / CPU of the proxies for one request in µs.\n",
         "| load | " + " | ".join(names) + " |",
         "| --- |" + " --- |" * len(names),

@@ -270,3 +270,35 @@ def test_pipes_get_no_colours_and_no_hints(failing: Instance) -> None:
     words = ["image", "list", "--data-dir", str(failing.data_dir / "nowhere")]
     listed = runner.invoke(main, words, env=where)
     assert (listed.stdout, "weft image import" in listed.stderr) == ("", True)
+
+
+ROUTES = 200
+MORE_SERIES_MAX = 60
+"""Some numbers of weft itself have a label of what came anew."""
+
+
+def test_routes_cost_no_series(failing: Instance) -> None:
+    """Neither in what Prometheus gets nor in what Envoy counts, however many there are."""
+
+    def series(path: str) -> set[str]:
+        page = failing.api(path)[1].decode()
+        return {line.rpartition(" ")[0] for line in page.splitlines() if line[:1] not in ("", "#")}
+
+    pages = ("/metrics", "/weft/v1/proxy-metrics")
+    before = {path: series(path) for path in pages}
+    ends = [f"route-{number}" for number in range(ROUTES)]
+    text = "---".join(
+        m.routes(f"many-{start}", "".join(
+            f"\n        - match: [{{uri: {{prefix: /{end}}}}}]\n"
+            "          route: [{destination: {host: hook}}]" for end in ends[start : start + 25]
+        ), f"many-{start}.example", "front")
+        for start in range(0, ROUTES, 25)
+    )  # fmt: skip
+    failing.weft("apply", "-f", "-", "--wait", stdin=text)
+    for start in (0, ROUTES - 25):
+        host = f"many-{start}.example"
+        assert ask(failing, f"/{ends[start]}", host)[0] != 404
+    after = {path: series(path) for path in pages}
+    for path in pages:
+        assert len(after[path] - before[path]) < MORE_SERIES_MAX, sorted(after[path] - before[path])
+    assert len(after["/metrics"]) < 1000

@@ -305,7 +305,8 @@ class AgentInstance:
             return {"before": before, "after": await self.machine.envoy_pid()}
 
         async def usage(_: Mapping[str, Any]) -> Any:
-            return msgspec.to_builtins(await read_machine(self.machine.runtime))
+            found = await read_machine(self.machine.runtime, self.settings.data_dir)
+            return msgspec.to_builtins(found)
 
         async def walls(args: Mapping[str, Any]) -> None:
             if isinstance(self.machine.network, NetnsNetwork):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from weft.api.weft.monitoring_v1alpha1 import (
     ServiceLevelObjective,
 )
 from weft.daemon.alert_sender import AlertSender
+from weft.daemon.levels import levels
+from weft.daemon.usage import Readings
 from weft.lib.aio import now
 from weft.lib.files import replace_file
 from weft.runtime.client import Client
@@ -32,6 +34,7 @@ from weft.runtime.plan import RecordEvent
 from weft.telemetry.alerting import anomalies, history, objectives, objects, rules
 from weft.telemetry.alerting.alerts import Alert, AlertKey, Finding, step
 from weft.telemetry.alerting.document import alert_lines, document
+from weft.telemetry.alerting.growth import MEASURE_SECONDS, Growth
 from weft.telemetry.traffic import Counts, Traffic
 from weft.telemetry.windows import Window
 from weft.xds.server import AdsServer
@@ -65,13 +68,18 @@ class Alerting:
         *,
         ads: AdsServer,
         data_dir: Path,
+        measure: Callable[[], Awaitable[Readings]],
     ) -> None:
+        """`measure` reads what pods and nodes use."""
         self._client = client
         self._ads = ads
         self._cache = informers.cache
         self._recorder = recorder
         self._traffic = traffic
         self._file = data_dir / FILE
+        self._measure = measure
+        self._growth = Growth()
+        self._measured_at = 0.0
         self.sender = AlertSender(self._cache, "")
         self._alerts: Mapping[AlertKey, Alert] = {}
         self._minutes: Mapping[history.ServiceName, tuple[Counts, ...]] = {}
@@ -119,6 +127,10 @@ class Alerting:
         return alert_lines(self._alerts.values())
 
     async def _look(self, moment: float) -> None:
+        if moment - self._measured_at >= MEASURE_SECONDS:
+            self._measured_at = moment
+            readings = await self._measure()
+            self._growth.measured(levels(readings, self._cache.list(Pod)))
         found = self._findings(moment)
         done = step(self._alerts, found, moment)
         self._alerts = done.alerts
@@ -145,6 +157,7 @@ class Alerting:
         found += self._of_objectives(moment)
         found += objects.of_pods(self._cache.list(Pod))
         found += objects.of_nodes(self._cache.list(Node), self._refused())
+        found += self._growth.findings()
         asleep = objects.sleeping(self._cache.list(Service))
         found += objects.of_endpoints(last, self._cache.list(EndpointSlice), asleep)
         return found

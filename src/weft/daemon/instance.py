@@ -53,7 +53,7 @@ from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.trace_export import HEADERS_VARIABLE
-from weft.daemon.usage import UsageSampler, read_all
+from weft.daemon.usage import Readings, UsageSampler, read_all
 from weft.daemon.wall_keeper import WallKeeper
 from weft.daemon.why import WhyPage
 from weft.dashboard.server import Dashboard
@@ -341,10 +341,16 @@ class Instance:
             self.tasks.spawn(gates.run(), "node-gates")
         await self.agent.start()
 
+    async def _read_usage(self) -> Readings:
+        settings = self.settings
+        return await read_all(
+            self.machine.runtime, settings.data_dir, settings.node_name, self.links
+        )
+
     def _usage_sampler(self) -> UsageSampler:
         """Of all nodes' pods."""
         return UsageSampler(
-            lambda: read_all(self.machine.runtime, self.settings.node_name, self.links),
+            self._read_usage,
             lambda: {p.metadata.uid: p.spec.node_name for p in self.informers.cache.list(Pod)},
         )
 
@@ -375,6 +381,7 @@ class Instance:
             *(self.writer, self.informers, self.recorder, self.telemetry.traffic),
             ads=self.ads,
             data_dir=Path(self.settings.data_dir),
+            measure=self._read_usage,
         )
         self.api.add_question(ALERTS, self.alerting.page)
         self.api.add_metrics(self.alerting.metrics)

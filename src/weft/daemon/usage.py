@@ -5,6 +5,7 @@ of one node are looked at, so clocks need not agree.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -45,6 +46,11 @@ class Reading(Struct, frozen=True):
     machine: Sample
     containers: Mapping[str, Sample] = {}
     """By container id (`<pod uid>_<container>_<attempt>`)."""
+    memory_bytes: int = 0
+    """Of the machine."""
+    disk_used_bytes: int = 0
+    """Of the file system that holds the data directory; what only root may fill counts as used."""
+    disk_bytes: int = 0
 
 
 Readings = Mapping[str, Reading]
@@ -54,8 +60,8 @@ Readings = Mapping[str, Reading]
 # --- reading
 
 
-async def read_machine(runtime: PodhostRuntime) -> Reading:
-    """Of this machine's containers, now."""
+async def read_machine(runtime: PodhostRuntime, data_dir: str) -> Reading:
+    """Of this machine's containers and of itself, now."""
     containers: dict[str, Sample] = {}
     for state in await runtime.list():
         if state.exit_code is not None or state.id.count("_") < 2:
@@ -65,10 +71,13 @@ async def read_machine(runtime: PodhostRuntime) -> Reading:
         except (LookupError, OSError):
             continue
         containers[state.id] = Sample(ticks(), cpu, memory)
-    return Reading(_machine(), containers)
+    machine, memory_bytes = _machine()
+    disk = os.statvfs(data_dir)
+    size, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    return Reading(machine, containers, memory_bytes, size - free, size)
 
 
-async def read_all(runtime: PodhostRuntime, own: str, links: NodeLinks) -> Readings:
+async def read_all(runtime: PodhostRuntime, data_dir: str, own: str, links: NodeLinks) -> Readings:
     """Of this machine and of every joined node that answers in time."""
 
     async def remote(node: str) -> Reading | None:
@@ -80,21 +89,21 @@ async def read_all(runtime: PodhostRuntime, own: str, links: NodeLinks) -> Readi
 
     nodes = [node for node in links.nodes() if node != own]
     local, others = await asyncio.gather(
-        read_machine(runtime), asyncio.gather(*(remote(node) for node in nodes))
+        read_machine(runtime, data_dir), asyncio.gather(*(remote(node) for node in nodes))
     )
     found = {node: r for node, r in zip(nodes, others, strict=True) if r is not None}
     return {own: local} | found
 
 
-def _machine() -> Sample:
-    """Busy seconds of all processors since boot, and bytes in use (proc(5))."""
+def _machine() -> tuple[Sample, int]:
+    """Busy seconds of all processors since boot and bytes in use (proc(5)); the bytes it has."""
     words = Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
     times = [int(word) for word in words]
     busy = sum(times) - times[3] - times[4]
     lines = Path("/proc/meminfo").read_text().splitlines()
     memory = {line.partition(":")[0]: int(line.split()[1]) * _KIB for line in lines}
     used = memory["MemTotal"] - memory["MemAvailable"]
-    return Sample(ticks(), busy / _TICKS_PER_SECOND, used)
+    return Sample(ticks(), busy / _TICKS_PER_SECOND, used), memory["MemTotal"]
 
 
 # --- two readings
