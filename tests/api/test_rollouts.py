@@ -1,5 +1,6 @@
 """Manifests of Argo Rollouts: what is taken as it is, what is refused and how that is said."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,3 +124,10 @@ def test_its_table() -> None:
         "Age": "<unknown>", "Status": "Paused", "Step": "1/8", "Weight": "20",
         "Message": "CanaryPauseStep",
     }  # fmt: skip
+
+
+def test_manifests_in_the_shapes_of_upstream_examples_are_taken_as_they_are() -> None:
+    texts = (Path(__file__).parent / "argo_shapes.yaml").read_text().split("\n---\n")
+    assert len(texts) == 14
+    for text in texts:
+        assert errors(text) == [], text

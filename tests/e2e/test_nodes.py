@@ -142,6 +142,31 @@ def test_pods_call_each_other_across_nodes(machines: Machines) -> None:
     )
 
 
+def test_calls_at_joined_nodes_wake_what_sleeps_elsewhere(machines: Machines) -> None:
+    """A request at the gateway of c for what runs on b, and a connection of a pod on b for what
+    runs on a, where the server speaks first: held by the proxies of nodes that joined."""
+    a, note = machines.a, '  annotations: {weft.dev/scale-to-zero-after: "600s"}\n'
+    for name, node in (("drowsy", "b"), ("dozing", "a")):
+        text = on(node, echo(name, replicas=0)).replace(
+            "value: v1}", "value: v1}, {name: GREET_PORT, value: '2525'}"
+        )
+        text = text.replace(f"name: {name}-v1\n", f"name: {name}-v1\n{note}", 1)
+        ports = "targetPort: http}, {name: tcp-greet, port: 2500, targetPort: 2525}]"
+        text += service(name).replace("targetPort: http}]", ports) + entry(name)
+        a.weft("apply", "-f", "-", stdin=text)
+    port = _gateway_port(machines, "c")
+    address = f"http://{machines.c.address}:{port}/who"
+    wait_for(lambda: machines.c.fetch(address, "drowsy.example")[0] != 404, "c has its route", 20)
+    assert machines.c.fetch(address, "drowsy.example", 60) == (200, "v1")
+    (pod,) = machines.pods("drowsy")
+    assert pod["spec"]["nodeName"] == "b"
+    greeted = "import socket;s=socket.create_connection(('dozing',2500),60);print(s.recv(99))"
+    assert "220" in a.kubectl("exec", "talker", "--", "python3", "-c", greeted)
+    (pod,) = machines.pods("dozing")
+    assert pod["spec"]["nodeName"] == "a"
+    a.kubectl("delete", "deploy", "drowsy-v1", "dozing-v1")
+
+
 def test_network_policies_hold_between_nodes(machines: Machines) -> None:
     """By the caller's proxy for a service, by the kernel for a pod's own address and datagrams."""
     a, (far,) = machines.a, machines.pods("far")

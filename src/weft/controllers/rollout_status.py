@@ -9,8 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from weft.api import conditions as found_conditions
-from weft.api.argo.common import POD_HASH
-from weft.api.argo.rollout import Rollout, RolloutCondition, RolloutStatus
+from weft.api.argo.common import POD_HASH, Condition
+from weft.api.argo.rollout import Rollout, RolloutStatus
 from weft.api.selectors import format_selector
 from weft.controllers.rollout_view import Draft, next_revision_of, size
 from weft.controllers.support.podstate import seconds
@@ -71,7 +71,7 @@ def put(
     if same and not renew:
         return status
     since = old.last_transition_time if old is not None and old.status == word else stamp
-    made = RolloutCondition(type_, word, stamp, since, *because)
+    made = Condition(type_, word, stamp, since, *because)
     rest = [c for c in status.conditions if c.type != type_]
     return replace(status, conditions=tuple(sorted((*rest, made), key=lambda c: c.type)))
 

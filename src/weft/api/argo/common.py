@@ -74,3 +74,20 @@ class RunArgument(Message, frozen=True):
     """The value as it is."""
     value_from: ArgumentValueFrom | None = None
     """Where the value comes from."""
+
+
+class Condition(Message, frozen=True):
+    """One aspect of the state of a Rollout or an Experiment."""
+
+    type: str = ""
+    """What the condition is about."""
+    status: str = ""
+    """True, False or Unknown."""
+    last_update_time: str = ""
+    """When it was last written."""
+    last_transition_time: str = ""
+    """When it last changed."""
+    reason: str = ""
+    """The cause as one word."""
+    message: str = ""
+    """The cause, for people."""

@@ -4,7 +4,13 @@ Fields after the public types of Argo Rollouts.
 """
 
 from weft.api.argo.analysis import Argument
-from weft.api.argo.common import Count, DryRun, MeasurementRetention, PodTemplateMetadata
+from weft.api.argo.common import (
+    Condition,
+    Count,
+    DryRun,
+    MeasurementRetention,
+    PodTemplateMetadata,
+)
 from weft.api.istio.common import Message
 from weft.api.k8s.core_v1 import PodTemplateSpec
 from weft.api.k8s.meta_v1 import LabelSelector, ObjectMeta
@@ -112,23 +118,6 @@ class ExperimentAnalysisRunStatus(Message, frozen=True):
     """Why."""
 
 
-class ExperimentCondition(Message, frozen=True):
-    """One aspect of an experiment's state."""
-
-    type: str = ""
-    """What the condition is about."""
-    status: str = ""
-    """True, False or Unknown."""
-    last_update_time: str = ""
-    """When it was last written."""
-    last_transition_time: str = ""
-    """When it last changed."""
-    reason: str = ""
-    """The cause as one word."""
-    message: str = ""
-    """The cause, for people."""
-
-
 class ExperimentStatus(Message, frozen=True):
     """How an experiment fares."""
 
@@ -140,7 +129,7 @@ class ExperimentStatus(Message, frozen=True):
     """Each ReplicaSet."""
     available_at: str = ""
     """When all were available: its duration counts from then."""
-    conditions: tuple[ExperimentCondition, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     """The experiment's conditions."""
     analysis_runs: tuple[ExperimentAnalysisRunStatus, ...] = ()
     """Each analysis."""

@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field
 
-from weft.api.argo.common import Count
+from weft.api.argo.common import Condition, Count
 from weft.api.argo.strategy import RolloutStrategy
 from weft.api.istio.common import Message
 from weft.api.k8s.core_v1 import PodTemplateSpec
@@ -76,23 +76,6 @@ class PauseCondition(Message, frozen=True):
     """CanaryPauseStep, BlueGreenPause, InconclusiveAnalysisRun or InconclusiveExperiment."""
     start_time: str = ""
     """Since when."""
-
-
-class RolloutCondition(Message, frozen=True):
-    """One aspect of a Rollout's state."""
-
-    type: str = ""
-    """What the condition is about."""
-    status: str = ""
-    """True, False or Unknown."""
-    last_update_time: str = ""
-    """When it was last written."""
-    last_transition_time: str = ""
-    """When it last changed."""
-    reason: str = ""
-    """The cause as one word."""
-    message: str = ""
-    """The cause, for people."""
 
 
 class RunStatus(Message, frozen=True):
@@ -187,7 +170,7 @@ class RolloutStatus(Message, frozen=True):
     """How often a name was taken."""
     observed_generation: str = ""
     """The generation that was looked at."""
-    conditions: tuple[RolloutCondition, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     """The Rollout's conditions."""
     canary: CanaryStatus = CanaryStatus()
     """Where a canary stands."""
