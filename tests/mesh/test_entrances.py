@@ -9,6 +9,7 @@ from weft.mesh.model import (
     AccessCondition,
     AccessPolicy,
     AccessRule,
+    ComingPod,
     Destination,
     Endpoint,
     HttpRoute,
@@ -70,6 +71,18 @@ def test_pods_of_other_nodes_are_reached_through_their_proxies() -> None:
     assert [e.gate for e in endpoints_at(mesh, "b")] == ["", "p8080.caller"]
     assert [e.name for e in scoped(mesh, "b").entrances] == ["p8080.u"]
     assert scoped(mesh, "b").node.peers.nodes == (("a", "10.0.0.1"),)
+
+
+def test_a_node_takes_calls_for_a_pod_before_anybody_sends_one() -> None:
+    """Other nodes learn of an endpoint when it is ready, and may connect at once."""
+    mesh = model()
+    (web,) = mesh.destinations
+    coming = replace(web, coming=(ComingPod("b", "u", 8080),))
+    before = scoped(replace(mesh, destinations=(coming,)), "b")
+    after = scoped(model(endpoint("u", "b")), "b")
+    assert [e.name for e in before.entrances] == ["p8080.u"]
+    assert before.entrances == after.entrances
+    assert scoped(replace(mesh, destinations=(coming,)), "a").entrances == ()
 
 
 def test_nothing_goes_over_a_network_in_the_clear() -> None:

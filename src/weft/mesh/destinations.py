@@ -74,6 +74,7 @@ def _destination(  # noqa: PLR0917 - all that makes one
         discovery="original_dst" if policy.passthrough else host.discovery,
         subset=label,
         endpoints=() if policy.passthrough else endpoints,
+        coming=() if policy.passthrough else port.coming,
         load_balancer=_balancer(policy, host, base),
         pool=policy.pool or ConnectionPool(),
         outlier=policy.outlier,

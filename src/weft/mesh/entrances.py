@@ -81,9 +81,11 @@ def ports_by_node(destination: Destination) -> Ports:
     """The pods of a destination by their nodes."""
     found: dict[str, list[tuple[str, int]]] = {}
     if destination.protocol != "udp" and destination.discovery == "endpoints":
-        for e in destination.endpoints:
-            if e.pod_uid and e.node:
-                found.setdefault(e.node, []).append((e.pod_uid, e.port))
+        places = [(e.node, e.pod_uid, e.port) for e in destination.endpoints]
+        places += [(c.node, c.pod_uid, c.port) for c in destination.coming]
+        for at, uid, port in places:
+            if uid and at:
+                found.setdefault(at, []).append((uid, port))
     return {node: tuple(ports) for node, ports in found.items()}
 
 

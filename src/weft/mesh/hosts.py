@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.mesh.model import AppProtocol, Endpoint, LoadBalancer
+from weft.mesh.model import AppProtocol, ComingPod, Endpoint, LoadBalancer
 
 Discovery = Literal["endpoints", "dns", "logical_dns", "original_dst", "dynamic", "gateway"]
 
@@ -16,6 +16,8 @@ class HostPort(Struct, frozen=True, gc=False):
     name: str
     protocol: AppProtocol
     endpoints: tuple[Endpoint, ...] = ()
+    coming: tuple[ComingPod, ...] = ()
+    """Pods that do not serve yet."""
 
 
 class HostPod(Struct, frozen=True, gc=False):

@@ -99,8 +99,8 @@ def shape(host: Host) -> Host:
         return host
     return replace(
         host,
-        ports=tuple(replace(p, endpoints=()) for p in host.ports),
-        udp_ports=tuple(replace(p, endpoints=()) for p in host.udp_ports),
+        ports=tuple(replace(p, endpoints=(), coming=()) for p in host.ports),
+        udp_ports=tuple(replace(p, endpoints=(), coming=()) for p in host.udp_ports),
     )
 
 

@@ -16,7 +16,14 @@ from weft.api.wellknown import (
 from weft.mesh.hosts import Host, HostPod, HostPort, Outside
 from weft.mesh.learned_protocols import learned
 from weft.mesh.mesh_visibility import NOBODY, visible_to
-from weft.mesh.model import AppProtocol, Endpoint, HashKey, HealthStatus, LoadBalancer
+from weft.mesh.model import (
+    AppProtocol,
+    ComingPod,
+    Endpoint,
+    HashKey,
+    HealthStatus,
+    LoadBalancer,
+)
 from weft.mesh.names import service_host
 from weft.mesh.protocols import of_port
 from weft.mesh.workloads import PodFacts, own_port
@@ -54,8 +61,8 @@ def build_host(
             protocol = "tcp"
         known = udp_ports if protocol == "udp" else ports
         if protocol is not None and port.port and port.port not in known:
-            endpoints = _endpoints(port.name, slices, pods) if spec.type != "ExternalName" else ()
-            known[port.port] = HostPort(port.port, port.name, protocol, endpoints)
+            found = _endpoints(port.name, slices, pods) if spec.type != "ExternalName" else ((), ())
+            known[port.port] = HostPort(port.port, port.name, protocol, *found)
     in_namespace = f"{meta.name}.{meta.namespace}"
     return Host(
         host=host,
@@ -156,8 +163,10 @@ def health(
 
 def _endpoints(
     port_name: str, slices: tuple[EndpointSlice, ...], pods: tuple[PodFacts | None, ...]
-) -> tuple[Endpoint, ...]:
+) -> tuple[tuple[Endpoint, ...], tuple[ComingPod, ...]]:
+    """Those that serve, and those that will."""
     found: dict[tuple[str, int], Endpoint] = {}
+    coming: dict[tuple[str, int], ComingPod] = {}
     start = 0
     for each in slices:
         end = start + len(each.endpoints)
@@ -167,8 +176,13 @@ def _endpoints(
                 made = _endpoint(endpoint, number, pod, each.metadata.namespace)
                 if made is not None:
                     found[(made.address, made.port)] = made
+                elif pod is not None and not pod.terminal:
+                    own = pod.host_ports.get(number, number)
+                    node = endpoint.node_name or pod.node
+                    coming[(pod.uid, own)] = ComingPod(node, pod.uid, own)
         start = end
-    return tuple(found[key] for key in sorted(found))
+    serving = tuple(found[key] for key in sorted(found))
+    return serving, tuple(coming[key] for key in sorted(coming))
 
 
 def _endpoint(

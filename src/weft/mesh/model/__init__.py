@@ -28,6 +28,7 @@ from weft.mesh.model.access import (
 )
 from weft.mesh.model.destination import (
     AdmissionControl,
+    ComingPod,
     ConnectionPool,
     Destination,
     Endpoint,
@@ -135,6 +136,7 @@ __all__ = [
     "ClientCertificates",
     "ClientLimits",
     "ClusterPatchMatch",
+    "ComingPod",
     "Condition",
     "ConditionKind",
     "ConnectionPool",

@@ -215,6 +215,14 @@ class Tunnel(Struct, frozen=True, gc=False):
     """Ask with POST, not CONNECT."""
 
 
+class ComingPod(Struct, frozen=True, gc=False):
+    """A port of a pod that will be an endpoint once it is ready."""
+
+    node: str
+    pod_uid: str
+    port: int
+
+
 class Destination(Struct, frozen=True, gc=False):
     """A port of a service, or of one of its subsets: what Envoy calls a cluster."""
 
@@ -261,6 +269,8 @@ class Destination(Struct, frozen=True, gc=False):
     """For which requests to it an authorizer is asked before an endpoint is chosen."""
     source: str = ""
     """The objects that shaped it, for explain, e.g. `DestinationRule default/weather`."""
+    coming: tuple[ComingPod, ...] = ()
+    """Pods that do not serve yet. Their nodes' proxies let calls in before anybody sends one."""
     wakes: str = ""
     """The workload of its namespace that calls wake when nobody serves: `deployment/web`."""
     asleep: bool = False
