@@ -39,7 +39,8 @@ test: $(STAMP) ## every test but the long soaks (under 15 min)
 	@$(BIN)/python tools/get_tools.py
 	@$(BIN)/python tools/check.py --all
 
-soak: $(STAMP) ## compare `weft why` with Envoy for longer (SOAK=1000 configurations, about 10 min; root)
+soak: $(STAMP) ## for longer: rolling updates under load, `weft why` beside Envoy (SOAK=1000 configurations; root)
+	@WEFT_ROLLING_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_faults.py -k rolling
 	@WEFT_SOAK_CONFIGURATIONS=$(SOAK) $(BIN)/python -m pytest tests/mesh/test_explain_envoy.py
 
 fuzz: $(STAMP) ## feed every parser that faces the network for longer (FUZZ=20000 examples of each)

@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.e2e import commands
 from weft.lib.instance import Running, read_running, run_dir_of
 from weft.runtime import kubeconfig
 from weft.runtime.kubeconfig import Connection
@@ -67,6 +68,11 @@ class Instance:
         if args[0] == "rollout":  # has commands below its commands
             command = [*WEFT, *args, "--data-dir", str(self.data_dir)]
         env = {**os.environ, "NO_COLOR": "1"}
+        if args[0] in commands.COPIED:
+            done: subprocess.CompletedProcess[str] = commands.run(
+                command[len(WEFT) :], env, stdin, 120
+            )
+            return done
         return subprocess.run(
             command, capture_output=True, text=True, timeout=120, env=env, input=stdin, check=False
         )

@@ -16,7 +16,7 @@ from tests.e2e.instance import Instance, Load, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROLLING_REQUESTS = 20_000
+ROLLING_REQUESTS = int(os.environ.get("WEFT_ROLLING_REQUESTS", "2000"))
 HOST = {"Host": "api.example"}
 
 
@@ -75,7 +75,7 @@ async def test_rolling_update_loses_no_request(served: Instance) -> None:
     async with Load(served.gateway() + "/who", clients=16, headers=HOST) as load:
         await settled(load, 200)
         version = 2
-        while load.total < ROLLING_REQUESTS:
+        while load.total < ROLLING_REQUESTS or version <= 3:
             text = m.echo("api", "v1", 3).replace(
                 "labels: {app: api, version: v1}\n    spec:",
                 f"labels: {{app: api, version: v1}}\n      annotations: {{turn: '{version}'}}\n"
@@ -95,7 +95,6 @@ async def test_rolling_update_loses_no_request(served: Instance) -> None:
             version += 1
     assert load.total >= ROLLING_REQUESTS
     assert load.failed == 0, load.report()
-    assert version > 2
     assert not before & set(pods_by_name(served))
 
 
