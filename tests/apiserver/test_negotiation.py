@@ -3,7 +3,7 @@
 import pytest
 
 from weft.api.errors import ApiError
-from weft.apiserver.negotiation import accept, parse_body
+from weft.apiserver.negotiation import accept, is_for_people, parse_body
 
 KUBECTL_GET = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,"
@@ -63,3 +63,23 @@ def test_yaml_bodies_hold_one_object() -> None:
     with pytest.raises(ApiError, match="one object"):
         parse_body(b"a: 1\n---\nb: 2\n", "application/yaml")
     assert parse_body(b"", "application/yaml") is None
+
+
+@pytest.mark.parametrize(
+    ("pretty", "agent", "indented"),
+    [
+        ("", "curl/8.5.0", True), ("", "Mozilla/5.0 (X11)", True), ("", "kubectl/v1.33", False),
+        ("true", "kubectl/v1.33", True), ("0", "curl/8.5.0", False),
+    ],
+)  # fmt: skip
+def test_people_get_indented_json(pretty: str, agent: str, indented: bool) -> None:
+    assert is_for_people(pretty, agent) is indented
+
+
+def test_what_was_sent_instead_of_an_object_is_shown() -> None:
+    for body, shown in ((b"", "<empty>"), (b"a: b", "613a2062"), (b"{" * 40, "{" * 30 + " ...")):
+        with pytest.raises(ApiError) as refused:
+            parse_body(body, "", "Pod")
+        text = refused.value.message
+        assert text.startswith("the object provided is unrecognized (must be of type Pod): ")
+        assert text.endswith(f"({shown})")

@@ -73,3 +73,14 @@ def test_what_cannot_be_read(schedule: str, zone: str) -> None:
 
 def test_star_steps_are_restrictions() -> None:
     assert cron_schedule.plain("*/2 */1 ? * 1-5/2") == "0-59/2 * * * 1-5/2"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "never"),
+    [("59 23 31 2 *", True), ("0 0 31 4,6 *", True), ("0 0 32 2 *", False), ("0 0 1 13 *", False),
+     ("99 0 31 2 *", False)],
+)  # fmt: skip
+def test_days_that_no_month_has_are_told_apart(schedule: str, never: bool) -> None:
+    with pytest.raises(ScheduleError) as refused:
+        following(schedule, "", 0.0)
+    assert isinstance(refused.value, cron_schedule.NeverDueError) is never

@@ -203,3 +203,7 @@ def test_jobs_of_nobody_are_not_its_own() -> None:
     assert list(watch.to_keys(alone, w.snapshot())) == []
     w.settle()
     assert not w.need(Job, "alone").metadata.owner_references
+
+
+def test_a_schedule_that_is_never_due_is_told() -> None:
+    assert reasons(world(schedule="59 23 31 2 *")) == ["InvalidSchedule"]

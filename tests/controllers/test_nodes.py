@@ -57,6 +57,15 @@ def test_a_node_that_renews_stays_ready() -> None:
     assert w.writes == []
 
 
+def test_a_node_that_never_told_anything_is_unknown_in_all_respects() -> None:
+    w = world(())
+    w.put(make(Node, {}, name="n1"))
+    pass_time(w, 60)
+    found = w.need(Node, "n1", "").status.conditions
+    assert {c.type for c in found} == {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"}
+    assert {(c.status, c.reason) for c in found} == {("Unknown", "NodeStatusNeverUpdated")}
+
+
 def test_a_silent_node_is_unknown_after_fifty_seconds() -> None:
     w = world()
     pass_time(w, 40, "n2")

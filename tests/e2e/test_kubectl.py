@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import kubectl_scripts
 from tests.e2e import manifests as m
 from tests.e2e.instance import Instance, kubectl_binary, wait_for
 
@@ -112,3 +113,11 @@ def _start(shop: Instance, args: list[str], stdin: str) -> "subprocess.Popen[str
     process.stdin.close()
     process.stdin = None
     return process
+
+
+@pytest.mark.parametrize("script", kubectl_scripts.scripts(Path(__file__).parent / "checks"))
+def test_controllers_do_what_kubectl_expects(shop: Instance, script: Path, tmp_path: Path) -> None:
+    """Checks in the manner of Kubernetes' test/cmd: nothing that they make needs to run."""
+    binary = kubectl_binary()
+    assert binary
+    kubectl_scripts.run(script, binary, shop.kubeconfig, tmp_path, "checks")

@@ -75,6 +75,8 @@ def prepare_update(kind: Kind, new: Json, old: Mapping[str, Any]) -> Json:
             _keep_pod_fields(new["spec"], old.get("spec") or {})
         case "", "Namespace":
             _keep(new, old, "spec")
+        case "", "Node":
+            _keep_networks(new, old)
     if kind.kind not in _WITHOUT_GENERATION and _wanted_state(kind, new) != _wanted_state(
         kind, old
     ):
@@ -112,6 +114,15 @@ def _keep(new: Json, old: Mapping[str, Any], key: str) -> None:
         new.pop(key, None)
     else:
         new[key] = old[key]
+
+
+def _keep_networks(new: Json, old: Mapping[str, Any]) -> None:
+    """A replacement that names no network for a node's pods keeps those that were given to it."""
+    spec, before = new.setdefault("spec", {}), old.get("spec") or {}
+    names = ("podCIDR", "podCIDRs")
+    if not any(spec.get(name) for name in names):
+        for name in names:
+            _keep(spec, before, name)
 
 
 def _keep_server_metadata(new: Json, old: Mapping[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """What is served, told to clients: classic and aggregated discovery. Pure, made once."""
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal
@@ -101,6 +103,8 @@ def resource_list(catalog: Catalog, group: str, version: str) -> bytes | None:
             plain["shortNames"] = list(kind.short_names)
         if kind.categories:
             plain["categories"] = list(kind.categories)
+        if not kind.verbs:
+            plain["storageVersionHash"] = storage_version_hash(kind)
         resources.append(plain)
         subresources = subresources_of(kind, version)
         resources += [_classic_subresource(kind, sub) for sub in subresources]
@@ -111,6 +115,13 @@ def resource_list(catalog: Catalog, group: str, version: str) -> bytes | None:
         "resources": resources,
     }
     return orjson.dumps(body)
+
+
+def storage_version_hash(kind: Kind) -> str:
+    """Names the version that objects are stored in; the same as Kubernetes' for the same one."""
+    group, version = kind.view_of or (kind.group, kind.version)
+    text = f"{group}/{version}/{kind.kind}"
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 
 def _classic_subresource(kind: Kind, name: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class Handlers:
             patch = negotiation.parse_json(body)
             writing = _with_manager(http, writing)
             return await self.resources.patch(target, kind, patch, writing, user)
-        obj = negotiation.parse_body(body, content_type)
+        obj = negotiation.parse_body(body, content_type, target.kind.kind)
         if target.kind.verbs == QUESTION:
             return await self._question(target, obj, writing, user)
         writing = _with_manager(http, writing)

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from weft.api.errors import ApiError
 from weft.api.kinds import Kind
 from weft.api.schema import Schema
-from weft.apiserver import structured_merge
+from weft.apiserver import last_applied, structured_merge
 from weft.apiserver.field_paths import Place, places, present, show, tree_of
 from weft.apiserver.structured_merge import compare, field_set, tree_of_all, with_named_fields
 from weft.lib.timefmt import rfc3339
@@ -311,14 +311,19 @@ def apply(
     taken = difference.added | difference.modified
     conflicts = {k: found for k, e in others.items() if (found := present(e.fields, taken))}
     if conflicts and not force:
-        raise _conflict(conflicts, others)
+        may = last_applied.taken_over(schema, live or {}, writer.manager, writer.api_version)
+        if left := {k: rest for k, found in conflicts.items() if (rest := found - may)}:
+            raise _conflict(left, others)
     others = {k: _lose(e, taken | difference.removed) for k, e in others.items()}
     before = entries.get(key)
     tree = tree_of(mine)
     same = before is not None and before.fields == tree
     time = before.time if before and same else rfc3339(writer.now)
     others[key] = Entry(writer.manager, APPLY, writer.api_version, tree, time, writer.subresource)
-    return Applied(_with_meta(live or config, config, merged), others)
+    obj = _with_meta(live or config, config, merged)
+    if live:
+        obj = last_applied.refreshed(obj, config, writer.manager, writer.api_version)
+    return Applied(obj, others)
 
 
 def own(obj: dict[str, Any], entries: Entries) -> dict[str, Any]:

@@ -15,6 +15,8 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 OFFERED = (JSON, YAML)
+SHOWN_BYTES_MAX = 30
+"""Of a body that cannot be read."""
 Shape = Literal["object", "table", "partial", "discovery"]
 _SHAPES: Mapping[str, Shape] = {
     "Table": "table",
@@ -74,8 +76,26 @@ def _media_range(text: str) -> tuple[float, str, dict[str, str]]:
     return quality, media.lower(), parameters
 
 
-def parse_body(body: bytes, content_type: str) -> Any:
-    """A request body as JSON values. Raises ApiError 400, 415."""
+def is_for_people(pretty: str, user_agent: str) -> bool:
+    """Whether JSON is to be indented: as `?pretty=` says, else for curl, Wget and browsers."""
+    if pretty:
+        return pretty in ("1", "t", "T", "TRUE", "true", "True")
+    return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def indented(body: bytes) -> bytes:
+    """JSON text for people to read; as it is when it is none."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+    except ValueError:
+        return body
+
+
+def parse_body(body: bytes, content_type: str, kind: str = "") -> Any:
+    """A request body, of which an object of this kind is expected, as JSON values.
+
+    Raises ApiError 400, 415.
+    """
     media = content_type.partition(";")[0].strip().lower()
     if media == PROTOBUF:
         return _parse_protobuf(body)
@@ -83,15 +103,30 @@ def parse_body(body: bytes, content_type: str) -> Any:
         return _parse_yaml(body)
     if media not in ("", JSON) and not media.endswith("+json"):
         raise failures.unsupported_media_type(OFFERED)
-    return parse_json(body)
+    return parse_json(body, kind)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, kind: str = "") -> Any:
     """Raises ApiError 400."""
     try:
         return orjson.loads(body)
     except ValueError as error:
-        raise failures.bad_request(f"the body is not valid JSON: {error}") from error
+        text = f"the body is not valid JSON: {error}"
+        if kind:
+            text = (
+                f"the object provided is unrecognized (must be of type {kind}): {text} "
+                f"({_beginning(body)})"
+            )
+        raise failures.bad_request(text) from error
+
+
+def _beginning(body: bytes) -> str:
+    """What a body that cannot be read looks like, for whoever sent something else by mistake."""
+    if not body:
+        return "<empty>"
+    start = body[:SHOWN_BYTES_MAX]
+    more = " ..." if len(body) > SHOWN_BYTES_MAX else ""
+    return (start.decode(errors="replace") if start[:1] == b"{" else start.hex()) + more
 
 
 def parse_apply(body: bytes) -> Any:

@@ -7,7 +7,7 @@ Only what clients read is there: definitions, and of each kind the PATCH with it
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,17 @@ from weft.apiserver.discovery import CATALOGS_KEPT_MAX
 CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _V3_REFERENCE = "#/components/schemas/"
 _GVK = "x-kubernetes-group-version-kind"
+_UNKNOWN_KEPT = "x-kubernetes-preserve-unknown-fields"
 PATCH_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
+LIST_PARAMETERS = {
+    "labelSelector": ("string", "Restricts the list of returned objects by their labels."),
+    "fieldSelector": ("string", "Restricts the list of returned objects by their fields."),
+    "limit": ("integer", "How many objects an answer may have; the rest follows by `continue`."),
+    "continue": ("string", "Where the list goes on, as the answer before it said."),
+    "resourceVersion": ("string", "The state to list, or the one to watch from."),
+    "watch": ("boolean", "Watch for changes to the described resources, one event per line."),
+}
+"""Only the JSON document names them: no client reads them from the other."""
 
 
 @lru_cache(maxsize=CATALOGS_KEPT_MAX)
@@ -32,10 +42,14 @@ def json_document(catalog: Catalog) -> tuple[bytes, str]:
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": "v1.33.0"},
             "paths": {
-                path: {"patch": _patch_operation(kind, version)}
+                path: operations
                 for kind in catalog.kinds
                 for version in kind.versions
-                for path in (_where(kind, version),)
+                for path, operations in _operations(kind, version)
+            },
+            "parameters": {
+                name: {"name": name, "in": "query", "type": form, "description": text}
+                for name, (form, text) in LIST_PARAMETERS.items()
             },
             "definitions": {k: _swagger(v) for k, v in sorted(_definitions(catalog).items())},
         }
@@ -47,8 +61,30 @@ def _definitions(catalog: Catalog) -> dict[str, Any]:
     found = dict(schema.common_components())
     for kind in catalog.kinds:
         for version in kind.versions:
-            found |= schema.components(kind, version)
+            made = schema.components(kind, version)
+            found |= made if kind.definition is None else {k: _open(v) for k, v in made.items()}
     return found
+
+
+def _open(raw: Any) -> Any:
+    """A custom kind's schema in which what takes unknown fields names none: kubectl would refuse
+    all others."""
+    if isinstance(raw, list):
+        return [_open(item) for item in raw]
+    if not isinstance(raw, Mapping):
+        return raw
+    shut = ("properties", "items") if raw.get(_UNKNOWN_KEPT) else ()
+    return {key: _open(value) for key, value in raw.items() if key not in shut}
+
+
+def _operations(kind: Kind, version: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Paths of a kind and what may be done there."""
+    path = _where(kind, version)
+    yield path, {"patch": _patch_operation(kind, version)}
+    if not kind.verbs or "list" in kind.verbs:
+        known = [{"$ref": f"#/parameters/{name}"} for name in LIST_PARAMETERS]
+        operation = _patch_operation(kind, version) | {"parameters": known}
+        yield path.removesuffix("/{name}"), {"get": operation | {"x-kubernetes-action": "list"}}
 
 
 def _patch_operation(kind: Kind, version: str) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class Resources(Reading):
             main = views_of_kinds.stored_target(target)
             return _as_view(target, await self.update(main, base, options, user), said)
         new = verbs.identify(target, body)
-        conditional = bool(new["metadata"].get("resourceVersion"))
+        conditional = verbs.expects_state(new["metadata"])
 
         def change(old: dict[str, Any]) -> dict[str, Any]:
             return codec.copy(new)
@@ -252,7 +252,10 @@ class Resources(Reading):
             shown = old | {"apiVersion": served}
             return verbs.identify(target, patches.apply(patch, shown, body, merge_rules))
 
-        return await self._rewrite(target, change, options, user)
+        try:
+            return await self._rewrite(target, change, options, user)
+        except rules.WrongTypes as error:
+            raise rules.misfit(kind, body, error) from error
 
     async def _patch_view(
         self, target: Target, patch: PatchType, body: Any, options: WriteOptions, user: User

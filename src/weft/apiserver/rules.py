@@ -1,8 +1,11 @@
 """What weft.api knows about kinds, in the form that verbs need it. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from weft.api import defaults, prepare, validation
 from weft.api.errors import ApiError
@@ -42,6 +45,41 @@ def patch_rules(kind: Kind) -> Rules:
     return rule
 
 
+class WrongTypes(ApiError):
+    """400: values of the wrong type, each with what is wrong about it."""
+
+    def __init__(self, error: ApiError, errors: Sequence[FieldError]) -> None:
+        super().__init__(error.code, error.reason, error.message, error.details)
+        self.errors = tuple(errors)
+
+
+def misfit(kind: Kind, body: Any, error: WrongTypes) -> ApiError:
+    """422 for a patch that gives fields values of the wrong type."""
+    schema = schema_for(kind) if kind.definition is None else None
+    told = ", ".join(f"{_unrestored(schema, e)} ({e.path})" for e in error.errors)
+    text = orjson.dumps(body).decode()
+    cause = {
+        "reason": "FieldValueInvalid",
+        "message": f"Invalid value: {json.dumps(text)}: {told}",
+        "field": "patch",
+    }
+    message = f' "" is invalid: patch: {cause["message"]}'
+    return ApiError(422, "Invalid", message, {"causes": [cause]})
+
+
+_GO_TYPES = {"object": "map", "array": "slice", "boolean": "bool", "integer": "int64"}
+
+
+def _unrestored(schema: Schema | None, error: FieldError) -> str:
+    """In the words of Kubernetes' conversion, where it has some."""
+    found: Schema | None = schema
+    for step in error.at:
+        found = found.child(step) if found is not None else None
+    wanted = {"map": "map", "object": "struct", "array": "slice"}.get(found.type if found else "")
+    given = _GO_TYPES.get(str(error.value), str(error.value))
+    return f"cannot restore {wanted} from {given}" if wanted else _told(error.body, error)
+
+
 def decode(
     kind: Kind, version: str, obj: dict[str, Any], validation: FieldValidation
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -57,7 +95,8 @@ def decode(
         errors = structure_errors(kind, obj)
     wrong = [e for e in errors if e.kind == "TypeInvalid"]
     if wrong:
-        raise _undecodable(kind, version, "; ".join(_told(e.message, e) for e in wrong))
+        text = "; ".join(_told(e.message, e) for e in wrong)
+        raise WrongTypes(_undecodable(kind, version, text), wrong)
     unknown = [e for e in errors if e.kind == "Unknown"]
     if not unknown:
         return obj, ()

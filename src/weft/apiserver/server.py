@@ -154,6 +154,7 @@ class Server:
                 log.exception("request failed method=%s path=%s", http.method, http.path)
                 response = _failed(http, failures.internal(repr(error)))
             code = response.status
+            _indent(http, response)
             if trail is not None and isinstance(response, web.Response):
                 answer = response.body if isinstance(response.body, bytes) else None
                 response.headers[AUDIT_ID] = trail.audit_id
@@ -371,6 +372,17 @@ def json_response(
     """A JSON answer; clients may not cache it unless said otherwise."""
     base = {"Content-Type": media, "Cache-Control": "no-cache, private"}
     return web.Response(body=body, status=status, headers=base | headers)
+
+
+def _indent(http: web.BaseRequest, response: web.StreamResponse) -> None:
+    """JSON for people, unless it is streamed."""
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return
+    agent = http.headers.get("User-Agent", "")
+    if response.content_type == negotiation.JSON and negotiation.is_for_people(
+        http.query.get("pretty", ""), agent
+    ):
+        response.body = negotiation.indented(response.body)
 
 
 def _failed(http: web.BaseRequest, error: ApiError) -> web.Response:

@@ -111,7 +111,7 @@ def place(target: Target, obj: dict[str, Any]) -> None:
 def initialise(kind: Kind, obj: dict[str, Any], context: Context) -> None:
     """The metadata of a new object: name, uid, creationTimestamp. Raises ApiError."""
     metadata = obj["metadata"]
-    if metadata.get("resourceVersion"):
+    if expects_state(metadata):
         raise failures.bad_request("resourceVersion should not be set on objects to be created")
     for name in (*_SERVER_METADATA, "resourceVersion", "selfLink", "managedFields"):
         metadata.pop(name, None)
@@ -145,8 +145,13 @@ def check_replacement(target: Target, old: Mapping[str, Any], new: dict[str, Any
         )
     if (after.get("uid") or before["uid"]) != before["uid"]:
         raise precondition_failed(target.kind, before["name"], "UID", after["uid"], before["uid"])
-    if (after.get("resourceVersion") or before["resourceVersion"]) != before["resourceVersion"]:
+    if expects_state(after) and after["resourceVersion"] != before["resourceVersion"]:
         raise failures.conflict(target.kind, before["name"])
+
+
+def expects_state(metadata: Mapping[str, Any]) -> bool:
+    """Whether a write is meant for one state of its object; "0" is any, as in Kubernetes."""
+    return metadata.get("resourceVersion") not in (None, "", "0")
 
 
 def precondition_failed(kind: Kind, name: str, what: str, asked: str, found: str) -> Exception:

@@ -26,10 +26,15 @@ _EVERY = re.compile(r"^@every\s+((?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)$")
 _UNIT = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SCHEDULES_CACHED_MAX = 1024
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class ScheduleError(ValueError):
     """A schedule or a time zone that cannot be read."""
+
+
+class NeverDueError(ScheduleError):
+    """A schedule that can be read and names no day that there is, such as 31 February."""
 
 
 def zone(name: str) -> tzinfo:
@@ -69,7 +74,20 @@ def _step(schedule: str, zone_name: str, at: float, *, back: bool) -> float | No
     except StopIteration:
         return None
     except CronSimError as error:
-        raise ScheduleError(str(error)) from error
+        raise _unreadable(schedule, error) from error
+
+
+def _unreadable(schedule: str, error: Exception) -> ScheduleError:
+    """cronsim refuses a day that none of the months has as it refuses what it cannot read."""
+    fields = plain(schedule).split()
+    if len(fields) != len(_RANGES):
+        return ScheduleError(str(error))
+    try:
+        for other in (2, 3):  # each of day and month is readable without the other
+            CronSim(" ".join([*fields[:other], "*", *fields[other + 1 :]]), _EPOCH)
+    except CronSimError:
+        return ScheduleError(str(error))
+    return NeverDueError("no month of it has such a day")
 
 
 @lru_cache(maxsize=_SCHEDULES_CACHED_MAX)

@@ -100,6 +100,8 @@ def _due(found: CronJob, runs: _Runs, now: float) -> _Due:
         zone = found.spec.time_zone
         about_zone = "time zone" in str(error)
         reason = "UnknownTimeZone" if about_zone else "UnparseableSchedule"
+        if isinstance(error, cron_schedule.NeverDueError):
+            reason = "InvalidSchedule"
         subject = f"timeZone: {zone!r}" if about_zone else f"schedule: {found.spec.schedule!r}"
         text = f"invalid {subject}: {error}"
         return _Due((RecordEvent(found, "Warning", reason, text),))

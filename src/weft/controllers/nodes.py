@@ -37,6 +37,7 @@ SILENCE_SECONDS_MAX = 50.0
 TOLERATION_SECONDS_DEFAULT = 300
 """How long pods that say nothing stay on a node that is not ready or unreachable."""
 REASON_SILENT = "NodeStatusUnknown"
+REASON_NEVER_TOLD = "NodeStatusNeverUpdated"
 _OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, *PRESSURES.values())
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
@@ -82,10 +83,19 @@ def _renews(snapshot: Snapshot, node: Node) -> bool:
 
 def _unknown(node: Node, now: float) -> tuple[NodeCondition, ...]:
     known = {c.type for c in node.status.conditions}
-    missing = () if "Ready" in known else (NodeCondition(type="Ready"),)
-    return tuple(
-        _silent(c, now) if c.type in _WATCHED_CONDITIONS else c
-        for c in (*node.status.conditions, *missing)
+    missing = (_never_told(t, node, now) for t in _WATCHED_CONDITIONS if t not in known)
+    told = (_silent(c, now) if c.type in _WATCHED_CONDITIONS else c for c in node.status.conditions)
+    return (*told, *missing)
+
+
+def _never_told(name: str, node: Node, now: float) -> NodeCondition:
+    return NodeCondition(
+        type=name,
+        last_heartbeat_time=node.metadata.creation_timestamp,
+        status="Unknown",
+        reason=REASON_NEVER_TOLD,
+        message="The node's agent never posted node status.",
+        last_transition_time=rfc3339(now),
     )
 
 
@@ -100,7 +110,7 @@ def _heard(node: Node, now: float) -> tuple[NodeCondition, ...]:
             message="The node's agent renews its Lease again.",
             last_transition_time=rfc3339(now),
         )
-        if c.type == "Ready" and c.reason == REASON_SILENT
+        if c.type == "Ready" and c.reason in (REASON_SILENT, REASON_NEVER_TOLD)
         else c
         for c in node.status.conditions
     )

@@ -48,7 +48,7 @@ class Streams(Struct, frozen=True):
     find: Callable[[str], PodRunner | None]
 
     async def exec(self, uid: str, container: str, command: Command) -> Process:
-        """Raises ApiError 500 when it does not run, in kubelet's words."""
+        """Raises ApiError 500 when it does not run."""
         instance = self._instance(uid, container)
         return await self.runtime.open_exec(instance, command)
 
@@ -71,6 +71,9 @@ class Streams(Struct, frozen=True):
         record = next((c for c in records if c.name == container), None)
         if record is None or record.stage not in ("running", "stopping"):
             text = f'unable to upgrade connection: container not found ("{container}")'
+            if record is not None:
+                state = f"is not running: {record.reason or record.stage}"
+                text = f'unable to upgrade connection: container "{container}" {state}'
             raise ApiError(500, "InternalError", text)
         return ps.instance_id(uid, container, record.restarts)
 
