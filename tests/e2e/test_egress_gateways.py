@@ -93,6 +93,22 @@ spec:
     _, _, headers = caller.request("http://edition.test/politics")
     assert headers["x-step-one"] == "mesh"
     assert headers["x-step-two"] == "gateway"
+    # Where callers have no address, a policy that looks at it keeps everybody out.
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: by-address}
+spec:
+  selector: {matchLabels: {istio: egressgateway}}
+  action: DENY
+  rules: [{from: [{source: {ipBlocks: [203.0.113.0/24]}}]}]
+"""
+    isolated.weft("apply", "-f", "-", stdin=policy)
+    caller.settles("http://edition.test/politics", 403)
+    found = {d["code"] for d in isolated.status()["diagnostics"] if d["name"] == "by-address"}
+    assert found == {"WEFT2513"}
+    isolated.weft("delete", "authorizationpolicy", "by-address")
+    caller.settles("http://edition.test/politics", 200)
 
 
 def test_tls_in_two_steps(isolated: Instance, caller: Caller, near: Servers) -> None:

@@ -402,6 +402,6 @@ def test_least_response_time_of_bytes_counts_connections(net: Instance) -> None:
     """Said in a note; who keeps connections gets few, as with least connections."""
     net.weft("apply", "-f", "-", "--wait", stdin=POLICY.replace("NAME", "plain"))
     (note,) = [d for d in net.status()["diagnostics"] if d["code"] == "WEFT2512"]
-    assert (note["name"], note["severity"]) == ("plain", "note")
+    assert (note["name"], note["severity"]) == ("plain", "info")
     assert len(greeters(net, 30)) == 3
     net.weft("delete", "backendpolicy", "plain")

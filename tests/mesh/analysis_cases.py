@@ -650,6 +650,36 @@ spec:
         "REPLACE", "ADD", "EnvoyFilter", "a", "spec.configPatches[0].patch.operation", "CLUSTER",
     ),
     Case(
+        "WEFT2513", "addresses at egress gateways", f"""{ISTIO}Gateway
+metadata: {{name: out}}
+spec: {{selector: {{istio: @}}, servers: []}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p}}
+spec:
+  targetRefs: [{{kind: Gateway, name: out}}]
+  rules: [{{from: [{{source: {{notIpBlocks: [10.0.0.0/8]}}}}]}}]
+""",
+        "egressgateway", "ingressgateway", "AuthorizationPolicy", "p",
+        "spec.rules[0].from[0].source.notIpBlocks", "holds for nobody",
+    ),
+    Case(
+        "WEFT2161", "datagrams", gateway_api("{name: dns, port: 53, protocol: UDP}") + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{name: @, port: 53}}]}}]"
+        ).replace("HTTPRoute", "UDPRoute")
+        + WEB.replace("port: 5432}]", "port: 53, protocol: UDP}]", 1),
+        "wep", "web", "UDPRoute", "r", "spec.rules[0].backendRefs[0].name",
+        "its datagrams are dropped",
+    ),
+    Case(
+        "WEFT2162", "calls of gRPC", WEB + gateway_api() + http_route(
+            f"{GATE}, rules: [{{backendRefs: [{{name: web, port: @}}]}}]"
+        ).replace("HTTPRoute", "GRPCRoute"),
+        "8080", "80", "GRPCRoute", "r", "spec.rules[0].backendRefs[0].port",
+        "its calls are answered UNAVAILABLE",
+    ),
+    Case(
         "WEFT2506", "kind of target", WEB + """apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: p}

@@ -474,13 +474,21 @@ def secured_tables(
     }
     own = {(g.metadata.namespace, g.metadata.name) for g in own_gateways}
     owners: dict[str, set[tuple[str, str]]] = {}
+    within = {s.route_table for listener in listeners if listener.egress for s in listener.servers}
     for listener in listeners:
         for server in listener.servers:
             parts = server.name.split("/")
             if server.route_table and len(parts) > 1:
                 owners.setdefault(server.route_table, set()).add((parts[0], parts[1]))
     return tuple(
-        _secured_table(table, sorted(owners.get(table.name, ())), selectors, own, rules)
+        _secured_table(
+            table,
+            sorted(owners.get(table.name, ())),
+            selectors,
+            own,
+            rules,
+            nowhere=table.name in within,
+        )
         for table in tables
     )
 
@@ -491,7 +499,10 @@ def _secured_table(
     selectors: Mapping[tuple[str, str], Mapping[str, str]],
     own: set[tuple[str, str]],
     rules: SecurityRules,
+    *,
+    nowhere: bool,
 ) -> RouteTable:
+    """`nowhere`: its callers have no address, for they come from within the proxy."""
     policies: dict[AccessPolicy, None] = {}
     tokens = None
     for namespace, name in owners:
@@ -501,4 +512,22 @@ def _secured_table(
         tokens = tokens or rules.tokens.of_gateway(namespace, name, labels, mine)
     if not policies and tokens is None:
         return table
-    return replace(table, access=tuple(policies), authentication=tokens)
+    access = tuple(_on_doubt(policy) for policy in policies) if nowhere else tuple(policies)
+    return replace(table, access=access, authentication=tokens)
+
+
+def _on_doubt(policy: AccessPolicy) -> AccessPolicy:
+    """A policy for callers whose address is not known, which is in no network: no condition on it
+    lets anybody in, and each keeps everybody out."""
+    refuses = policy.action in ("deny", "custom")
+
+    def certain(condition: AccessCondition) -> AccessCondition:
+        return (
+            replace(condition, negated=refuses) if condition.kind in CALLER_ADDRESS else condition
+        )
+
+    def alternatives(rule: AccessRule) -> AccessRule:
+        groups = (tuple(tuple(certain(c) for c in each) for each in group) for group in rule.groups)
+        return AccessRule(tuple(groups))
+
+    return replace(policy, rules=tuple(alternatives(rule) for rule in policy.rules))

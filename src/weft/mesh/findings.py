@@ -333,7 +333,7 @@ POLICY_OF_DATAGRAMS = Finding(
 )
 ANSWERS_OF_BYTES = Finding(
     "WEFT2512",
-    "note",
+    "info",
     "port {port} carries bytes, in which no answer can be told from another: the connections that "
     "each endpoint has open are counted instead of timed",
     "a slow endpoint keeps its connections for longer, and so gets fewer new ones",

@@ -62,13 +62,11 @@ PARENT_UNKNOWN = Finding(
 PARENT_REFUSES = Finding(
     "WEFT2160", "error", "`{name}` does not take this route ({reason}): {message}"
 )
-BACKEND_UNKNOWN = Finding(
-    "WEFT2161", "error", "no Service is named `{name}`; its requests are answered 500"
-)
+BACKEND_UNKNOWN = Finding("WEFT2161", "error", "no Service is named `{name}`; {consequence}")
 BACKEND_PORT_UNKNOWN = Finding(
     "WEFT2162",
     "error",
-    "Service `{name}` has no {transport} port {port}; its requests are answered 500",
+    "Service `{name}` has no {transport} port {port}; {consequence}",
     "its ports are {ports}",
 )
 GRANT_MISSING = Finding(
@@ -77,12 +75,16 @@ GRANT_MISSING = Finding(
     "no ReferenceGrant in namespace `{namespace}` permits {kind} `{name}`; {consequence}",
     "add a ReferenceGrant there, from {source} in `{own}`, to {kind}",
 )
+EGRESS_ADDRESS = Finding(
+    "WEFT2513",
+    "warning",
+    "callers come to egress gateways without their address: `{field}` {consequence}",
+    "name callers by `principals`, `namespaces` or `serviceAccounts`",
+)
 CLASS_UNKNOWN = Finding(
     "WEFT2164", "warning", "no GatewayClass is named `{name}`; nobody opens this Gateway"
 )
-BACKEND_KIND = Finding(
-    "WEFT2165", "error", "back ends are Services, not {kind}; its requests are answered 500"
-)
+BACKEND_KIND = Finding("WEFT2165", "error", "back ends are Services, not {kind}; {consequence}")
 CERTIFICATE_UNRESOLVED = Finding("WEFT2166", "error", "{message}; this listener is closed")
 RULES_LEFT_OUT = Finding("WEFT2167", "error", "{message}; the rule is left out")
 TARGET_UNKNOWN = Finding(

@@ -76,6 +76,16 @@ def backends(world: World, report: Findings) -> None:
             _backend(world, route, path, ref, report)
 
 
+_LOST = {
+    "HTTPRoute": "its requests are answered 500",
+    "GRPCRoute": "its calls are answered UNAVAILABLE",
+    "TLSRoute": "its connections are closed",
+    "TCPRoute": "its connections are closed",
+    "UDPRoute": "its datagrams are dropped",
+}
+"""What becomes of the share of a back end that cannot be resolved."""
+
+
 def _backend_refs(route: Route) -> Iterator[tuple[str, BackendReference]]:
     rules: Sequence[Any] = route.spec.rules
     for index, rule in enumerate(rules):
@@ -109,8 +119,11 @@ def _backend(
     report: Findings,
 ) -> None:
     own, kind = route.metadata.namespace, type(route).__name__
+    lost = "no copies are sent" if "requestMirror" in path else _LOST[kind]
     if ref.group or ref.kind != "Service":
-        report.add(c.BACKEND_KIND, route, f"{path}.kind", kind=f.quoted([ref.kind]))
+        report.add(
+            c.BACKEND_KIND, route, f"{path}.kind", kind=f.quoted([ref.kind]), consequence=lost
+        )
         return
     where = ref.namespace or own
     name = f"{where}/{ref.name}"
@@ -127,14 +140,14 @@ def _backend(
             name=ref.name,
             source=kind,
             own=own,
-            consequence="its requests are answered 500",
+            consequence=lost,
         )
         return
     service = world.snapshot.get(Service, ref.name, where)
     if service is None:
         known = {s.metadata.name for s in world.snapshot.list(Service, where)}
         hint = f.suggest(ref.name, known, "Services there")
-        report.add(c.BACKEND_UNKNOWN, route, f"{path}.name", hint, name=name)
+        report.add(c.BACKEND_UNKNOWN, route, f"{path}.name", hint, name=name, consequence=lost)
         return
     transport = "UDP" if kind == "UDPRoute" else "TCP"
     numbers = [p.port for p in service.spec.ports if (p.protocol or "TCP") == transport]
@@ -147,6 +160,7 @@ def _backend(
             transport=transport,
             port="" if ref.port is None else ref.port,
             ports=f.quoted(numbers) or "none",
+            consequence=lost,
         )
 
 

@@ -28,6 +28,9 @@ def _ours(world: World) -> Iterator[Ingress]:
     return (i for i in world.list(Ingress) if class_of(i, known) in names)
 
 
+LOST = "its requests are answered 500"
+
+
 def backends(world: World, report: Findings) -> None:
     """Services that are not there or lack the port, and back ends that are none."""
     services = {(s.metadata.namespace, s.metadata.name): s for s in world.list(Service)}
@@ -42,7 +45,9 @@ def backends(world: World, report: Findings) -> None:
             if service is None:
                 near = [other for space, other in services if space == own]
                 hint = f.suggest(name, near, "there are")
-                report.add(c.BACKEND_UNKNOWN, ingress, f"{at}.name", hint, name=name)
+                report.add(
+                    c.BACKEND_UNKNOWN, ingress, f"{at}.name", hint, name=name, consequence=LOST
+                )
                 continue
             port = backend.service.port
             wanted = (port.name or port.number) if port else None
@@ -51,6 +56,7 @@ def backends(world: World, report: Findings) -> None:
                 report.add(
                     c.BACKEND_PORT_UNKNOWN, ingress, f"{at}.port", name=name, transport="TCP",
                     port=wanted or "", ports=f.quoted(list(has.values())) or "none",
+                    consequence=LOST,
                 )  # fmt: skip
 
 

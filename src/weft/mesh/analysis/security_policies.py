@@ -88,6 +88,39 @@ def targets(world: World, report: Findings) -> None:
             )
 
 
+def egress_addresses(world: World, report: Findings) -> None:
+    """Addresses of callers, where callers have none."""
+    gateways = [g for g in world.list(istio.Gateway) if istio.is_egress(g)]
+    names = {(g.metadata.namespace, g.metadata.name) for g in gateways}
+    for policy in world.list(security.AuthorizationPolicy):
+        spec, own = policy.spec, policy.metadata.namespace
+        labels = spec.selector.match_labels if spec.selector else {}
+        refs = [*spec.target_refs, *([spec.target_ref] if spec.target_ref else [])]
+        chosen = labels and any(labels.items() <= g.spec.selector.items() for g in gateways)
+        if not chosen and not any((r.namespace or own, r.name) in names for r in refs):
+            continue
+        refuses = spec.action in ("DENY", "CUSTOM")
+        consequence = "holds for everybody" if refuses else "holds for nobody"
+        for path, field in _addresses(policy):
+            report.add(c.EGRESS_ADDRESS, policy, path, field=field, consequence=consequence)
+
+
+def _addresses(policy: security.AuthorizationPolicy) -> Iterator[tuple[str, str]]:
+    for number, rule in enumerate(policy.spec.rules):
+        for index, each in enumerate(rule.from_):
+            given = each.source or security.Source()
+            for name, blocks in (
+                ("ipBlocks", given.ip_blocks), ("notIpBlocks", given.not_ip_blocks),
+                ("remoteIpBlocks", given.remote_ip_blocks),
+                ("notRemoteIpBlocks", given.not_remote_ip_blocks),
+            ):  # fmt: skip
+                if blocks:
+                    yield f"spec.rules[{number}].from[{index}].source.{name}", name
+        for index, condition in enumerate(rule.when):
+            if condition.key in ("source.ip", "remote.ip"):
+                yield f"spec.rules[{number}].when[{index}].key", condition.key
+
+
 def source_namespaces(world: World, report: Findings) -> None:
     """Namespaces of callers that do not exist."""
     if not world.namespaces:
@@ -135,4 +168,4 @@ def _asks_token(rule: security.Rule) -> bool:
     )
 
 
-CHECKS = (selectors, targets, source_namespaces, optional_tokens)
+CHECKS = (selectors, targets, egress_addresses, source_namespaces, optional_tokens)
