@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from tests.e2e import manifests as m
-from tests.e2e.instance import Instance, ask, wait_for
+from tests.e2e.instance import Instance, ask, run_inside, wait_for
 from tests.xds.certificates import make_certificate, write_revocable
 
 pytestmark = pytest.mark.e2e
@@ -244,6 +244,14 @@ spec:
         f"{{mode: SIMPLE, credentialName: digests, maxProtocolVersion: TLSV1_2,"
         f" cipherSuites: [{strong}]}}",
     )
+    files = tmp_path / "server"
+    files.mkdir()
+    (files / "tls.crt").write_text(SERVER_CERTIFICATE)
+    (files / "tls.key").write_text(SERVER_KEY)
+    text += https_server(
+        "files.digests",
+        f"{{mode: SIMPLE, serverCertificate: {files}/tls.crt, privateKey: {files}/tls.key}}",
+    )
     text += https_server("scheme.example", "{mode: SIMPLE, credentialName: digests}")
     text += m.routes(
         "scheme",
@@ -256,7 +264,7 @@ spec:
         "scheme.example",
         "digests, front",
     )
-    for name in (*settings, "old"):
+    for name in (*settings, "old", "files"):
         text += m.routes(f"digests-{name}", m.to("api"), f"{name}.digests", "digests")
     apply(shop, text)
     ok = "HTTP/1.1 200 OK"
@@ -270,6 +278,7 @@ spec:
     assert https(shop, "old.digests", ciphers=strong) == ok
     assert https(shop, "old.digests", ciphers=other) != ok
     assert https(shop, "hash.digests", certificate, key, ciphers=other) == ok
+    assert https(shop, "files.digests") == ok
     assert https(shop, "scheme.example").startswith("HTTP/1.1 210")
     assert ask(shop, "/", "scheme.example")[0] == 211
 
@@ -409,6 +418,75 @@ def test_zones_and_what_counts_as_an_error(placed: Instance) -> None:
         return set(answers(placed, "zones.test", 5)) == {"v2"}
 
     wait_for(ejected, "the other region", 20)
+
+
+def test_retries_go_to_other_localities(placed: Instance) -> None:
+    """The nearer endpoint fails every time. Tries stay there, unless they are told not to."""
+    policy = """{outlierDetection: {consecutive5xxErrors: 1000, consecutiveGatewayErrors: 0},
+      loadBalancer: {simple: ROUND_ROBIN}}"""
+    for host, remote in (("stays.test", "false"), ("leaves.test", "true")):
+        places(placed, host, "v1 v2", policy, near="eu/a", far="us/c")
+        retries = f"{{attempts: 3, retryOn: 5xx, retryRemoteLocalities: {remote}}}"
+        http = f"- retries: {retries}\n  {m.to(host)[2:]}"
+        apply(placed, m.routes(host.replace(".", "-"), http, host))
+        wait_for(lambda host=host: set(answers(placed, host, 6)) == {"v1"}, f"routes of {host}")
+    (pod,) = placed.items("pods", "app=api,version=v1")
+    url = f"http://{pod['status']['podIP']}:{port_of(pod)}/broken?value="
+    program = "import urllib.request; urllib.request.urlopen(urllib.request.Request({!r}, b''))"
+    try:
+        _run(placed, program.format(url + "true"))
+        assert inside(placed, "http://stays.test/who") == (503, "broken")
+        assert inside(placed, "http://leaves.test/who") == (200, "v2")
+    finally:
+        _run(placed, program.format(url + "false"))
+
+
+def entry(host: str, endpoints: str, port: int = 80) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {host.replace(".", "-")}}}
+spec:
+  hosts: [{host}]
+  resolution: STATIC
+  ports: [{{number: {port}, name: http, protocol: HTTP}}]
+  endpoints: [{endpoints}]
+"""
+
+
+def test_weights_of_endpoints(shop: Instance) -> None:
+    (first,), (second,) = (shop.items("pods", f"app=api,version={v}") for v in ("v1", "v2"))
+    endpoints = ", ".join(
+        f"{{address: {pod['status']['podIP']}, weight: {weight}, ports: {{http: {port_of(pod)}}}}}"
+        for pod, weight in ((first, 4), (second, 1))
+    )
+    simple = "{loadBalancer: {simple: ROUND_ROBIN}}"
+    apply(shop, entry("weighed.test", endpoints) + rule("weighed.test", simple))
+    wait_for(lambda: answers(shop, "weighed.test", 20) == {"v1": 16, "v2": 4}, "four of five")
+
+
+@pytest.mark.root  # what the caller means needs a network of its own
+def test_calls_that_go_where_the_caller_meant(shop: Instance) -> None:
+    """PASSTHROUGH: not to the host's endpoints, but to the address that was called."""
+    (first,), (second,) = (
+        [pod["status"]["podIP"] for pod in shop.items("pods", f"app=api,version={version}")]
+        for version in ("v1", "v2")
+    )
+
+    def answered() -> Any:
+        return run_inside(shop, CLIENT, f"""
+        import urllib.request
+        async def main():
+            request = urllib.request.Request(
+                "http://{first}:8080/who", headers={{"Host": "direct.test:8080"}})
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.read().decode()
+        """)  # fmt: skip
+
+    apply(shop, entry("direct.test", f"{{address: {second}}}", 8080))
+    wait_for(lambda: answered() == "v2", "the host's endpoint")
+    apply(shop, rule("direct.test", "{loadBalancer: {simple: PASSTHROUGH}}"))
+    wait_for(lambda: answered() == "v1", "the address")
 
 
 def _run(shop: Instance, statement: str) -> Any:
