@@ -121,6 +121,14 @@ class Machine(Instance):
             assert done.returncode == 0, f"kubectl {args}: {done.stdout}{done.stderr}"
         return done.stdout + ("" if check else done.stderr)
 
+    def kubectl_beside(self, *args: str) -> "subprocess.Popen[str]":
+        """kubectl that runs while others do."""
+        binary = kubectl_binary()
+        assert binary
+        command = [*self.enter(), binary, "--kubeconfig", str(self.kubeconfig), *args]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
     def kubectl_plain(self, *args: str) -> str:
         """kubectl without a kubeconfig: all that it says."""
         command = [*self.enter(), str(kubectl_binary()), "--kubeconfig", "/dev/null", *args]

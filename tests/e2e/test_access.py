@@ -117,6 +117,34 @@ def test_a_viewer_sees_and_changes_nothing(weft: Instance) -> None:
     assert as_account(weft, "viewer", "get", "nodes").returncode != 0
 
 
+def test_only_administrators_touch_the_authorities(weft: Instance) -> None:
+    """Not even who may do everything in every namespace, or look at the mesh."""
+    weft.kubectl("create", "serviceaccount", "chief")
+    for role in ("admin", "edit", "weft:mesh-viewer"):
+        name = f"chief-{role.replace(':', '-')}"
+        weft.kubectl(
+            "create", "clusterrolebinding", name, f"--clusterrole={role}",
+            "--serviceaccount=default:chief",
+        )  # fmt: skip
+    nothing = weft.data_dir / "nothing.json"
+    nothing.write_text("{}")
+    wait_for(
+        lambda: as_account(weft, "chief", "get", "--raw", "/weft/v1/ca").returncode == 0,
+        "the chief may look",
+    )
+    before = weft.read("/weft/v1/ca")["authorities"]
+    token = (weft.data_dir / "tokens.csv").read_text()
+    for path in (
+        "ca/rotate", "ca/rotate-now", "credentials-rotate", "credentials-forget",
+        "credentials-rotate-ca", "credentials-forget-ca", "credentials-forget-ca-force",
+        "proxy-restart",
+    ):  # fmt: skip
+        done = as_account(weft, "chief", "create", "--raw", f"/weft/v1/{path}", "-f", str(nothing))
+        assert "(Forbidden)" in done.stderr, (path, done.stderr)
+    assert weft.read("/weft/v1/ca")["authorities"] == before
+    assert (weft.data_dir / "tokens.csv").read_text() == token
+
+
 def test_the_audit_log_tells_it_without_secrets(weft: Instance) -> None:
     path = weft.data_dir / "log" / "audit.log"
     user = "system:serviceaccount:default:viewer"

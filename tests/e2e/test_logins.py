@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -429,6 +430,55 @@ def test_secrets_are_in_no_log_and_in_no_process_list(weft: Instance) -> None:
     files = [*logs, *(p / name for p in own for name in ("cmdline", "environ"))]
     shown = {str(f): key for f in files for key in keys if key.encode() in _content(f)}
     assert not shown
+
+
+READABLE = """
+import os, socket, sys
+for place in sys.argv[1:]:
+    for folder, _, names in os.walk(place):
+        for path in (os.path.join(folder, name) for name in names):
+            try:
+                if not os.path.isfile(path):
+                    with socket.socket(socket.AF_UNIX) as one:
+                        one.connect(path)
+                else:
+                    open(path, "rb").close()
+                print(path)
+            except OSError:
+                pass
+"""
+
+
+def test_secrets_are_for_their_owner_alone(weft: Instance) -> None:
+    """Another user of the machine, who is let into the directories themselves."""
+    private = [p for p in (weft.data_dir, weft.run_dir) if p.stat().st_mode & 0o077]
+    assert private == [], "closed from outside"
+    public = weft.data_dir / "public"
+    public.write_text("for all")
+    public.chmod(0o644)
+    modes = {p: p.stat().st_mode for p in (weft.data_dir, weft.run_dir)}
+    try:
+        for path in modes:
+            path.chmod(0o755)
+        done = subprocess.run(
+            ["/usr/bin/env", "python3", "-c", READABLE, *map(str, modes)], user=65534, group=65534,
+            extra_groups=[], capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        opened = done.stdout.splitlines()
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+    assert str(public) in opened
+    admin = yaml.safe_load(weft.kubeconfig.read_text())["users"][0]["user"]["token"]
+    found = [p for p in weft.data_dir.rglob("*") if p.is_file() and admin.encode() in _content(p)]
+    assert found, "there are such files"
+    words = [b"PRIVATE KEY", admin.encode(), b"key-of-shop", b"s3cret", b"eyJhbGciOi"]
+    shown = [p for p in opened if any(word in _content(Path(p)) for word in words)]
+    sockets = [p for p in opened if not Path(p).is_file()]
+    assert (shown, sockets) == ([], [])
+    databases = [p for p in opened if Path(p).name.startswith("store.db")]
+    assert databases == []
 
 
 def _content(path: Path) -> bytes:

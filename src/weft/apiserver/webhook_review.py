@@ -5,7 +5,6 @@ of kube-apiserver (1.33).
 """
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,7 +141,7 @@ def _patch(response: Json, phase: Phase) -> tuple[Any, ...] | None:
         raise BadAnswer(f'invalid response.patchType "{kind or ""}", expected "JSONPatch"')
     try:
         found = orjson.loads(base64.b64decode(str(raw), validate=True))
-    except (binascii.Error, orjson.JSONDecodeError) as error:
+    except ValueError as error:  # also of text that is not ASCII
         raise BadAnswer(f"response.patch is no JSON patch in base64: {error}") from error
     if not isinstance(found, list):
         raise BadAnswer("response.patch is no list of operations")

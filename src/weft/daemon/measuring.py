@@ -88,7 +88,7 @@ class Measurer:
         )
         try:
             document = msgspec.json.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unanswered(f"Prometheus answered {status} and no JSON") from None
         return prometheus_value(document)
 
@@ -187,7 +187,8 @@ def prometheus_value(document: Any) -> Any:
     if not isinstance(document, Mapping) or document.get("status") != "success":
         text = document.get("error") if isinstance(document, Mapping) else ""
         raise Unanswered(f"Prometheus refused the query: {text or document!r}")
-    data = document.get("data") or {}
+    data = document.get("data")
+    data = data if isinstance(data, Mapping) else {}
     result: Any = data.get("result")
     try:
         if data.get("resultType") == "scalar":
@@ -203,7 +204,7 @@ def web_value(body: bytes, path: str) -> Any:
     """The part of a JSON answer that a path names. Raises Unanswered."""
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unanswered("could not parse JSON body") from None
     try:
         inner = read_path(path)

@@ -52,8 +52,9 @@ def refusal(method: str, head: Mapping[str, str], port: int) -> str:
 
 
 def is_api(path: str) -> bool:
-    """Whether a path is the API server's."""
-    if path.startswith(HIDDEN_PREFIXES):
+    """Whether a path is the API server's, and stays so: clients resolve segments of dots."""
+    plain = path.lower().replace("%2e", ".")
+    if path.startswith(HIDDEN_PREFIXES) or not {".", ".."}.isdisjoint(plain.split("/")):
         return False
     return path in API_PATHS or path.startswith(API_PREFIXES)
 

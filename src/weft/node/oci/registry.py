@@ -41,6 +41,7 @@ ATTEMPTS_MAX = 5
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
 LAYERS_AT_ONCE_MAX = 3
 TOKEN_BYTES_MAX = 1 << 20
+ERROR_BYTES_MAX = 4096
 _READ_BYTES = 1 << 18
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _AGAIN = (408, 429, 500, 502, 503, 504)
@@ -146,30 +147,23 @@ class Source:
 
     async def _authorize(self, challenge: str, candidates: list[Credentials | None]) -> bool:
         """Take the next credentials; False when none are left or none fit."""
-        scheme, _, rest = challenge.partition(" ")
-        parameters = dict(_PARAMETER.findall(rest))
+        scheme = challenge.partition(" ")[0]
         while candidates:
             user = candidates.pop(0)
             if scheme.lower() == "basic":
                 if user is not None:
                     self._authorization = _basic(user)
                     return True
-            elif scheme.lower() == "bearer" and (token := await self._token(parameters, user)):
+            elif scheme.lower() == "bearer" and (token := await self._token(challenge, user)):
                 self._authorization = f"Bearer {token}"
                 return True
         return False
 
-    async def _token(self, parameters: Mapping[str, str], user: Credentials | None) -> str:
+    async def _token(self, challenge: str, user: Credentials | None) -> str:
         """From the token server; "" when it refuses these credentials."""
-        realm = parameters.get("realm", "")
+        realm, query = token_request(challenge, self._endpoint.url, self._reference.path)
         if not realm:
             return ""
-        if urlsplit(realm).scheme != "https" and self._endpoint.url.startswith("https:"):
-            raise ImageError("the registry names a token server without TLS")
-        scope = parameters.get("scope") or f"repository:{self._reference.path}:pull"
-        query = {"scope": scope}
-        if service := parameters.get("service"):
-            query["service"] = service
         if user is not None and user.identity_token:
             form = query | {"grant_type": "refresh_token", "client_id": "weft",
                             "refresh_token": user.identity_token}  # fmt: skip
@@ -178,16 +172,12 @@ class Source:
             headers = {"Authorization": _basic(user)} if user is not None else {}
             request = self._session.get(realm, params=query, headers=headers, ssl=self._tls)
         async with request as answer:
-            body = await answer.content.read(TOKEN_BYTES_MAX)
+            body = await _start_of(answer, TOKEN_BYTES_MAX)
             if answer.status != 200:
                 if answer.status in _AGAIN:
                     raise _Interrupted(f"the token server answered {answer.status}")
                 return ""
-        try:
-            found = json.loads(body)
-            return str(found.get("token") or found.get("access_token") or "")
-        except (ValueError, AttributeError):
-            return ""
+        return token_in(body)
 
     async def _refusal(self, answer: aiohttp.ClientResponse) -> Exception:
         name = self._reference.repository
@@ -280,11 +270,50 @@ def _basic(user: Credentials) -> str:
 
 async def _error_of(answer: aiohttp.ClientResponse) -> str:
     """What the registry says itself."""
-    body = await answer.content.read(4096)
+    return error_in(await _start_of(answer, ERROR_BYTES_MAX))
+
+
+async def _start_of(answer: aiohttp.ClientResponse, size: int) -> bytes:
+    """Its first bytes: all of them, however many pieces they come in."""
+    body = b""
+    while len(body) < size and (more := await answer.content.read(size - len(body))):
+        body += more
+    return body
+
+
+def token_request(challenge: str, registry: str, path: str) -> tuple[str, dict[str, str]]:
+    """(URL of the token server, what to ask it for); the URL is empty where none is named.
+    Raises ImageError."""
+    parameters = dict(_PARAMETER.findall(challenge.partition(" ")[2]))
+    realm = parameters.get("realm", "")
+    try:
+        scheme = urlsplit(realm).scheme
+    except ValueError:
+        raise ImageError("the registry names a token server that is no URL") from None
+    if realm and scheme != "https" and registry.startswith("https:"):
+        raise ImageError("the registry names a token server without TLS")
+    query = {"scope": parameters.get("scope") or f"repository:{path}:pull"}
+    if service := parameters.get("service"):
+        query["service"] = service
+    return realm, query
+
+
+def token_in(body: bytes) -> str:
+    """In a token server's answer; "" where there is none that can be sent in a header."""
+    try:
+        found = json.loads(body)
+        token = str(found.get("token") or found.get("access_token") or "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return token if token.isascii() and token.isprintable() else ""
+
+
+def error_in(body: bytes) -> str:
+    """The first error that a registry's answer names, in brackets."""
     try:
         error: Any = json.loads(body)["errors"][0]
         return f" ({error.get('code', '')}: {error.get('message', '')})"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""
 
 
