@@ -31,7 +31,9 @@ async def live(tmp_path: Path) -> AsyncIterator[Running]:
         client = found.server.local_client()
         informers = Informers(client)
         workloads = WorkloadAuthority(lambda: CA.intermediate("mesh", now()), 3600.0, lambda: "td")
-        signer = CertificateSigner(client, informers, found.server.authorizer, CA, workloads)
+        signer = CertificateSigner(
+            client, informers, found.server.authorizer, lambda: CA, workloads
+        )
         tasks = Tasks()
         informers.start()
         tasks.spawn(signer.run(), "signer")
