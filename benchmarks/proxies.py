@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -199,20 +200,21 @@ def compared(ways: Mapping[str, Way]) -> Found:
                 for name, way in ways.items():
                     if load.protocol not in way.urls:
                         continue
-                    results.setdefault(name, []).append(_tried(load, name, way))
-            found[load] = results
+                    results.setdefault(name, []).extend(_tried(load, name, way))
+            found[load] = {name: measured for name, measured in results.items() if measured}
         return found
 
 
-def _tried(load: Load, name: str, way: Way) -> Result:
-    """Twice, for on a crowded machine many handshakes may take as long as the measurement."""
-    try:
-        return load.run(way)
-    except ValueError:
+def _tried(load: Load, name: str, way: Way) -> Iterable[Result]:
+    """Twice, for on a crowded machine many handshakes may take as long as the measurement; nothing
+    when both fail, which is said and shows as a gap."""
+    for number in range(2):
         try:
-            return load.run(way)
+            return (load.run(way),)
         except ValueError as failed:
-            raise ValueError(f"{name}, {load.protocol}, {load.name}: {failed}") from failed
+            where = f"{name}, {load.protocol}, {load.name}"
+            print(f"{where}: {failed}, {'again' if not number else 'left out'}", file=sys.stderr)
+    return ()
 
 
 # --- what is shown
@@ -244,7 +246,7 @@ def rows(found: Found, memory: Mapping[str, float], for_pod: Mapping[str, float]
 
 def table(found: Found, memory: Mapping[str, float], for_pod: Mapping[str, float]) -> str:
     """Everything as Markdown: requests per second, p50, p99, CPU for one request."""
-    names = list(next(iter(found.values())))
+    names = [DIRECT, *memory]
     rounds = f"{ROUNDS} rounds of {SECONDS} to {SECONDS_MANY} s"
     lines = [
         f"`python -m benchmarks proxies`, {machine()}. Medians of {rounds}: "
