@@ -208,12 +208,12 @@ def compared(ways: Mapping[str, Way]) -> Found:
 def _tried(load: Load, name: str, way: Way) -> Iterable[Result]:
     """Twice, for on a crowded machine many handshakes may take as long as the measurement; nothing
     when both fail, which is said and shows as a gap."""
-    for number in range(2):
+    for trial in range(2):
         try:
             return (load.run(way),)
         except ValueError as failed:
             where = f"{name}, {load.protocol}, {load.name}"
-            print(f"{where}: {failed}, {'again' if not number else 'left out'}", file=sys.stderr)
+            print(f"{where}: {failed}, {'again' if not trial else 'left out'}", file=sys.stderr)
     return ()
 
 

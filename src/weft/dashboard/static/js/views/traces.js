@@ -14,7 +14,7 @@ export function Traces({ parts, query }) {
 }
 
 export const TraceTable = ({ rows, empty = NONE }) => html`<${Table} label="Traces" rows=${rows} keyOf=${(each) => each.id} linkOf=${(each) => `#/traces/${each.id}`} empty=${empty} columns=${[
-  { name: "Began", sort: (each) => each.start, cell: (each) => html`<span class="name time">${clock(each.start, true)}</span>` },
+  { name: "Began", sort: (each) => each.start, cell: (each) => html`<span class="name time">${clock(each.start, true).slice(0, 8)}<span class="fraction">${clock(each.start, true).slice(8)}</span></span>` },
   { name: "Request", wide: true, cell: (each) => html`<code>${each.root.url.replace(/^https?:\/\//, "") || each.root.name}</code>` },
   { name: "Through", wide: true, cell: (each) => each.services.join(" → ") },
   { name: "Spans", num: true, sort: (each) => each.spans.length, cell: (each) => each.spans.length },
