@@ -48,7 +48,14 @@ spec:
         home: {literal: {value: here}}
         user: {header: {name: x-user, defaultValue: nobody}}
   accessLogging: [{filter: {expression: "response.code >= 400"}}]
-  metrics: [{overrides: [{match: {metric: RESPONSE_SIZE}, disabled: false}]}]
+  metrics:
+    - overrides:
+        - {match: {metric: RESPONSE_SIZE}, disabled: false}
+        - match: {metric: REQUEST_COUNT}
+          tagOverrides:
+            user: {value: "request.headers['x-user']"}
+            team: {value: "'shop'"}
+            response_code: {operation: REMOVE}
 """
 
 
@@ -80,6 +87,17 @@ def test_telemetry_objects_say_what_is_traced_and_logged(stopped: Instance) -> N
     sizes = b'istio_response_bytes_bucket{reporter="source",source_workload="ingress-gateway"'
     metrics = wait_for(lambda: with_text(stopped, sizes), "sizes", 15)
     assert b'le="100"' in metrics
+    # A label with what a header says, whatever it says; one text; one that is left out.
+    forged = "bob;evil|x=y,response_code=999"
+    assert ask(stopped, "/who", CLIENT, **{"x-user": forged})[0] == 200
+    wanted = f'team="shop",user="{forged}"'.encode()
+    metrics = wait_for(lambda: with_text(stopped, wanted), "its label", 15)
+    counted = [line for line in metrics.splitlines() if b'team="shop"' in line]
+    assert all(line.startswith(b"istio_requests_total{") for line in counted), counted
+    assert any(b'user="ann"' in line for line in counted), counted
+    assert not any(b'response_code="' in line for line in counted), counted
+    assert b'response_code="200"' in metrics, "of the other metrics"
+    assert len({line.rpartition(b" ")[0] for line in counted}) == len(counted)
     stopped.weft("delete", "telemetry", "mesh", "-n", "istio-system")
     done = stopped.run("apply", "-f", "-", stdin=TELEMETRY.replace("response.code", "reponse.code"))
     assert "unknown name `reponse`" in done.stdout + done.stderr

@@ -3,7 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.telemetry.edge_labels import Answer, Callee, Party, edge, folded, labels, tag_value
+from weft.telemetry.edge_labels import (
+    Answer,
+    Callee,
+    Party,
+    edge,
+    folded,
+    labels,
+    tag_value,
+    with_changes,
+)
 
 FRONTEND = Party("frontend", "shop", "spiffe://cluster.local/ns/shop/sa/web", "frontend", "v1")
 REVIEWS = Party("reviews-v2", "shop", "spiffe://cluster.local/ns/shop/sa/reviews", "reviews", "v2")
@@ -63,3 +72,23 @@ def test_what_envoy_does_not_know_is_unknown() -> None:
 @given(st.text(max_size=200))
 def test_any_text_unfolds(text: str) -> None:
     assert len(labels(text)) >= 22
+
+
+VALUE = value(Answer("HTTP/1.1", "503", "-", "UH"))
+
+
+def test_labels_as_somebody_asked_for() -> None:
+    plain = dict(labels(VALUE))
+    tag = with_changes(VALUE, [("team", "shop"), ("response_flags", None), ("user", "-")])
+    found = dict(labels(tag))
+    assert found == {**{k: v for k, v in plain.items() if k != "response_flags"},
+                     "team": "shop", "user": "unknown"}  # fmt: skip
+    assert edge(tag) == edge(VALUE), "what weft counts by is the same"
+    assert dict(labels(tag, removing=False))["response_flags"] == plain["response_flags"]
+
+
+@given(st.text(st.characters(exclude_characters="\x1f")))
+def test_a_value_that_a_caller_chose_changes_its_own_label_only(chosen: str) -> None:
+    found = dict(labels(with_changes(VALUE, [("user", chosen), ("team", "shop")])))
+    assert found["team"] == "shop"
+    assert {k: v for k, v in found.items() if k not in ("user", "team")} == dict(labels(VALUE))

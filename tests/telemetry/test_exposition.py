@@ -5,7 +5,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from weft.telemetry.edge_labels import Answer, Callee, Party, folded, tag_value
+from weft.telemetry.edge_labels import Answer, Callee, Party, folded, tag_value, with_changes
 from weft.telemetry.exposition import openmetrics, totals_page, unfolded
 from weft.telemetry.traffic import Total
 
@@ -65,3 +65,15 @@ def test_the_meshs_totals_as_a_page() -> None:
     ]  # fmt: skip
     strict = list(openmetrics_families(openmetrics(page)))
     assert {f.name for f in strict} == {"istio_requests", "istio_request_duration_milliseconds"}
+
+
+def test_series_that_only_left_out_labels_tell_apart_are_one() -> None:
+    plain = TAG.replace('\\"', '"').replace("\\\\", "\\")
+    tags = [
+        with_changes(plain.replace("|200|", f"|{code}|"), [("response_code", None)])
+        for code in (200, 503)
+    ]
+    totals = {("istio_requests_total", tag): Total(value=7) for tag in tags}
+    (family,) = text_string_to_metric_families(totals_page(totals))
+    (sample,) = family.samples
+    assert (sample.value, "response_code" in sample.labels) == (14, False)

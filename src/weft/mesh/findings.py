@@ -466,6 +466,14 @@ TELEMETRY_ENVIRONMENT = Finding(
     "one proxy serves all workloads of a node: the tag has its default value",
 )
 TELEMETRY_UNUSED = Finding("WEFT2854", "info", "`{field}` has no effect in weft")
+TELEMETRY_LABEL = Finding(
+    "WEFT2855",
+    "warning",
+    "label `{label}`: {value} cannot be filled in by the proxy; the label stays as it is",
+    "write a text in quotation marks, request.headers['name'], response.headers['name'] or one of "
+    "request.host, request.method, request.protocol, request.scheme, request.useragent, "
+    "response.code, response.code_details, response.flags, source.address, upstream.address",
+)
 
 
 class Findings:

@@ -19,6 +19,7 @@ from weft.api.istio import telemetry as api
 from weft.mesh import findings as f
 from weft.mesh.authorization import ROOT_NAMESPACE, labels_of
 from weft.mesh.findings import Findings
+from weft.mesh.label_changes import changed
 from weft.mesh.model import AS_THE_MESH, Reporting, Sides, SpanTag, Workload
 
 CLIENT, SERVER = "CLIENT", "SERVER"
@@ -156,16 +157,31 @@ def _counted(found: Reporting, override: api.MetricsOverrides, side: str) -> Rep
     match = override.match
     if match is not None and match.mode not in ("", "CLIENT_AND_SERVER", side):
         return found
-    if override.disabled is None or (match is not None and match.custom_metric):
+    if match is not None and match.custom_metric:
         return found
     named = match.metric if match is not None else ""
     names = [METRICS[named]] if named in METRICS else list(METRICS.values())
+    found = _labelled(found, override, names)
+    if override.disabled is None:
+        return found
     off, on = set(found.uncounted) - set(names), set(found.counted) - set(names)
     if override.disabled:
         off |= set(names)
     else:
         on |= set(names) & ON_DEMAND
     return replace(found, uncounted=tuple(sorted(off)), counted=tuple(sorted(on)))
+
+
+def _labelled(found: Reporting, override: api.MetricsOverrides, names: Sequence[str]) -> Reporting:
+    if not override.tag_overrides:
+        return found
+    changes = {(each.metric, each.label): each for each in found.labels}
+    for name in names:
+        for label, given in override.tag_overrides.items():
+            change = changed(name, label, given.operation, given.value)
+            if change is not None:
+                changes[name, label] = change
+    return replace(found, labels=tuple(changes[key] for key in sorted(changes)))
 
 
 def _is_sound(obj: api.Telemetry, report: Findings) -> bool:
@@ -196,8 +212,10 @@ def _is_sound(obj: api.Telemetry, report: Findings) -> bool:
             report.add(f.TELEMETRY_UNUSED, obj, at, field="reportingInterval")
         for index, override in enumerate(metrics.overrides):
             here = f"{at}.overrides[{index}]"
-            if override.tag_overrides:
-                report.add(f.TELEMETRY_UNUSED, obj, here, field="tagOverrides")
+            for label, given in override.tag_overrides.items():
+                if changed("", label, given.operation, given.value) is None:
+                    at_label = f"{here}.tagOverrides[{label}]"
+                    report.add(f.TELEMETRY_LABEL, obj, at_label, label=label, value=given.value)
             if override.match is not None and override.match.custom_metric:
                 report.add(f.TELEMETRY_UNUSED, obj, f"{here}.match", field="customMetric")
     return sound

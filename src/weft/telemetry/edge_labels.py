@@ -17,6 +17,9 @@ UNKNOWN = "unknown"
 CLUSTER = "weft"
 FOLDED_KEPT_MAX = 20_000
 _BETWEEN, _WITHIN = ";", "|"
+_VALUE, _REMOVED = "\x1f", "-"
+"""Before each value that somebody asked for: headers cannot hold that character, so callers cannot
+make up values of other labels. And before the name of a label that is left out."""
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -60,6 +63,15 @@ def tag_value(
     return _BETWEEN.join((reporter, security, source, destination, callee, answer))
 
 
+def with_changes(tag: str, changes: Sequence[tuple[str, str | None]]) -> str:
+    """The tag's value with labels that are set to a value or, without one, left out."""
+    if not changes:
+        return tag
+    names = ",".join(name if value is not None else _REMOVED + name for name, value in changes)
+    values = "".join(_VALUE + value for _, value in changes if value is not None)
+    return f"{tag}{_BETWEEN}{names}{values}"
+
+
 PLAIN, MUTUAL = "none", "mutual_tls"
 
 
@@ -84,7 +96,7 @@ class Edge(NamedTuple):
 @lru_cache(maxsize=FOLDED_KEPT_MAX)
 def edge(value: str) -> Edge:
     """Unfolds a tag's value. What is missing or of another shape is `unknown`."""
-    parts = (value.split(_BETWEEN) + [""] * 6)[:6]
+    parts = (value.split(_BETWEEN, 6) + [""] * 6)[:6]
     reporter, security, source, destination, callee, answer = parts
     return Edge(
         reporter,
@@ -110,8 +122,9 @@ def _unfolded(word: str, count: int, missing: str) -> list[str]:
 
 
 @lru_cache(maxsize=FOLDED_KEPT_MAX)
-def labels(value: str) -> Labels:
-    """A tag's value as Istio's labels."""
+def labels(value: str, removing: bool = True) -> Labels:
+    """A tag's value as Istio's labels, changed as somebody asked for. Without `removing` all are
+    there: leaving labels out makes equal labels of different series."""
     found = edge(value)
     listed = [
         ("reporter", found.reporter or UNKNOWN),
@@ -127,7 +140,20 @@ def labels(value: str) -> Labels:
     if found.answer.protocol:
         listed.append(("response_code", found.answer.code or "0"))
         listed.append(("grpc_response_status", found.answer.grpc_status))
-    return tuple(listed)
+    changes = value.split(_BETWEEN, 6)[6:]
+    return _changed(listed, changes[0], removing) if changes else tuple(listed)
+
+
+def _changed(listed: Sequence[tuple[str, str]], changes: str, removing: bool) -> Labels:
+    names, *given = changes.split(_VALUE)
+    values, found = iter(given), dict(listed)
+    for name in names.split(","):
+        if not name.startswith(_REMOVED):
+            value = next(values, "")
+            found[name] = UNKNOWN if value in ("", "-") else value
+        elif removing:
+            found.pop(name.removeprefix(_REMOVED), None)
+    return tuple(found.items())
 
 
 def _party_labels(side: str, party: Party) -> Labels:

@@ -19,14 +19,14 @@ _COUNTER_LINE = re.compile(r"^# (TYPE|HELP) (\w+)_total(?= )", re.M)
 
 def unfolded(page: str) -> str:
     """A proxy's page of metrics, the mesh's own with all their labels."""
-    page = _FOLDED.sub(lambda found: f"{found[1]}{{{label_text(found[2])}", page)
+    page = _FOLDED.sub(lambda found: f"{found[1]}{{{label_text(found[2], False)}", page)
     return page.replace(f"# TYPE {_ENVOY_PREFIX}", "# TYPE istio_")
 
 
 @lru_cache(maxsize=FOLDED_KEPT_MAX)
-def label_text(value: str) -> str:
+def label_text(value: str, removing: bool = True) -> str:
     """A folded tag's labels, as they stand between braces."""
-    return ",".join(f'{name}="{escaped(text)}"' for name, text in labels(value))
+    return ",".join(f'{name}="{escaped(text)}"' for name, text in labels(value, removing))
 
 
 def escaped(text: str) -> str:
@@ -36,11 +36,13 @@ def escaped(text: str) -> str:
 
 def totals_page(totals: Mapping[tuple[str, str], Total]) -> str:
     """The mesh's series as a page, all samples of a metric together."""
-    by_name: dict[str, list[tuple[str, Total]]] = defaultdict(list)
+    by_name: dict[str, dict[str, Total]] = defaultdict(dict)
     for (name, tag), total in totals.items():
-        by_name[name].append((label_text(tag), total))
+        text, same = label_text(tag), by_name[name]
+        same[text] = _sum(same[text], total) if text in same else total
     lines: list[str] = []
-    for name, listed in sorted(by_name.items()):
+    for name, found in sorted(by_name.items()):
+        listed = found.items()
         histogram = any(total.buckets for _, total in listed)
         lines.append(f"# TYPE {name} {'histogram' if histogram else 'counter'}")
         for text, total in listed:
@@ -49,6 +51,15 @@ def totals_page(totals: Mapping[tuple[str, str], Total]) -> str:
             elif total.buckets:  # a counter of this name is somebody's mistake
                 lines += _histogram(name, text, total)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _sum(one: Total, other: Total) -> Total:
+    """Of series that only labels told apart that are left out."""
+    if one.bounds != other.bounds:
+        return one if one.changed_at >= other.changed_at else other
+    buckets = [a + b for a, b in zip(one.buckets, other.buckets, strict=True)]
+    at = max(one.changed_at, other.changed_at)
+    return Total(one.value + other.value, buckets, one.bounds, at)
 
 
 def openmetrics(page: str) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 
 from envoy.config.core.v3 import config_source_pb2, extension_pb2, grpc_service_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    duration_pb2,
+    message_factory,
+    wrappers_pb2,
+)
 
 _LABEL_OPTIONAL = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _LABEL_REPEATED = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
@@ -59,15 +65,25 @@ ListenerSetFilterState = _declare(
 """`envoy.filters.listener.set_filter_state`: facts about a connection, set when it is accepted."""
 
 _Scope = _declare(
-    "envoy.type.v3", "Scope", ((4, "enable_eviction", bool, False), (5, "prefix", str, False))
+    "envoy.type.v3",
+    "Scope",
+    (
+        (1, "max_counters", wrappers_pb2.UInt32Value, False),
+        (3, "max_histograms", wrappers_pb2.UInt32Value, False),
+        (4, "enable_eviction", bool, False),
+        (5, "prefix", str, False),
+    ),
 )
 _ScopeField = _declare("weft.xds", "StatsLoggerScope", ((6, "stats_scope", _Scope, False),))
 
 
-def set_stats_scope(config: Any, prefix: str) -> None:
+def set_stats_scope(config: Any, prefix: str, most: int = 0) -> None:
     """Set `stats_scope` of a stats access logger's configuration: the prefix of its statistics,
-    which may be forgotten when nobody has counted on them for a while."""
+    which may be forgotten when nobody has counted on them for a while. `most` bounds how many
+    counters, and how many histograms, there are; 0 does not."""
     scope = _Scope(prefix=prefix, enable_eviction=True)
+    if most:
+        scope.max_counters.value = scope.max_histograms.value = most
     config.MergeFromString(_ScopeField(stats_scope=scope).SerializeToString())
 
 

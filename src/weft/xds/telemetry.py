@@ -20,7 +20,14 @@ from google.protobuf.struct_pb2 import Struct as StructMessage
 from google.protobuf.wrappers_pb2 import UInt64Value
 from opentelemetry.proto.common.v1 import common_pb2
 
-from weft.mesh.model import Destination, Endpoint, NodeSettings, Reporting, Workload
+from weft.mesh.model import (
+    Destination,
+    Endpoint,
+    LabelChange,
+    NodeSettings,
+    Reporting,
+    Workload,
+)
 from weft.telemetry.edge_labels import (
     MUTUAL,
     PLAIN,
@@ -31,6 +38,7 @@ from weft.telemetry.edge_labels import (
     Party,
     folded,
     tag_value,
+    with_changes,
 )
 from weft.telemetry.requests import BETWEEN, FIELDS
 from weft.xds.bootstrap import XDS_CLUSTER
@@ -44,6 +52,7 @@ METADATA = "weft"
 STATS_PREFIX = "istio"
 """Envoy puts its own name before it: `envoy_istio_requests_total` on its Prometheus page."""
 TAP_FLUSH_SECONDS = 0.2
+CHOSEN_SERIES_MAX = 2000
 WORKLOADS_KEPT_MAX = 4096
 """Workloads whose metadata is kept ready: all their replicas have the same."""
 
@@ -72,6 +81,22 @@ class Reports(NamedTuple):
     """Names of metrics that are not counted."""
     counted: tuple[str, ...] = ()
     """Names of those that are counted besides."""
+    labels: tuple[LabelChange, ...] = ()
+
+    def tagged(self, name: str, tag: str) -> str:
+        """The tag's value for a metric."""
+        changes = [
+            (each.label, each.command or (None if each.literal is None else literal(each.literal)))
+            for each in self.labels
+            if each.metric == name
+        ]
+        return with_changes(tag, changes)
+
+    @property
+    def most(self) -> int:
+        """How many series a listener has of a metric, where callers choose labels; 0 is as many
+        as there are."""
+        return CHOSEN_SERIES_MAX if any(each.command for each in self.labels) else 0
 
 
 def reports(node: NodeSettings, how: Reporting) -> Reports:
@@ -79,7 +104,7 @@ def reports(node: NodeSettings, how: Reporting) -> Reports:
     path = node.access_log
     if how.logged is not None:
         path = (node.access_log_file or node.access_log) if how.logged else ""
-    return Reports(path, how.log_filter, how.uncounted, how.counted)
+    return Reports(path, how.log_filter, how.uncounted, how.counted, how.labels)
 
 
 def party(workload: Workload) -> Party:
@@ -99,42 +124,42 @@ def http_access_logs(
     tag = _tag(source, destination, reporter, _HTTP_ANSWER)
     histogram = stats_pb2.Config.Histogram
     durations = histogram(
-        stat=_stat("request_duration_milliseconds", tag),
+        stat=_stat("request_duration_milliseconds", tag, wanted),
         unit=histogram.Milliseconds,
         value_format="%DURATION%",
     )
     sizes = [
-        histogram(stat=_stat(name, tag), unit=histogram.Bytes, value_format=value)
+        histogram(stat=_stat(name, tag, wanted), unit=histogram.Bytes, value_format=value)
         for name, value in SIZES
         if name in wanted.counted
     ]
     stats = stats_pb2.Config(
-        counters=_counted([_counter("requests_total", tag)], wanted),
+        counters=_counted([_counter("requests_total", tag, wanted)], wanted),
         histograms=_counted([durations, *sizes], wanted),
     )
     tapped = _tap(source, destination, _HTTP_TAPPED)
-    return [*_stats_loggers(stats), tapped, *_json_logs(source, wanted, _HTTP_FIELDS)]
+    return [*_stats_loggers(stats, wanted), tapped, *_json_logs(source, wanted, _HTTP_FIELDS)]
 
 
 def tcp_access_logs(source: Party, destination: str, reporter: str, wanted: Reports) -> list[Proto]:
     """The loggers of connections that are passed on as bytes."""
     tag = _tag(source, destination, reporter, _TCP_ANSWER)
     opened = stats_pb2.Config(
-        counters=_counted([_counter("tcp_connections_opened_total", tag)], wanted)
+        counters=_counted([_counter("tcp_connections_opened_total", tag, wanted)], wanted)
     )
     closed = stats_pb2.Config(
         counters=_counted(
             [
-                _counter("tcp_connections_closed_total", tag),
-                _counter("tcp_sent_bytes_total", tag, "%BYTES_SENT%"),
-                _counter("tcp_received_bytes_total", tag, "%BYTES_RECEIVED%"),
+                _counter("tcp_connections_closed_total", tag, wanted),
+                _counter("tcp_sent_bytes_total", tag, wanted, "%BYTES_SENT%"),
+                _counter("tcp_received_bytes_total", tag, wanted, "%BYTES_RECEIVED%"),
             ],
             wanted,
         ),
     )
     return [
-        *_stats_loggers(opened, data_pb2.TcpUpstreamConnected),
-        *_stats_loggers(closed, data_pb2.TcpConnectionEnd),
+        *_stats_loggers(opened, wanted, data_pb2.TcpUpstreamConnected),
+        *_stats_loggers(closed, wanted, data_pb2.TcpConnectionEnd),
         _tap(source, destination, _TCP_TAPPED, data_pb2.TcpConnectionEnd),
         *_json_logs(source, wanted, _TCP_FIELDS, data_pb2.TcpConnectionEnd),
     ]
@@ -191,24 +216,26 @@ def _security(source: Party, reporter: str) -> str:
     return MUTUAL if source is PEER else PLAIN
 
 
-def _stat(name: str, tag: str) -> Proto:
-    return stats_pb2.Config.Stat(name=name, tags=[stats_pb2.Config.Tag(name=TAG, value_format=tag)])
+def _stat(name: str, tag: str, wanted: Reports) -> Proto:
+    found = stats_pb2.Config.Tag(name=TAG, value_format=wanted.tagged(name, tag))
+    return stats_pb2.Config.Stat(name=name, tags=[found])
 
 
-def _counter(name: str, tag: str, value: str = "") -> Proto:
+def _counter(name: str, tag: str, wanted: Reports, value: str = "") -> Proto:
+    stat = _stat(name, tag, wanted)
     if value:
-        return stats_pb2.Config.Counter(stat=_stat(name, tag), value_format=value)
-    return stats_pb2.Config.Counter(stat=_stat(name, tag), value_fixed=UInt64Value(value=1))
+        return stats_pb2.Config.Counter(stat=stat, value_format=value)
+    return stats_pb2.Config.Counter(stat=stat, value_fixed=UInt64Value(value=1))
 
 
 def _counted(statistics: list[Proto], wanted: Reports) -> list[Proto]:
     return [each for each in statistics if each.stat.name not in wanted.uncounted]
 
 
-def _stats_loggers(config: Proto, *log_types: int) -> list[Proto]:
+def _stats_loggers(config: Proto, wanted: Reports, *log_types: int) -> list[Proto]:
     if not config.counters and not config.histograms:
         return []
-    set_stats_scope(config, STATS_PREFIX)
+    set_stats_scope(config, STATS_PREFIX, wanted.most)
     return [_logger("envoy.access_loggers.stats", config, *log_types)]
 
 

@@ -92,7 +92,7 @@ from weft.mesh.model.patch import (
 from weft.mesh.model.protocol import (
     AppProtocol,
 )
-from weft.mesh.model.reporting import AS_THE_MESH, Reporting, Sides, SpanTag
+from weft.mesh.model.reporting import AS_THE_MESH, LabelChange, Reporting, Sides, SpanTag
 from weft.mesh.model.text import StringMatch
 from weft.mesh.model.tls import (
     CertificatePair,
@@ -163,6 +163,7 @@ __all__ = [
     "HttpRoute",
     "InboundPort",
     "IngressListener",
+    "LabelChange",
     "ListenerPatchMatch",
     "LoadBalancer",
     "LocalListener",

@@ -14,6 +14,17 @@ class SpanTag(Struct, frozen=True, gc=False):
     formatter: str = ""
 
 
+class LabelChange(Struct, frozen=True, gc=False):
+    """Of one metric; without a literal and a command the label is left out."""
+
+    metric: str
+    """Istio's name without `istio_`."""
+    label: str
+    literal: str | None = None
+    command: str = ""
+    """The proxy's, for what differs from call to call."""
+
+
 class Reporting(Struct, frozen=True, gc=False):
     """Of one side of calls: as those who make them, or as those who take them."""
 
@@ -28,6 +39,8 @@ class Reporting(Struct, frozen=True, gc=False):
     """Istio's names of metrics without `istio_` that are not counted."""
     counted: tuple[str, ...] = ()
     """The same of those that are counted only where somebody asks for them."""
+    labels: tuple[LabelChange, ...] = ()
+    """By metric and label."""
 
 
 class Sides(Struct, frozen=True, gc=False):
