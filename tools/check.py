@@ -21,17 +21,24 @@ STATIC = {
     "imports": [BIN / "lint-imports"],
 }
 WORKERS = max(2, os.cpu_count() or 2)
-PYTEST = [sys.executable, "-m", "pytest", "tests", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
-FAST = [*PYTEST, "-m", "not slow and not e2e", "-n", str(WORKERS)]
+PYTEST = [sys.executable, "-m", "pytest", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
+END_TO_END = "tests/e2e"
+"""All in it, and nothing else, is end to end: each part collects only what it runs."""
+OTHERS = ["tests", f"--ignore={END_TO_END}"]
+FAST = [*PYTEST, *OTHERS, "-m", "not slow and not e2e", "-n", str(WORKERS)]
 WAITING = WORKERS + 1
 """Tests with processes of their own wait half of the time, for those and for clocks."""
-BY_FILE = ("-n", str(WAITING), "--dist", "loadfile", "--durations=10", "-rfE")
-"""Those of a file share an instance."""
+BY_FILE = (
+    *("-n", str(WAITING), "--dist", "loadfile", "--no-loadscope-reorder"),
+    *("--durations=10", "-rfE"),
+)
+"""Those of a file share an instance. In the order of their names: by default, files of few tests
+come last, and those that need most of the machine would all run at the same time."""
 ALONE_MAX = 12
 """Failed tests that are given a second chance, alone: side by side they may starve each other. Both
 results are shown; more than these are no accident."""
-SLOW = [*PYTEST, "-m", "slow and not e2e", *BY_FILE]
-E2E = [*PYTEST, "-m", "e2e", *BY_FILE]
+SLOW = [*PYTEST, *OTHERS, "-m", "slow or e2e", *BY_FILE]
+E2E = [*PYTEST, END_TO_END, *BY_FILE]
 MORE = {"slow": SLOW, "e2e": E2E}
 ALL = "--all" in sys.argv[1:]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -92,7 +99,7 @@ def run_tests(name: str, command: list[str]) -> str:
     failed = list(dict.fromkeys(FAILED.findall(tail)))
     if not passed and "loadfile" in command and 0 < len(failed) <= ALONE_MAX:
         print(f"\nonce more, alone: {len(failed)} tests of {name}", flush=True)
-        passed, tail = run_pytest([*PYTEST[:3], "-rs", *failed])
+        passed, tail = run_pytest([*PYTEST, *failed])
         notes += [f"alone: {summary}" for summary in SUMMARY.findall(tail)[-1:]]
         notes += failed
     said = line(name, passed, time.monotonic() - started, "; ".join(notes))

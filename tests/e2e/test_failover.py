@@ -75,6 +75,12 @@ spec:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def net(weft: Instance) -> Instance:
     weft.image("lag:1", APPS / "lag", sys.executable, "app.py")
     text = m.echo("client") + m.service("client")

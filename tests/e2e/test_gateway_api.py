@@ -59,6 +59,12 @@ def prefix(path: str, kind: str = "PathPrefix") -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def shop(weft: Instance) -> Instance:
     other = m.echo("far", "v3").replace("metadata:\n", "metadata:\n  namespace: other\n", 1)
     far = m.service("far").replace("metadata:\n", "metadata:\n  namespace: other\n", 1)

@@ -39,6 +39,12 @@ def asked(weft: Instance, path: str, host: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def shop(weft: Instance) -> Instance:
     text = m.echo("one", "v1") + "---" + m.echo("two", "v2") + m.service("one") + m.service("two")
     weft.kubectl("apply", "-f", "-", stdin=text + INGRESS)

@@ -52,6 +52,12 @@ async def main():
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def web(weft: Instance) -> Instance:
     text = m.echo("web") + m.service("web", 8000) + m.gateway("front", "*.example")
     text += m.routes("web", m.to("web"), "web.example", "front")

@@ -84,6 +84,12 @@ spec:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def shop(weft: Instance) -> Instance:
     weft.image("sh:1", Path("/tmp"), "/bin/sh")
     other = m.echo("api", "v3").replace("metadata:\n", "metadata:\n  namespace: other\n", 1)

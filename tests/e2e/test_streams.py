@@ -42,6 +42,12 @@ def pod(name: str, image: str, *args: str, **container: Any) -> str:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def cluster(weft: Instance) -> Instance:
     weft.image("sh:1", Path("/tmp"), "/bin/sh")
     weft.image("python:1", Path("/tmp"), sys.executable)

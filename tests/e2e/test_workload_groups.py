@@ -79,6 +79,12 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
+def weft(isolated: Instance) -> Instance:
+    """Without network namespaces the same happens: once is enough."""
+    return isolated
+
+
+@pytest.fixture(scope="module")
 def machines(weft: Instance) -> Iterator[tuple[Instance, list[Machine]]]:
     first = Machine(weft, "127.0.0.21")
     second = Machine(weft, "127.0.0.22", first.port)
