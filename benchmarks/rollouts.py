@@ -15,13 +15,15 @@ from weft.api import registry
 from weft.api.argo.rollout import Rollout
 
 ROLLOUTS_DEFAULT = 20
-WIDTH = 4
+WIDTH = 12
 """Rollouts that change at the same time: canaries and blue-greens by turns."""
 CLIENTS = 2
 """For each of them."""
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.03
 HEALTHY_SECONDS_MAX = 120.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.25
+SECONDS_MAX = 600.0
+"""After this no further change is begun."""
 STEPS = [{"setWeight": 50}, {"pause": {"duration": 1}}]
 
 
@@ -130,11 +132,15 @@ async def healthy(instance: Weft, name: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def change(instance: Weft, name: str, revisions: Iterable[int], taken: list[float]) -> None:
-    """One version after the other, until there is none left."""
+async def change(
+    instance: Weft, name: str, revisions: Iterable[int], taken: list[float], until: float
+) -> None:
+    """One version after the other, until there is none left or the time is over."""
     kind = registry.kind_for(Rollout)
     for revision in revisions:
         began = time.monotonic()
+        if began > until:
+            return
         body = {"spec": {"template": template(name, revision)}}
         await instance.connection.client.patch(kind, name, body, "default")
         await healthy(instance, name)
@@ -161,7 +167,8 @@ async def measure() -> list[Row]:
         taken: list[float] = []
         async with Clients(url, [f"{name}.test" for name in names]) as clients:
             began = time.monotonic()
-            await asyncio.gather(*(change(instance, name, left, taken) for name in names))
+            until = began + SECONDS_MAX
+            await asyncio.gather(*(change(instance, name, left, taken, until) for name in names))
             seconds = time.monotonic() - began
     if clients.failed:
         print(f"first failure: {clients.first_failure}", flush=True)

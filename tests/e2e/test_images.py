@@ -17,7 +17,7 @@ import pytest
 
 from tests import archives
 from tests.e2e.conftest import ISOLATIONS, fresh
-from tests.e2e.instance import Instance, Load, ask, is_ready, wait_for
+from tests.e2e.instance import Instance, Load, ask, is_ready, kubectl_binary, wait_for
 from tests.e2e.manifests import gateway, routes, service, to
 from tests.e2e.test_pods import apply, container_of, finished, log, wait_phase
 
@@ -207,6 +207,44 @@ def test_people_reach_into_them(weft: Instance, tmp_path: Path) -> None:
     weft.weft("cp", str(tmp_path / "file"), "talk:/tmp/file")
     assert weft.weft("exec", "talk", "--", "cat", "/tmp/file") == "copied\n"
     assert not Path("/tmp/file").exists() or Path("/tmp/file").read_text() != "copied\n"
+
+
+def test_sidecars_probes_and_forwarded_ports(weft: Instance) -> None:
+    """A sidecar comes first and shares files; a failed probe restarts one container alone."""
+    only_builtin(weft)
+    shared = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
+    alive = {"exec": {"command": ["test", "-e", "/shared/alive"]}}
+    script = "sleep 1; echo hello from the helper > /shared/index.html; touch /shared/alive;"
+    helper = {
+        "name": "helper", "image": "shop/sh:1", "args": ["-c", script + " sleep 1000"],
+        "restartPolicy": "Always", "startupProbe": alive | {"failureThreshold": 60}, **shared,
+    }  # fmt: skip
+    main = shared | {
+        "ports": [{"containerPort": 8080}],
+        "startupProbe": {"tcpSocket": {"port": 8080}},
+        "livenessProbe": alive | {"periodSeconds": 1, "failureThreshold": 1},
+    }
+    volumes = [{"name": "shared", "emptyDir": {}}]
+    apply(weft, pod("pair", "exec httpd -f -p 8080 -h /shared", main, initContainers=[helper],
+                    volumes=volumes))  # fmt: skip
+    wait_for(lambda: is_ready(weft.pod("pair")), "both run")
+    command = [str(kubectl_binary()), "--kubeconfig", str(weft.kubeconfig), "port-forward",
+               "pod/pair", ":8080"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert answer.read() == b"hello from the helper\n"
+        process.terminate()
+    weft.weft("exec", "pair", "-c", "helper", "--", "rm", "/shared/alive")
+
+    def restarts(kind: str) -> int:
+        return int(weft.pod("pair")["status"][kind][0]["restartCount"])
+
+    wait_for(lambda: restarts("containerStatuses") > 0, "the main container is restarted")
+    weft.weft("exec", "pair", "-c", "helper", "--", "touch", "/shared/alive")
+    wait_for(lambda: is_ready(weft.pod("pair")), "ready again")
+    assert restarts("initContainerStatuses") == 0, "the sidecar runs on"
 
 
 async def test_a_deployment_is_rolled_under_load_and_outlives_weft(weft: Instance) -> None:

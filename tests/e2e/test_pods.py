@@ -124,6 +124,7 @@ def environment_pods() -> list[Any]:
     return [
         config_map("settings", a="1", b="two words"), secret, service,
         pod("env", "", main, restartPolicy="Never"),
+        pod("whole", "hostname", restartPolicy="Never", subdomain="peers", setHostnameAsFQDN=True),
         pod("lacks", FOREVER, {"envFrom": [{"configMapRef": {"name": "absent"}}]}),
         pod("hosts", "cat /etc/hosts", restartPolicy="Never",
             hostAliases=[{"ip": "10.1.2.3", "hostnames": ["alias.example"]}]),
@@ -145,6 +146,7 @@ def test_environment(zoo: Instance) -> None:
     assert "OPTIONAL" not in found
     if zoo.running.isolation == "netns":
         assert found["HOSTNAME_IS"] == "env"
+        assert finished(zoo, "whole").strip() == "whole.peers.default.svc.cluster.local"
     assert found["HOSTNAME"] == "env"
 
 

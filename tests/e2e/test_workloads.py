@@ -206,6 +206,91 @@ def test_job_policies(weft: Instance) -> None:
     weft.kubectl("delete", "job", "fatal", "odd", "leader")
 
 
+def test_jobs_end_and_wait_as_their_fields_say(weft: Instance) -> None:
+    """Deadline, time to live, failed indexes, another manager, replacement, suspension."""
+    stubborn = "trap 'sleep 2; exit 1' TERM; while :; do sleep 0.05; done"
+    apply(
+        weft,
+        job("late", sh(OBEDIENT), activeDeadlineSeconds=1),
+        job("brief", sh("exit 0"), ttlSecondsAfterFinished=1),
+        job("broken", sh("exit 1"), completions=6, parallelism=2, completionMode="Indexed",
+            backoffLimitPerIndex=0, maxFailedIndexes=1),
+        job("theirs", sh("exit 0"), managedBy="example.com/other"),
+        job("patient", sh(stubborn), podReplacementPolicy="Failed", backoffLimit=3),
+        job("later", sh(OBEDIENT), suspend=True),
+    )  # fmt: skip
+    (first,) = wait_for(lambda: of_job(weft, "patient"), "it runs")
+    wait_for(lambda: weft.pod(first)["status"].get("phase") == "Running", "it runs")
+    weft.kubectl("delete", "pod", first, "--wait=false")
+    wait_for(lambda: "deletionTimestamp" in weft.pod(first)["metadata"], "it is to end")
+    assert of_job(weft, "patient") == [first], "no replacement while it ends"
+    weft.kubectl("wait", "--for=condition=failed", "job/late", "job/broken", "--timeout=30s")
+    reasons = {name: read(weft, "job", name)["status"]["conditions"][-1]["reason"]
+               for name in ("late", "broken")}  # fmt: skip
+    assert reasons == {"late": "DeadlineExceeded", "broken": "MaxFailedIndexesExceeded"}
+    wait_for(lambda: not of_job(weft, "late"), "its pods have ended")
+    assert len(read(weft, "job", "broken")["status"]["failedIndexes"].split(",")) <= 3
+    left = lambda: {j["metadata"]["name"] for j in weft.items("jobs")}  # noqa: E731
+    wait_for(lambda: "brief" not in left() and not of_job(weft, "brief"), "its time is over")
+    wait_for(lambda: of_job(weft, "patient") not in ([], [first]), "replaced once it ended")
+    assert of_job(weft, "theirs") == of_job(weft, "later") == []
+    for suspended, wanted in ((False, 1), (True, 0)):
+        weft.kubectl("patch", "job", "later", "-p", json.dumps({"spec": {"suspend": suspended}}))
+        wait_for(lambda wanted=wanted: len(of_job(weft, "later")) == wanted, "as it is told")
+    assert "startTime" not in read(weft, "job", "later")["status"]
+    weft.kubectl("delete", "job", "late", "broken", "theirs", "patient", "later")
+
+
+def of_job(weft: Instance, name: str) -> list[str]:
+    """Its pods that have not failed or succeeded."""
+    found = weft.items("pods", f"batch.kubernetes.io/job-name={name}")
+    return [p["metadata"]["name"] for p in found
+            if p["status"].get("phase") not in ("Failed", "Succeeded")]  # fmt: skip
+
+
+def test_sets_by_their_further_fields(weft: Instance) -> None:
+    """First ordinal, all at once, partition (counted from the first, as in Kubernetes), claims that
+    go; a DaemonSet that surges."""
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claim = {"metadata": {"name": "data"}, "spec": asked}
+    pod = echoing()
+    pod["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/tmp/data"}]
+    numbered = workload(
+        "StatefulSet", "part", pod, replicas=3, serviceName="part", ordinals={"start": 5},
+        podManagementPolicy="Parallel", volumeClaimTemplates=[claim],
+        updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 2}},
+        persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Delete"},
+    )  # fmt: skip
+    surge = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    apply(weft, numbered, workload("DaemonSet", "surge", echoing(), updateStrategy=surge))
+    names = ["part-5", "part-6", "part-7"]
+    wait_for(lambda: [n for n in names if is_ready(pods(weft, "part").get(n, {}))] == names, "all")
+    weft.wait_ready("app=surge", 1)
+    weft.kubectl("set", "env", "statefulset/part", "VERSION=v2")
+    (old,) = pods(weft, "surge")
+    weft.kubectl("set", "env", "daemonset/surge", "VERSION=v2")
+    gaps: list[str] = []
+
+    def surged() -> bool:
+        ready = [p["metadata"]["name"] for p in weft.ready_pods("app=surge")]
+        gaps.extend([] if ready else ["nobody serves"])
+        return len(ready) == 1 and ready != [old] and len(pods(weft, "surge")) == 1
+
+    wait_for(surged, "the new one is there")
+    assert not gaps, "the old one stays until the new one serves"
+    wanted = {"part-5": "v1", "part-6": "v1", "part-7": "v2"}
+    wait_for(lambda: versions(weft, "part") == wanted and is_ready(weft.pod("part-7")), "from 7 on")
+    weft.kubectl("scale", "statefulset/part", "--replicas=1")
+    wait_for(lambda: claims(weft) == ["data-part-5"], "claims of pods that are gone go")
+    weft.kubectl("delete", "statefulset/part", "daemonset/surge")
+    wait_for(lambda: not claims(weft), "and the rest with the set")
+
+
+def claims(weft: Instance) -> list[str]:
+    found = weft.items("persistentvolumeclaims")
+    return sorted(c["metadata"]["name"] for c in found)
+
+
 def test_drain_respects_budgets(weft: Instance) -> None:
     """`kubectl drain` takes one pod after another, as the budget allows."""
     budget = {

@@ -1,6 +1,7 @@
 """The files a pod finds in /etc."""
 
 from tests.node.pods import pod
+from weft.node.environment import hostname_refusal, kernel_hostname
 from weft.node.etc_files import etc_files, hosts, nameservers, resolv_conf
 
 HOST = "nameserver 192.0.2.53\nsearch corp.example\noptions timeout:2\n"
@@ -47,3 +48,14 @@ def test_a_pod_in_the_nodes_network_sees_the_machines_files() -> None:
     made = {f.path: f.data.decode() for f in files}
     assert made["hosts"] == "127.0.0.1 me\n192.0.2.7\tdb\n"
     assert made["resolv.conf"].endswith("options timeout:2 edns0\n")
+
+
+def test_a_pod_may_be_called_by_its_whole_name() -> None:
+    known = {"hostname": "node0", "subdomain": "peers", "setHostnameAsFQDN": True}
+    assert kernel_hostname(pod(**known)) == "node0.peers.default.svc.cluster.local"
+    assert kernel_hostname(pod(**known | {"hostNetwork": True})) != kernel_hostname(pod(**known))
+    assert kernel_hostname(pod(hostname="node0", setHostnameAsFQDN=True)) == "node0"
+    assert hostname_refusal(pod(**known)) is None
+    refused = hostname_refusal(pod(**known | {"subdomain": "s" * 40}))
+    assert refused is not None
+    assert "more than 64 characters" in refused.message

@@ -20,7 +20,16 @@ from weft.lib.fdio import FdStream
 container_option = click.option("-c", "--container", default="", help="Which container.")
 
 
+class CommandAfterDashes(click.Command):
+    """With `--` before the command, options may stand on both sides of the pod, as for kubectl."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = "--" in args
+        return super().parse_args(ctx, args)
+
+
 @click.command(
+    cls=CommandAfterDashes,
     name="exec",
     epilog="Examples: weft exec web -- ls -l · weft exec -it deploy/web -- sh",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},

@@ -15,7 +15,7 @@ from weft.lib.quantity import parse_quantity
 from weft.node import last_words, service_account, volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts, TokenKey
-from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_of
+from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_refusal, kernel_hostname
 from weft.node.image_container import with_image
 from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
@@ -51,6 +51,8 @@ def prepare(
     image = parts.images.resolve(container.image)
     if image is None:
         return missing_image(container, parts.images.names())
+    if (failed := hostname_refusal(pod)) is not None:
+        return failed
     directories = write_volumes(runner)
     if isinstance(directories, Refusal):
         return directories
@@ -72,7 +74,7 @@ def prepare(
     spec = ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
         netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
-        hostname="" if pod.spec.host_network else hostname_of(pod),
+        hostname="" if pod.spec.host_network else kernel_hostname(pod),
         mounts=mounted, limits=limits(container, parts.settings.pod_pids_max),
         stdin=bool(container.stdin), stdin_once=bool(container.stdin_once),
         tty=bool(container.tty), uid=user[0], gid=user[1], supplemental_groups=user[2],

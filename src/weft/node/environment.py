@@ -21,7 +21,7 @@ from weft.api.k8s.container_v1 import (
 from weft.api.k8s.core_v1 import ConfigMap, Secret, Service, ServicePort
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
-from weft.api.wellknown import ISOLATION_HOST
+from weft.api.wellknown import CLUSTER_DOMAIN, ISOLATION_HOST
 from weft.lib.ports import bindable_ports
 from weft.mesh.workloads import workload_name
 from weft.node.downward import PodFacts, field_value, resource_value
@@ -93,6 +93,33 @@ def hostname_of(pod: Pod) -> str:
     return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
 
+def fqdn(pod: Pod) -> str:
+    """The name under which its headless service knows it; "" without a subdomain."""
+    if not pod.spec.subdomain:
+        return ""
+    zone = f"{pod.metadata.namespace}.svc.{CLUSTER_DOMAIN}"
+    return f"{hostname_of(pod)}.{pod.spec.subdomain}.{zone}"
+
+
+HOSTNAME_CHARACTERS_MAX = 64
+"""Longer names the kernel does not take."""
+
+
+def kernel_hostname(pod: Pod) -> str:
+    """What `hostname` prints in its containers."""
+    whole = bool(pod.spec.set_hostname_as_fqdn) and not pod.spec.host_network
+    return (whole and fqdn(pod)) or hostname_of(pod)
+
+
+def hostname_refusal(pod: Pod) -> Refusal | None:
+    """Why the pod cannot have its host name."""
+    name = kernel_hostname(pod)
+    if len(name) <= HOSTNAME_CHARACTERS_MAX:
+        return None
+    text = f"setHostnameAsFQDN: `{name}` has more than {HOSTNAME_CHARACTERS_MAX} characters"
+    return Refusal(CONFIG_ERROR, text)
+
+
 def expand(text: str, env: Mapping[str, str]) -> str:
     """`$(NAME)` becomes the variable's value; `$$` is a dollar sign; unknown names stay."""
 
@@ -127,7 +154,7 @@ def _environment(given: _Context) -> dict[str, str]:
 
 
 def _own_variables(pod: Pod, container: Container, facts: PodFacts) -> dict[str, str]:
-    env = {"HOSTNAME": hostname_of(pod)}
+    env = {"HOSTNAME": kernel_hostname(pod)}
     ports = [p for p in container.ports if p.container_port]
     if facts.isolation != ISOLATION_HOST or pod.spec.host_network:
         if ports:

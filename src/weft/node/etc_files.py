@@ -5,7 +5,7 @@ nsswitch.conf is part of it because `resolve` (systemd-resolved) would bypass re
 
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.wellknown import CLUSTER_DOMAIN
-from weft.node.environment import hostname_of
+from weft.node.environment import fqdn, hostname_of, kernel_hostname
 from weft.node.volumes import File
 
 NDOTS = 5
@@ -41,18 +41,10 @@ def etc_files(
     files = {
         "resolv.conf": resolv_conf(pod, dns_address, host_resolv_conf),
         "hosts": hosts(pod, address),
-        "hostname": hostname_of(pod) + "\n",
+        "hostname": kernel_hostname(pod) + "\n",
         "nsswitch.conf": NSSWITCH,
     }
     return tuple(File(name, text.encode()) for name, text in files.items())
-
-
-def fqdn(pod: Pod) -> str:
-    """`host.subdomain.namespace.svc.cluster.local`; empty without a subdomain."""
-    if not pod.spec.subdomain:
-        return ""
-    zone = f"{pod.metadata.namespace}.svc.{CLUSTER_DOMAIN}"
-    return f"{hostname_of(pod)}.{pod.spec.subdomain}.{zone}"
 
 
 def hosts(pod: Pod, address: str) -> str:

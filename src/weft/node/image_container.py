@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
 from weft.node.agent_settings import Parts
-from weft.node.environment import CONFIG_ERROR, Command, Refusal, hostname_of
+from weft.node.environment import CONFIG_ERROR, Command, Refusal, kernel_hostname
 from weft.node.linux.capabilities import CAPABILITIES
 from weft.node.oci import security
 from weft.node.oci.configuration import Device, Place, Program, configuration
@@ -116,7 +116,7 @@ def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
     return Place(
         netns=runner.state.sandbox.netns,
         spaces=str(spaces) if spaces is not None else "",
-        hostname="" if pod.spec.host_network else hostname_of(pod),
+        hostname="" if pod.spec.host_network else kernel_hostname(pod),
         shared_memory=_shared_memory(runner),
         etc=own | nodes,
         nodes_own=frozenset(nodes),
