@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -323,6 +324,35 @@ def published_roots(two: Two) -> bytes:
     found = two.a.kubectl("get", "cm", "-n", "kube-system", "istio-ca-root-cert", "-o", "json")
     text: str = json.loads(found)["data"]["root-cert.pem"]
     return text.encode()
+
+
+def test_a_policy_says_which_nodes_enforce_it(two: Two) -> None:
+    """All nodes do whose proxies acknowledged it: callers may be on any. While one does not
+    answer, the policy is not said to be in force."""
+    spec = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/closed"]}}]}]}
+    path = "/apis/security.istio.io/v1/namespaces/default/authorizationpolicies/closed"
+
+    def told() -> tuple[Any, dict[str, str]]:
+        found = two.a.read(path).get("status", {})
+        states = {c["type"]: c["status"] for c in found.get("conditions", [])}
+        return found.get("nodes"), states
+
+    pid = next(p["pid"] for p in two.a.status()["proxies"] if p["node"] == "b")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        two.a.weft("apply", "-f", "-", stdin=policy("AuthorizationPolicy", "closed", spec))
+        nodes, states = wait_for(lambda: t if (t := told())[0] else None, "the status is written")
+        assert nodes == {"total": 2, "acknowledged": 1, "names": ["a"], "missing": ["b"]}
+        assert states == {"Accepted": "True", "Programmed": "False"}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    nodes, states = wait_for(
+        lambda: t if (t := told())[1]["Programmed"] == "True" else None, "b has it as well"
+    )
+    assert nodes == {"total": 2, "acknowledged": 2, "names": ["a", "b"]}
+    assert two.call("near", "http://far/closed") == 403, "as a enforces it"
+    assert two.call("far", "http://near/closed") == 403, "and b"
+    two.a.kubectl("delete", "authorizationpolicy", "closed")
 
 
 def test_an_authority_of_others(two: Two, tmp_path: Path) -> None:
