@@ -27,7 +27,12 @@ from weft.mesh.model import (
     WeightedDestination,
     Workload,
 )
-from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
+from weft.xds.bootstrap import (
+    DOWNSTREAM_CONNECTIONS_MAX,
+    BootstrapSettings,
+    arguments,
+    bootstrap,
+)
 from weft.xds.server import AdsServer
 from weft.xds.translate import Translator
 
@@ -86,6 +91,7 @@ class Proxy:
         self.server = AdsServer()
         self.envoy: subprocess.Popen[bytes] | None = None
         self.model = NodeModel(node)
+        self.connections_max = DOWNSTREAM_CONNECTIONS_MAX
 
     @property
     def admin(self) -> str:
@@ -97,7 +103,10 @@ class Proxy:
 
     def start_envoy(self) -> None:
         config = self.directory / "bootstrap.json"
-        settings = BootstrapSettings(self.node.name, str(self.directory / "xds.sock"), self.admin)
+        settings = BootstrapSettings(
+            *(self.node.name, str(self.directory / "xds.sock"), self.admin),
+            downstream_connections_max=self.connections_max,
+        )
         config.write_text(json.dumps(bootstrap(settings)))
         own = "--use-dynamic-base-id"  # there may be others in the same network namespace
         command = [*self.prefix, envoy_path(), "-c", str(config), *arguments(), own]

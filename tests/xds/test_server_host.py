@@ -135,6 +135,54 @@ async def test_service_addresses_and_the_pods_own_proxy(node: HostNode) -> None:
     assert "istio_tcp_connections_opened_total" in metrics
 
 
+async def test_callers_over_the_limit_are_sent_away_at_once() -> None:
+    """So many connections, of all callers together, and no more; who leaves makes room."""
+    node = HostNode()
+    node.connections_max = 20
+    try:
+        await node.start_server()
+        node.start_envoy()
+        web = service("web", (await node.serve("web"),))
+        server = GatewayServer("default/gw/http", ("*",), "http.80")
+        await node.apply(
+            destinations=(web,),
+            route_tables=(table(virtual_host("*", to(web)), name="http.80"),),
+            gateways=(GatewayListener(80, "http", (server,)),),
+        )
+
+        async def open_to(count: int) -> list[asyncio.StreamWriter]:
+            """Those of so many connections that are answered."""
+            made = []
+            for _ in range(count):
+                reader, writer = await asyncio.open_connection("127.0.0.1", node.http_port)
+                writer.write(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+                try:
+                    line = await asyncio.wait_for(reader.readline(), 10)
+                except ConnectionError:
+                    line = b""
+                if line:
+                    made.append(writer)
+                else:
+                    writer.close()
+            return made
+
+        held = await open_to(30)
+        assert len(held) == 20
+        assert await open_to(3) == []
+        for writer in held[:5]:
+            writer.close()
+        more: list[asyncio.StreamWriter] = []
+        for _ in range(200):  # Envoy hears of it a moment later
+            if more := await open_to(1):
+                break
+            await asyncio.sleep(0.05)
+        assert more
+        for writer in (*held[5:], *more):
+            writer.close()
+    finally:
+        await node.close()
+
+
 async def test_gateway_http_and_https(node: HostNode) -> None:
     web = service("web", (await node.serve("web"),))
     certificate, key = make_certificate("shop.example")
