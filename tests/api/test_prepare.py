@@ -105,12 +105,14 @@ def test_status_update_leaves_the_rest() -> None:
     new = copy.deepcopy(old)
     new["spec"]["replicas"] = 7
     new["metadata"]["labels"] = {"a": "b"}
+    new["metadata"]["annotations"] = {"revision": "1"}
     new["metadata"]["resourceVersion"] = "5"
     new["status"] = {"replicas": 1}
     made = prepare_status_update(kind, new, old)
     assert made["spec"] == old["spec"]
     assert made["status"] == {"replicas": 1}
-    assert made["metadata"] == {**old["metadata"], "resourceVersion": "5"}
+    noted = {"resourceVersion": "5", "annotations": {"revision": "1"}}
+    assert made["metadata"] == {**old["metadata"], **noted}, "no new generation, no labels"
 
 
 def test_the_agent_may_annotate_a_pod_with_its_status() -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api import registry
+from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.core_v1 import Namespace
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import (
@@ -186,7 +187,8 @@ class World:
             raise Conflict(action)
         patched = merge(body, action.body)
         if action.subresource == "status":
-            patched = body | {"status": patched.get("status", {})}
+            with_it = {"metadata": patched["metadata"]} if action.cls is Deployment else {}
+            patched = body | {"status": patched.get("status", {})} | with_it
         elif "status" in body:
             patched["status"] = body["status"]
         after = decode(action.cls, patched)

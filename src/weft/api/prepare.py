@@ -32,7 +32,7 @@ _WITHOUT_GENERATION = {"ConfigMap", "Secret", "Event", "Namespace", "Node", "Ser
 # Their creators report a status at once: nodes register with one, namespaces are born Active.
 _STATUS_KEPT_ON_CREATE = {"Node", "Namespace"}
 # A status update of these may also change labels and annotations, as the node agent does.
-_METADATA_WITH_STATUS = {"Node", "Pod", "Namespace", "Service"}
+_METADATA_WITH_STATUS = {"Node", "Pod", "Namespace", "Service", "Deployment"}
 EVICTION_TOLERATION_SECONDS = 300
 
 
@@ -92,6 +92,8 @@ def prepare_status_update(kind: Kind, new: Json, old: Mapping[str, Any]) -> Json
     new |= {key: value for key, value in old.items() if key not in ("metadata", "status")}
     if kind.kind in _METADATA_WITH_STATUS:
         _keep_server_metadata(new, old)
+        if kind.kind == "Deployment":  # its controller notes the revision
+            _keep(new["metadata"], old["metadata"], "labels")
     else:
         new["metadata"] = {**old["metadata"]}
         if metadata.get("resourceVersion"):

@@ -20,7 +20,7 @@ from weft.controllers.deployment_scaling import Sets, Sizes
 from weft.controllers.support import ownership, podstate
 from weft.controllers.support.patches import object_patch, status_patch
 from weft.runtime.controller import Controller, Watch
-from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Plan, RecordEvent
+from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Patch, Plan, RecordEvent
 
 
 class _Step(Struct, frozen=True):
@@ -161,13 +161,16 @@ def _scaled(deployment: Deployment, name: str, before: int, after: ReplicaSet) -
 
 
 def _write_revision(deployment: Deployment, step: _Step) -> tuple[Action, ...]:
+    """With the status, where an annotation makes no new generation."""
     current = step.sets.new or step.made
     if current is None:
         return ()
     number = current.metadata.annotations.get(ANNOTATION_DEPLOYMENT_REVISION, "")
-    annotations = dict(deployment.metadata.annotations) | {ANNOTATION_DEPLOYMENT_REVISION: number}
-    metadata = replace(deployment.metadata, annotations=annotations)
-    return object_patch(deployment, replace(deployment, metadata=metadata))
+    found = deployment.metadata
+    if found.annotations.get(ANNOTATION_DEPLOYMENT_REVISION) == number:
+        return ()
+    body = {"metadata": {"annotations": {ANNOTATION_DEPLOYMENT_REVISION: number}}}
+    return (Patch(Deployment, found.namespace, found.name, body, "status"),)
 
 
 def _delete(replica_set: ReplicaSet) -> Delete:
