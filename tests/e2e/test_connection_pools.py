@@ -452,6 +452,39 @@ spec:
     assert told(net, "heard.test", "/?how=close", 1)[0] == 503, "that was no failure to connect"
 
 
+def test_endpoints_that_take_no_connections_of_bytes(net: Instance, trio: list[str]) -> None:
+    first, second = (net.pod(name)["status"]["podIP"] for name in trio[:2])
+    entry = f"""
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: bytes-test}}
+spec:
+  hosts: [bytes.test]
+  resolution: STATIC
+  ports: [{{number: 80, name: tcp, protocol: TCP}}]
+  endpoints: [{{address: {first}, ports: {{tcp: 7001}}}}, {{address: {second}, ports: {{tcp: 9}}}}]
+"""
+    program = """
+async def main():
+    found = []
+    for _ in range(12):
+        try:
+            reader, writer = await asyncio.open_connection("bytes.test", 80)
+            writer.write(b"x\\n")
+            found.append((await asyncio.wait_for(reader.readline(), 10)).decode())
+            writer.close()
+        except OSError:
+            found.append("")
+    return found
+"""
+    net.weft("apply", "-f", "-", "--wait", stdin=entry)
+    wait_for(lambda: set(inside(net, program)) == {"x\n", ""}, "half of them fail", 15)
+    detection = f"{{consecutive5xxErrors: 2, {MORE}}}"
+    policy = f"{{loadBalancer: {{simple: ROUND_ROBIN}}, outlierDetection: {detection}}}"
+    net.weft("apply", "-f", "-", "--wait", stdin=rule("bytes.test", policy))
+    wait_for(lambda: set(inside(net, program)) == {"x\n"}, "ejected", 15)
+
+
 def test_the_ejected_come_back(net: Instance, trio: list[str]) -> None:
     fails(net, "short", "500", f"only={trio[0]}")
     left(net, "short", trio[1:])
