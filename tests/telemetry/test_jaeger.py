@@ -40,6 +40,35 @@ def test_searching() -> None:
     assert ask("traces", start="100000001") == []
 
 
+NOW = {"start": "99000000", "end": "101000000"}
+"""Microseconds around the trace that is kept."""
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        # Grafana's data source: what its form has, without what is empty.
+        {"service": "web", "operation": "GET /", "lookback": "custom", "limit": "20", **NOW},
+        {"service": "api", "tags": '{"http.status_code":"503"}', "minDuration": "1ms",
+         "maxDuration": "1.2s", "lookback": "custom", **NOW},
+        # Kiali: whole seconds, durations in microseconds.
+        {"service": "api", "minDuration": "1000us", "limit": "100", **NOW},
+    ],
+)  # fmt: skip
+def test_as_grafana_and_kiali_ask(query: dict[str, str]) -> None:
+    found = answer(KEPT, "traces", query)
+    assert [trace["traceID"] for trace in found["data"]] == ["t1"]
+    assert found["errors"] is None
+    outside = {"start": "1000000", "end": "2000000"}
+    assert answer(KEPT, "traces", query | outside)["data"] == []
+
+
+def test_kiali_learns_that_there_are_no_tags_of_clusters() -> None:
+    """It asks once with one, and leaves it out when nothing comes."""
+    probe = {"service": "web", "tags": '{"istio.cluster_id":"Kubernetes"}', "limit": "100", **NOW}
+    assert answer(KEPT, "traces", probe)["data"] == []
+
+
 @pytest.mark.parametrize(
     "query", [{"tags": "{"}, {"tags": "[]"}, {"minDuration": "fast"}, {"limit": "-1"}]
 )
