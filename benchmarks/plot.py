@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, LABEL, BAR, GAP, HEAD = 720, 190, 22, 8, 40
+from benchmarks.harness import number
+
+WIDTH, LABEL, BAR, GAP, HEAD = 760, 225, 22, 8, 40
 OWN, OTHER = "#2f6fdb", "#8a94a6"
 INK = "#6b7280"
 
@@ -24,7 +26,7 @@ def bars(groups: Sequence[tuple[str, Mapping[str, float]]], own: str = "weft") -
                 f'<rect x="{LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" rx="3" '
                 f'fill="{colour}"/>'
             )
-            lines.append(_text(LABEL + length + 8, y + 16, f"{value:.3g}", ""))
+            lines.append(_text(LABEL + length + 8, y + 16, number(value), ""))
             y += BAR + GAP
         y += GAP
     body = "\n".join(lines)
