@@ -343,6 +343,19 @@ def exit_pods() -> list[Any]:
         pod("no-program", "", {"command": ["/no/such/program"]}, restartPolicy="Never"),
         pod("second", second, shared, restartPolicy="OnFailure", volumes=seq),
         pod("crashes", "echo attempt; exit 5"),
+        config_map("mode", mode="bad"),
+        pod(
+            "mended",
+            "[ $MODE = good ] || exit 1; " + FOREVER,
+            {
+                "env": [
+                    {
+                        "name": "MODE",
+                        "valueFrom": {"configMapKeyRef": {"name": "mode", "key": "mode"}},
+                    }
+                ]
+            },
+        ),
     ]
 
 
@@ -395,6 +408,14 @@ def test_crash_loop_backs_off(zoo: Instance) -> None:
     assert "CrashLoopBackOff" in zoo.weft("get", "pods")
     assert phase(zoo, "crashes") == "Running"
     wait_for(lambda: container_of(zoo, "crashes")["restartCount"] >= 2, "restarted", 45)
+
+
+def test_a_changed_configuration_ends_the_back_off(zoo: Instance) -> None:
+    """What it reads is mended: nobody waits for the next attempt."""
+    wait_for(lambda: container_of(zoo, "mended").get("restartCount", 0) >= 2, "it failed", 60)
+    wait_for(lambda: waiting_reason(zoo, "mended") == "CrashLoopBackOff", "CrashLoopBackOff")
+    apply(zoo, config_map("mode", mode="good"))
+    wait_for(lambda: is_ready(zoo.pod("mended")), "it runs", 15)
 
 
 # --- probes

@@ -409,3 +409,20 @@ def test_an_eviction_goes_on_after_the_agent_was_away() -> None:
     assert later.state.end.cause == "evicted"
     gone = Machine(known)
     assert gone.did(ps.CreateSandbox, ps.StartContainer) == []
+
+
+def test_a_changed_configuration_ends_the_back_off() -> None:
+    m = Machine(pod()).run()
+    m.exited(1)
+    m.started()
+    m.exited(1)
+    waiting = m.state.containers[0]
+    assert waiting.retry_at is not None
+    assert waiting.retry_at >= m.now + ps.BACKOFF_FIRST_SECONDS
+    m.send(ps.DependenciesChanged())
+    assert m.did(ps.StartContainer) == [], "something else in the namespace changed"
+    m.send(ps.DependenciesChanged(named=True))
+    assert m.did(ps.StartContainer)
+    m.started()
+    m.exited(1)
+    assert m.did(ps.StartContainer), "and the back-off starts over"

@@ -23,6 +23,7 @@ from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.persistent_volume_v1 import PersistentVolume, PersistentVolumeClaim
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.pod_references import CONFIG_MAPS, SECRETS, references
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
@@ -71,6 +72,7 @@ STOP_SECONDS_MAX = 30.0
 RUNTIME_RETRY_SECONDS = 0.5
 ORPHAN_LISTENERS_SECONDS = 2.0
 """Wait for the proxy to let go of a pod that no longer exists."""
+_PLURALS: dict[type[Struct], str] = {ConfigMap: CONFIG_MAPS, Secret: SECRETS}
 _UID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -302,9 +304,10 @@ class NodeAgent:
             pod = runner.state.pod
             if pod.metadata.namespace != namespace:
                 continue
-            runner.feed(ps.DependenciesChanged())
+            named = (_PLURALS.get(cls, ""), name) in references(pod)
             if (cls, name) in objects_read(pod):
                 self._rewrite_volumes(runner)
+            runner.feed(ps.DependenciesChanged(named))
 
     def _rewrite_volumes(self, runner: PodRunner) -> None:
         if runner.state.sandbox.stage not in ("waiting", "ready"):

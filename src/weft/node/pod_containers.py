@@ -119,11 +119,16 @@ def refused(turn: Turn, record: ContainerRecord, event: ContainerRefused) -> Non
     )  # fmt: skip
 
 
-def retry_refused(turn: Turn) -> None:
-    """Something that refused containers may wait for has changed."""
+def retry(turn: Turn, *, failed: bool) -> None:
+    """Something that refused containers may wait for has changed; with `failed` something that
+    the pod reads, so that those in back-off start over, too."""
     for record in turn.state.containers:
-        if record.stage == "waiting" and record.refusals > 0:
+        if record.stage != "waiting":
+            continue
+        if record.refusals > 0:
             turn.set_container(record.name, retry_at=turn.now)
+        elif failed and record.last_exit is not None and record.retry_at is not None:
+            turn.set_container(record.name, retry_at=turn.now, backoff=0.0)
 
 
 # --- ending

@@ -238,7 +238,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     DrainFinished: _drain_finished,
     ListenersRemoved: _listeners_removed,
     SandboxDeleted: _sandbox_deleted,
-    DependenciesChanged: lambda turn, event: pod_containers.retry_refused(turn),
+    DependenciesChanged: lambda turn, event: pod_containers.retry(turn, failed=event.named),
     NodeStopped: _node_stopped,
     Evicted: _evicted,
     TimerFired: _timer_fired,

@@ -333,6 +333,9 @@ class SandboxDeleted(Struct, frozen=True):
 class DependenciesChanged(Struct, frozen=True):
     """Images, ConfigMaps or Secrets that the pod may wait for changed."""
 
+    named: bool = False
+    """It is one that the pod reads: containers that failed may do better now."""
+
 
 class NodeStopped(Struct, frozen=True):
     """The node goes down: end the pod, keep its object. Nobody waits for requests in flight."""
