@@ -2,10 +2,16 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.apiserver.serving import GUEST_TOKEN, Running
+from tests.apiserver import webhooks
+from tests.apiserver.serving import GUEST_TOKEN, TOKEN, Running
+from tests.apiserver.support import config_map, kind
+from tests.apiserver.test_app_kubectl import LATEST, Kubectl
+from tests.waiting import until
 from weft.api.errors import ApiError
 from weft.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, User
 from weft.apiserver.fairness import LEVELS, Fairness, Level, level_of
@@ -119,3 +125,52 @@ async def test_over_http(live: Running) -> None:
     async with live.session.get("/metrics") as page:
         text = await page.text()
     assert 'apiserver_flowcontrol_rejected_requests_total{priority_level="users"} 1' in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LATEST, reason="kubectl is not installed")
+async def test_overload_at_the_real_limits(live: Running, tmp_path: Path) -> None:
+    """One user holds all seats of the level and fills its own queue, each request on a connection
+    of its own: what is too much is told when to come again, kubectl does so, and nodes and weft's
+    own controllers notice nothing."""
+    level = LEVELS["users"]
+    node = {"Authorization": "Bearer node"}
+    tokens = {TOKEN: User("flood", (MASTERS, AUTHENTICATED)), "node": NODE}
+    live.server.use_tokens(tokens)
+    local, maps = live.server.local_client(), "/api/v1/namespaces/default/configmaps"
+    async with webhooks.serving(tmp_path) as webhook:
+        slow = webhook.hook("slow", webhooks.rule("", "configmaps"), timeoutSeconds=30)
+        slow["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
+        configuration = {"metadata": {"name": "slow"}, "webhooks": [slow]}
+        await local.create(kind("validatingwebhookconfigurations"), configuration)
+        webhook.open.clear()
+        flood = level.seats + level.flow_requests_max + 50
+        connector = aiohttp.TCPConnector(ssl=live.trust, limit=0)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with aiohttp.ClientSession(live.url, connector=connector, headers=headers) as session:
+
+            async def one(number: int) -> tuple[int, str]:
+                async with session.post(maps, json=config_map(f"c{number}")) as answer:
+                    return answer.status, answer.headers.get("Retry-After", "")
+
+            calls = [asyncio.ensure_future(one(n)) for n in range(flood)]
+            await until(lambda: sum(call.done() for call in calls) >= 50, 60)
+            assert {call.result() for call in calls if call.done()} == {(429, "1")}
+            assert live.server._server.fairness.waiting("users") == level.flow_requests_max
+            # The level is full now; what the control plane needs goes first all the same.
+            async with live.session.get("/api/v1/nodes", headers=node) as answer:
+                assert answer.status == 200
+            await local.create(kind("configmaps"), config_map("own"), "kube-system")
+            kubectl = asyncio.ensure_future(
+                Kubectl(LATEST[0], live)("get", "cm", "own", "-n", "kube-system", "-v=6")
+            )
+            before = live.server._server.fairness.rejected["users"]
+            await until(lambda: live.server._server.fairness.rejected["users"] > before, 60)
+            assert webhook.running == level.seats
+            webhook.open.set()
+            answers = await asyncio.gather(*calls)
+            assert "own" in await kubectl, "it came again"
+        assert {status for status, _ in answers} == {201, 429}
+        created = sum(status == 201 for status, _ in answers)
+        listed = await local.list(kind("configmaps"), "default")
+        assert len(listed.items) == created >= level.seats

@@ -52,6 +52,9 @@ class Webhook:
         self.seen: list[dict[str, Any]] = []
         self.decide: dict[str, Decide] = {}
         self.delay = 0.0
+        self.open = asyncio.Event()
+        """Nothing is answered until it is set."""
+        self.open.set()
         self.running = 0
         self.at_once = 0
 
@@ -63,6 +66,7 @@ class Webhook:
         self.at_once = max(self.at_once, self.running)
         try:
             await asyncio.sleep(self.delay)
+            await self.open.wait()
         finally:
             self.running -= 1
         made = self.decide.get(http.path, lambda _: {"allowed": True})(request)
