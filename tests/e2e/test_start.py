@@ -107,3 +107,59 @@ def test_a_signal_during_start_stops_it(place: Path, number: int, seconds: float
         _, said = process.communicate(timeout=60)
     assert "Traceback" not in said, said
     assert processes_of(instance) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_disk_and_a_damaged_store_are_told_and_lose_nothing(place: Path) -> None:
+    """As somebody with kubectl sees it, on a file system that is really full."""
+    home = place / "state"
+    home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "weft-test", str(home)], check=True)
+    instance = Instance(home)
+    try:
+        instance.up()
+        maps = "/api/v1/namespaces/default/configmaps"
+
+        def create(name: str, size: int) -> tuple[int, str]:
+            made = {"metadata": {"name": name}, "data": {"text": "x" * size}}
+            status, told = instance.api(maps, "POST", made)
+            return status, told.decode()
+
+        ballast = home / "ballast"
+        free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
+        ballast.write_bytes(b"x" * (free - 1_000_000))
+        acknowledged, told = [], ""
+        for number in range(100):
+            status, told = create(f"c{number}", 50_000)
+            if status != 201:
+                break
+            acknowledged.append(f"c{number}")
+        assert status == 503, told
+        assert "the disk is full; free space" in told
+        assert acknowledged
+        assert instance.api(f"{maps}/c0")[0] == 200, "reads go on"
+        ballast.unlink()
+        wait_for(lambda: create("after", 10)[0] == 201, "writes go on by themselves")
+        instance.kill_9()
+        instance.up()
+        found = {item["metadata"]["name"] for item in instance.read(maps)["items"]}
+        assert found >= {*acknowledged, "after"}
+        assert f"c{number}" not in found
+
+        instance.down()
+        store = home / "store.db"
+        with store.open("r+b") as file:
+            file.seek(8192)
+            file.write(b"\xff" * (store.stat().st_size - 8192))
+        damaged = store.read_bytes()
+        done = instance.run("up", "--detach")
+        assert done.returncode == 1
+        assert "store.db is damaged" in done.stderr
+        assert "restore a copy, or move it" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert store.read_bytes() == damaged, "it is left as it is"
+        assert processes_of(instance) == []
+    finally:
+        if processes_of(instance):
+            instance.down()
+        subprocess.run(["umount", "-l", str(home)], check=True)
