@@ -22,9 +22,11 @@ import pytest
 from tests.e2e.instance import WEFT, Instance, wait_for
 
 FOLDER = "/usr/lib/google-cloud-sdk/bin"
-VERSIONS = [
-    v for v in ("1.29", "1.30", "1.31", "1.33") if os.access(f"{FOLDER}/kubectl.{v}", os.X_OK)
-]
+PROGRAMS = {v: f"{FOLDER}/kubectl.{v}" for v in ("1.29", "1.30", "1.31", "1.33")}
+if os.access(latest := Path(sys.executable).parent / "kubectl-1.37", os.X_OK):
+    del PROGRAMS["1.33"]
+    PROGRAMS["1.37"] = str(latest)
+VERSIONS = [version for version, path in PROGRAMS.items() if os.access(path, os.X_OK)]
 """One for each dialect: SPDY; WebSocket and SPDY port-forward; all WebSocket; the newest."""
 NEWEST = VERSIONS[-1] if VERSIONS else ""
 pytestmark = [
@@ -69,7 +71,7 @@ def cluster(weft: Instance) -> Instance:
 
 
 def command(weft: Instance, version: str, *args: str) -> list[str]:
-    return [f"{FOLDER}/kubectl.{version}", "--kubeconfig", str(weft.kubeconfig), *args]
+    return [PROGRAMS[version], "--kubeconfig", str(weft.kubeconfig), *args]
 
 
 def kubectl(
