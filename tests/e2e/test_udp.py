@@ -17,9 +17,11 @@ pytestmark = pytest.mark.e2e
 CLIENT = "client.example"
 PORT = 53
 """That of DNS: a service may have it, too."""
+OWN_PORT = 5353
+"""Where the pods behind the services listen."""
 
 
-def udp_service(name: str, extra: str = "") -> str:
+def udp_service(name: str, extra: str = "", port: int = PORT) -> str:
     return f"""
 ---
 apiVersion: v1
@@ -28,7 +30,7 @@ metadata: {{name: {name}}}
 spec:
   selector: {{app: plain}}
   {extra}
-  ports: [{{name: datagrams, protocol: UDP, port: {PORT}, targetPort: udp}}]
+  ports: [{{name: datagrams, protocol: UDP, port: {port}, targetPort: udp}}]
 """
 
 
@@ -48,17 +50,18 @@ spec:
         - name: plain
           image: plain:1
           ports:
-            - {{name: udp, containerPort: 5353, protocol: UDP}}
+            - {{name: udp, containerPort: {OWN_PORT}, protocol: UDP}}
             - {{name: greet, containerPort: 2525}}
 """
 
 
 @pytest.fixture(scope="module")
 def net(weft: Instance) -> Instance:
-    """A client and three pods that answer datagrams, behind two services."""
+    """A client and three pods that answer datagrams, behind three services."""
     weft.image("plain:1", APPS / "plain", sys.executable, "app.py")
     text = m.echo("client") + m.service("client") + plain(3)
     text += udp_service("names") + udp_service("sticky", "sessionAffinity: ClientIP")
+    text += udp_service("same", port=OWN_PORT)
     text += m.gateway("front", "*.example")
     text += m.routes("client-front", m.to("client"), CLIENT, "front")
     weft.weft("apply", "-f", "-", stdin=text)
@@ -95,16 +98,16 @@ def talk(name, text, count=1, connect=True):
 """
 
 
-def inside(net: Instance, program: str) -> Any:
-    return run_inside(net, CLIENT, TALK.replace("{port}", str(PORT)) + program)
+def inside(net: Instance, program: str, port: int = PORT) -> Any:
+    return run_inside(net, CLIENT, TALK.replace("{port}", str(port)) + program)
 
 
-def answers(net: Instance, name: str, sockets: int) -> "Counter[str]":
+def answers(net: Instance, name: str, sockets: int, port: int = PORT) -> "Counter[str]":
     """Who answered, of so many sockets."""
     heard = inside(net, f"""
 async def main():
     return [talk("{name}", "hello", connect=bool(n % 2))[0] for n in range({sockets})]
-""")  # fmt: skip
+""", port)  # fmt: skip
     return Counter(text.split()[0] for text in heard if text.endswith(" hello"))
 
 
@@ -113,6 +116,12 @@ def test_datagrams_are_balanced_by_socket(net: Instance) -> None:
     found = answers(net, "names", 12)
     assert set(found) == {p["metadata"]["name"] for p in net.ready_pods("app=plain")}
     assert set(found.values()) == {4}, "round robin"
+
+
+def test_pods_listen_at_the_port_of_their_service(net: Instance) -> None:
+    """At all addresses of theirs, of which the service's is one to the kernel."""
+    found = answers(net, "same", 12, OWN_PORT)
+    assert set(found) == {p["metadata"]["name"] for p in net.ready_pods("app=plain")}
 
 
 def test_a_socket_keeps_its_endpoint(net: Instance) -> None:

@@ -2,6 +2,7 @@
 
 Inside a pod the node's proxy listens on the service addresses themselves, which the pod's network
 takes for its own. So the proxy needs no original destination, which a redirect of UDP would lose.
+Ports are turned (DATAGRAM_PORT_BITS), and the pod may bind the port of a service itself.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from msgspec.structs import replace
 
 from weft.mesh.model import ServiceListener, UdpRoute, Workload
+from weft.mesh.model.workload import DATAGRAM_PORT_BITS
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.proto import Proto, any_of, duration, resource
 from weft.xds.resource import LISTENER, Resource
@@ -38,7 +40,11 @@ def pod_listeners(workload: Workload) -> list[Resource]:
         _listener(
             udp_name(workload.uid, address, route.port),
             address,
-            replace(route, destination="") if route.destination in workload.denied else route,
+            replace(
+                route,
+                port=route.port ^ DATAGRAM_PORT_BITS or route.port,
+                destination="" if route.destination in workload.denied else route.destination,
+            ),
             workload.netns,
         )
         for route in workload.udp

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from weft.mesh.model.workload import DATAGRAM_PORT_BITS
 from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nested
 
 _SUBSYSTEM = 10 << 8
@@ -16,6 +17,8 @@ IPV4, LINK = 2, 5
 """Families of tables: packets of IPv4; frames that come in by one device (`netdev`)."""
 HOOK_INGRESS = 0
 HOOK_PREROUTING, HOOK_OUTPUT, HOOK_POSTROUTING = 0, 3, 4
+_PRIORITY_RAW = -300
+"""Before connections are tracked."""
 _PRIORITY_DSTNAT, _PRIORITY_SRCNAT = -100, 100
 _VERDICT_RETURN, _VERDICT_DROP = -5, 0
 _NOT_EQUAL, _AT_MOST, _AT_LEAST = 1, 3, 5
@@ -27,7 +30,8 @@ _META_PROTOCOL = 1
 _LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
 _ETHERNET_SOURCE_OFFSET, _ARP_SENDER_OFFSET = 6, 8
 _IPV4_SOURCE_OFFSET, _IPV4_DESTINATION_OFFSET = 12, 16
-_DESTINATION_PORT_OFFSET = 2
+_SOURCE_PORT_OFFSET, _DESTINATION_PORT_OFFSET, _UDP_CHECKSUM_OFFSET = 0, 2, 6
+_CHECKSUM_INTERNET = 1
 _LOOPBACK = struct.pack("=I", 1)
 _REGISTER_ADDRESS, _REGISTER_PORT = 1, 2
 _NAT_DESTINATION = 1
@@ -88,12 +92,29 @@ def _immediate(register: int, value: bytes) -> bytes:
 
 def _mask(mask: bytes) -> bytes:
     """Keep only these bits of the register."""
-    numbers = (1, 1, len(mask))
+    return _bits(mask, bytes(len(mask)))
+
+
+def _bits(kept: bytes, turned: bytes) -> bytes:
+    """Keep some bits of the register, then turn some of them over."""
+    numbers = (1, 1, len(kept))
     return _expression(
         "bitwise",
         *(attribute(i, _be32(n)) for i, n in enumerate(numbers, 1)),
-        nested(4, attribute(1, mask)),
-        nested(5, attribute(1, bytes(len(mask)))),
+        nested(4, attribute(1, kept)),
+        nested(5, attribute(1, turned)),
+    )
+
+
+def _turn_port(offset: int, bits: int) -> bytes:
+    """Turn these bits of a datagram's port over, unless none is left then: no port is 0."""
+    write = {2: _TRANSPORT_HEADER, 3: offset, 4: 2, 5: 1}
+    write |= {6: _CHECKSUM_INTERNET, 7: _UDP_CHECKSUM_OFFSET}
+    return (
+        _payload(_TRANSPORT_HEADER, offset, 2)
+        + _compares(_NOT_EQUAL, struct.pack(">H", bits))
+        + _bits(b"\xff\xff", struct.pack(">H", bits))
+        + _expression("payload", *(attribute(i, _be32(n)) for i, n in write.items()))
     )
 
 
@@ -211,7 +232,8 @@ def pod_table(
     node_address: str, dns_port: int, outbound_port: int, inbound_port: int, services: str
 ) -> Table:
     """What a pod's namespace redirects. `services` is the network of service addresses, which the
-    namespace takes for its own: the proxy listens on those of UDP itself.
+    namespace takes for its own: the proxy listens on those of UDP itself, at turned ports
+    (DATAGRAM_PORT_BITS).
 
     Out: TCP to services to the outbound listener; DNS to the node's server (which sees the pod's
     address), spans of applications to the node's collector, other TCP to the outbound listener.
@@ -233,6 +255,8 @@ def pod_table(
     to_service = _payload(_NETWORK_HEADER, _IPV4_DESTINATION_OFFSET, 4)
     to_service += _mask(network.netmask.packed) + _equals(network.network_address.packed)
     rules = (
+        ("turn", udp + to_service + _turn_port(_DESTINATION_PORT_OFFSET, DATAGRAM_PORT_BITS)),
+        ("turn", udp + source(services) + _turn_port(_SOURCE_PORT_OFFSET, DATAGRAM_PORT_BITS)),
         ("out", tcp + to_service + _redirect(outbound_port)),
         ("out", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
         ("out", to_loopback + _return()),
@@ -246,6 +270,7 @@ def pod_table(
     )
 
     chains = (
+        Chain("turn", HOOK_OUTPUT, _PRIORITY_RAW, "filter"),
         Chain("out", HOOK_OUTPUT, _PRIORITY_DSTNAT),
         Chain("in", HOOK_PREROUTING, _PRIORITY_DSTNAT),
     )
