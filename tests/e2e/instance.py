@@ -55,8 +55,10 @@ class Instance:
     def weft(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
         """Run `weft ARGS` for this instance; its standard output."""
         done = self.run(*args, stdin=stdin)
-        if check:
-            assert done.returncode == 0, f"weft {args}: {done.stdout}{done.stderr}"
+        if check and done.returncode != 0:
+            log = self.data_dir / "log/weft.log"
+            said = log.read_text()[-2000:] if log.exists() else ""
+            raise AssertionError(f"weft {args}: {done.stdout}{done.stderr}\n{log}: {said}")
         return done.stdout
 
     def run(self, *args: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":

@@ -117,6 +117,25 @@ async def test_a_proxy_that_never_acknowledges(served, reads: bool) -> None:
     await good.close()
 
 
+async def test_what_is_not_answered_for_is_named(served) -> None:
+    server, path, _ = served
+    assert server.unanswered("n") == ("its proxy is not connected",)
+    server.update("n", world(0))
+    client = Client(f"unix:{path}", "n")
+    await client.say(CLUSTER)
+    answer = await client.read()
+    first, *_ = server.unanswered("n")
+    assert first == "Cluster c0"
+    await client.ack(answer)
+    await client.say(LISTENER)
+    await client.ack(await client.read())
+    async with asyncio.timeout(SECONDS_MAX):
+        await server.wait(
+            lambda s: (s.answered("n"), s.unanswered("n")) == (0, ("RouteConfiguration 80",))
+        )
+    await client.close()
+
+
 async def test_proxies_of_unknown_nodes_leave_nothing_behind(served) -> None:
     server, path, _ = served
     client = Client(f"unix:{path}", "nobody")

@@ -6,7 +6,7 @@ force everywhere cost nothing, whatever pods come and go.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -36,6 +36,8 @@ LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 0.5
 """So long an object is given to be in force before its status says that it is not yet."""
+OVERDUE_SECONDS = 10.0
+"""After which the log says what an object waits for."""
 WRITES_PER_LOOK_MAX = 50
 RECOUNT_SECONDS = 30.0
 """How often it is looked whether the nodes that statuses name have changed. A node that comes
@@ -67,6 +69,8 @@ class ObjectStatusWriter:
         """uid and status."""
         self._since: dict[Key, float] = {}
         """Since when an object waits to be in force."""
+        self._told: set[Key] = set()
+        """Of which the log says that they wait."""
         self._recounted = 0.0
 
     async def resume(self) -> None:
@@ -171,6 +175,9 @@ class ObjectStatusWriter:
         if done or rejection is not None:
             book.open.discard(its)
             self._since.pop(its, None)
+            self._told.discard(its)
+        else:
+            self._tell_overdue(its, nodes.no)
         if its[0] not in STATUS_CLASSES:
             return False
         found = self._findings.get((its[0].__name__, *its[1:]), ())
@@ -185,6 +192,16 @@ class ObjectStatusWriter:
             log.warning("status not written object=%s error=%s", named(its), error)
             del self._written[its]  # tried again when objects are looked through next
         return True
+
+    def _tell_overdue(self, its: Key, nodes: Iterable[str]) -> None:
+        """Say once what proxies have not answered for."""
+        if its in self._told or now() - self._since[its] < OVERDUE_SECONDS:
+            return
+        self._told.add(its)
+        for node in nodes:
+            waits_for = ", ".join(self._ads.unanswered(node)) or "nothing that was sent to it"
+            log.warning("not in force after %.0f s object=%s node=%s waits for: %s",
+                        OVERDUE_SECONDS, named(its), node, waits_for)  # fmt: skip
 
     async def _write(self, its: Key, obj: Struct, body: Json) -> None:
         cls, namespace, name = its

@@ -46,6 +46,8 @@ REQUEST_BYTES_MAX = 64 * 1024 * 1024
 STREAMS_MAX = 10_000
 EARLY_REQUESTS_MAX = 256
 """Requests of a proxy whose resources are not known yet; one that sends more is disconnected."""
+UNANSWERED_MAX = 5
+"""Of resources that a proxy has not answered for, so many are named."""
 RETRY_SECONDS_MIN = 0.25
 RETRY_SECONDS_MAX = 30.0
 """Between the attempts to have a refused listener accepted."""
@@ -224,6 +226,14 @@ class AdsServer:
             last = known.number - (known.offered is not None)
             known.answered = max(known.answered, progress.number(known.pending, last))
         return known.answered
+
+    def unanswered(self, node: str) -> tuple[str, ...]:
+        """What `answered` waits for, for people: the first few resources, the oldest first."""
+        known = self._nodes.get(node)
+        if known is None or not known.streams:
+            return ("its proxy is not connected",)
+        left = sorted((entries[0].number, *key) for key, entries in known.pending.items())
+        return tuple(f"{url.rpartition('.')[2]} {name}" for _, url, name in left[:UNANSWERED_MAX])
 
     def convergence_seconds(self, node: str) -> float | None:
         """From the last update until the proxy had answered for all of it; None when pending."""
