@@ -320,6 +320,9 @@ spec:
     - port: {number: 8443, protocol: HTTPS, name: https}
       defaultEndpoint: 127.0.0.1:8080
       tls: {mode: SIMPLE, credentialName: behind}
+    - port: {number: 8082, protocol: TCP, name: bytes}
+      defaultEndpoint: 127.0.0.1:8080
+      connectionPool: {tcp: {idleTimeout: 2s}}
   egress: [{hosts: ["*/*"]}]
 ---
 apiVersion: networking.istio.io/v1
@@ -386,6 +389,11 @@ def test_programs_behind_their_proxy(callers: tuple[Caller, Caller], behind: str
     ):
         stream.sendall(b"GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert stream.recv(64).startswith(b"HTTP/1.1 200")
+    with socket.create_connection((behind, 8082), timeout=20) as quiet:
+        quiet.sendall(b"GET /who HTTP/1.1\r\nhost: x\r\n\r\n")
+        # Until the proxy closes it: the program waits for longer.
+        said = b"".join(iter(lambda: quiet.recv(1000), b""))
+        assert said.startswith(b"HTTP/1.1 200")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((behind, 8080), timeout=10)
     statuses = run_inside(first.weft, first.host, MANY % "behind")
