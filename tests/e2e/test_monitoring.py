@@ -198,6 +198,18 @@ def test_a_real_prometheus_scrapes_and_answers(failing: Instance, prometheus: st
     (up,) = answer('up{job="weft"}')
     assert up["value"][1] == "1"
 
+    # weft of itself: until proxies have a change, what they acknowledged, queues, the API.
+    for query, least, most in (
+        ("histogram_quantile(0.9, sum by (le) (pilot_proxy_convergence_time_bucket))", 0, 30),
+        ("sum(weft_proxy_acknowledged)", 1, 1),
+        ("pilot_total_xds_rejects", 0, 0),
+        ('workqueue_depth{name="deployment"}', 0, 100),
+        ('histogram_quantile(0.9, sum by (le) '
+         '(apiserver_request_duration_seconds_bucket{method="GET"}))', 0, 30),
+    ):  # fmt: skip
+        found = wait_for(lambda query=query: answer(query), query)
+        assert least <= float(found[0]["value"][1]) <= most, (query, found)
+
     def firing() -> set[str]:
         return {one["metric"]["alertname"] for one in answer('ALERTS{alertstate="firing"}')}
 

@@ -31,6 +31,7 @@ from weft.apiserver.fairness import Fairness
 from weft.apiserver.handlers import BEGUN, Handlers
 from weft.apiserver.metrics import Metrics
 from weft.apiserver.removed_nodes import RemovedNodes
+from weft.lib.aio import ticks
 from weft.pki.identity import Validity
 from weft.store.interface import StoreError
 from weft.telemetry.exposition import openmetrics
@@ -121,16 +122,18 @@ class Server:
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug is a 500 with a log line, never a half write."""
         self._metrics.inflight += 1
-        code = 500
+        code, began, seconds = 500, ticks(), None
         trail = self.audit.begin(http) if self.audit is not None else None
         try:
             response = await self._answered(http, trail)
             code = response.status
+            if isinstance(response, web.Response):  # not a stream
+                seconds = ticks() - began
             return response
         finally:
             self._metrics.inflight -= 1
             self._certified.pop(id(http), None)
-            self._metrics.count(http.method, code)
+            self._metrics.count(http.method, code, seconds)
 
     async def _answered(self, http: web.BaseRequest, trail: Trail | None) -> web.StreamResponse:
         """Also failures are answers, and are audited as such."""

@@ -24,7 +24,7 @@ from weft.apiserver.removed_nodes_follower import RemovedNodesFollower
 from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
 from weft.controllers.catalog import controllers
-from weft.daemon import access_log_keeper, files, rate_limits, status
+from weft.daemon import access_log_keeper, files, own_metrics, rate_limits, status
 from weft.daemon.alerting import Alerting
 from weft.daemon.all_nodes import AllInFlight, AllLogs, AllStreams, facts, handlers_of
 from weft.daemon.analyst import Analyst
@@ -217,6 +217,7 @@ class Instance:
         self.api.add_page(STATUS, self._status_page)
         self.api.add_page(PROXY_METRICS, self._metrics_page)
         self.api.add_metrics(self.telemetry.metrics)
+        self.api.add_metrics(lambda: own_metrics.page(self.ads, self.loops))
         self.api.add_question(TRAFFIC, self.telemetry.traffic_page)
         self.api.add_question(REQUESTS, self.telemetry.requests_page)
         self.api.add_question(TOPOLOGY, self.telemetry.topology_page)

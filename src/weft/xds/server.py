@@ -16,6 +16,7 @@ import grpc
 from msgspec import Struct
 
 from weft.lib.aio import Tasks
+from weft.lib.histogram import Histogram
 from weft.xds import acks, progress
 from weft.xds.delta import (
     WILDCARD,
@@ -124,6 +125,10 @@ class AdsServer:
         self._nodes: dict[str, _Node] = {}
         self._on_ack = on_ack
         self.on_nack = on_nack
+        self.converged = Histogram()
+        """Seconds from updates until proxies had answered for all of them."""
+        self.rejects = 0
+        """Resources that proxies refused so far."""
         self.on_missing: Callable[[str, tuple[str, ...]], None] = lambda *_: None
         """Called with a node and the clusters that its proxy asks for and nobody has."""
         self._waiters: list[tuple[Callable[[AdsServer], bool], asyncio.Future[None]]] = []
@@ -344,6 +349,7 @@ class AdsServer:
                 stream.retry_seconds = RETRY_SECONDS_MIN
         if known.updated_at is not None and settled(stream.state):
             known.convergence = asyncio.get_running_loop().time() - known.updated_at
+            self.converged.add(known.convergence)
             known.updated_at = None
 
     def _retry_later(self, stream: _Stream, known: _Node) -> None:
@@ -379,6 +385,7 @@ class AdsServer:
             "proxy refused a resource node=%s type=%s name=%s error=%s",
             *(node, report.type_url, report.name, report.error),
         )
+        self.rejects += 1
         if self.on_nack is not None:
             self.on_nack(report)
 
