@@ -1,10 +1,15 @@
 """The rest of kubectl's verbs, on each version that is installed."""
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.apiserver.serving import Running
 from tests.apiserver.test_app_kubectl import MANIFEST, Kubectl, binaries
@@ -128,3 +133,69 @@ async def test_apply_view_and_set_last_applied(kubectl: Kubectl) -> None:
     heads, row = (await kubectl("get", "deploy", "web", "--subresource=scale")).splitlines()
     assert heads.split() == ["NAME", "DESIRED", "AVAILABLE", "AGE"]
     assert row.split()[:3] == ["web", "3", "0"]
+
+
+async def test_who_may_do_what(kubectl: Kubectl) -> None:
+    rules = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reads, namespace: default}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [get, list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reads, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reads}
+subjects: [{kind: ServiceAccount, name: robot, namespace: default}]
+"""
+    await kubectl("create", "serviceaccount", "robot")
+    assert "reconciled" in await kubectl("auth", "reconcile", "-f", "-", stdin=rules)
+    token = (await kubectl("create", "token", "robot", "--duration=10m")).strip()
+    # A token given by flag does not outdo the one of the kubeconfig's user, so it has its own.
+    config = (kubectl.home / "kubeconfig").read_text()
+    mine = config[config.index("token: ") :].split("}")[0].removeprefix("token: ")
+    (kubectl.home / "robot").write_text(config.replace(mine, token))
+    robot = ("--kubeconfig", str(kubectl.home / "robot"))
+    name = "jsonpath={.status.userInfo.username}"
+    whoami = await kubectl(*robot, "auth", "whoami", "-o", name)
+    assert whoami == "system:serviceaccount:default:robot"
+
+    async def may(*words: str) -> str:
+        return (await kubectl.run(*robot, "auth", "can-i", *words))[1].strip()
+
+    for _ in range(50):  # roles are followed, not read with each request
+        if await may("get", "cm") == "yes":
+            break
+    assert (await may("list", "configmaps"), await may("delete", "cm")) == ("yes", "no")
+    assert "configmaps" in await may("--list")
+    as_robot = ("--as=system:serviceaccount:default:robot", "auth", "can-i", "get", "secrets")
+    assert (await kubectl.run(*as_robot))[1].strip() == "no"
+    assert 'User "system:serviceaccount:default:robot" cannot list' in await kubectl.fails(
+        *robot, "get", "secrets"
+    )
+
+
+async def test_autoscale_kustomize_and_certificates(kubectl: Kubectl, tmp_path: Path) -> None:
+    await kubectl.apply()
+    out = await kubectl("autoscale", "deploy", "web", "--min=1", "--max=3", "--cpu-percent=50")
+    assert "autoscaled" in out
+    assert (await kubectl("get", "hpa", "web", "-o", "jsonpath={.spec.maxReplicas}")) == "3"
+    (tmp_path / "kustomization.yaml").write_text("resources: [all.yaml]\nnamePrefix: dev-\n")
+    (tmp_path / "all.yaml").write_text(MANIFEST)
+    assert "name: dev-web" in await kubectl("kustomize", str(tmp_path))
+    asked = {
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": "bob"},
+        "spec": {"request": signing_request("bob"), "usages": ["client auth"],
+                 "signerName": "kubernetes.io/kube-apiserver-client"},
+    }  # fmt: skip
+    await kubectl("create", "-f", "-", stdin=json.dumps(asked))
+    assert "approved" in await kubectl("certificate", "approve", "bob")
+    assert "Approved" in await kubectl("get", "csr", "bob")
+
+
+def signing_request(user: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user)])
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
