@@ -150,3 +150,89 @@ async def test_rules_as_the_gateway_api_writes_them(live: Running) -> None:
         ({"surge": 1.5}, "spec.surge"),
     ):
         assert why in await kubectl.fails("apply", "-f", "-", stdin=route(**fine | spec))
+
+
+GROUPS = (
+    "networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io",
+    "argoproj.io",
+)  # fmt: skip
+
+
+def structural(schema: Any, schemas: Any) -> Any:
+    """An OpenAPI v3 schema as the schema of a definition has to be: whole, without references."""
+    if isinstance(schema, list):
+        return [structural(each, schemas) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    for one in (schema, *schema.get("allOf", ())):
+        if "$ref" in one:
+            return structural(schemas[one["$ref"].rpartition("/")[2]], schemas)
+    if schema.get("format") == "int-or-string" or "oneOf" in schema:
+        return {"x-kubernetes-int-or-string": True}
+    left_out = ("default", "x-kubernetes-group-version-kind", "x-kubernetes-patch-strategy",
+                "x-kubernetes-patch-merge-key", "x-kubernetes-list-type",
+                "x-kubernetes-list-map-keys", "x-kubernetes-map-type")  # fmt: skip
+    made = {k: structural(v, schemas) for k, v in schema.items() if k not in left_out}
+    if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties"}:
+        made["x-kubernetes-preserve-unknown-fields"] = True
+    if made.keys() == {"description"} and isinstance(made["description"], str):
+        made["x-kubernetes-preserve-unknown-fields"] = True
+    return made
+
+
+async def whole_definition(live: Running, group: str, kinds: dict[str, Any]) -> dict[str, Any]:
+    """Of one kind, with all its versions and fields."""
+    versions = []
+    for number, resource in kinds.items():
+        _, document = await live.json("GET", f"/openapi/v3/apis/{group}/{number}")
+        schemas = document["components"]["schemas"]
+        named = {"group": group, "version": number, "kind": resource["kind"]}
+        (found,) = (
+            s for s in schemas.values() if named in s.get("x-kubernetes-group-version-kind", ())
+        )
+        schema = {**found, "properties": {**found["properties"], "metadata": {"type": "object"}}}
+        whole = structural(schema, schemas)
+        whole["properties"]["metadata"] = {"type": "object"}
+        versions.append({
+            "name": number, "served": True, "storage": not versions,
+            "subresources": {"status": {}}, "schema": {"openAPIV3Schema": whole},
+        })  # fmt: skip
+    names = {"plural": resource["name"], "singular": resource["singularName"],
+             "kind": resource["kind"], "listKind": f"{resource['kind']}List",
+             "shortNames": resource.get("shortNames", [])}  # fmt: skip
+    scope = "Namespaced" if resource["namespaced"] else "Cluster"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{resource['name']}.{group}",
+                     "annotations": {"api-approved.kubernetes.io": "https://example.com"}},
+        "spec": {"group": group, "names": names, "scope": scope, "versions": versions},
+    }  # fmt: skip
+
+
+async def test_definitions_of_every_kind_of_others_that_weft_serves(live: Running) -> None:
+    """Whole ones, in one file, as long as upstream's: each is established and told to be without
+    effect, and what is served stays as it was."""
+    kubectl = Kubectl(binaries()[-1], live)
+    made = []
+    for group in GROUPS:
+        _, found = await live.json("GET", f"/apis/{group}")
+        kinds: dict[str, dict[str, Any]] = {}
+        for version in (each["version"] for each in found["versions"]):
+            _, listed = await live.json("GET", f"/apis/{group}/{version}")
+            for resource in listed["resources"]:
+                if "/" not in resource["name"]:
+                    kinds.setdefault(resource["name"], {})[version] = resource
+        made += [await whole_definition(live, group, versions) for versions in kinds.values()]
+    text = "\n---\n".join(map(json.dumps, made))
+    assert len(text) > 500_000
+    explained = await kubectl("explain", "rollout.spec.strategy.canary", "--recursive")
+    code, out, err = await kubectl.run("apply", "--server-side", "-f", "-", stdin=text)
+    assert code == 0, err
+    assert out.count("serverside-applied") == len(made) > 25
+    warned = {line.split()[3] for line in err.splitlines() if line.startswith("Warning: weft")}
+    assert warned == {each["metadata"]["name"] for each in made}
+    await kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=20s")
+    assert await kubectl("explain", "rollout.spec.strategy.canary", "--recursive") == explained
+    assert "virtualservice.networking.istio.io/v created" in await kubectl(
+        "apply", "-f", "-", stdin=OBJECTS.rpartition("---")[2]
+    )
