@@ -1,9 +1,16 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from weft.apiserver.access import user_of_token
-from weft.daemon.files import BadTokens, admin_token, prepare_directories
+from weft.daemon.files import (
+    BadTokens,
+    admin_token,
+    keep_service_cidr,
+    prepare_directories,
+    with_service_cidr,
+)
 from weft.lib.instance import Settings
 
 
@@ -36,3 +43,25 @@ def test_a_run_directory_below_another_one_s_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").chmod(0o777)
     with pytest.raises(PermissionError):
         prepare_directories(settings(tmp_path))
+
+
+def test_the_network_of_services_is_chosen_once(tmp_path: Path) -> None:
+    usual = settings(tmp_path)
+    prepare_directories(usual)
+    small = structs.replace(usual, service_cidr="10.0.0.0/24")
+    other = structs.replace(usual, service_cidr="10.1.0.0/24")
+    assert with_service_cidr(small) == small
+    assert with_service_cidr(other) == other, "nothing is kept before it is in use"
+    keep_service_cidr(small)
+    assert with_service_cidr(usual) == small
+    with pytest.raises(OSError, match=r"have addresses of 10\.0\.0\.0/24, which was chosen"):
+        with_service_cidr(other)
+
+
+def test_an_instance_that_began_with_the_usual_network_keeps_it(tmp_path: Path) -> None:
+    usual = settings(tmp_path)
+    prepare_directories(usual)
+    (Path(usual.data_dir) / "kubeconfig").touch()
+    assert with_service_cidr(usual) == usual
+    with pytest.raises(OSError, match="have addresses of the usual network"):
+        with_service_cidr(structs.replace(usual, service_cidr="10.0.0.0/24"))

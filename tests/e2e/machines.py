@@ -21,6 +21,7 @@ from tests.e2e.instance import WEFT, Instance, kubectl_binary
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 NETWORK = "172.31.9"
+SERVICES = "10.98.0.0/16"
 APPS = Path(__file__).parent / "apps"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -170,6 +171,7 @@ class Machine(Instance):
     def serve(self) -> None:
         self.weft(
             "server", "--listen", self.address, "--name", self.name, "--detach",
+            "--service-cidr", SERVICES,  # unlike the usual one: joined nodes are told
             "--isolation", "netns", "--gateway-address", self.address,
         )  # fmt: skip
 

@@ -134,6 +134,10 @@ def test_pods_call_each_other_across_nodes(machines: Machines) -> None:
     assert far["status"]["hostIP"] == machines.b.address
     assert call(machines, "deploy/near-v1", "http://far/x")["pod"] == far["metadata"]["name"]
     assert call(machines, "talker", "http://near.default/x")["pod"] == near["metadata"]["name"]
+    services = json.loads(machines.a.weft("get", "svc", "-o", "json"))["items"]
+    by_address = next(s for s in services if s["metadata"]["name"] == "near")["spec"]["clusterIP"]
+    assert by_address.startswith("10.98."), "the network that the server was started with"
+    assert call(machines, "talker", f"http://{by_address}/x")["pod"] == near["metadata"]["name"]
     address = f"http://{machines.c.address}:{_gateway_port(machines, 'c')}/who"
     wait_for(
         lambda: machines.b.fetch(address, "far.example") == (200, "v1"),

@@ -59,6 +59,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     " machine must have.  [default: a part of 127.0.0.0/8]",
 )
 @click.option(
+    "--service-cidr",
+    default="",
+    metavar="NETWORK",
+    callback=lambda _context, _option, value: _network(value),
+    help="Network of Services' addresses, chosen at the first start.  [default: 10.96.0.0/16; where"
+    " pods have no networks, a part of 127.0.0.0/8]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS),
     default="warning",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import yaml
+from msgspec import structs
 
 from weft.apiserver.access import MASTERS, Tokens, parse_tokens
 from weft.apiserver.audit import PolicyError, parse_policy
@@ -91,6 +92,31 @@ def lock_instance(settings: Settings) -> int:
         os.close(descriptor)
         raise InstanceTaken(f"another weft runs on {settings.data_dir}") from error
     return descriptor
+
+
+def with_service_cidr(settings: Settings) -> Settings:
+    """The network of Services as it was chosen at the first start. OSError for another one."""
+    directory = Path(settings.data_dir)
+    path = directory / "service-cidr"
+    wanted = settings.service_cidr
+    if path.exists():
+        chosen = path.read_text().strip()
+    else:
+        chosen = "" if (directory / "kubeconfig").exists() else wanted
+    if wanted not in ("", chosen):
+        raise OSError(
+            f"--service-cidr {wanted}: the Services of this instance have addresses of"
+            f" {chosen or 'the usual network'}, which was chosen at its first start; leave the"
+            " option out, or start with another --data-dir"
+        )
+    return structs.replace(settings, service_cidr=chosen)
+
+
+def keep_service_cidr(settings: Settings) -> None:
+    """For later starts, once the network is in use."""
+    if settings.service_cidr:
+        path = Path(settings.data_dir) / "service-cidr"
+        replace_file(path, f"{settings.service_cidr}\n".encode())
 
 
 def admin_token(settings: Settings) -> tuple[str, Tokens]:

@@ -129,6 +129,7 @@ class Instance:
         protect_from_oom()
         gc.disable()  # everything that is loaded stays: looking for garbage in it takes seconds
         try:
+            self.settings = self.machine.settings = files.with_service_cidr(self.settings)
             self.scheduler = scheduler(files.scheduler_profiles(self.settings))
             await self._start(read_documents(manifests) if manifests else ())
         except BaseException:
@@ -176,8 +177,8 @@ class Instance:
         files.publish_running(self.settings, self._running())
 
     def _ranges(self) -> Ranges:
-        cidr = SERVICES if self.machine.isolated else _host_cidr(self.settings)
-        return Ranges(service_cidr=cidr)
+        usual = SERVICES if self.machine.isolated else _host_cidr(self.settings)
+        return Ranges(service_cidr=self.settings.service_cidr or usual)
 
     def _server_names(self) -> tuple[str, ...]:
         """Addresses by which clients know this server."""
@@ -243,6 +244,7 @@ class Instance:
             )
         except OSError as error:
             raise _port_error(self.settings.port, error) from error
+        files.keep_service_cidr(self.settings)
         files.publish_kubeconfig(self.settings, self.api.port, self.ca.current, token)
 
     def _roots_changed(self, roots: str) -> None:

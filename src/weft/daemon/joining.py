@@ -139,6 +139,7 @@ class ClusterFacts(Struct, frozen=True, rename="camel"):
     xds_port: int
     trust_domain: str
     server_name: str
+    service_cidr: str = ""
 
 
 def _first(pem: str) -> str:
@@ -316,4 +317,6 @@ def look_again_after(valid: identity.Validity) -> float:
 
 def as_node(settings: Settings, facts: ClusterFacts) -> Settings:
     """The settings of a node of that cluster."""
-    return structs.replace(settings, trust_domain=facts.trust_domain)
+    return structs.replace(
+        settings, trust_domain=facts.trust_domain, service_cidr=facts.service_cidr
+    )

@@ -1,6 +1,7 @@
 """The machine's side of a node: pod host, network, Envoy; found again after a restart."""
 
 import contextlib
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from weft.lib import envoy_binary
 from weft.lib.instance import Settings
 from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket
 from weft.node.network_host import HostNetwork
-from weft.node.network_netns import NetnsNetwork, NetworkError
+from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
 from weft.telemetry.exposition import unfolded
@@ -58,10 +59,15 @@ class Machine:
         if self.isolated:
             joined = bool(self.settings.address)
             self.network = NetnsNetwork(
-                run_dir, dns_port=DNS_PORT, subnet=self._subnet, joined=joined
+                run_dir,
+                dns_port=DNS_PORT,
+                subnet=self._subnet,
+                joined=joined,
+                services=self.settings.service_cidr or SERVICES,
             )
         else:
             self.network = HostNetwork(run_dir)
+        self._check_services()
         self.envoy = self._supervisor(run_dir, envoy_path)
         self._opened = True
         await self.network.open()
@@ -70,6 +76,19 @@ class Machine:
             self.report = structs.replace(self.report, missing=missing)
         if with_envoy:
             await self.envoy.start()
+
+    def _check_services(self) -> None:
+        """Raises OSError for a network of Services that pods could not reach."""
+        if not self.settings.service_cidr:
+            return
+        services = ipaddress.IPv4Network(self.settings.service_cidr)
+        if self.isolated and any(services.overlaps(pods) for pods in POD_RANGES):
+            raise OSError(f"--service-cidr {services}: pods have these addresses; name another one")
+        if not self.isolated and not self.settings.join and not services.is_loopback:
+            raise OSError(
+                f"--service-cidr {services}: without networks of their own, pods reach Services in"
+                " 127.0.0.0/8 only; name a part of it"
+            )
 
     def _supervisor(self, run_dir: Path, envoy_path: str) -> EnvoySupervisor:
         wanted = BootstrapSettings(

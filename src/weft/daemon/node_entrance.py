@@ -97,5 +97,8 @@ class NodeEntrance:
         return "application/x-pem-file", self._ca.current.roots.encode()
 
     async def _facts_page(self) -> tuple[str, bytes]:
-        facts = ClusterFacts(self.xds_port, self._settings.trust_domain, SERVER_NAME)
+        settings = self._settings
+        facts = ClusterFacts(
+            *(self.xds_port, settings.trust_domain, SERVER_NAME), settings.service_cidr
+        )
         return "application/json", msgspec.json.encode(facts)

@@ -57,6 +57,8 @@ class Settings(Struct, frozen=True):
     gateway_pool: str = ""
     """Network (CIDR) for the addresses of further Gateways; empty is a part of the loopback
     network when `gateway_address` is in it, else none."""
+    service_cidr: str = ""
+    """Network of Services' addresses, chosen at the first start; empty: the usual one."""
     node_name: str = ""
     trust_domain: str = "cluster.local"
     ca_dir: str = ""
