@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from weft.api import wellknown
 from weft.node.probe import IsolationReport, choose, decide, probe
+from weft.xds import udp
 
 NETNS = (
     "mounts", "etc", "volumes", "own_devices", "namespace", "pin", "devices", "redirect",
@@ -52,6 +54,14 @@ def test_host_may_be_asked_for() -> None:
     report = decide("host", ALL)
     assert (report.isolation, report.private_files) == ("host", True)
     assert "as asked" in report.missing[0]
+
+
+async def test_the_trial_runs_without_packages() -> None:
+    assert "the probe gave no answer" not in (await probe()).values()
+
+
+def test_ports_are_turned_alike_by_proxy_and_kernel() -> None:
+    assert udp.DATAGRAM_PORT_BITS == wellknown.DATAGRAM_PORT_BITS
 
 
 @pytest.mark.slow

@@ -14,6 +14,10 @@ SYSTEM_PRIORITIES = {
 # --- ports inside a pod's network namespace (Istio's numbers, so that users recognise them)
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
+DATAGRAM_PORT_BITS = 0xF000
+"""Exclusive or of a port of UDP at a service address and the port where the node's proxy listens in
+pods for it. The kernel in the pod's network turns one into the other: a listener at the port itself
+would keep the pod from binding it, as a DNS server behind a service does."""
 
 # --- labels and annotations of Kubernetes and Istio
 LABEL_SERVICE_NAME = "kubernetes.io/service-name"

@@ -14,12 +14,13 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from msgspec.structs import replace
 
 from weft.mesh.model import ServiceListener, UdpRoute, Workload
-from weft.mesh.model.workload import DATAGRAM_PORT_BITS
 from weft.xds.clusters import BLACKHOLE
 from weft.xds.proto import Proto, any_of, duration, resource
 from weft.xds.resource import LISTENER, Resource
 
 UDP_PROXY = "envoy.filters.udp_listener.udp_proxy"
+DATAGRAM_PORT_BITS = 0xF000
+"""As in `weft.api.wellknown`."""
 SESSION_SECONDS = 60.0
 """A caller's socket keeps its endpoint until it was silent for so long."""
 

@@ -13,10 +13,6 @@ from weft.mesh.model.walls import Walls
 GATEWAY_ACCOUNT = "ns/istio-system/sa/istio-ingressgateway-service-account"
 """Whom policies name that are for what enters through a gateway, as in Istio's installation: the
 part of a principal after the trust domain."""
-DATAGRAM_PORT_BITS = 0xF000
-"""Exclusive or of a port of UDP at a service address and the port where the node's proxy listens in
-pods for it. The kernel in the pod's network turns one into the other: a listener at the port itself
-would keep the pod from binding it, as a DNS server behind a service does."""
 
 
 class TcpRoute(Struct, frozen=True, gc=False):

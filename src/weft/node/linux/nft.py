@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from weft.mesh.model.workload import DATAGRAM_PORT_BITS
+from weft.api.wellknown import DATAGRAM_PORT_BITS
 from weft.node.linux.netlink import ACK, APPEND, CREATE, Netlink, attribute, nested
 
 _SUBSYSTEM = 10 << 8
