@@ -98,6 +98,7 @@ def test_only_pods_that_ask_for_nothing_stay_away_from_a_node_short_of_memory() 
     taint = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
     short = node(taints=[taint])
     assert "memory-pressure" in filters.refusal(pod().spec, short)
+    assert "memory-pressure" in filters.refusal(pod(cpu="0").spec, short)
     assert filters.refusal(pod(memory="1Mi").spec, short) == ""
     assert filters.placement(pod().spec) != filters.placement(pod(memory="1Mi").spec)
     taint["key"] = "node.kubernetes.io/pid-pressure"

@@ -23,7 +23,6 @@ REASON_NOT_READY = "node(s) were not ready"
 REASON_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 REASON_PORTS = "node(s) didn't have free ports for the requested pod ports"
 REASON_PODS = "Too many pods"
-_COUNTED = ("cpu", "memory")
 _BLOCKING = ("NoSchedule", "NoExecute")
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 
@@ -81,9 +80,16 @@ def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
 
 def asks_for_something(spec: PodSpec) -> bool:
     """Whether its quality of service class is another than BestEffort."""
-    found = (c.resources for c in (*spec.containers, *spec.init_containers))
-    asked = [r for r in found if r is not None]
-    return any(n in side for r in asked for side in (r.requests, r.limits) for n in _COUNTED)
+    for containers in (spec.containers, spec.init_containers):
+        for container in containers:
+            asked = container.resources
+            if asked is None:
+                continue
+            # Written out: this is asked for every pod of a cycle.
+            for side in (asked.requests, asked.limits):
+                if side.get("cpu", "0") != "0" or side.get("memory", "0") != "0":
+                    return True
+    return False
 
 
 def _unschedulable(spec: PodSpec, node: Node) -> str:
