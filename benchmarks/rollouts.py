@@ -22,7 +22,7 @@ CLIENTS = 2
 PAUSE_SECONDS = 0.03
 HEALTHY_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.25
-SECONDS_MAX = 600.0
+SECONDS_MAX = 1800.0
 """After this no further change is begun."""
 STEPS = [{"setWeight": 50}, {"pause": {"duration": 1}}]
 
