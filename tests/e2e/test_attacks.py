@@ -5,6 +5,7 @@ policy but the one on its paths.
 """
 
 import http.client
+import json
 import re
 import socket
 import ssl
@@ -12,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.e2e import manifests as m
 from tests.e2e.conftest import fresh
-from tests.e2e.instance import Instance, ask, run_inside
+from tests.e2e.instance import Instance, ask, run_inside, wait_for
 from tests.e2e.test_authorization import (
     Applied,
     account,
@@ -416,12 +418,14 @@ def test_connections_are_not_shared_between_identities(weft: Instance) -> None:
 
 
 def test_pods_do_not_reach_the_proxy_itself(weft: Instance) -> None:
-    found = run_inside(weft, "other.example", """
+    (pod,) = weft.ready_pods("app=other")
+    node = f"{pod['status']['podIP'].rpartition('.')[0]}.1"
+    found = run_inside(weft, "other.example", f"""
         import asyncio
         async def main():
             found = []
-            for port in (15000, 15001, 15006, 9901, 19000):
-                for host in ("127.0.0.1", "10.244.0.1"):
+            for port in (15000, 15001, 15006, 15008, 15012, 9901, 19000):
+                for host in ("127.0.0.1", "{node}"):
                     try:
                         reader, writer = await asyncio.wait_for(
                             asyncio.open_connection(host, port), 2)
@@ -435,3 +439,52 @@ def test_pods_do_not_reach_the_proxy_itself(weft: Instance) -> None:
             return found
     """)  # fmt: skip
     assert found == []
+
+
+def test_pods_get_nothing_from_the_api_without_right(weft: Instance) -> None:
+    """Neither without a token nor with that of their own account."""
+    found = run_inside(weft, "other.example", """
+        import os
+        from aiohttp import ClientSession
+        async def main():
+            base = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}"
+            path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+            own = {"Authorization": "Bearer " + open(path).read()}
+            asked = [("GET", "/api/v1/secrets"), ("GET", "/api/v1/namespaces/default/pods"),
+                     ("GET", "/weft/v1/ca"), ("GET", "/weft/v1/status"), ("GET", "/metrics"),
+                     ("POST", "/weft/v1/ca/rotate-now"), ("POST", "/weft/v1/credentials-rotate"),
+                     ("POST", "/weft/v1/proxy-restart"), ("GET", "/weft/v1/node/link")]
+            found = []
+            async with ClientSession() as session:
+                for headers in ({}, own, {"Authorization": "Bearer none"},
+                                {"X-Remote-User": "weft-admin", "X-Remote-Group": "system:masters"},
+                                {**own, "Impersonate-User": "weft-admin"}):
+                    for method, path in asked:
+                        async with session.request(
+                            method, base + path, headers=headers, ssl=False
+                        ) as answer:
+                            found.append(answer.status)
+            return found
+    """)  # fmt: skip
+    assert len(found) == 45
+    assert set(found) <= {401, 403}, found
+
+
+def test_pods_of_other_users_read_nothing_of_weft_s_own(weft: Instance) -> None:
+    """Processes see the machine's files; whoever is not weft's user is kept out of weft's."""
+    weft.image("sh:1", Path("/tmp"), "/bin/sh")
+    places = [weft.data_dir / name for name in ("kubeconfig", "tokens.csv", "store.db", "pki")]
+    places += [*weft.run_dir.glob("*")]
+    assert all(place.exists() for place in places)
+    program = "id -u; for f in PLACES; do if [ -r $f ] || [ -x $f ]; then echo $f; fi; done"
+    program = program.replace("PLACES", " ".join(map(str, places)))
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "curious"},
+        "spec": {
+            "restartPolicy": "Never", "securityContext": {"runAsUser": 65534, "runAsGroup": 65534},
+            "containers": [{"name": "main", "image": "sh:1", "args": ["-c", program]}],
+        },
+    }  # fmt: skip
+    weft.weft("apply", "-f", "-", stdin=json.dumps(pod))
+    wait_for(lambda: weft.pod("curious")["status"].get("phase") == "Succeeded", "it has looked")
+    assert weft.weft("logs", "curious").split() == ["65534"]
