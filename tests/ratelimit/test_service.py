@@ -102,6 +102,28 @@ async def test_counters_out_of_reach_let_requests_through() -> None:
     assert service.counts[RULE.name, "error"] == 1
 
 
+async def test_only_nodes_use_up_limits() -> None:
+    class Refused(Exception):
+        pass
+
+    class Call:
+        async def abort(self, code: grpc.StatusCode, text: str) -> None:
+            raise Refused(code, text)
+
+    def certified(_: object) -> str:
+        raise PermissionError("the certificate is for no node")
+
+    service = RateLimitService(certified=certified)
+    service.update([RULE])
+    request = rls_pb2.RateLimitRequest()
+    added = request.descriptors.add()
+    for key, value in of("joe"):
+        added.entries.add(key=key, value=value)
+    with pytest.raises(Refused, match="PERMISSION_DENIED"):
+        await service._should_rate_limit(request, Call())
+    assert not service.counts
+
+
 async def test_memory_counters_are_bounded() -> None:
     counters = MemoryCounters(keys_max=3)
     for number in range(10):

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -77,7 +78,7 @@ from weft.scheduler.controller import controller as scheduler
 from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
-from weft.xds.server import AdsServer
+from weft.xds.server import AdsServer, certified_node
 
 HOST_SERVICE_NETS = (64, 128)
 """Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
@@ -112,15 +113,22 @@ class Instance:
         self.tasks = Tasks()
         self.machine = Machine(settings)
         self.removed = RemovedNodes()
-        self.ads = AdsServer(node_of=lambda pem: node_unless_removed(pem, self.removed))
+        self.ads = AdsServer(node_of=self._node_of)
         self.removed.on_removed.append(self.ads.cut)
         self.links = NodeLinks(handlers_of(self.ads, lambda: self.inflight, self._walls_in_force))
-        self.telemetry = Telemetry()
-        self.rate_limits = RateLimitService(rate_limits.counters(os.environ))
+        self.telemetry = Telemetry(self._certified)
+        counters = rate_limits.counters(os.environ)
+        self.rate_limits = RateLimitService(counters, certified=self._certified)
         self.dashboard = Dashboard(settings.api_socket)
         self.holds = HoldService(settings.node_name)
         self.loops: list[ControllerLoop] = []
         self.lock = 0
+
+    def _node_of(self, pem: bytes) -> str:
+        return node_unless_removed(pem, self.removed)
+
+    def _certified(self, context: Any) -> str:
+        return certified_node(context, self._node_of)
 
     async def start(self, manifests: Sequence[str]) -> None:
         """Bring everything up; raises what made it impossible."""

@@ -12,7 +12,6 @@ from weft.daemon.otlp_receiver import OtlpReceiver
 from weft.daemon.trace_export import TraceExport, headers_of
 from weft.lib import aio
 from weft.lib.aio import now, ticks
-from weft.pki.node_requests import node_of
 from weft.telemetry import jaeger
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
@@ -21,7 +20,6 @@ from weft.telemetry.signals import EdgeTraffic, TrafficDocument
 from weft.telemetry.topology import service_series, topology
 from weft.telemetry.traces import TraceStore
 from weft.telemetry.traffic import Traffic
-from weft.xds.server import certified_node
 
 TRAFFIC = "/weft/v1/traffic"
 TRACES = "/weft/v1/jaeger/api/"
@@ -42,13 +40,14 @@ SECONDS_MAX = 3 * 3600.0
 class Telemetry:
     """What is known of the mesh's traffic since weft started."""
 
-    def __init__(self) -> None:
+    def __init__(self, certified: Callable[[Any], str]) -> None:
+        """`certified` is Collector's."""
         self.traffic = Traffic(now())
         self.requests = RequestLog()
         self.traces = TraceStore()
         self.collector = Collector(
             self.traffic, self.requests, self.traces,
-            certified=lambda context: certified_node(context, node_of),
+            certified=certified,
         )  # fmt: skip
         self.tap: Callable[[int], None] = lambda _: None
         """Has proxies log this percentage of their requests."""

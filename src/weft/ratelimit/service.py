@@ -44,7 +44,15 @@ class RateLimitService:
     refused), `error` (the counters were out of reach).
     """
 
-    def __init__(self, counters: Counters | None = None, clock: Callable[[], float] = now) -> None:
+    def __init__(
+        self,
+        counters: Counters | None = None,
+        clock: Callable[[], float] = now,
+        certified: Callable[[Any], str] = lambda _: "",
+    ) -> None:
+        """`certified` tells the node whose certificate a call shows, and raises PermissionError
+        for all who are no node: they would use up others' limits."""
+        self._certified = certified
         self._counters: Counters = counters or MemoryCounters()
         self._clock = clock
         self._rules: dict[str, Rule] = {}
@@ -69,6 +77,11 @@ class RateLimitService:
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
 
     async def _should_rate_limit(self, request: Any, context: Any) -> Any:
+        try:
+            self._certified(context)
+        except PermissionError as error:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            raise
         hits = request.hits_addend or 1
         response = _Response(overall_code=_Response.OK)
         retry_after = 0.0
