@@ -315,6 +315,9 @@ async def test_the_rules_are_what_nft_lists() -> None:
     async with network(5353) as pods:
         pod = await pods.create("a")
         assert rules_of(pod.netns) == [
+            "type filter hook output priority raw; policy accept;",
+            "ip daddr 10.96.0.0/16 udp dport != 61440 udp dport set udp dport ^ 61440",
+            "ip saddr 10.96.0.0/16 udp sport != 61440 udp sport set udp sport ^ 61440",
             "type nat hook output priority -100; policy accept;",
             "meta l4proto tcp ip daddr 10.96.0.0/16 redirect to :15001",
             'oif "lo" return',
