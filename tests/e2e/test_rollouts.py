@@ -13,7 +13,7 @@ import yaml
 from tests.e2e.conftest import APPS, ISOLATIONS, fresh
 from tests.e2e.instance import EXAMPLES, Instance, Load, ask, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def status(weft: Instance, name: str) -> Any:
     return weft.read(path).get("status") or {}
 
 
-def reaches(weft: Instance, name: str, phase: str, seconds: float = 60) -> None:
+def reaches(weft: Instance, name: str, phase: str, seconds: float = 100) -> None:
     def there() -> bool:
         found = status(weft, name)
         return bool(found.get("phase") == phase)

@@ -24,7 +24,7 @@ def test_a_calls_way_is_shown(stopped: Instance) -> None:
     wanted = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "x-client-trace-id": "mine"}
     assert ask(stopped, "/who", CLIENT, **wanted)[0] == 200
     line = wait_for(
-        lambda: [x for x in stopped.weft("trace").splitlines() if x.startswith(TRACE)], "it", 15
+        lambda: [x for x in stopped.weft("trace").splitlines() if x.startswith(TRACE)], "it"
     )[0]
     assert "ingress-gateway.weft-system" in line
     assert f"GET {CLIENT}" in line
@@ -82,10 +82,10 @@ def test_telemetry_objects_say_what_is_traced_and_logged(stopped: Instance) -> N
         found = json.loads(stopped.api(query)[1])["data"]
         return [{t["key"]: t["value"] for t in s["tags"]} for x in found for s in x["spans"]]
 
-    wait_for(lambda: any(tags.get("user") == "ann" for tags in spans()), "its span", 15)
+    wait_for(lambda: any(tags.get("user") == "ann" for tags in spans()), "its span")
     assert {tags.get("home") for tags in spans()} == {"here"}
     sizes = b'istio_response_bytes_bucket{reporter="source",source_workload="ingress-gateway"'
-    metrics = wait_for(lambda: with_text(stopped, sizes), "sizes", 15)
+    metrics = wait_for(lambda: with_text(stopped, sizes), "sizes")
     assert b'le="100"' in metrics
     # A label with what a header says, whatever it says; one text; one that is left out.
     forged = "bob;evil|x=y,response_code=999"
