@@ -163,3 +163,53 @@ def test_a_full_disk_and_a_damaged_store_are_told_and_lose_nothing(place: Path) 
         if processes_of(instance):
             instance.down()
         subprocess.run(["umount", "-l", str(home)], check=True)
+
+
+NODE = '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-v1-test"}}'
+
+
+def test_without_a_node_api_and_controllers_serve_kubectl(place: Path) -> None:
+    """As Kubernetes' own checks of kubectl suppose: nothing runs pods."""
+    instance = Instance(place / "state")
+    control_plane = ("up", "--detach", "--no-node", "--port")
+    try:
+        instance.weft(*control_plane, "0")
+        assert "No resources found" in instance.kubectl("get", "nodes", check=False)
+        instance.kubectl("create", "deployment", "web", "--image=web:1", "--replicas=2")
+        rollout = ("rollout", "status", "deployment/web", "--timeout=2s")
+        said = instance.kubectl(*rollout, check=False)
+        assert "0 of 2 updated replicas are available" in said
+        assert "timed out waiting for the condition" in said
+        rows = instance.kubectl("get", "pods", "--no-headers").splitlines()
+        assert [row.split()[2] for row in rows] == ["Pending", "Pending"]
+        assert "no nodes available to schedule pods" in instance.kubectl("describe", "pods")
+        assert "No node of its own (--no-node)" in instance.weft("status")
+        of_weft = [line for line in processes_of(instance) if "weft.daemon" not in line]
+        assert of_weft == []  # no pod host, no Envoy
+
+        instance.kill_9()
+        instance.weft(*control_plane, "0")
+        instance.kubectl("create", "-f", "-", stdin=NODE)
+        assert instance.kubectl("get", "nodes", "-o", "name").split() == ["node/node-v1-test"]
+        assert len(instance.items("pods")) == 2
+    finally:
+        instance.down()
+    assert not instance.run_dir.exists()
+
+
+def test_without_a_node_it_does_not_leave_pods_to_nobody(place: Path) -> None:
+    instance = Instance(place / "state")
+    instance.image("echo:1", Path(__file__).parent / "apps/echo", sys.executable, "app.py")
+    try:
+        instance.up()
+        instance.weft("apply", "-f", "-", stdin=POD)
+        wait_for(lambda: instance.pod("a")["status"].get("phase") == "Running", "pod runs")
+        pid = instance.pid_of("a")
+        instance.weft("down", "--keep-pods")
+        done = instance.run("up", "--detach", "--no-node", "--port", "0")
+        assert done.returncode == 1
+        assert "pods of an earlier start, with a node, run on here" in done.stderr
+        os.kill(pid, 0)
+    finally:
+        instance.run("down")
+    assert processes_of(instance) == []

@@ -89,3 +89,10 @@ def test_objects_that_are_not_in_force_come_first_and_say_where() -> None:
     ]
     assert "and 7 more that all nodes acknowledged" in lines
     assert any("14/15: routes 2/3" in line for line in lines)
+
+
+def test_it_says_that_there_is_no_own_node() -> None:
+    alone = {**DOCUMENT, "nodes": [], "ownNode": ""}
+    assert any("No node of its own (--no-node)" in line for line in status_lines(alone))
+    joined = {**DOCUMENT, "ownNode": "a"}
+    assert not any("--no-node" in line for line in status_lines(joined))

@@ -121,6 +121,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @options.images
 @options.node
 @click.option(
+    "--no-node",
+    is_flag=True,
+    help="Only API server and controllers: this machine is no node, runs no pods and no Envoy.",
+)
+@click.option(
     "--trace-percent",
     type=click.FloatRange(0, 100),
     default=0.0,
@@ -148,7 +153,12 @@ def start(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: An
             f"stop it with `weft down --data-dir {shlex.quote(directory)}`, or choose another"
             " --data-dir",
         )
-    rest["node_name"] = rest.get("node_name") or node_name_default()
+    if rest.get("no_node"):
+        if rest.get("node_name"):
+            output.fail("--name is this machine's node, and --no-node has none", "leave one out")
+        rest["node_name"] = ""
+    else:
+        rest["node_name"] = rest.get("node_name") or node_name_default()
     settings = Settings(data_dir=directory, run_dir=run_dir_of(directory), **rest)
     command = daemon_command("run", settings, *files)
     if detach:

@@ -24,15 +24,15 @@ FACTS_SECONDS_MAX = 2.0
 
 
 class AllLogs:
-    """LogSource of the API server."""
+    """LogSource of the API server; `local` is None where this machine is no node."""
 
-    def __init__(self, own: str, local: NodeLogs, links: NodeLinks) -> None:
+    def __init__(self, own: str, local: NodeLogs | None, links: NodeLinks) -> None:
         self._own, self._local, self._links = own, local, links
 
     def read(
         self, node: str, namespace: str, pod: str, uid: str, options: LogOptions
     ) -> AsyncIterator[bytes]:
-        if node == self._own:
+        if self._local is not None and node == self._own:
             return self._local.read(node, namespace, pod, uid, options)
         return self._links.read_log(Place(node, namespace, pod, uid, options.container), options)
 
@@ -40,21 +40,21 @@ class AllLogs:
 class AllStreams:
     """NodeStreams of the API server."""
 
-    def __init__(self, own: str, local: LocalStreams, links: NodeLinks) -> None:
+    def __init__(self, own: str, local: LocalStreams | None, links: NodeLinks) -> None:
         self._own, self._local, self._links = own, local, links
 
     async def exec(self, where: Place, options: Options) -> Process:
-        if where.node == self._own:
+        if self._local is not None and where.node == self._own:
             return await self._local.exec(where, options)
         return await self._links.exec(where, options)
 
     async def attach(self, where: Place, options: Options) -> Process:
-        if where.node == self._own:
+        if self._local is not None and where.node == self._own:
             return await self._local.attach(where, options)
         return await self._links.exec(where, options, "attach")
 
     async def connect(self, where: Place, port: int) -> Connection:
-        if where.node == self._own:
+        if self._local is not None and where.node == self._own:
             return await self._local.connect(where, port)
         return await self._links.connect(where, port)
 

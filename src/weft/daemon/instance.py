@@ -17,6 +17,7 @@ from weft.api.istio.networking_v1 import Gateway
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.manifests import Document
+from weft.api.wellknown import ISOLATION_HOST
 from weft.apiserver.addresses import Ranges
 from weft.apiserver.app import ApiServer
 from weft.apiserver.app import Settings as ApiSettings
@@ -41,6 +42,7 @@ from weft.daemon.issuer_keys import IssuerKeyKeeper
 from weft.daemon.machine import Machine, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
+from weft.daemon.no_machine import NoMachine
 from weft.daemon.node import LocalStreams, NodeLogs, make_agent
 from weft.daemon.node_entrance import NodeEntrance, node_unless_removed
 from weft.daemon.node_gates import NodeGates
@@ -54,7 +56,7 @@ from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.trace_export import HEADERS_VARIABLE
-from weft.daemon.usage import Readings, UsageSampler, read_all
+from weft.daemon.usage import Readings, UsageSampler, read_all, read_joined
 from weft.daemon.wall_keeper import WallKeeper
 from weft.daemon.why import WhyPage
 from weft.dashboard.server import Dashboard
@@ -111,7 +113,7 @@ class Instance:
         self.say = say
         self.started_at = now()
         self.tasks = Tasks()
-        self.machine = Machine(settings)
+        self.machine = NoMachine(settings) if settings.no_node else Machine(settings)
         self.removed = RemovedNodes()
         self.ads = AdsServer(node_of=self._node_of)
         self.removed.on_removed.append(self.ads.cut)
@@ -185,7 +187,8 @@ class Instance:
         files.publish_running(self.settings, self._running())
 
     def _ranges(self) -> Ranges:
-        usual = SERVICES if self.machine.isolated else _host_cidr(self.settings)
+        plain = self.machine.report.isolation == ISOLATION_HOST
+        usual = _host_cidr(self.settings) if plain else SERVICES
         return Ranges(service_cidr=self.settings.service_cidr or usual)
 
     def _server_names(self) -> tuple[str, ...]:
@@ -300,7 +303,7 @@ class Instance:
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
         self.api.add_admission(MeshAdmission(self.informers, build_settings))
-        why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.envoy.admin)
+        why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.admin)
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams
         self.recorder = EventRecorder(self.writer, "weft")
@@ -315,22 +318,30 @@ class Instance:
         self.holds.hold = self.scale_to_zero.hold
         self.ads.on_missing = self.scale_to_zero.on_missing
         self.tasks.spawn(self.mesh.run(), "mesh-loop")
-        reopen = self.machine.envoy.admin.reopen_logs
-        self.tasks.spawn(access_log_keeper.keep(self.settings.access_log, reopen), "access-log")
         statuses = GatewayStatusWriter(self.writer, self.informers.cache, self.mesh, self.ads)
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.tasks.spawn(objects.run(), "object-status")
         self.tasks.spawn(self.identity.publish(self.writer, self.recorder), "roots-published")
         self.learner = ProtocolLearner(self.writer, self.informers.cache, self.recorder)
         self.tasks.spawn(self.learner.run(), "protocol-learner")
-        await self._start_node()
+        await self.telemetry.open(
+            "" if self.settings.no_node else self.machine.node_address,
+            self.settings.trace_export,
+            os.environ.get(HEADERS_VARIABLE, ""),
+        )
+        self.watch = NodeWatch(self.writer, self.informers.cache, self.links, self.ads)
+        self.links.on_change = self._link_changed
+        self.api.add_usage(self._usage_sampler())
+        if self.settings.no_node:
+            self.api.log_source = AllLogs("", None, self.links)
+            self.api.node_streams = AllStreams("", None, self.links)
+        else:
+            await self._start_node()
 
     async def _start_node(self) -> None:
         own = self.settings.node_name
-        await self.telemetry.open(
-            *(self.machine.node_address, self.settings.trace_export),
-            os.environ.get(HEADERS_VARIABLE, ""),
-        )
+        reopen = self.machine.admin.reopen_logs
+        self.tasks.spawn(access_log_keeper.keep(self.settings.access_log, reopen), "access-log")
         self.agent = make_agent(
             *(self.settings, self.machine, self.api.node_client(own), self.informers),
             gate=AdsGate(self.ads, own, self._walls_in_force),
@@ -341,12 +352,9 @@ class Instance:
         )
         self.api.log_source = AllLogs(own, NodeLogs(self.agent), self.links)
         self.api.node_streams = AllStreams(own, LocalStreams(self.agent), self.links)
-        self.watch = NodeWatch(self.writer, self.informers.cache, self.links, self.ads)
-        self.links.on_change = self._link_changed
         if self.settings.listen:
             self.routes = RouteKeeper(self.informers, own)
             self.tasks.spawn(self.routes.run(), "node-routes")
-        self.api.add_usage(self._usage_sampler())
         if isinstance(self.machine.network, NetnsNetwork):
             gates = NodeGates(self.informers, self.machine.network, self.settings.node_name)
             self.tasks.spawn(gates.run(), "node-gates")
@@ -354,6 +362,8 @@ class Instance:
 
     async def _read_usage(self) -> Readings:
         settings = self.settings
+        if settings.no_node:
+            return await read_joined(self.links)
         return await read_all(
             self.machine.runtime, settings.data_dir, settings.node_name, self.links
         )
@@ -426,6 +436,9 @@ class Instance:
             self.say("              `weft token create` prints the command with which one joins")
         self.say(f"  dashboard   {self.dashboard.url}  (`weft dashboard` logs in)")
         self.say(f"  kubeconfig  {self.settings.kubeconfig}")
+        if self.settings.no_node:
+            self.say("  node        none (--no-node): pods stay Pending")
+            return
         self.say(f"  isolation   {self.machine.report.isolation}")
         for sentence in self.machine.report.missing:
             self.say(f"              {sentence}")
@@ -457,20 +470,25 @@ class Instance:
 
     async def _status_page(self) -> tuple[str, bytes]:
         remote = await facts(self.links)
-        containers = [*await self.machine.runtime.list()]
+        containers = [*await self.machine.containers()]
         for found in remote.values():
             containers += found.containers
         pids = {node: found.envoy_pid for node, found in remote.items()}
-        pids[self.settings.node_name] = await self.machine.envoy_pid()
+        if not self.settings.no_node:
+            pids[self.settings.node_name] = await self.machine.envoy_pid()
         cache = self.informers.cache
         more = self.identity.findings()
-        body = status.document(cache, tuple(containers), self.ads, self.mesh, pids, more=more)
+        body = status.document(
+            *(cache, tuple(containers), self.ads, self.mesh, pids),
+            more=more,
+            own_node=self.settings.node_name,
+        )
         return "application/json", body
 
     async def _restart_proxy(self) -> tuple[str, bytes]:
         before = await self.machine.envoy_pid()
         try:
-            await self.machine.envoy.restart()
+            await self.machine.restart_envoy()
         except EnvoyError as error:
             return "application/json", msgspec.json.encode({"error": str(error)})
         after = await self.machine.envoy_pid()
@@ -489,7 +507,8 @@ class Instance:
             await loop.close()
         await self.watch.close()
         await self.scale_to_zero.close()
-        await self.agent.close(keep_pods=keep_pods)
+        if not self.settings.no_node:
+            await self.agent.close(keep_pods=keep_pods)
         await self.tasks.close()
         await self.alerting.close()
         await self.telemetry.close()
@@ -498,7 +517,7 @@ class Instance:
         if keep_pods:
             await self.machine.close()
         else:
-            if self.settings.listen:
+            if self.settings.listen and not self.settings.no_node:
                 await self.routes.remove()
             await self.machine.destroy()
         await self.links.close()

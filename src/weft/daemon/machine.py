@@ -11,11 +11,12 @@ from msgspec import structs
 from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
-from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket
+from weft.node.envoy import EnvoyAdmin, EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
+from weft.node.runtime import ContainerState
 from weft.telemetry.exposition import unfolded
 from weft.xds.bootstrap import BootstrapSettings, RemoteControlPlane, arguments, bootstrap
 
@@ -119,6 +120,15 @@ class Machine:
     def passthrough_address(self) -> str:
         return self.network.passthrough_address if isinstance(self.network, NetnsNetwork) else ""
 
+    @property
+    def admin(self) -> EnvoyAdmin:
+        """Of this machine's Envoy."""
+        return self.envoy.admin
+
+    async def containers(self) -> tuple[ContainerState, ...]:
+        """All that the pod host knows."""
+        return await self.runtime.list()
+
     async def active(
         self, address: str, ports: tuple[int, ...] = (), *, connections: bool = False
     ) -> int:
@@ -141,6 +151,10 @@ class Machine:
     async def envoy_pid(self) -> int:
         state = await self.envoy.state()
         return state.pid if state is not None and state.exit_code is None else 0
+
+    async def restart_envoy(self) -> None:
+        """EnvoyError."""
+        await self.envoy.restart()
 
     async def metrics(self) -> bytes:
         """Envoy's metrics page; empty when it does not answer."""

@@ -189,10 +189,13 @@ def document(
     envoy_pids: Mapping[str, int],
     *,
     more: Iterable[Diagnostic] = (),
+    own_node: str,
 ) -> bytes:
-    """The whole document; `more` are findings besides those of the mesh."""
+    """The whole document; `more` are findings besides those of the mesh, `own_node` is the
+    node that the control plane's machine is, "" where it is none."""
     return msgspec.json.encode(
         {
+            "ownNode": own_node,
             "nodes": node_rows(snapshot),
             "addresses": address_rows(snapshot, mesh.model),
             "pods": pod_rows(snapshot, containers, mesh.model),

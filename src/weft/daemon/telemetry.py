@@ -58,14 +58,15 @@ class Telemetry:
         self._looked_at = 0.0
 
     async def open(self, address: str, export_url: str, export_headers: str) -> None:
-        """Take the spans of applications at an address; send all spans on to a URL, if any.
+        """Take the spans of applications at an address, and send all spans on to a URL, if any.
         ValueError for headers that cannot be read."""
         if export_url:
             self._export = TraceExport(export_url, headers_of(export_headers))
             self.collector.on_spans = self._export.add
             self._export.start()
-        self._receiver = OtlpReceiver(self.collector.take_spans, address)
-        await self._receiver.start()
+        if address:
+            self._receiver = OtlpReceiver(self.collector.take_spans, address)
+            await self._receiver.start()
 
     @property
     def otlp_endpoint(self) -> str:

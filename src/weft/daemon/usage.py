@@ -77,8 +77,8 @@ async def read_machine(runtime: PodhostRuntime, data_dir: str) -> Reading:
     return Reading(machine, containers, memory_bytes, size - free, size)
 
 
-async def read_all(runtime: PodhostRuntime, data_dir: str, own: str, links: NodeLinks) -> Readings:
-    """Of this machine and of every joined node that answers in time."""
+async def read_joined(links: NodeLinks, own: str = "") -> Readings:
+    """Of every joined node that answers in time."""
 
     async def remote(node: str) -> Reading | None:
         try:
@@ -88,11 +88,14 @@ async def read_all(runtime: PodhostRuntime, data_dir: str, own: str, links: Node
             return None
 
     nodes = [node for node in links.nodes() if node != own]
-    local, others = await asyncio.gather(
-        read_machine(runtime, data_dir), asyncio.gather(*(remote(node) for node in nodes))
-    )
-    found = {node: r for node, r in zip(nodes, others, strict=True) if r is not None}
-    return {own: local} | found
+    read = await asyncio.gather(*(remote(node) for node in nodes))
+    return {node: r for node, r in zip(nodes, read, strict=True) if r is not None}
+
+
+async def read_all(runtime: PodhostRuntime, data_dir: str, own: str, links: NodeLinks) -> Readings:
+    """Of this machine and of every joined node that answers in time."""
+    local, others = await asyncio.gather(read_machine(runtime, data_dir), read_joined(links, own))
+    return {own: local, **others}
 
 
 def _machine() -> tuple[Sample, int]:

@@ -60,6 +60,8 @@ class Settings(Struct, frozen=True):
     service_cidr: str = ""
     """Network of Services' addresses, chosen at the first start; empty: the usual one."""
     node_name: str = ""
+    no_node: bool = False
+    """API server and controllers only: this machine is no node, `node_name` is empty."""
     trust_domain: str = "cluster.local"
     ca_dir: str = ""
     """Directory with an authority for the mesh that others made; "" has weft make its own."""

@@ -9,6 +9,7 @@ from weft.views.tables import PLAIN, Style, fitted
 WIDTH = 80
 OBJECTS_SHOWN_MAX = 40
 """Objects that are in force everywhere; all others are shown. `-o json` has every one."""
+NO_NODE = "No node of its own (--no-node): pods stay Pending, unless other machines join."
 KINDS = ("clusters", "endpoints", "listeners", "routes", "secrets")
 
 
@@ -19,6 +20,8 @@ def status_lines(
     lines = _section("Nodes", style)
     headers: tuple[str, ...] = ("Name", "Status", "Isolation", "Pods", "Gateway ports")
     lines += fitted(headers, _nodes(document), style, width)
+    if not document.get("ownNode", True):
+        lines += _wrapped(NO_NODE, width)
     lines += ["", *_section("Proxies", style)]
     headers = ("Node", "Status", "Acknowledged", "Last change")
     lines += fitted(headers, _proxies(document), style, width)
