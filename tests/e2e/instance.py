@@ -193,6 +193,11 @@ class Instance:
         address, bound = self.bound(port, name)
         return f"http://{address}:{bound}"
 
+    def forget_gateways(self) -> None:
+        """After a Gateway was deleted: the next one may be bound elsewhere, since ports that others
+        had on this machine may be free by then."""
+        self._gateways.clear()
+
     def bound(self, port: int, name: str = "", transport: str = "ports") -> tuple[str, int]:
         running = self.running
 

@@ -104,6 +104,7 @@ def change(weft: Instance, name: str, version: str, **env: str) -> None:
 
 
 def load(weft: Instance, name: str, path: str = "/who") -> Load:
+    weft.forget_gateways()
     return Load(f"{weft.gateway()}{path}", clients=4, headers={"Host": f"{name}.test"})
 
 
