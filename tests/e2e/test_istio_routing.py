@@ -208,6 +208,27 @@ spec:
 """
 
 
+NAMES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: vault-a}
+spec:
+  hosts: [vault-a, c.secure.example]
+  gateways: [mesh, tls]
+  tls:
+    - match:
+        - {port: 8443, sniHosts: [other.test]}
+        - {sniHosts: [space.test], sourceNamespace: elsewhere}
+        - {sniHosts: [net.test], destinationSubnets: [10.96.210.0/24]}
+        - {sniHosts: [c.secure.example], gateways: [mesh]}
+      route: [{destination: {host: vault-b}}]
+    - match:
+        - {port: 8443, sniHosts: [vault-a.test]}
+        - {sniHosts: [c.secure.example], gateways: [tls]}
+      route: [{destination: {host: vault-a}}]
+"""
+
+
 def vault(name: str, certificate: str) -> str:
     """A server of TLS that says its name."""
     quoted = json.dumps(certificate)
@@ -560,28 +581,19 @@ def test_bytes_at_the_gateway(shop: Instance) -> None:
 
 @pytest.mark.root  # as above
 def test_server_names_choose_in_the_mesh(shop: Instance) -> None:
-    """Of a service's port for TLS, the name that the caller asks for decides."""
-    shop.weft(
-        "apply",
-        "-f",
-        "-",
-        stdin="""
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: vault-a}
-spec:
-  hosts: [vault-a]
-  tls:
-    - match: [{port: 8443, sniHosts: [other.test]}]
-      route: [{destination: {host: vault-b}}]
-    - match: [{port: 8443, sniHosts: [vault-a.test]}]
-      route: [{destination: {host: vault-a}}]
-""",
-    )
+    """Of a service's port for TLS, the name that the caller asks for decides, with who calls, by
+    which address, and whether through a gateway."""
+    shop.weft("apply", "-f", "-", "--wait", stdin=NAMES)
 
-    def named(name: str) -> Any:
-        return run_inside(shop, CLIENT, TLS_NAME.format(host="vault-a", port=8443, name=name))
+    def named(name: str, host: str = "vault-a.default", caller: str = CLIENT) -> Any:
+        return run_inside(shop, caller, TLS_NAME.format(host=host, port=8443, name=name))
 
     wait_for(lambda: named("other.test") == "vault-b", "the route by server name", 10)
-    assert named("vault-a.test") == "vault-a"
-    assert named("unknown.test") == "vault-a"
+    assert named("vault-a.test") == named("unknown.test") == "vault-a"
+    assert named("space.test", caller=STRANGER) == "vault-b"
+    assert named("space.test") == "vault-a"
+    assert named("net.test", "10.96.210.8") == "vault-b"
+    assert named("net.test") == "vault-a"
+    assert named("c.secure.example") == "vault-b"
+    where, port = shop.gateway(8443).removeprefix("http://").split(":")
+    wait_for(lambda: said(where, int(port), "c.secure.example") == "vault-a", "the gateway's", 10)
