@@ -387,3 +387,138 @@ def test_clusters_and_routes_of_some_callers(
     assert json.loads(caller.request("http://other/x")[1])["pod"].startswith("second-")
     _, body, headers = other.request("http://other/x")
     assert (json.loads(body)["pod"][:5], headers.get("x-route")) == ("near-", None)
+
+
+def named_lua(operation: str, name: str, beside: str = "") -> str:
+    """A filter of the gateway that says its name to the server."""
+    there = f", subFilter: {{name: {beside}}}" if beside else ""
+    return f"""
+    - applyTo: HTTP_FILTER
+      match: {{context: GATEWAY, listener: {{filterChain: {{filter: {{name: {MANAGER}{there}}}}}}}}}
+      patch:
+        operation: {operation}
+        value:
+          name: {name}
+          typed_config:
+            "@type": {TYPE}.http.lua.v3.Lua
+            inlineCode: |
+              function envoy_on_request(h)
+                local before = h:headers():get("x-passed") or ""
+                h:headers():replace("x-passed", before .. "{name} ")
+              end
+"""
+
+
+def test_where_filters_are_put(isolated: Instance, caller: Caller, applied: list[str]) -> None:
+    """Requests pass filters in their order: first, left, middle, right, last; of these one is
+    removed and one gives way to another."""
+    router = "envoy.filters.http.router"
+    steps = [
+        ("INSERT_BEFORE", "right", router),
+        ("INSERT_BEFORE", "left", "right"),
+        ("INSERT_AFTER", "middle", "left"),
+        ("INSERT_FIRST", "first", ""),
+        ("ADD", "last", ""),
+    ]
+
+    def passed() -> list[str]:
+        status, body, _ = ask_all(isolated, "/x", caller.host)
+        found = json.loads(body)["headers"] if status == 200 else {}
+        return {name.lower(): value for name, value in found.items()}.get("x-passed", "").split()
+
+    text = "".join(named_lua(*step) for step in steps)
+    apply(isolated, applied, envoy_filter("order", text))
+    wanted = ["first", "left", "middle", "right", "last"]
+    wait_for(lambda: passed() == wanted, "all in their order", 20)
+    text += named_lua("REPLACE", "instead", "middle") + named_lua("REMOVE", "left", "left")
+    isolated.weft("apply", "-f", "-", stdin=envoy_filter("order", text))
+    wanted = ["first", "instead", "right", "last"]
+    wait_for(lambda: passed() == wanted, "one replaced, one removed", 20)
+
+
+def answers(name: str, path: str, operation: str, beside: str = "") -> str:
+    """A route of calls to `near` that answers by its name."""
+    there = f", route: {{name: {beside}}}" if beside else ""
+    return f"""
+    - applyTo: HTTP_ROUTE
+      match:
+        context: SIDECAR_OUTBOUND
+        routeConfiguration: {{vhost: {{name: "near.default.svc.cluster.local:80"{there}}}}}
+      patch:
+        operation: {operation}
+        value:
+          name: {name}
+          match: {{{path}}}
+          direct_response: {{status: 200, body: {{inline_string: {name}}}}}
+"""
+
+
+def host_patch(operation: str, match: str, domain: str) -> str:
+    there = f", vhost: {{name: '{match}:80'}}" if match else ""
+    return f"""
+    - applyTo: VIRTUAL_HOST
+      match: {{context: SIDECAR_OUTBOUND, routeConfiguration: {{name: "80"{there}}}}}
+      patch:
+        operation: {operation}
+        value:
+          name: {domain}
+          domains: [{domain}]
+          routes:
+          - match: {{prefix: /}}
+            direct_response: {{status: 200, body: {{inline_string: {domain}}}}}
+"""
+
+
+SWAPPED, GONE, LOST = (f"{name}.default.svc.cluster.local" for name in ("swapped", "gone", "lost"))
+WHOLE = host_patch("ADD", "", "added.test") + host_patch("REPLACE", SWAPPED, SWAPPED)
+WHOLE += (
+    host_patch("REMOVE", GONE, GONE)
+    + f"""
+    - applyTo: CLUSTER
+      match: {{context: SIDECAR_OUTBOUND, cluster: {{service: {LOST}, portNumber: 80}}}}
+      patch: {{operation: REMOVE}}
+"""
+)
+
+
+def test_where_routes_are_put_and_what_is_removed(
+    isolated: Instance, caller: Caller, applied: list[str]
+) -> None:
+    """Of all routes that match a path the first answers."""
+    other = Caller(isolated, "second")
+    services = "".join(
+        m.service(name).replace(f"{{app: {name}}}", f"{{app: {app}}}")
+        for name, app in (("swapped", "near"), ("lost", "near"), ("gone", "second"))
+    )
+    isolated.weft("apply", "-f", "-", "--wait", stdin=services)
+    text = (
+        answers("before", "prefix: /a", "INSERT_BEFORE", "default")
+        + answers("after", "prefix: /a", "INSERT_AFTER", "before")
+        + answers("first", "path: /a/first", "INSERT_FIRST")
+        + answers("later", "path: /b", "INSERT_AFTER", "default")
+        + answers("added", "prefix: /", "ADD")
+    )
+    url = "http://near.default.svc.cluster.local"
+
+    def said(*paths: str) -> list[str]:
+        return [caller.request(url + path)[1] for path in paths]
+
+    def pods(path: str) -> bool:
+        return "near-" in said(path)[0]
+
+    apply(isolated, applied, envoy_filter("routes", text, "{app: caller}"))
+    wait_for(lambda: said("/a/first", "/a") == ["first", "before"], "routes in their order", 20)
+    assert pods("/b")
+    text += answers("instead", "prefix: /a", "REPLACE", "before")
+    text += answers("none", "prefix: /", "REMOVE", "default") + WHOLE
+    isolated.weft("apply", "-f", "-", stdin=envoy_filter("routes", text, "{app: caller}"))
+    wait_for(lambda: said("/a", "/b", "/c") == ["instead", "later", "added"], "replaced", 20)
+    assert "near-" in other.request(url + "/b")[1]
+    assert caller.request(url, "added.test")[1] == "added.test"
+    assert caller.request(f"http://{SWAPPED}")[1] == SWAPPED
+    caller.settles(f"http://{LOST}", 503)
+    for host in (SWAPPED, LOST):
+        assert "near-" in other.request(f"http://{host}/x")[1]
+    # Of a host that nothing names the address decides, as for any other unknown host.
+    assert "second-" in other.request(url + "/x", GONE)[1]
+    assert "near-" in caller.request(url + "/x", GONE)[1]
