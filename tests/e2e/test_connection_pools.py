@@ -445,11 +445,13 @@ spec:
         assert {200, 503} == set(statuses)
     wait_for(lambda: {s for s, _ in told(net, "deaf.test", "/", 6)} == {200}, "ejected", 10)
     assert {s for s, _ in told(net, "heard.test", "/", 12)} == {200, 503}
-    again = "- retries: {attempts: 1, retryOn: connect-failure}\n  "
-    text = m.routes("heard", again + m.to("heard.test")[2:], "heard.test")
-    net.weft("apply", "-f", "-", "--wait", stdin=text)
-    assert {s for s, _ in told(net, "heard.test", "/", 12)} == {200}, "tried elsewhere"
-    assert told(net, "heard.test", "/?how=close", 1)[0] == 503, "that was no failure to connect"
+    for on in ("connect-failure", "reset-before-request"):
+        again = f"- retries: {{attempts: 1, retryOn: {on}}}\n  "
+        text = m.routes("heard", again + m.to("heard.test")[2:], "heard.test")
+        net.weft("apply", "-f", "-", "--wait", stdin=text)
+        assert {s for s, _ in told(net, "heard.test", "/", 12)} == {200}, f"{on}: tried elsewhere"
+        sent = f"/?how=close&key={on}"
+        assert told(net, "heard.test", sent, 1)[0] == 503, f"{on}: the request was sent"
 
 
 def test_endpoints_that_take_no_connections_of_bytes(net: Instance, trio: list[str]) -> None:
