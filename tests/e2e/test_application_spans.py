@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
@@ -29,8 +30,10 @@ SENDS = """
 
     async def main():
         service = {"key": "service.name", "value": {"stringValue": os.environ["OTEL_SERVICE_NAME"]}}
+        pairs = os.environ["OTEL_RESOURCE_ATTRIBUTES"].split(",")
+        more = [{"key": k, "value": {"stringValue": v}} for k, v in (p.split("=") for p in pairs)]
         spans = [span(1), span(2, parentSpanId=f"{1:016x}", status={"code": 2, "message": "full"})]
-        body = {"resourceSpans": [{"resource": {"attributes": [service]},
+        body = {"resourceSpans": [{"resource": {"attributes": [service, *more]},
                                    "scopeSpans": [{"spans": spans}]}]}
         url = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces"
         async with aiohttp.ClientSession() as session:
@@ -103,7 +106,7 @@ def used(weft: Instance, port: int) -> None:
     wait_for(lambda: ask(weft, "/who", APP)[0] == 200, "the app answers")
     assert run_inside(weft, APP, SENDS) == [200, 400, 415, "http/protobuf"]
     shown = weft.weft("trace", TRACE)
-    assert "app-v1.default: work 1" in shown
+    assert "app.default v1: work 1" in shown
     assert "full" in shown
     if os.geteuid() == 0:  # else another program may have OpenTelemetry's port
         request = trace_service_pb2.ExportTraceServiceRequest()
@@ -116,4 +119,14 @@ def used(weft: Instance, port: int) -> None:
     _, metrics = weft.api("/metrics")
     assert b'weft_trace_export_batches_total{outcome="sent"}' in metrics
     _, listed = weft.api("/weft/v1/jaeger/api/services")
-    assert "app-v1.default" in json.loads(listed)["data"]
+    assert "app.default" in json.loads(listed)["data"]
+    wanted = {"k8s.namespace.name": "default", "service.version": "v1", "weft.workload": "app-v1"}
+    for query in ({"service": "app.default"}, {"tags": '{"weft.workload":"app-v1"}'}):
+        _, found = weft.api(f"/weft/v1/jaeger/api/traces?{urlencode(query)}")
+        (trace,) = (t for t in json.loads(found)["data"] if t["traceID"] == TRACE)
+        makers = trace["processes"].values()
+        (tags,) = (each["tags"] for each in makers if each["serviceName"] == "app.default")
+        told = {tag["key"]: tag["value"] for tag in tags}
+        assert wanted.items() <= told.items()
+        assert told["k8s.pod.name"].startswith("app-v1-")
+    assert TRACE in weft.weft("trace", "--service", "app")

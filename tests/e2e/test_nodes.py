@@ -313,15 +313,15 @@ def test_a_trace_has_calls_and_applications_of_all_nodes(machines: Machines) -> 
             for pod in ("talker", "deploy/near-v1")  # on b, on a
         }
 
-        def whole(trace: str, caller: str) -> str:
+        def whole(trace: str, service: str, version: str = "") -> str:
             done = a.run("trace", trace)
-            wanted = (
-                f"{caller}.default: {what}" for what in ("plan the day", "GET near", "GET far")
-            )
+            calls = (f"{service}{version}: GET {host}" for host in ("near", "far"))
+            wanted = (f"{service}: plan the day", *calls)
             return done.stdout if all(word in done.stdout for word in wanted) else ""
 
-        wait_for(lambda: whole(traces["talker"], "talker"), "the trace that began on b")
-        wait_for(lambda: whole(traces["deploy/near-v1"], "near-v1"), "the trace that began on a")
+        wait_for(lambda: whole(traces["talker"], "talker.default"), "the trace that began on b")
+        near = traces["deploy/near-v1"]
+        wait_for(lambda: whole(near, "near.default", " v1"), "the trace that began on a")
     finally:
         a.kubectl("delete", "telemetries.telemetry.istio.io", "traced")
 

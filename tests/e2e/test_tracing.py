@@ -31,7 +31,10 @@ def test_a_calls_way_is_shown(stopped: Instance) -> None:
     shown = stopped.weft("trace", TRACE).splitlines()
     assert shown[1].startswith(f"ingress-gateway.weft-system: GET {CLIENT}")
     _, body = stopped.api(f"/weft/v1/jaeger/api/traces/{TRACE}")
-    (span,) = json.loads(body)["data"][0]["spans"]
+    (trace,) = json.loads(body)["data"]
+    (span,), (maker,) = trace["spans"], trace["processes"].values()
+    who = {tag["key"]: tag["value"] for tag in maker["tags"]}
+    assert who == {"k8s.namespace.name": "weft-system", "weft.workload": "ingress-gateway"}
     tags = {tag["key"]: tag["value"] for tag in span["tags"]}
     assert tags["http.status_code"] == "200"
     assert tags["weft.destination"].startswith("client-v1|default|")

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,23 @@ def service(name: str, address: str, *ports: dict[str, Any]) -> Service:
     body = {"metadata": {"name": name, "namespace": "default"},
             "spec": {"clusterIP": address, "ports": list(ports)}}  # fmt: skip
     return decode(Service, body)
+
+
+def test_opentelemetry_says_of_a_pod_what_its_proxy_says() -> None:
+    facts = msgspec.structs.replace(FACTS, base_env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"})
+    labels = {"app": "web", "version": "v2"}
+    web = msgspec.structs.replace(pod(containers=[{"name": "web", "image": "web:1.0"}]))
+    web = msgspec.structs.replace(
+        web, metadata=msgspec.structs.replace(web.metadata, labels=labels)
+    )
+    found = command(web, web.spec.containers[0], IMAGE, ObjectSnapshot(()), facts)
+    assert isinstance(found, Command)
+    name, namespace = web.metadata.name, web.metadata.namespace
+    assert found.env["OTEL_SERVICE_NAME"] == f"web.{namespace}"
+    assert found.env["OTEL_RESOURCE_ATTRIBUTES"] == (
+        f"weft.workload={name},k8s.namespace.name={namespace},k8s.pod.name={name},"
+        "service.version=v2"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.telemetry.test_traces import API, WEB, store
+from tests.telemetry.test_traces import API, SHOP, WEB, store
 from weft.telemetry.jaeger import BadQuery, answer, trace_of, trace_value
 
 KEPT = store(WEB, API)
@@ -92,3 +92,15 @@ def test_what_a_client_reads_is_what_was_kept() -> None:
     assert [msgspec.structs.replace(s, start=0) for s in again.spans.values()] == [
         msgspec.structs.replace(s, start=0) for s in trace.spans.values()
     ]
+
+
+def test_who_made_a_span_stands_with_its_process() -> None:
+    other = msgspec.structs.replace(SHOP, span_id="d", resource=(("weft.workload", "shop-v2"),))
+    (trace,) = answer(store(SHOP, other), "traces", {"service": "shop.team"})["data"]
+    told = {each["processID"]: each["spanID"] for each in trace["spans"]}
+    assert {told[name]: each["tags"][0]["value"] for name, each in trace["processes"].items()} == {
+        "c": "shop-v1",
+        "d": "shop-v2",
+    }
+    assert {each["serviceName"] for each in trace["processes"].values()} == {"shop.team"}
+    assert trace_of(trace).spans["c"] == SHOP

@@ -34,8 +34,14 @@ def store(*listed: Span) -> TraceStore:
     return made
 
 
+SHOP = msgspec.structs.replace(
+    WEB, span_id="c", service="shop.team", attributes=(("http.method", "GET"),),
+    resource=(("weft.workload", "shop-v1"), ("service.version", "v1")),
+)  # fmt: skip
+
+
 def found(search: Search, *listed: Span) -> list[str]:
-    return [trace.trace_id for trace in store(*(listed or (WEB, API))).search(search, 10)]
+    return [trace.trace_id for trace in store(*(listed or (WEB, API, SHOP))).search(search, 10)]
 
 
 def test_a_trace_is_put_together_in_any_order() -> None:
@@ -53,6 +59,11 @@ def test_a_trace_is_put_together_in_any_order() -> None:
         (Search(service="api", operation="GET /items"), True),
         (Search(service="web", operation="GET /items"), False),
         (Search(service="db"), False),
+        (Search(service="shop"), True),
+        (Search(service="shop.team"), True),
+        (Search(service="shop.other"), False),
+        (Search(tags={"weft.workload": "shop-v1", "http.method": "GET"}), True),
+        (Search(tags={"weft.workload": "shop-v2"}), False),
         (Search(tags={"http.status_code": "503"}), True),
         (Search(service="web", tags={"http.status_code": "503"}), False),
         (Search(slower_ms=29), True),
@@ -104,6 +115,8 @@ def test_spans_of_otlp() -> None:
     request = trace_service_pb2.ExportTraceServiceRequest()
     resource = request.resource_spans.add()
     resource.resource.attributes.append(attribute("service.name", string_value="api"))
+    for key in ("k8s.pod.name", "telemetry.sdk.name"):
+        resource.resource.attributes.append(attribute(key, string_value="x"))
     listed = resource.instrumentation_library_spans.add().spans
     span = listed.add(trace_id=b"\x01" * 16, span_id=b"\x02" * 8, name="x" * 5000, kind=2)
     span.start_time_unix_nano, span.end_time_unix_nano = 5_000_000_000, 5_250_000_000
@@ -118,6 +131,7 @@ def test_spans_of_otlp() -> None:
     assert (made.start, made.duration_ms, made.kind) == (5.0, 250.0, "server")
     assert (made.error, made.message, len(made.name)) == (True, "boom", TEXT_MAX)
     assert made.attributes == (("n", "7"), ("ok", "true"))
+    assert made.resource == (("k8s.pod.name", "x"),)
     assert made.notes[0].name == "retry"
 
 

@@ -8,14 +8,21 @@ from weft.xds.tracing import tracing
 
 
 def test_spans_are_the_callers() -> None:
-    party = Party("web", "shop", "unknown", "web", "v1")
+    party = Party("web-v1", "shop", "unknown", "web", "v1")
     assert tracing(party, NodeSettings("n"), Reporting()) is None
     tags = (SpanTag("env", literal="prod"), SpanTag("user", header="x-user", default="nobody"))
     how = Reporting(trace_percent=50, span_tags=tags)
-    made = tracing(party, NodeSettings("n", trace_percent=1.0), how)
+    made = tracing(party, NodeSettings("n", trace_percent=1.0), how, pod="web-v1-x")
     assert made is not None
     found = MessageToDict(made, preserving_proto_field_name=True)
     assert found["provider"]["typed_config"]["service_name"] == "web.shop"
+    (detector,) = found["provider"]["typed_config"]["resource_detectors"]
+    assert detector["typed_config"]["attributes"] == {
+        "weft.workload": "web-v1",
+        "k8s.namespace.name": "shop",
+        "k8s.pod.name": "web-v1-x",
+        "service.version": "v1",
+    }
     assert found["custom_tags"][0]["metadata"]["metadata_key"]["path"] == [{"key": "party"}]
     assert found["random_sampling"] == {"value": 50.0}
     assert found["custom_tags"][1:] == [

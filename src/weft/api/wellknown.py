@@ -49,7 +49,6 @@ ANNOTATION_GATEWAY_HTTP3 = "weft.dev/http3"
 ANNOTATION_POD_WEIGHT = "weft.dev/weight"
 """Share of the calls that the pod gets, in comparison to others of its service; 1 when absent."""
 ANNOTATION_DEPLOYMENT_REVISION = "deployment.kubernetes.io/revision"
-LABEL_CANONICAL_NAME = "service.istio.io/canonical-name"
 LABEL_CANONICAL_REVISION = "service.istio.io/canonical-revision"
 
 # --- weft's own annotations

@@ -14,11 +14,11 @@ from weft.api.wellknown import (
     ANNOTATION_POD_PROXY,
     ANNOTATION_POD_WEIGHT,
     CONDITION_POD_SANDBOX_READY,
-    LABEL_CANONICAL_NAME,
     LABEL_CANONICAL_REVISION,
     LABEL_POD_TEMPLATE_HASH,
 )
 from weft.mesh.model import (
+    LABELS_APP,
     PASS_UNKNOWN,
     AppProtocol,
     Endpoint,
@@ -33,7 +33,6 @@ from weft.mesh.model import (
 from weft.mesh.protocols import declared
 from weft.mesh.sidecar_ingress import Ingress, ingress_listeners
 
-LABELS_APP = (LABEL_CANONICAL_NAME, "app.kubernetes.io/name", "app")
 LABEL_ROLLOUT_HASH = "rollouts-pod-template-hash"
 LABELS_VERSION = (
     LABEL_CANONICAL_REVISION, "app.kubernetes.io/version", "version", LABEL_ROLLOUT_HASH,
@@ -113,8 +112,8 @@ def pod_facts(pod: Pod, trust_domain: str) -> PodFacts:
         principal=principal(trust_domain, meta.namespace, spec.service_account_name),
         netns=annotations.get(ANNOTATION_POD_NETNS, ""),
         proxy_address=annotations.get(ANNOTATION_POD_PROXY, ""),
-        app=_first(labels, LABELS_APP),
-        version=_first(labels, LABELS_VERSION),
+        app=first_label(labels, LABELS_APP),
+        version=first_label(labels, LABELS_VERSION),
         labels=tuple(sorted(labels.items())),
         ports=tuple(
             (port.container_port, declared(port.name, "") or "auto")
@@ -230,7 +229,7 @@ def _inbound(pod: PodFacts, served: Mapping[int, AppProtocol]) -> tuple[InboundP
     return tuple([InboundPort(port, merged[port]) for port in sorted(merged)])
 
 
-def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
+def first_label(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
     for name in names:
         if found := labels.get(name):
             return found

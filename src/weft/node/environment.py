@@ -23,14 +23,17 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import CLUSTER_DOMAIN, ISOLATION_HOST
 from weft.lib.ports import bindable_ports
-from weft.mesh.workloads import workload_name
+from weft.mesh.model import LABELS_APP
+from weft.mesh.workloads import LABELS_VERSION, first_label, workload_name
 from weft.node.downward import PodFacts, field_value, resource_value
 from weft.node.runtime import Image
+from weft.telemetry.traces import resource, service_name
 
 CONFIG_ERROR = "CreateContainerConfigError"
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OTLP_SERVICE = "OTEL_SERVICE_NAME"
+OTLP_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 """Source: OpenTelemetry, "Environment Variable Specification"."""
 _REFERENCE = re.compile(r"\$(\$|\(([^()$]*)\))")
 
@@ -85,6 +88,18 @@ def otlp_variables(endpoint: str) -> dict[str, str]:
     return {OTLP_ENDPOINT: endpoint, **protocol}
 
 
+def _own_name(pod: Pod) -> dict[str, str]:
+    """What OpenTelemetry's libraries say of themselves: the same as the proxy says of the pod."""
+    name, labels = pod.metadata, pod.metadata.labels
+    workload = workload_name(pod)
+    version = first_label(labels, LABELS_VERSION)
+    about = resource(workload, name.namespace, version, name.name)
+    return {
+        OTLP_SERVICE: service_name(first_label(labels, LABELS_APP) or workload, name.namespace),
+        OTLP_RESOURCE: ",".join(f"{key}={value}" for key, value in about.items()),
+    }
+
+
 def hostname_of(pod: Pod) -> str:
     """The pod's host name, at most 63 characters (as kubelet cuts it); the node's in its
     network."""
@@ -137,7 +152,7 @@ def _environment(given: _Context) -> dict[str, str]:
     if given.image.oci is not None:  # its own programs, not the machine's
         env["PATH"] = PATH_DEFAULT
     if OTLP_ENDPOINT in env:
-        env[OTLP_SERVICE] = f"{workload_name(pod)}.{pod.metadata.namespace}"
+        env |= _own_name(pod)
     links = pod.spec.enable_service_links is not False
     services = given.objects.list(Service)
     env |= service_variables(

@@ -99,16 +99,17 @@ def _duration_ms(query: Mapping[str, str], name: str) -> float:
 
 def trace_value(trace: Trace) -> Any:
     """A trace as Jaeger's JSON."""
-    services = sorted({span.service for span in trace.spans.values()})
-    processes = {service: f"p{number}" for number, service in enumerate(services, 1)}
+    makers = sorted({(span.service, span.resource) for span in trace.spans.values()})
+    processes = {maker: f"p{number}" for number, maker in enumerate(makers, 1)}
     return {
         "traceID": trace.trace_id,
         "spans": [
-            _span_value(span, processes[span.service])
+            _span_value(span, processes[span.service, span.resource])
             for span in sorted(trace.spans.values(), key=lambda s: (s.start, s.span_id))
         ],
         "processes": {
-            process: {"serviceName": service, "tags": []} for service, process in processes.items()
+            process: {"serviceName": service, "tags": [_tag(*each) for each in about]}
+            for (service, about), process in processes.items()
         },
         "warnings": [f"{trace.dropped} more spans found no room"] if trace.dropped else None,
     }
@@ -149,22 +150,21 @@ def _tag(key: str, value: str) -> Any:
 
 def trace_of(value: Any) -> Trace:
     """A trace from what `trace_value` made of it."""
-    services = {key: process["serviceName"] for key, process in value["processes"].items()}
     found = Trace(value["traceID"])
     for each in value["spans"]:
-        span = _span_of(each, services[each["processID"]])
+        span = _span_of(each, value["processes"][each["processID"]])
         found.spans[span.span_id] = span
     return found
 
 
-def _span_of(value: Any, service: str) -> Span:
+def _span_of(value: Any, process: Any) -> Span:
     tags = {tag["key"]: tag["value"] for tag in value["tags"]}
     error, kind = tags.pop("error", False), tags.pop("span.kind", "")
     return Span(
         trace_id=value["traceID"],
         span_id=value["spanID"],
         parent_id=value["references"][0]["spanID"] if value["references"] else "",
-        service=service,
+        service=process["serviceName"],
         name=value["operationName"],
         kind=kind,
         start=value["startTime"] / MICROSECONDS,
@@ -172,4 +172,5 @@ def _span_of(value: Any, service: str) -> Span:
         error=bool(error),
         message=tags.pop(STATUS_MESSAGE, ""),
         attributes=tuple(tags.items()),
+        resource=tuple((tag["key"], tag["value"]) for tag in process["tags"]),
     )

@@ -21,10 +21,30 @@ TEXT_MAX = 1024
 """Characters of a name, or of an attribute's value."""
 ERROR_CODE = 2
 """STATUS_CODE_ERROR"""
+SERVICE, SDK = "service.name", "telemetry.sdk."
 KINDS = ("", "internal", "server", "client", "producer", "consumer")
 UNKNOWN = "unknown"
+VERSION_UNKNOWN = "latest"
+"""What Istio calls the version of workloads without one."""
+POD, NAMESPACE, WORKLOAD, VERSION = (
+    "k8s.pod.name", "k8s.namespace.name", "weft.workload", "service.version",
+)  # fmt: skip
+"""Attributes of who made a span. Source: OpenTelemetry, "Resource semantic conventions"."""
 
 Attributes = tuple[tuple[str, str], ...]
+
+
+def service_name(app: str, namespace: str) -> str:
+    """How spans name a service: as Istio does, so that Kiali finds them by an app's name."""
+    return f"{app}.{namespace}"
+
+
+def resource(workload: str, namespace: str, version: str, pod: str) -> dict[str, str]:
+    """What spans tell of the workload behind a service's name."""
+    known = {WORKLOAD: workload, NAMESPACE: namespace, POD: pod}
+    if version != VERSION_UNKNOWN:
+        known[VERSION] = version
+    return {name: value for name, value in known.items() if value and value != UNKNOWN}
 
 
 class Note(Struct, frozen=True, rename="camel"):
@@ -53,6 +73,13 @@ class Span(Struct, frozen=True, rename="camel"):
     """Of the error."""
     attributes: Attributes = ()
     notes: tuple[Note, ...] = ()
+    resource: Attributes = ()
+    """Of who made it."""
+
+    @property
+    def who(self) -> str:
+        """The service, and which version of it where that is known."""
+        return f"{self.service} {dict(self.resource).get(VERSION, '')}".rstrip()
 
     def attribute(self, name: str) -> str:
         return next((value for key, value in self.attributes if key == name), "")
@@ -91,13 +118,14 @@ class Search(Struct, frozen=True):
     """What traces are wanted; empty fields want all."""
 
     service: str = ""
+    """With its namespace, or without: then of all namespaces."""
     operation: str = ""
     failed: bool = False
     slower_ms: float = 0
     faster_ms: float = 0
     """0: no bound."""
     tags: Mapping[str, str] = {}
-    """Attributes that one span must have, all of them."""
+    """Attributes that one span, or who made it, must have, all of them."""
     after: float = 0
     before: float = float("inf")
 
@@ -111,11 +139,11 @@ class Search(Struct, frozen=True):
         return any(self._wants_span(span) for span in trace.spans.values())
 
     def _wants_span(self, span: Span) -> bool:
-        if self.service and span.service != self.service:
+        if self.service and self.service not in (span.service, span.service.partition(".")[0]):
             return False
         if self.operation and span.name != self.operation:
             return False
-        has = dict(span.attributes) if self.tags else {}
+        has = dict((*span.resource, *span.attributes)) if self.tags else {}
         return all(has.get(key) == value for key, value in self.tags.items())
 
 
@@ -189,16 +217,17 @@ class TraceStore:
 
 def spans(request: Any) -> Iterator[Span]:
     """Of an ExportTraceServiceRequest. Spans without an id or a time are left out."""
-    for resource in request.resource_spans:
-        about = dict(_attributes(resource.resource.attributes))
-        service = about.get("service.name") or UNKNOWN
-        for scope in resource.instrumentation_library_spans:
+    for part in request.resource_spans:
+        about = dict(_attributes(part.resource.attributes))
+        service = about.pop(SERVICE, "") or UNKNOWN
+        rest = tuple((key, value) for key, value in about.items() if not key.startswith(SDK))
+        for scope in part.instrumentation_library_spans:
             for span in scope.spans:
                 if span.trace_id and span.span_id and span.start_time_unix_nano:
-                    yield _span(service, span)
+                    yield _span(service, rest, span)
 
 
-def _span(service: str, span: Any) -> Span:
+def _span(service: str, about: Attributes, span: Any) -> Span:
     length = max(0, span.end_time_unix_nano - span.start_time_unix_nano)
     return Span(
         trace_id=span.trace_id.hex(),
@@ -212,6 +241,7 @@ def _span(service: str, span: Any) -> Span:
         error=span.status.code == ERROR_CODE,
         message=span.status.message[:TEXT_MAX],
         attributes=_attributes(span.attributes),
+        resource=about,
         notes=tuple(
             Note(event.time_unix_nano / 1e9, event.name[:TEXT_MAX], _attributes(event.attributes))
             for event in span.events[:ATTRIBUTES_MAX]

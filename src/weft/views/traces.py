@@ -31,7 +31,7 @@ def waterfall(trace: Trace, style: Style = PLAIN) -> list[str]:
     """The spans below those that caused them, each with a bar for when and how long."""
     whole = max(trace.duration_ms, 0.001)
     rows = list(_tree(trace))
-    names = [f"{'  ' * depth}{span.service}: {span.name}" for depth, span in rows]
+    names = [f"{'  ' * depth}{span.who}: {span.name}" for depth, span in rows]
     width = max(len(name) for name in names)
     lines = [f"{style.bold}{trace.trace_id}{style.reset}  {_milliseconds(trace.duration_ms)}"]
     for name, (_, span) in zip(names, rows, strict=True):

@@ -79,7 +79,7 @@ def outbound_listener(
             logs,
             authorizers=node.authorizers,
             adaptive=node.adaptive,
-            tracing=tracing.tracing(source, node, workload.reporting.caller),
+            tracing=tracing.tracing(source, node, workload.reporting.caller, pod=workload.name),
         )
         chains.extend(_chain(f"http|{table}", hcm, match) for match in matches)
     for route in _routes_of(workload):

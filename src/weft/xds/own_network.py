@@ -99,7 +99,7 @@ def _local(
                 wanted.route_table,
                 logs,
                 authorizers=node.authorizers,
-                tracing=tracing.tracing(source, node, how),
+                tracing=tracing.tracing(source, node, how, pod=workload.name),
             )
         ]
     name = f"{first}{wanted.address}|{wanted.port}"

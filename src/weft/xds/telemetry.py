@@ -21,6 +21,7 @@ from google.protobuf.wrappers_pb2 import UInt64Value
 from opentelemetry.proto.common.v1 import common_pb2
 
 from weft.mesh.model import (
+    LABELS_APP,
     Destination,
     Endpoint,
     LabelChange,
@@ -175,7 +176,8 @@ def endpoint_metadata(endpoint: Endpoint) -> Proto | None:
     """What metrics say about a pod; None when nothing is known."""
     if not endpoint.workload:
         return None
-    app = next((value for key, value in endpoint.labels if key == "app"), "")
+    labels = dict(endpoint.labels)
+    app = next((labels[key] for key in LABELS_APP if labels.get(key)), "")
     return _party_metadata(
         Party(
             workload=endpoint.workload,

@@ -5,29 +5,35 @@ the mesh, or `x-envoy-force-trace` inside, are besides. `traceparent` ties spans
 decision in it is none for Envoy. Source: Envoy, "Tracing"; W3C Trace Context.
 """
 
-from envoy.config.core.v3 import grpc_service_pb2
+from envoy.config.core.v3 import extension_pb2, grpc_service_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm_pb2,
+)
+from envoy.extensions.tracers.opentelemetry.resource_detectors.v3 import (
+    static_config_resource_detector_pb2,
 )
 from envoy.type.tracing.v3 import custom_tag_pb2
 from envoy.type.v3 import percent_pb2
 
 from weft.mesh.model import NodeSettings, Reporting, SpanTag
 from weft.telemetry.edge_labels import Party
+from weft.telemetry.traces import resource, service_name
 from weft.xds.bootstrap import XDS_CLUSTER
 from weft.xds.proto import Proto, any_of, duration
 from weft.xds.telemetry import METADATA
 
 EXPORT_SECONDS = 1.0
 """After so long spans that the control plane does not take are dropped."""
+DETECTOR = "envoy.tracers.opentelemetry.resource_detectors.static_config"
 SPAN_NAME = "%REQUEST_HEADER(:METHOD)% %REQUEST_HEADER(:AUTHORITY)%"
 _Tracing = hcm_pb2.HttpConnectionManager.Tracing
 
 
-def tracing(source: Party, node: NodeSettings, how: Reporting) -> Proto | None:
+def tracing(source: Party, node: NodeSettings, how: Reporting, *, pod: str = "") -> Proto | None:
     """How the spans of a caller's requests are made; None when there are none. A span is the
-    caller's call, from the moment that the proxy has the request to the end of the answer."""
+    caller's call, from the moment that the proxy has the request to the end of the answer. Its
+    service is called as Istio calls it, app and namespace; `pod` is the caller's."""
     percent = node.trace_percent if how.trace_percent is None else how.trace_percent
     if not percent:
         return None
@@ -35,8 +41,18 @@ def tracing(source: Party, node: NodeSettings, how: Reporting) -> Proto | None:
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER),
         timeout=duration(EXPORT_SECONDS),
     )
-    name = f"{source.workload}.{source.namespace}".replace("%%", "%")
-    config = opentelemetry_pb2.OpenTelemetryConfig(grpc_service=service, service_name=name)
+    source = Party(*(part.replace("%%", "%") for part in source))
+    about = resource(source.workload, source.namespace, source.version, pod)
+    detector = static_config_resource_detector_pb2.StaticConfigResourceDetectorConfig(
+        attributes=about
+    )
+    config = opentelemetry_pb2.OpenTelemetryConfig(
+        grpc_service=service,
+        service_name=service_name(source.app, source.namespace),
+        resource_detectors=[
+            extension_pb2.TypedExtensionConfig(name=DETECTOR, typed_config=any_of(detector))
+        ],
+    )
     return _Tracing(
         random_sampling=percent_pb2.Percent(value=percent),
         provider=http_tracer_pb2.Tracing.Http(

@@ -27,6 +27,7 @@ from weft.mesh.model.access import (
     TokenSource,
 )
 from weft.mesh.model.destination import (
+    LABELS_APP,
     AdmissionControl,
     ComingPod,
     ConnectionPool,
@@ -117,6 +118,7 @@ from weft.mesh.model.workload import (
 __all__ = [
     "AS_THE_MESH",
     "GATEWAY_ACCOUNT",
+    "LABELS_APP",
     "NODE_MTLS_PORT",
     "NOWHERE",
     "PASS_UNKNOWN",

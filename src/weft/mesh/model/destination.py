@@ -11,6 +11,10 @@ from weft.mesh.model.tls import UpstreamTls
 HealthStatus = Literal["HEALTHY", "DRAINING", "UNHEALTHY"]
 
 
+LABELS_APP = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+"""The first one that a pod has names its service in telemetry."""
+
+
 class Endpoint(Struct, frozen=True, gc=False):
     """One address that serves a destination."""
 

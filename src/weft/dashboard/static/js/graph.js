@@ -7,6 +7,7 @@ const CHAR_WIDTH = 7.6;
 const NODE_HEIGHT = 48;
 const NODE_WIDTH_MIN = 110;
 const NODE_WIDTH_MAX = 250;
+const TALL_ROW = 380;
 const BIG_NODES_MIN = 36;
 const BIG_NODE_HEIGHT = 36, BIG_NODE_WIDTH_MIN = 90, BIG_NODE_WIDTH_MAX = 170, NODE_GAP = 14, BOX_GAP = 22, BOX_MARGIN = 14, BOX_HEAD = 32;
 export const OUTSIDE = "outside";
@@ -189,8 +190,17 @@ function straight(from, to) {
 /** Where everything is: { nodes: Map id → {x, y, width, height}, edges: Map id → points, groups, width, height }. */
 export function arrange(graph, tall, aspect = 1.7) {
   if (graph.nodes.size > BIG_NODES_MIN) return arrangeBoxes(graph, aspect);
+  if (!tall) return layered(graph, "LR", 130, 700);
+  // On a phone: downwards or to the right, whichever is drawn larger.
+  const [down, right] = [layered(graph, "TB", 70, TALL_ROW), layered(graph, "LR", 84, TALL_ROW)];
+  const scale = (places) => Math.min(aspect / places.width, 1 / places.height);
+  return scale(right) > scale(down) ? right : down;
+}
+
+/** In layers from callers to what they call; `row`: how wide rows of services without calls may be. */
+function layered(graph, rankdir, ranksep, row) {
   const plan = new graphlib.Graph({ compound: true, multigraph: false });
-  plan.setGraph({ rankdir: tall ? "TB" : "LR", nodesep: 26, ranksep: tall ? 70 : 130, marginx: 24, marginy: 24 });
+  plan.setGraph({ rankdir, nodesep: 26, ranksep, marginx: 24, marginy: 24 });
   plan.setDefaultEdgeLabel(() => ({}));
   const linked = new Set(graph.edges.flatMap((edge) => [edge.from, edge.to]));
   const alone = [...graph.nodes.values()].filter((node) => !linked.has(node.id));
@@ -215,7 +225,7 @@ export function arrange(graph, tall, aspect = 1.7) {
     edges.set(edge.id, edge.from === edge.to ? loop(nodes.get(edge.from)) : plan.edge(edge.from, edge.to).points);
   }
   const size = plan.graph();
-  const below = placeAlone(alone, nodes, linked.size ? size.width : 900, linked.size ? size.height : 0);
+  const below = placeAlone(alone, nodes, Math.max(row, linked.size ? size.width : row), linked.size ? size.height : 0);
   return { nodes, edges, groups, width: Math.max(size.width ?? 0, below.width, 300), height: below.height };
 }
 
@@ -224,7 +234,7 @@ function placeAlone(alone, nodes, width, top) {
   let x = 24, y = top + 40, most = 0;
   for (const node of alone) {
     const wide = widthOf(node);
-    if (x > 24 && x + wide > Math.max(width, 700)) { x = 24; y += NODE_HEIGHT + 14; }
+    if (x > 24 && x + wide > width) { x = 24; y += NODE_HEIGHT + 14; }
     nodes.set(node.id, { x: x + wide / 2, y: y + NODE_HEIGHT / 2, width: wide, height: NODE_HEIGHT });
     x += wide + 14;
     most = Math.max(most, x);

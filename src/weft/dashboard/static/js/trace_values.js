@@ -6,9 +6,10 @@ const HOST = /outbound\|\d+\|[^|]*\|([^;]+)/;
 /** A span in one form: { id, parent, service, name, start, ms, failed, status, host, tags }. */
 function spanOf(span, processes) {
   const host = HOST.exec(tagOf(span, "upstream_cluster.name") ?? "")?.[1] ?? "";
+  const about = processes[span.processID]?.tags ?? [];
   const status = tagOf(span, "http.status_code");
   return {
-    id: span.spanID, parent: span.references[0]?.spanID ?? "", service: processes[span.processID]?.serviceName ?? "",
+    id: span.spanID, parent: span.references[0]?.spanID ?? "", service: processes[span.processID]?.serviceName ?? "", about, version: about.find((tag) => tag.key === "service.version")?.value ?? "",
     name: span.operationName, start: span.startTime / 1e6, ms: span.duration / 1000,
     failed: span.tags.some((tag) => tag.key === "error" && String(tag.value) === "true") || Number(status) >= 500,
     status, host, url: tagOf(span, "http.url") ?? "", method: tagOf(span, "http.method") ?? "", tags: span.tags, logs: span.logs ?? [],

@@ -10,7 +10,6 @@ const SPANS = [["60", "last minute"], ["300", "5 minutes"], ["3600", "hour"], ["
 const ZOOM_MIN = 0.15, ZOOM_MAX = 3;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const LEVELS = ["good", "warn", "bad", "idle", "denied"];
-const PHONE_SCALE_MIN = 0.68;
 const narrow = () => innerWidth < 760;
 
 export function Topology({ query }) {
@@ -76,8 +75,7 @@ function Drawing({ graph, picked, setPicked, setFocus }) {
   const moved = useRef(false);
   const fit = () => {
     const { clientWidth = 900, clientHeight = 600 } = box.current ?? {};
-    const whole = Math.min(1.15, clientWidth / (places.width + 16), clientHeight / (places.height + 16));
-    const scale = narrow() ? Math.max(PHONE_SCALE_MIN, whole) : whole;
+    const scale = Math.min(1.15, clientWidth / (places.width + 16), clientHeight / (places.height + 16));
     return { scale, x: (clientWidth - places.width * scale) / 2, y: Math.max(8, (clientHeight - places.height * scale) / 2) };
   };
   useEffect(() => {

@@ -72,13 +72,14 @@ function Trace({ id }) {
 
 function Span({ span, trace, open, toggle }) {
   const left = (100 * (span.start - trace.start) * 1000) / (trace.ms || 1), width = (100 * span.ms) / (trace.ms || 1);
-  const who = span.host ? `${span.service.split(".")[0]} → ${span.host.split(".")[0]}` : span.service.split(".")[0];
+  const own = `${span.service.split(".")[0]} ${span.version}`.trim();
+  const who = span.host ? `${own} → ${span.host.split(".")[0]}` : own;
   const version = span.answeredBy[4] && !["latest", "-"].includes(span.answeredBy[4]) ? ` ${span.answeredBy[4]}` : "";
   const end = left + width > 75, inside = width > 60;
   return html`<button class="span stop" aria-expanded=${open} onClick=${toggle}>
       <span class="span-name" style=${{ paddingLeft: `${span.depth * 14}px` }}>${span.failed && html`<span class="bad-text">✗ </span>`}${who}${version} <span class="quiet small">${span.name}</span></span>
       <span class="span-lane"><span class="span-bar ${span.failed ? "bad" : ""}" style=${{ left: `${left}%`, width: `${width}%` }}></span>
         <span class="span-time ${inside ? "inside" : ""}" style=${inside ? {} : end ? { right: `${100 - left}%` } : { left: `${left + width}%` }}>${milliseconds(span.ms)}${span.status && ` · ${span.status}`}</span></span></button>
-    ${open && html`<div class="span-more"><dl class="facts">${span.tags.filter((tag) => !["-", ""].includes(String(tag.value))).map((tag) => html`<dt>${tag.key}</dt><dd><code>${String(tag.value)}</code></dd>`)}</dl>
+    ${open && html`<div class="span-more"><dl class="facts">${[...span.about, ...span.tags].filter((tag) => !["-", ""].includes(String(tag.value))).map((tag) => html`<dt>${tag.key}</dt><dd><code>${String(tag.value)}</code></dd>`)}</dl>
       ${span.logs.map((log) => html`<p class="small">${clock(log.timestamp / 1e6, true)} ${log.fields.map((each) => `${each.key}: ${each.value}`).join(", ")}</p>`)}</div>`}`;
 }
