@@ -50,10 +50,9 @@ def service(name: str, address: str, *ports: dict[str, Any]) -> Service:
 def test_opentelemetry_says_of_a_pod_what_its_proxy_says() -> None:
     facts = msgspec.structs.replace(FACTS, base_env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"})
     labels = {"app": "web", "version": "v2"}
-    web = msgspec.structs.replace(pod(containers=[{"name": "web", "image": "web:1.0"}]))
-    web = msgspec.structs.replace(
-        web, metadata=msgspec.structs.replace(web.metadata, labels=labels)
-    )
+    web = pod(containers=[{"name": "web", "image": "web:1.0"}])
+    labelled = msgspec.structs.replace(web.metadata, labels=labels)
+    web = msgspec.structs.replace(web, metadata=labelled)
     found = command(web, web.spec.containers[0], IMAGE, ObjectSnapshot(()), facts)
     assert isinstance(found, Command)
     name, namespace = web.metadata.name, web.metadata.namespace
