@@ -13,6 +13,7 @@ from weft.apiserver.access import MASTERS, Attributes
 from weft.apiserver.part_roles import CONTROLLERS, ROLES, bindings, cluster_roles
 from weft.apiserver.parts import user_of
 from weft.apiserver.rbac import Rbac
+from weft.controllers import root_ca
 from weft.controllers.catalog import controllers
 from weft.daemon.mesh_loop import STATUS_CLASSES
 from weft.scheduler.controller import CONTROLLER as SCHEDULER
@@ -33,7 +34,7 @@ def test_they_have_kubernetes_names(part: str, name: str) -> None:
 
 
 def test_every_controller_is_a_service_account_of_kube_system_with_a_role() -> None:
-    for controller in controllers():
+    for controller in (*controllers(), root_ca.controller(str)):
         user = user_of(controller.name)
         account = user.name.removeprefix("system:serviceaccount:kube-system:")
         assert account in CONTROLLERS

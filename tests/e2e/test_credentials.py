@@ -89,6 +89,11 @@ def test_another_root(isolated: Instance) -> None:
         found = weft.read("/api/v1/namespaces/default/secrets/kept")["data"]["ca.crt"]
         return base64.b64decode(found).decode()
 
+    def published(namespace: str = "default") -> str:
+        path = f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt"
+        return str(weft.read(path)["data"]["ca.crt"])
+
+    assert [published(n) for n in ("default", "kube-system")] == [old_root] * 2
     said = weft.weft("credentials", "rotate-ca")
     assert "nobody is cut off" in said
     assert "copies of the kubeconfig: take them anew" in said
@@ -97,6 +102,10 @@ def test_another_root(isolated: Instance) -> None:
     assert both != old_root
     wait_for(lambda: roots_of_the_pod() == both, "the pod finds both roots")
     wait_for(lambda: roots_of_the_secret() == both, "the token Secret has both roots")
+    wait_for(lambda: published() == both, "the ConfigMap has both roots")
+    maps = weft.api(f"{MAPS}/kube-root-ca.crt", "DELETE")
+    assert maps[0] == 200, maps
+    wait_for(lambda: weft.api(f"{MAPS}/kube-root-ca.crt")[0] == 200, "it is published again")
     carol.write_text(certified(weft, "carol"))
     assert [whoami(f) for f in (weft.kubeconfig, old)] == ["weft-admin"] * 2
     assert [whoami(bob), whoami(carol)] == ["bob", "carol"]
@@ -117,6 +126,7 @@ def test_another_root(isolated: Instance) -> None:
     assert [whoami(weft.kubeconfig), whoami(carol)] == ["weft-admin", "carol"]
     new = both.removesuffix(old_root)
     wait_for(lambda: roots_of_the_pod() == new, "the pod finds the new root alone")
+    wait_for(lambda: published() == published("kube-system") == new, "the ConfigMap, too")
     weft.kill_9()
     weft.up()
     assert [whoami(weft.kubeconfig), whoami(carol)] == ["weft-admin", "carol"]

@@ -115,7 +115,8 @@ PROJECTED = {
     "name": "vault",
     "projected": {
         "sources": [
-            {"serviceAccountToken": {"audience": "vault", "expirationSeconds": 600, "path": "t"}}
+            {"serviceAccountToken": {"audience": "vault", "expirationSeconds": 600, "path": "t"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "r"}]}},
         ]
     },
 }
@@ -125,7 +126,8 @@ def test_a_projected_token_is_for_its_audience_and_ends_with_its_pod(weft: Insta
     weft.image("python:1", Path("/tmp"), sys.executable)
     main = {
         "name": "main", "image": "python:1",
-        "args": ["-uc", "print(open('/vault/t').read()); import time; time.sleep(600)"],
+        "args": ["-uc", "assert 'BEGIN' in open('/vault/r').read(); print(open('/vault/t').read());"
+                 "import time; time.sleep(600)"],
         "volumeMounts": [{"name": "vault", "mountPath": "/vault"}],
     }  # fmt: skip
     spec = {"containers": [main], "volumes": [PROJECTED], "terminationGracePeriodSeconds": 0}

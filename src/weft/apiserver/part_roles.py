@@ -30,6 +30,10 @@ CONTROLLERS: Mapping[str, tuple[Json, ...]] = {
         rule("", "namespaces/finalize namespaces/status", ("patch",)),
     ),
     "service-account-controller": (rule("", "serviceaccounts", ("create",)),),
+    "root-ca-cert-publisher": (
+        rule("", "configmaps", ("create",)),
+        {**rule("", "configmaps", ("patch",)), "resourceNames": ["kube-root-ca.crt"]},
+    ),
     "gatewayaccount-controller": (rule("", "serviceaccounts", ("create", "patch")),),
     "certificate-controller": (
         rule("certificates.k8s.io", "certificatesigningrequests", ("delete",)),

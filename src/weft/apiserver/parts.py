@@ -22,6 +22,7 @@ MESH_USER = "system:weft-mesh"
 what no component of Kubernetes does."""
 _ACCOUNTS: Mapping[str, str] = {
     "serviceaccount": "service-account-controller",
+    "root-ca-cert-publisher": "root-ca-cert-publisher",
     "certificate-cleaner": "certificate-controller",
     "replication-controller": "replication-controller",
     "daemonset": "daemon-set-controller",

@@ -34,7 +34,8 @@ from weft.runtime.controller import Controller
 
 
 def controllers() -> tuple[Controller, ...]:
-    """Every controller that runs. The scheduler is weft.scheduler.controller.CONTROLLER."""
+    """Every controller that runs. The scheduler is weft.scheduler.controller.CONTROLLER;
+    `root_ca` is made by whoever knows the authorities."""
     return (
         namespaces.CONTROLLER,
         serviceaccounts.CONTROLLER,

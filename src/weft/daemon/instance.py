@@ -14,7 +14,7 @@ from msgspec import Struct
 from weft import __version__
 from weft.api.gateway import v1 as gateway_api
 from weft.api.istio.networking_v1 import Gateway
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Namespace, Node
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.manifests import Document
 from weft.api.wellknown import ISOLATION_HOST
@@ -25,6 +25,7 @@ from weft.apiserver.removed_nodes import RemovedNodes
 from weft.apiserver.removed_nodes_follower import RemovedNodesFollower
 from weft.cli import manifest_analysis
 from weft.cli.apply import BadManifests, apply_files, read_documents
+from weft.controllers import root_ca
 from weft.controllers.catalog import controllers
 from weft.daemon import access_log_keeper, files, own_metrics, rate_limits, status
 from weft.daemon.alerting import Alerting
@@ -75,7 +76,7 @@ from weft.ratelimit.service import RateLimitService
 from weft.runtime.events import EventRecorder
 from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
-from weft.runtime.plan import RecordEvent
+from weft.runtime.plan import Key, RecordEvent
 from weft.scheduler.controller import controller as scheduler
 from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
@@ -262,6 +263,10 @@ class Instance:
         self.api.trust(roots, self.ca.believes())
         if agent := getattr(self, "agent", None):
             agent.trust(roots)
+        for loop in self.loops:
+            if loop.controller.name == root_ca.NAME:
+                for namespace in self.informers.cache.list(Namespace):
+                    loop.wake(Key("", namespace.metadata.name))
 
     async def _nodes_behind(self, roots: str) -> list[str]:
         """Joined nodes that do not use these roots yet, or cannot be asked."""
@@ -394,7 +399,8 @@ class Instance:
         self.recorder.record(RecordEvent(obj, "Warning", reason(rejection), text))
 
     def _start_controllers(self) -> None:
-        for controller in (*controllers(), QUEUE_CONTROLLER, self.scheduler):
+        publisher = root_ca.controller(lambda: self.ca.current.roots)
+        for controller in (*controllers(), publisher, QUEUE_CONTROLLER, self.scheduler):
             client = self.api.local_client(controller.name)
             loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)
