@@ -39,6 +39,8 @@ async def test_one_by_name_selector_and_table(live: Running) -> None:
     ]  # fmt: skip
     code, _ = await live.json("DELETE", f"{APIS}/v1.apps")
     assert code == 405
+    own = {"metadata": {"name": "v1.own.test"}, "spec": {"group": "own.test", "version": "v1"}}
+    assert (await live.json("POST", APIS, json=own))[0] == 405
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])

@@ -1,11 +1,13 @@
 """A new Envoy takes over from the running one: nobody who asks or listens notices."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from tests.e2e import manifests as m
 from tests.e2e.instance import Instance, Load, ask, run_inside, wait_for
+from weft.lib.envoy_binary import PACKAGE, envoy_path
 
 pytestmark = pytest.mark.e2e
 
@@ -102,6 +104,29 @@ async def test_weft_starts_again_after_it(web: Instance) -> None:
         await load.until(load.total + 200)
     assert load.failed == 0, load.report()
     assert pid(web) == before
+
+
+async def test_an_upgraded_proxy_takes_over_when_weft_starts(
+    web: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package of Envoy that weft finds now is another one, with its program elsewhere."""
+    program = tmp_path / "newer/_bin/envoy"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(envoy_path())
+    package = tmp_path / f"{PACKAGE.replace('-', '_')}-999.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: 999\n")
+    (package / "RECORD").write_text("newer/_bin/envoy,,\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = pid(web)
+    async with Load(web.gateway() + "/who", headers=HOST) as load:
+        await load.until(200)
+        await asyncio.to_thread(web.weft, "down", "--keep-pods")
+        await asyncio.to_thread(web.up)
+        await asyncio.to_thread(wait_for, lambda: pid(web) != before, "another process", 20)
+        await load.until(load.total + 300)
+    assert load.failed == 0, load.report()
+    assert Path(f"/proc/{pid(web)}/cmdline").read_bytes().startswith(bytes(program))
 
 
 async def test_a_pod_comes_and_goes_while_the_old_proxy_drains(web: Instance) -> None:
