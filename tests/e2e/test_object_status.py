@@ -94,6 +94,19 @@ def test_kubectl_waits_and_shows_it(front: Instance) -> None:
     assert line.split()[3:6] == ["True", "True", "1/1"]
 
 
+SECURITY = """---
+apiVersion: security.istio.io/v1
+kind: {}
+metadata: {{name: slow}}
+spec: {{selector: {{matchLabels: {{app: slow}}}}, {}}}
+"""
+SECURED = {
+    "AuthorizationPolicy": "rules: [{}]",
+    "PeerAuthentication": "mtls: {mode: PERMISSIVE}",
+    "RequestAuthentication": "jwtRules: []",
+}
+
+
 def test_every_kind_says_it(front: Instance) -> None:
     text = (
         m.service("slow")
@@ -161,11 +174,12 @@ spec:
             "@type": MANAGER
             request_headers_timeout: 60s
 """.replace("MANAGER", MANAGER)
+        + "".join(SECURITY.format(kind, spec) for kind, spec in SECURED.items())
     )
     done = apply(front, text)
     assert done.returncode == 0, done.stderr
     every = ("destinationrules", "workloadentries", "gateways", "sidecars", "envoyfilters")
-    assert done.stdout.count("acknowledged by node") == 9, done.stdout
+    assert done.stdout.count("acknowledged by node") == 9 + len(SECURED), done.stdout
     for kind in every:
         name = {"workloadentries": "outside", "gateways": "second"}.get(kind, "slow")
         found = get(front, name, kind)
@@ -218,6 +232,9 @@ def test_every_route_says_it(front: Instance) -> None:
     late = {**service, "metadata": {"name": "nobody"}, "spec": {"ports": ports}}
     done = apply(front, text + "\n---\n" + json.dumps(late))
     assert done.returncode == 0, done.stderr
+    for kind in ROUTED:
+        name = f"{kind.lower()}.{GATEWAY_API}/every"
+        assert f"{name} accepted, acknowledged by node" in done.stdout, done.stdout
 
 
 def test_findings_are_in_the_status_until_they_are_mended(front: Instance) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from weft.views.settled import settled
+from weft.views.settled import Settled, acknowledged, settled
 
 ISTIO = "networking.istio.io"
 
@@ -31,6 +31,24 @@ def test_mesh_objects_are_done_when_this_generation_is_in_force(
     found = settled(ISTIO, "VirtualService", obj)
     assert found is not None
     assert (found.done, found.failed) == (done, failed)
+
+
+@pytest.mark.parametrize(
+    ("has", "lacks", "refused", "done", "text"),
+    [
+        (["a"], [], "", True, "accepted, acknowledged by node a"),
+        (["a", "b"], [], "", True, "accepted, acknowledged by all 2 nodes"),
+        (["a"], ["b"], "", False, "acknowledged by 1 of 2 nodes; not by b"),
+        ([], ["a"], "no", False, "a proxy refuses it: no"),
+        ([], [], "", True, "accepted"),
+    ],
+)
+def test_routes_are_done_when_all_nodes_have_them(
+    has: list[str], lacks: list[str], refused: str, done: bool, text: str
+) -> None:
+    row = {"acknowledged": has, "missing": lacks, "refused": refused}
+    found = acknowledged(Settled(True, "accepted"), row)
+    assert (found.done, found.text, found.failed) == (done, text, bool(refused))
 
 
 def deployment(**status: Any) -> dict[str, Any]:

@@ -95,7 +95,9 @@ STATUS_CLASSES = tuple(
     cls for cls in MESH_CLASSES if cls.__module__.startswith(("weft.api.istio.", "weft.api.weft."))
 )
 """Objects whose status the daemon's `object_status` writes."""
-ROUTE_CLASSES: tuple[type[Struct], ...] = (gw.HTTPRoute, gw.GRPCRoute, gw.TLSRoute, gw.TCPRoute)
+ROUTE_CLASSES: tuple[type[Struct], ...] = (
+    gw.HTTPRoute, gw.GRPCRoute, gw.TLSRoute, gw.TCPRoute, gw.UDPRoute,
+)  # fmt: skip
 
 
 async def _nothing() -> None:

@@ -23,7 +23,7 @@ def settled(group: str, kind: str, obj: Json) -> Settled | None:
     """None: nothing to wait for in this kind."""
     if group in MESH_GROUPS or (group, kind) == (GATEWAY_API, "Gateway"):
         return _programmed(obj)
-    if group == GATEWAY_API and kind.endswith("Route"):
+    if is_route(group, kind):
         return _route(obj)
     if group == "apps" and kind in ("Deployment", "StatefulSet"):
         return _rolled_out(obj)
@@ -34,6 +34,11 @@ def settled(group: str, kind: str, obj: Json) -> Settled | None:
     if (group, kind) == ("", "Pod"):
         return _ready(obj)
     return None
+
+
+def is_route(group: str, kind: str) -> bool:
+    """Of the Gateway API."""
+    return group == GATEWAY_API and kind.endswith("Route")
 
 
 def _status(obj: Json) -> Json:
@@ -78,6 +83,19 @@ def _route(obj: Json) -> Settled:
     if count < wanted:
         return Settled(False, f"accepted by {count} of {wanted} parents")
     return Settled(True, "accepted")
+
+
+def acknowledged(route: Settled, row: Json) -> Settled:
+    """A route that is accepted, by what `weft status` says of it: its own status names no nodes."""
+    if row["refused"]:
+        return Settled(False, f"a proxy refuses it: {row['refused']}", failed=True)
+    has, lacks = row["acknowledged"], row["missing"]
+    if lacks:
+        total = len(has) + len(lacks)
+        text = f"acknowledged by {len(has)} of {total} nodes; not by {', '.join(lacks)}"
+        return Settled(False, text)
+    everyone = f"node {has[0]}" if len(has) == 1 else f"all {len(has)} nodes"
+    return Settled(True, f"{route.text}, acknowledged by {everyone}") if has else route
 
 
 def _rolled_out(obj: Json) -> Settled:
