@@ -639,6 +639,32 @@ def test_a_deleted_node_stays_out_until_it_gets_a_new_token(machines: Machines) 
     a.kubectl("delete", "deploy", "last-v1")
 
 
+def test_a_server_without_a_node_runs_pods_on_what_joins() -> None:
+    fabric = Fabric()
+    try:
+        server, node = fabric.machine("server"), fabric.machine("node")
+        up = ("server", "--no-node", "--listen", server.address, "--detach")
+        refused = server.run(*up, "--name", "server")
+        assert refused.returncode == 1
+        assert "--no-node has none" in refused.stderr
+        server.weft(*up)
+        node.join(server, server.weft("token", "create").strip())
+        server.kubectl("apply", "-f", "-", stdin=echo("web"))
+        (pod,) = server.wait_ready("app=web", 1)
+        assert pod["spec"]["nodeName"] == "node"
+        said = server.kubectl("exec", "deploy/web-v1", "--", "echo", "hello")
+        assert said.strip() == "hello"
+        assert "ready" in server.kubectl("logs", "deploy/web-v1")
+        assert server.kubectl("get", "nodes", "-o", "name").split() == ["node/node"]
+        assert "acked" in server.weft("status")
+        links = subprocess.run(
+            [*server.enter(), "ip", "-br", "link"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        assert sorted(line.split("@")[0].split()[0] for line in links) == ["eth0", "lo"]
+    finally:
+        fabric.close()
+
+
 def _with_certificate(machine: Machine, directory: Path) -> str:
     """What the server says to whoever has a node's certificate and asks for what no node may."""
     shown = [f"--{option}={directory / name}" for option, name in (

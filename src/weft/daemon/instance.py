@@ -443,7 +443,8 @@ class Instance:
         self.say(f"  dashboard   {self.dashboard.url}  (`weft dashboard` logs in)")
         self.say(f"  kubeconfig  {self.settings.kubeconfig}")
         if self.settings.no_node:
-            self.say("  node        none (--no-node): pods stay Pending")
+            where = "run on machines that join" if self.settings.listen else "stay Pending"
+            self.say(f"  node        none (--no-node): pods {where}")
             return
         self.say(f"  isolation   {self.machine.report.isolation}")
         for sentence in self.machine.report.missing:

@@ -9,7 +9,7 @@ from weft.views.tables import PLAIN, Style, fitted
 WIDTH = 80
 OBJECTS_SHOWN_MAX = 40
 """Objects that are in force everywhere; all others are shown. `-o json` has every one."""
-NO_NODE = "No node of its own (--no-node): pods stay Pending, unless other machines join."
+NO_NODE = "No node of its own (--no-node): pods run on machines that join, else stay Pending."
 KINDS = ("clusters", "endpoints", "listeners", "routes", "secrets")
 
 
