@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.mesh.analysis_cases import CASES, Case, tls_gateway
+from tests.mesh.analysis_cases import CASES, WEB, Case, tls_gateway
 from tests.mesh.cluster import snapshot
 from weft.api.diagnostics import Diagnostic
 from weft.mesh import analysis
@@ -43,6 +43,13 @@ def test_the_mistake_is_found_and_its_like_is_not(case: Case) -> None:
     assert "{" not in wrong[0].message.replace("{destination", "")
     sound = [d for d in found(case.text.replace("@", case.sound)) if d.code == case.code]
     assert sound == []
+
+
+def test_ports_that_the_mesh_does_not_carry_are_told() -> None:
+    text = WEB.replace("port: 5432}]", "port: 5432, protocol: SCTP}]", 1)
+    (told,) = (d for d in found(text) if d.code == "WEFT2380")
+    assert (told.name, told.path) == ("web", "spec.ports[1]")
+    assert "SCTP port 5432" in told.message
 
 
 def test_a_key_that_is_not_the_certificates() -> None:

@@ -27,7 +27,7 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: reviews}}
   template:
-    metadata: {labels: {app: reviews, version: v2}}
+    metadata: {labels: {app: reviews, version: v2}, annotations: {weft.dev/weight: "3"}}
     spec: {containers: [{name: a, image: x, ports: [{containerPort: 9080}]}]}
 ---
 apiVersion: v1
@@ -108,6 +108,8 @@ def test_a_share_names_its_objects_limits_and_endpoints() -> None:
     (share,) = answer.shares
     assert [p.kind for p in share.places] == ["Service", "DestinationRule"]
     assert [e.pod for e in share.endpoints] == ["reviews-0", "reviews-1"]
+    assert [(e.weight, e.health) for e in share.endpoints] == [(3, "healthy")] * 2
+    assert sum("weight 3" in line for line in why_lines(answer)) == 2
     assert any("at most 7 requests at one time" in e.text for e in share.effects)
     assert [e.text for e in answer.effects if e.what == "timeout"] == [
         "2 s for the whole request, retries included"
