@@ -94,16 +94,17 @@ def test_kubectl_waits_and_shows_it(front: Instance) -> None:
     assert line.split()[3:6] == ["True", "True", "1/1"]
 
 
-SECURITY = """---
-apiVersion: security.istio.io/v1
+SELECTING = """---
+apiVersion: {}.istio.io/v1
 kind: {}
 metadata: {{name: slow}}
 spec: {{selector: {{matchLabels: {{app: slow}}}}, {}}}
 """
-SECURED = {
-    "AuthorizationPolicy": "rules: [{}]",
-    "PeerAuthentication": "mtls: {mode: PERMISSIVE}",
-    "RequestAuthentication": "jwtRules: []",
+SELECTED = {
+    "AuthorizationPolicy": ("security", "rules: [{}]"),
+    "PeerAuthentication": ("security", "mtls: {mode: PERMISSIVE}"),
+    "RequestAuthentication": ("security", "jwtRules: []"),
+    "Telemetry": ("telemetry", "accessLogging: [{disabled: true}]"),
 }
 
 
@@ -174,12 +175,12 @@ spec:
             "@type": MANAGER
             request_headers_timeout: 60s
 """.replace("MANAGER", MANAGER)
-        + "".join(SECURITY.format(kind, spec) for kind, spec in SECURED.items())
+        + "".join(SELECTING.format(g, kind, spec) for kind, (g, spec) in SELECTED.items())
     )
     done = apply(front, text)
     assert done.returncode == 0, done.stderr
     every = ("destinationrules", "workloadentries", "gateways", "sidecars", "envoyfilters")
-    assert done.stdout.count("acknowledged by node") == 9 + len(SECURED), done.stdout
+    assert done.stdout.count("acknowledged by node") == 9 + len(SELECTED), done.stdout
     for kind in every:
         name = {"workloadentries": "outside", "gateways": "second"}.get(kind, "slow")
         found = get(front, name, kind)

@@ -6,7 +6,9 @@ from typing import Any
 from msgspec import Struct
 
 Json = Mapping[str, Any]
-MESH_GROUPS = ("networking.istio.io", "security.istio.io", "policy.weft.dev")
+MESH_GROUPS = (
+    "networking.istio.io", "security.istio.io", "telemetry.istio.io", "policy.weft.dev",
+)  # fmt: skip
 GATEWAY_API = "gateway.networking.k8s.io"
 
 
