@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,6 +96,16 @@ class Browser:
         except AssertionError:
             raise AssertionError(f"not shown: {words}; the page: {seen[:3000]}") from None
         return seen
+
+    @contextmanager
+    def phone(self) -> Iterator[None]:
+        """As on a phone, for a while."""
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def type(self, text: str) -> None:
         self.driver.switch_to.active_element.send_keys(text)

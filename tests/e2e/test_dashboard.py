@@ -5,6 +5,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -374,6 +375,55 @@ def test_the_first_view_comes_soon(admin: Browser) -> None:
     script = "return performance.timing.navigationStart / 1000"
     took = time.time() - float(admin.driver.execute_script(script))
     assert took * 1000 < FIRST_VIEW_MS_MAX * BUSY_FACTOR, (took, time.monotonic() - began)
+
+
+NAMES_OF_SERVICES = ("cart", "checkout", "notification-worker", "search", "user-profile")
+LOOK = """
+const box = (each) => { const at = each.getBoundingClientRect();
+  return { left: at.left, right: at.right, top: at.top, bottom: at.bottom }; };
+const frame = box(document.querySelector("svg.graph"));
+const texts = [...document.querySelectorAll("svg.graph text")].filter((each) => each.textContent);
+const all = texts.map(box);
+let overlaps = 0, outside = 0;
+all.forEach((a, i) => {
+  if (a.left < frame.left || a.right > frame.right || a.top < frame.top
+      || a.bottom > frame.bottom) outside++;
+  for (const b of all.slice(i + 1)) if (a.left < b.right - 1 && b.left < a.right - 1
+      && a.top < b.bottom - 1 && b.top < a.bottom - 1) overlaps++;
+});
+const names = [...document.querySelectorAll(".node")].map((each) => each.querySelector("text"));
+const cut = names.filter((each) => each.textContent.endsWith("…")).length;
+const heights = names.map((each) => each.getBoundingClientRect().height);
+return { nodes: names.length, overlaps, outside, cut, least: Math.min(...heights) };
+"""
+
+
+def test_a_hundred_services_are_drawn_readably(shop: Instance, admin: Browser) -> None:
+    """On a laptop and on a phone; few services fill a phone's window."""
+    with admin.phone():
+        admin.go("/traces")
+        admin.find('table[aria-label="Traces"] .row-link')
+        table = "const at = document.querySelector('table[aria-label=Traces]').parentNode;"
+        assert admin.run(f"{table} return at.scrollWidth - at.clientWidth") == 0
+        admin.go("/topology")
+        admin.find('.node[data-id="default/api"]')
+        wait_for(lambda: admin.run(LOOK)["outside"] == 0, "all of it is seen on a phone")
+        assert admin.run(LOOK)["least"] > 8, "pixels, of names on a phone"
+    names = [f"{name}-{i}" for name in NAMES_OF_SERVICES for i in range(20)]
+    path = "/api/v1/namespaces/default/services"
+    spec = {"ports": [{"port": 80}]}
+    bodies = [{"metadata": {"name": name}, "spec": spec} for name in names]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda body: shop.api(path, "POST", body)[0], bodies)) == {201}
+    drawn = "return document.querySelectorAll('.node').length"
+    wait_for(lambda: admin.run(drawn) >= len(names), "all of them")
+    laptop = admin.run(LOOK)
+    with admin.phone():
+        wait_for(lambda: admin.run(LOOK)["outside"] == 0, "the graph fits a phone")
+        phone = admin.run(LOOK)
+    for seen in (laptop, phone):
+        assert (seen["overlaps"], seen["outside"], seen["cut"]) == (0, 0, 0), seen
+    assert laptop["least"] > 8, "pixels, of names on a laptop"
 
 
 def test_a_viewer_sees_and_cannot_change(shop: Instance, admin: Browser) -> None:

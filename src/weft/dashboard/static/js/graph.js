@@ -5,11 +5,13 @@ import { VERY_BAD_PERCENT, BAD_PERCENT, grouped, serviceId, signalsOf, versionOf
 
 const CHAR_WIDTH = 7.6;
 const NODE_HEIGHT = 48;
-const NODE_WIDTH_MIN = 110;
 const NODE_WIDTH_MAX = 250;
-const TALL_ROW = 380;
 const BIG_NODES_MIN = 36;
-const BIG_NODE_HEIGHT = 36, BIG_NODE_WIDTH_MIN = 90, BIG_NODE_WIDTH_MAX = 170, NODE_GAP = 14, BOX_GAP = 22, BOX_MARGIN = 14, BOX_HEAD = 32;
+const BIG_NODE_HEIGHT = 36, BIG_NODE_WIDTH_MIN = 90, BIG_NODE_WIDTH_MAX = 190, NODE_GAP = 14, BOX_GAP = 22, BOX_MARGIN = 14, BOX_HEAD = 32;
+/** How layers are laid out: `row` is how wide rows of services without calls may be, `least` the width of a node. */
+const WINDOW = { rankdir: "LR", ranksep: 130, nodesep: 26, margin: 24, row: 700, least: 110, pad: 24 };
+const TIGHT = { nodesep: 14, margin: 8, row: 380, least: 84, pad: 16 };
+const PHONE = [{ ...TIGHT, rankdir: "TB", ranksep: 70 }, { ...TIGHT, rankdir: "LR", ranksep: 84 }];
 export const OUTSIDE = "outside";
 const GATEWAY = "ingress-gateway";
 
@@ -110,9 +112,6 @@ export function only(graph, ids) {
 export const shapeOf = (graph, tall) =>
   `${tall} ${[...graph.nodes.keys()].sort().join()} ${graph.edges.map((edge) => edge.id).sort().join()}`;
 
-const widthOf = (node) => Math.min(NODE_WIDTH_MAX,
-  Math.max(NODE_WIDTH_MIN, Math.max(node.name.length * CHAR_WIDTH, subOf(node).length * 6.2) + 24));
-
 /** The second line of a node. */
 export function subOf(node) {
   if (node.kind === "gateway") return "gateway";
@@ -128,7 +127,7 @@ export function subOf(node) {
 /** Many services: a box for each namespace with its services in rows, so that names stay readable. */
 function arrangeBoxes(graph, aspect) {
   const boxes = [...grouped([...graph.nodes.values()], (node) => node.namespace)]
-    .map(([name, members]) => boxOf(name, members)).sort((a, b) => b.members.length - a.members.length);
+    .map(([name, members]) => boxOf(name, members, aspect)).sort((a, b) => b.members.length - a.members.length);
   const area = boxes.reduce((sum, box) => sum + (box.width + BOX_GAP) * (box.height + BOX_GAP), 0);
   let best = null;
   // The width at which the whole fits the window best.
@@ -152,10 +151,10 @@ function arrangeBoxes(graph, aspect) {
   return { nodes, edges, groups, width: best.width, height: best.height, boxes: true };
 }
 
-function boxOf(name, members) {
+function boxOf(name, members, aspect) {
   const sorted = [...members].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const cell = Math.min(BIG_NODE_WIDTH_MAX, Math.max(BIG_NODE_WIDTH_MIN, ...sorted.map((node) => node.name.length * CHAR_WIDTH + 16)));
-  const columns = Math.max(1, Math.round(Math.sqrt((sorted.length * (BIG_NODE_HEIGHT + NODE_GAP) * 1.7) / (cell + NODE_GAP))));
+  const columns = Math.max(1, Math.round(Math.sqrt((sorted.length * (BIG_NODE_HEIGHT + NODE_GAP) * aspect) / (cell + NODE_GAP))));
   const rows = Math.ceil(sorted.length / columns);
   return {
     name, members: sorted, cell, columns, width: columns * (cell + NODE_GAP) - NODE_GAP + 2 * BOX_MARGIN,
@@ -190,17 +189,18 @@ function straight(from, to) {
 /** Where everything is: { nodes: Map id → {x, y, width, height}, edges: Map id → points, groups, width, height }. */
 export function arrange(graph, tall, aspect = 1.7) {
   if (graph.nodes.size > BIG_NODES_MIN) return arrangeBoxes(graph, aspect);
-  if (!tall) return layered(graph, "LR", 130, 700);
+  if (!tall) return layered(graph, WINDOW);
   // On a phone: downwards or to the right, whichever is drawn larger.
-  const [down, right] = [layered(graph, "TB", 70, TALL_ROW), layered(graph, "LR", 84, TALL_ROW)];
+  const [down, right] = PHONE.map((way) => layered(graph, way));
   const scale = (places) => Math.min(aspect / places.width, 1 / places.height);
   return scale(right) > scale(down) ? right : down;
 }
 
-/** In layers from callers to what they call; `row`: how wide rows of services without calls may be. */
-function layered(graph, rankdir, ranksep, row) {
+/** In layers from callers to what they call. */
+function layered(graph, { rankdir, ranksep, nodesep, margin, row, least, pad }) {
+  const widthOf = (node) => Math.min(NODE_WIDTH_MAX, Math.max(least, Math.max(node.name.length * CHAR_WIDTH, subOf(node).length * 6.2) + pad));
   const plan = new graphlib.Graph({ compound: true, multigraph: false });
-  plan.setGraph({ rankdir, nodesep: 26, ranksep, marginx: 24, marginy: 24 });
+  plan.setGraph({ rankdir, nodesep, ranksep, marginx: margin, marginy: margin });
   plan.setDefaultEdgeLabel(() => ({}));
   const linked = new Set(graph.edges.flatMap((edge) => [edge.from, edge.to]));
   const alone = [...graph.nodes.values()].filter((node) => !linked.has(node.id));
@@ -225,12 +225,12 @@ function layered(graph, rankdir, ranksep, row) {
     edges.set(edge.id, edge.from === edge.to ? loop(nodes.get(edge.from)) : plan.edge(edge.from, edge.to).points);
   }
   const size = plan.graph();
-  const below = placeAlone(alone, nodes, Math.max(row, linked.size ? size.width : row), linked.size ? size.height : 0);
+  const below = placeAlone(alone, nodes, widthOf, Math.max(row, linked.size ? size.width : row), linked.size ? size.height : 0);
   return { nodes, edges, groups, width: Math.max(size.width ?? 0, below.width, 300), height: below.height };
 }
 
 /** Services that neither call nor are called, in rows below the rest. */
-function placeAlone(alone, nodes, width, top) {
+function placeAlone(alone, nodes, widthOf, width, top) {
   let x = 24, y = top + 40, most = 0;
   for (const node of alone) {
     const wide = widthOf(node);
