@@ -1,9 +1,11 @@
 """Spans of a caller's requests."""
 
+import pytest
 from google.protobuf.json_format import MessageToDict
 
-from weft.mesh.model import NodeSettings, Reporting, SpanTag
+from weft.mesh.model import Endpoint, NodeSettings, Reporting, SpanTag
 from weft.telemetry.edge_labels import Party
+from weft.xds.telemetry import endpoint_metadata
 from weft.xds.tracing import tracing
 
 
@@ -29,3 +31,22 @@ def test_spans_are_the_callers() -> None:
         {"tag": "env", "literal": {"value": "prod"}},
         {"tag": "user", "request_header": {"name": "x-user", "default_value": "nobody"}},
     ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "app"),
+    [
+        ((), "web-v1"),
+        ((("app", "web"),), "web"),
+        ((("app", "web"), ("app.kubernetes.io/name", "shop")), "shop"),
+        ((("app", "web"), ("service.istio.io/canonical-name", "main")), "main"),
+    ],
+)
+def test_who_answers_is_named_by_the_same_labels(
+    labels: tuple[tuple[str, str], ...], app: str
+) -> None:
+    endpoint = Endpoint("10.0.0.1", 80, workload="web-v1", namespace="shop", labels=labels)
+    made = endpoint_metadata(endpoint)
+    assert made is not None
+    party = made.filter_metadata["weft"]["party"]
+    assert party.split("|")[3] == app
