@@ -4,8 +4,9 @@ from typing import Any
 
 from weft.api.gateway import v1 as gw
 from weft.mesh.gateway_api_conditions import condition
-from weft.mesh.gateway_api_facts import GatewayFacts, merged, with_facts
+from weft.mesh.gateway_api_facts import GatewayFacts, merged, with_facts, with_nodes
 from weft.mesh.gateway_api_objects import ObjectStatus
+from weft.mesh.object_status import Acknowledged, programmed
 
 HERE = GatewayFacts(("10.0.0.1", "10.0.0.2"), bound=True)
 
@@ -55,3 +56,15 @@ def test_entries_of_other_controllers_stay() -> None:
     }
     made = merged({"parents": [mine]}, {"parents": [theirs, old]}, "t")
     assert [p["parentRef"]["name"] for p in made["parents"]] == ["x", "z"]
+
+
+def test_routes_are_programmed_where_they_are_accepted() -> None:
+    takes = {"conditions": [condition("Accepted", True, "Accepted", 7)]}
+    refuses = {"conditions": [condition("Accepted", False, "NoMatchingParent", 7)]}
+    route = ObjectStatus(gw.HTTPRoute, "default", "web", "u", {"parents": [takes, refuses]})
+    told = programmed(Acknowledged(("a",), ("b",)), None)
+    first, second = with_nodes(route, told)["parents"]
+    assert words(first["conditions"]) == [("True", "Accepted"), ("False", "Pending")]
+    assert first["conditions"][1]["observedGeneration"] == 7
+    assert first["conditions"][1]["message"] == "acknowledged by 1 of 2 nodes; not by b"
+    assert second == refuses

@@ -230,6 +230,9 @@ def test_every_route_says_it(front: Instance) -> None:
             assert condition({"status": found}, "Accepted")["reason"] == "Accepted", kind
             refs = condition({"status": found}, "ResolvedRefs")
             assert (refs["status"], refs["reason"]) == resolved, kind
+            has = condition({"status": found}, "Programmed")
+            assert has["status"] == "True", kind
+            assert has["message"].startswith("acknowledged by node "), kind
     late = {**service, "metadata": {"name": "nobody"}, "spec": {"ports": ports}}
     done = apply(front, text + "\n---\n" + json.dumps(late))
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from weft.views.settled import Settled, acknowledged, settled
+from weft.views.settled import settled
 
 ISTIO = "networking.istio.io"
 
@@ -31,24 +31,6 @@ def test_mesh_objects_are_done_when_this_generation_is_in_force(
     found = settled(ISTIO, "VirtualService", obj)
     assert found is not None
     assert (found.done, found.failed) == (done, failed)
-
-
-@pytest.mark.parametrize(
-    ("has", "lacks", "refused", "done", "text"),
-    [
-        (["a"], [], "", True, "accepted, acknowledged by node a"),
-        (["a", "b"], [], "", True, "accepted, acknowledged by all 2 nodes"),
-        (["a"], ["b"], "", False, "acknowledged by 1 of 2 nodes; not by b"),
-        ([], ["a"], "no", False, "a proxy refuses it: no"),
-        ([], [], "", True, "accepted"),
-    ],
-)
-def test_routes_are_done_when_all_nodes_have_them(
-    has: list[str], lacks: list[str], refused: str, done: bool, text: str
-) -> None:
-    row = {"acknowledged": has, "missing": lacks, "refused": refused}
-    found = acknowledged(Settled(True, "accepted"), row)
-    assert (found.done, found.text, found.failed) == (done, text, bool(refused))
 
 
 def deployment(**status: Any) -> dict[str, Any]:
@@ -79,10 +61,12 @@ def test_deployments(obj: dict[str, Any], text: str) -> None:
 def test_routes_wait_for_all_their_parents() -> None:
     accepted = {"type": "Accepted", "status": "True", "observedGeneration": 1}
     resolved = {**accepted, "type": "ResolvedRefs"}
+    text = "acknowledged by all 2 nodes"
+    programmed = {**accepted, "type": "Programmed", "message": text}
     obj: dict[str, Any] = {
         "metadata": {"generation": 1},
         "spec": {"parentRefs": [{"name": "a"}, {"name": "b"}]},
-        "status": {"parents": [{"conditions": [accepted, resolved]}]},
+        "status": {"parents": [{"conditions": [accepted, resolved, programmed]}]},
     }
     found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
     assert found is not None
@@ -90,7 +74,30 @@ def test_routes_wait_for_all_their_parents() -> None:
     obj["status"]["parents"] *= 2
     found = settled("gateway.networking.k8s.io", "HTTPRoute", obj)
     assert found is not None
-    assert found.done
+    assert (found.done, found.text) == (True, f"accepted, {text}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "failed"),
+    [
+        ("Pending", "acknowledged by 1 of 2 nodes; not by b", False),
+        ("Rejected", "the proxy of node a refused it", True),
+    ],
+)
+def test_routes_are_done_when_all_nodes_have_them(reason: str, text: str, failed: bool) -> None:
+    conditions = [
+        {"type": t, "status": "True", "observedGeneration": 3} for t in ("Accepted", "ResolvedRefs")
+    ]
+    pending = {**conditions[0], "type": "Programmed", "status": "False"}
+    conditions.append({**pending, "reason": reason, "message": text})
+    obj = {
+        "metadata": {"generation": 3},
+        "spec": {"parentRefs": [{"name": "a"}]},
+        "status": {"parents": [{"conditions": conditions}]},
+    }
+    found = settled("gateway.networking.k8s.io", "TCPRoute", obj)
+    assert found is not None
+    assert (found.done, found.text, found.failed) == (False, text, failed)
 
 
 @pytest.mark.parametrize("kind", ["Accepted", "ResolvedRefs"])

@@ -119,10 +119,6 @@ def apply(
 
     async def work() -> None:
         async with connect(data_dir) as connection:
-
-            async def rows() -> Any:
-                return (await connection.json("GET", "/weft/v1/status"))["objects"]
-
             failed = await apply_files(
                 connection.client, documents, namespace, print, dry_run=dry_run
             )
@@ -130,7 +126,7 @@ def apply(
             missing: list[str] = []
             if wait and not dry_run:
                 client = connection.client
-                missing = await wait_for(client, documents, namespace, print, timeout, rows)
+                missing = await wait_for(client, documents, namespace, print, timeout)
         if missing:
             for line in missing:
                 output.note(line)

@@ -2,18 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from weft.api.errors import ApiError
 from weft.api.kinds import Kind
 from weft.api.manifests import Document
 from weft.cli import output
 from weft.lib.aio import ticks
 from weft.runtime.client import Client
-from weft.views.settled import Settled, acknowledged, is_route, settled
+from weft.views.settled import Settled, settled
 
 LOOK_SECONDS = 0.1
 LOOK_SECONDS_MAX = 0.5
@@ -22,11 +21,8 @@ TIMEOUT_SECONDS_DEFAULT = 60.0
 HOPELESS_SECONDS = 1.0
 """What is left may be wrong only until weft has looked at all that was applied with it."""
 NEVER = float("inf")
-FORBIDDEN = 403
 Key = tuple[Kind, str, str]
 """(kind, namespace, name)"""
-Rows = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
-"""Asks for the objects of `weft status`."""
 
 
 async def wait_for(
@@ -35,7 +31,6 @@ async def wait_for(
     namespace: str,
     report: Callable[[str], None],
     timeout_seconds: float,
-    rows: Rows,
 ) -> list[str]:
     """Wait and tell of each object that is done; what is still missing in the end, a line each."""
     open_: dict[Key, Settled] = {}
@@ -48,7 +43,6 @@ async def wait_for(
     while open_:
         objects = await _objects(client, open_)
         open_.update({key: _state(key, objects.get(key)) for key in open_})
-        await _look_at_nodes(open_, rows)
         for key, state in tuple(open_.items()):
             if state.done:
                 del open_[key]
@@ -75,23 +69,6 @@ def _state(key: Key, obj: Mapping[str, Any] | None) -> Settled:
         return Settled(False, "it does not exist any more", failed=True)
     found = settled(key[0].group, key[0].kind, obj)
     return found or Settled(True, "done")
-
-
-async def _look_at_nodes(states: dict[Key, Settled], rows: Rows) -> None:
-    """Routes of the Gateway API are done once all nodes have them."""
-    routes = [k for k, state in states.items() if state.done and is_route(k[0].group, k[0].kind)]
-    if not routes:
-        return
-    try:
-        found = {(row["kind"], row["namespace"], row["name"]): row for row in await rows()}
-    except ApiError as error:
-        if error.code != FORBIDDEN:
-            raise
-        return  # who may not see it gets what the objects themselves say
-    for key in routes:
-        row = found.get((key[0].kind, *key[1:]))
-        if row is not None:
-            states[key] = acknowledged(states[key], row)
 
 
 async def _objects(client: Client, keys: Mapping[Key, Any]) -> dict[Key, Mapping[str, Any]]:

@@ -11,12 +11,20 @@ from weft.api import registry
 from weft.api.errors import ApiError
 from weft.api.k8s.core_v1 import Node
 from weft.daemon.mesh_loop import MeshLoop
-from weft.lib.aio import now
+from weft.daemon.object_status import PATIENCE_SECONDS, working_nodes
+from weft.lib.aio import now, ticks
 from weft.lib.timefmt import rfc3339
-from weft.mesh.gateway_api_facts import GatewayFacts, gateway_facts, merged, with_facts
+from weft.mesh.gateway_api_facts import (
+    GatewayFacts,
+    gateway_facts,
+    merged,
+    with_facts,
+    with_nodes,
+)
 from weft.mesh.gateway_api_objects import ObjectStatus
 from weft.mesh.model import NodeSettings
 from weft.mesh.node_settings import node_settings
+from weft.mesh.object_status import acknowledged, programmed
 from weft.runtime.cache import Cache
 from weft.runtime.client import Client
 from weft.xds.server import AdsServer
@@ -36,6 +44,8 @@ class _Written(Struct, frozen=True):
     facts: GatewayFacts
     acknowledged: bool
     body: Json
+    nodes: tuple[str, ...] = ()
+    """That worked when a route or policy was acknowledged."""
 
 
 def _programmed(written: _Written | None, status: ObjectStatus) -> bool:
@@ -47,12 +57,6 @@ def _programmed(written: _Written | None, status: ObjectStatus) -> bool:
     return [c for c in written.status.status.get("conditions", ()) if c["type"] == kind] == [
         c for c in status.status.get("conditions", ()) if c["type"] == kind
     ]
-
-
-def _settled(written: _Written, status: ObjectStatus) -> bool:
-    """Whether nothing can be new: what is written of a route depends on its status alone, once
-    that was acknowledged."""
-    return written.status is status and written.acknowledged and not status.gateway
 
 
 class GatewayStatusWriter:
@@ -68,6 +72,8 @@ class GatewayStatusWriter:
         """Of the build that they came with."""
         self._seen: tuple[object, ...] = ()
         self._written: dict[_Key, _Written] = {}
+        self._waiting: dict[_Key, tuple[ObjectStatus, float]] = {}
+        """Routes and policies that are not in force yet, and since when."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -85,18 +91,51 @@ class GatewayStatusWriter:
         if statuses is not self._statuses:
             self._statuses, self._number = statuses, self._mesh.number
         in_sync = bool(nodes) and all(self._has(node.name) for node in nodes)
-        seen = (id(statuses), nodes, in_sync)
-        if self._seen == seen:
+        answered = {n: self._ads.answered(n) for n in working_nodes(self._cache, self._ads)}
+        seen = (id(statuses), nodes, in_sync, tuple(answered))
+        if self._seen == seen and not self._waiting:
             return
+        waiting, self._waiting = self._waiting, {}
         known: dict[_Key, _Written] = {}
         for status in statuses:
             key = (status.cls.__name__, status.namespace, status.name)
             before = self._written.get(key)
-            if before is not None and _settled(before, status):
-                known[key] = before  # of thousands all but one
+            if "parents" not in status.status and "ancestors" not in status.status:
+                known[key] = await self._brought_up_to_date(status, before, nodes, in_sync)
                 continue
-            known[key] = await self._brought_up_to_date(status, before, nodes, in_sync)
+            same = before if before is not None and before.status is status else None
+            if same and same.acknowledged and (same.nodes == tuple(answered) or not in_sync):
+                known[key] = same  # of thousands all but one
+                continue
+            told = await self._in_force(key, status, before, answered, waiting.get(key))
+            if told is not None:
+                known[key] = told
         self._written, self._seen = known, seen
+
+    async def _in_force(
+        self,
+        key: _Key,
+        status: ObjectStatus,
+        before: _Written | None,
+        answered: dict[str, int],
+        waits: tuple[ObjectStatus, float] | None,
+    ) -> _Written | None:
+        """A route or policy, and where it is in force. It is given a moment to be, so that most are
+        written once."""
+        book, its = self._mesh.book, (status.cls, status.namespace, status.name)
+        number = book.number(its) if its in book.numbers else self._number
+        rejection = self._mesh.rejection(its)
+        nodes = acknowledged(answered, self._number if number is None else number, rejection)
+        body = with_nodes(status, programmed(nodes, rejection))
+        done = body == status.status or (bool(nodes.yes) and not nodes.no)
+        if not done:
+            since = waits[1] if waits is not None and waits[0] is status else ticks()
+            self._waiting[key] = (status, since)
+            if rejection is None and ticks() - since < PATIENCE_SECONDS:
+                return before
+        if before is None or (before.status.uid, before.body) != (status.uid, body):
+            await self._write(status, body)
+        return _Written(status, GatewayFacts(), done, body, tuple(answered))
 
     def _has(self, node: str) -> bool:
         """Whether the node's proxy has all that these statuses speak of, whatever came later."""

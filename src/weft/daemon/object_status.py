@@ -23,7 +23,7 @@ from weft.daemon.mesh_loop import STATUS_CLASSES, MeshLoop
 from weft.lib.aio import now
 from weft.lib.timefmt import rfc3339
 from weft.mesh.object_book import named
-from weft.mesh.object_status import Acknowledged, Rejection, merged, status
+from weft.mesh.object_status import Rejection, acknowledged, merged, status
 from weft.mesh.quarantine import Key
 from weft.runtime.cache import Cache
 from weft.runtime.client import Client
@@ -53,6 +53,15 @@ def by_object(diagnostics: tuple[Diagnostic, ...]) -> Findings:
         key = (each.kind, each.namespace, each.name)
         found[key] = (*found.get(key, ()), each)
     return found
+
+
+def working_nodes(cache: Cache, ads: AdsServer) -> tuple[str, ...]:
+    """A machine that is gone shall not keep objects from being in force."""
+    return tuple(
+        node.metadata.name
+        for node in cache.list(Node)
+        if ads.connected(node.metadata.name) or is_true(node.status.conditions, "Ready")
+    )
 
 
 class ObjectStatusWriter:
@@ -116,7 +125,7 @@ class ObjectStatusWriter:
             await asyncio.sleep(LOOK_SECONDS if self._mesh.book.open else IDLE_LOOK_SECONDS)
 
     async def _look(self) -> None:
-        book, nodes = self._mesh.book, self._nodes()
+        book, nodes = self._mesh.book, working_nodes(self._cache, self._ads)
         refused = {
             (r.type_url, r.name) for node in nodes for r in self._ads.nacks(node)
         }  # fmt: skip
@@ -139,14 +148,6 @@ class ObjectStatusWriter:
                 break
             written += await self._consider(its, answered)
 
-    def _nodes(self) -> list[str]:
-        """Those that work: a machine that is gone shall not keep objects from being in force."""
-        return [
-            node.metadata.name
-            for node in self._cache.list(Node)
-            if self._ads.connected(node.metadata.name) or is_true(node.status.conditions, "Ready")
-        ]
-
     def _compare_findings(self) -> None:
         before, self._diagnostics = self._findings, self._mesh.diagnostics
         self._findings = by_object(self._diagnostics)
@@ -162,11 +163,7 @@ class ObjectStatusWriter:
         if number is None:
             return False  # the next build reads it
         obj, rejection = book.numbers[its][0], self._mesh.rejection(its)
-        has = {node: rejection is None and last >= number for node, last in answered.items()}
-        nodes = Acknowledged(
-            tuple(sorted(n for n, yes in has.items() if yes)),
-            tuple(sorted(n for n, yes in has.items() if not yes)),
-        )
+        nodes = acknowledged(answered, number, rejection)
         done = bool(nodes.yes) and not nodes.no
         if done:
             book.in_force(its)

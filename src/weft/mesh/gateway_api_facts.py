@@ -80,6 +80,26 @@ def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) ->
     return {**body, "conditions": conditions, "listeners": listeners}
 
 
+def with_nodes(status: ObjectStatus, condition: Json) -> Json:
+    """The status of a route or policy with `Programmed` at each parent or ancestor that takes it:
+    the specification leaves it to the Gateway, but users ask where their route is in force."""
+    body: Json = dict(status.status)
+    for key, _ in PARENTS:
+        if key in body:
+            body[key] = [_programmed_at(each, condition) for each in body[key]]
+    return body
+
+
+def _programmed_at(parent: Json, condition: Json) -> Json:
+    accepted = [
+        c for c in parent["conditions"] if c["type"] == "Accepted" and c["status"] == "True"
+    ]
+    if not accepted:
+        return parent
+    made = {**condition, "observedGeneration": accepted[0].get("observedGeneration", 0)}
+    return {**parent, "conditions": [*parent["conditions"], made]}
+
+
 def _balanced(status: ObjectStatus, facts: GatewayFacts) -> Json:
     """The status of an Ingress: where it can be reached."""
     moved = dict(facts.moved)

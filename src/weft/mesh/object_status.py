@@ -37,6 +37,18 @@ class Rejection(Struct, frozen=True):
     """How what a security policy selects is closed meanwhile."""
 
 
+def acknowledged(
+    answered: Mapping[str, int], number: int, rejection: Rejection | None
+) -> Acknowledged:
+    """By nodes' last answers: (node -> number of the build that its proxy has answered for); the
+    object is as it is now since build `number`."""
+    has = {node: rejection is None and last >= number for node, last in answered.items()}
+    return Acknowledged(
+        tuple(sorted(n for n, yes in has.items() if yes)),
+        tuple(sorted(n for n, yes in has.items() if not yes)),
+    )
+
+
 def status(
     generation: int,
     findings: Sequence[Diagnostic],
@@ -48,7 +60,7 @@ def status(
         "observedGeneration": generation,
         "conditions": [
             {**condition, "observedGeneration": generation}
-            for condition in (_accepted(findings), _programmed(nodes, rejection))
+            for condition in (_accepted(findings), programmed(nodes, rejection))
         ],
         "nodes": _nodes(nodes),
     }
@@ -104,7 +116,8 @@ def _sentence(found: Diagnostic) -> str:
     return f"{found.code} {place}{found.message}"
 
 
-def _programmed(nodes: Acknowledged, rejection: Rejection | None) -> Json:
+def programmed(nodes: Acknowledged, rejection: Rejection | None) -> Json:
+    """The condition that says where an object is in force, or why it is not."""
     if rejection is not None:
         stays = consequence(rejection)
         text = f"{blamed(rejection)}, {stays}: {rejection.error}"

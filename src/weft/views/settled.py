@@ -23,9 +23,9 @@ class Settled(Struct, frozen=True):
 
 def settled(group: str, kind: str, obj: Json) -> Settled | None:
     """None: nothing to wait for in this kind."""
-    if group in MESH_GROUPS or (group, kind) == (GATEWAY_API, "Gateway"):
+    if group in MESH_GROUPS or (group == GATEWAY_API and kind in ("Gateway", "ListenerSet")):
         return _programmed(obj)
-    if is_route(group, kind):
+    if group == GATEWAY_API and kind.endswith("Route"):
         return _route(obj)
     if group == "apps" and kind in ("Deployment", "StatefulSet"):
         return _rolled_out(obj)
@@ -36,11 +36,6 @@ def settled(group: str, kind: str, obj: Json) -> Settled | None:
     if (group, kind) == ("", "Pod"):
         return _ready(obj)
     return None
-
-
-def is_route(group: str, kind: str) -> bool:
-    """Of the Gateway API."""
-    return group == GATEWAY_API and kind.endswith("Route")
 
 
 def _status(obj: Json) -> Json:
@@ -69,35 +64,25 @@ def _programmed(obj: Json) -> Settled:
 
 
 def _route(obj: Json) -> Settled:
-    """At each parent: accepted, and every reference leads somewhere."""
+    """At each parent: accepted, every reference leads somewhere, all nodes have it."""
     wanted = len((obj.get("spec") or {}).get("parentRefs") or ())
     parents = [parent.get("conditions") for parent in _status(obj).get("parents") or ()]
-    found = [[_condition(c, kind) for c in parents] for kind in ("Accepted", "ResolvedRefs")]
-    current = [
-        [c for c in each if (c.get("observedGeneration") or 0) >= _generation(obj)]
-        for each in found
-    ]
-    refused = [c for each in current for c in each if c.get("status") == "False"]
+    current = {
+        kind: [c for c in (_condition(each, kind) for each in parents)
+               if (c.get("observedGeneration") or 0) >= _generation(obj)]
+        for kind in ("Accepted", "ResolvedRefs", "Programmed")
+    }  # fmt: skip
+    refused = [c for each in current.values() for c in each if c.get("status") == "False"]
     if refused:
         reason, message = (str(refused[0].get(key) or "") for key in ("reason", "message"))
+        if refused[0].get("type") == "Programmed":
+            return Settled(False, message, failed=reason in ("Rejected", "NotBuilt"))
         return Settled(False, ": ".join(filter(None, (reason, message))), failed=True)
-    count = min(len(each) for each in current)
+    count = min(len(each) for each in current.values())
     if count < wanted:
         return Settled(False, f"accepted by {count} of {wanted} parents")
-    return Settled(True, "accepted")
-
-
-def acknowledged(route: Settled, row: Json) -> Settled:
-    """A route that is accepted, by what `weft status` says of it: its own status names no nodes."""
-    if row["refused"]:
-        return Settled(False, f"a proxy refuses it: {row['refused']}", failed=True)
-    has, lacks = row["acknowledged"], row["missing"]
-    if lacks:
-        total = len(has) + len(lacks)
-        text = f"acknowledged by {len(has)} of {total} nodes; not by {', '.join(lacks)}"
-        return Settled(False, text)
-    everyone = f"node {has[0]}" if len(has) == 1 else f"all {len(has)} nodes"
-    return Settled(True, f"{route.text}, acknowledged by {everyone}") if has else route
+    text = str(current["Programmed"][0].get("message") or "") if wanted else ""
+    return Settled(True, f"accepted, {text}" if text else "accepted")
 
 
 def _rolled_out(obj: Json) -> Settled:
