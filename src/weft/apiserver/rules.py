@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from weft.api import defaults, prepare, validation
 from weft.api.errors import ApiError
 from weft.api.field_errors import FieldError
@@ -57,7 +55,7 @@ def misfit(kind: Kind, body: Any, error: WrongTypes) -> ApiError:
     """422 for a patch that gives fields values of the wrong type."""
     schema = schema_for(kind) if kind.definition is None else None
     told = ", ".join(f"{_unrestored(schema, e)} ({e.path})" for e in error.errors)
-    text = orjson.dumps(body).decode()
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)  # any number, however large
     cause = {
         "reason": "FieldValueInvalid",
         "message": f"Invalid value: {json.dumps(text)}: {told}",
