@@ -13,6 +13,7 @@ MODULES = (
     "idle",
     "propagation",
     "many_routes",
+    "series",
     "one_hop",
     "proxies",
     "node_mtls",

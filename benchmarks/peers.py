@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from weft.lib.envoy_binary import envoy_path
 
 WORKERS = max(2, os.cpu_count() or 2)
 START_SECONDS_MAX = 15.0
+NGINX_STREAM = tuple(
+    root / "usr/lib/nginx/modules/ngx_stream_module.so"
+    for root in (Path(sys.prefix) / "tools", Path("/"))
+)
+"""Where tools/get_tools.py unpacks it, and where the distribution has it."""
 HTTP1, HTTP2, GRPC, TCP = "HTTP/1.1", "HTTP/2", "gRPC", "TCP"
 _TYPES = "type.googleapis.com/envoy"
 _FILTERS = f"{_TYPES}.extensions.filters"
@@ -74,8 +80,19 @@ class Peer:
 
 def nginx(peer: Peer, target: str) -> None:
     """With connections to the back end that are kept, which is not its default. It speaks HTTP/2 to
-    back ends for gRPC only; its module for TCP is a package of its own and left out."""
+    back ends for gRPC only; its module for TCP is a package of its own."""
+    module = next((path for path in NGINX_STREAM if path.exists()), None)
+    load = f"load_module {module};" if module else ""
+    stream = ""
+    if module:
+        stream = f"""
+stream {{
+  upstream bytes {{ server {target}; }}
+  server {{ listen 127.0.0.1:{peer.port(TCP)} reuseport; proxy_pass bytes; }}
+}}
+"""
     config = f"""
+{load}
 worker_processes {WORKERS};
 daemon off;
 pid {peer.folder}/nginx.pid;
@@ -87,6 +104,8 @@ http {{
   fastcgi_temp_path {peer.folder}/f; uwsgi_temp_path {peer.folder}/u;
   scgi_temp_path {peer.folder}/s;
   upstream back {{ server {target}; keepalive 512; }}
+  # Kept connections are an upstream's, whatever is spoken on them: gRPC needs its own.
+  upstream back2 {{ server {target}; keepalive 512; }}
   keepalive_requests 100000000;
   server {{
     listen 127.0.0.1:{peer.port(HTTP1)} reuseport;
@@ -98,10 +117,10 @@ http {{
   }}
   server {{
     listen 127.0.0.1:{peer.port(GRPC)} http2 reuseport;
-    location / {{ grpc_pass grpc://back; }}
+    location / {{ grpc_pass grpc://back2; }}
   }}
 }}
-"""
+{stream}"""
     (peer.folder / "nginx.conf").write_text(config)
     peer.run("nginx", "-c", f"{peer.folder}/nginx.conf", "-p", str(peer.folder), "-e", "stderr")
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -211,7 +212,7 @@ def _tried(load: Load, name: str, way: Way) -> Iterable[Result]:
     for trial in range(2):
         try:
             return (load.run(way),)
-        except ValueError as failed:
+        except (ValueError, Skipped, subprocess.TimeoutExpired) as failed:
             where = f"{name}, {load.protocol}, {load.name}"
             print(f"{where}: {failed}, {'again' if not trial else 'left out'}", file=sys.stderr)
     return ()

@@ -35,9 +35,9 @@ PACKAGES = {
     "runc": "runc",
 }
 BENCHMARK_PACKAGES = {
-    "h2load": "nghttp2-client", "haproxy": "haproxy", "nginx": "nginx-light", "wrk": "wrk",
+    "h2load": "nghttp2-client", "haproxy": "haproxy", "nginx": "libnginx-mod-stream", "wrk": "wrk",
 }  # fmt: skip
-"""What only benchmarks need; fetched when named."""
+"""What only benchmarks need; fetched when named. nginx comes with its module for TCP."""
 ALL_PACKAGES = PACKAGES | BENCHMARK_PACKAGES
 SELF_CONTAINED = frozenset(("prometheus",))
 """Programs without shared libraries: what their packages depend on is for services and pages."""

@@ -139,8 +139,8 @@ def test_every_help_has_an_example(name: str, tmp_path: Path) -> None:
     assert "example" in result.stdout.lower()
 
 
-def test_all_that_shows_data_prints_json_and_yaml() -> None:
+def test_all_that_shows_data_prints_json_yaml_and_tables() -> None:
     every = dict(commands())
     assert set(every) >= ACTS
-    lacking = [name for name in showing() if not {"json", "yaml"} <= set(forms(every[name]))]
+    lacking = [name for name in showing() if not {"json", "yaml", "table"} <= {*forms(every[name])}]
     assert lacking == []

@@ -43,6 +43,14 @@ def test_services_have_clusters_endpoints_and_routes(tmp_path: Path) -> None:
     }
 
 
+def test_names_alone_as_a_table(tmp_path: Path) -> None:
+    lines = translate(tmp_path, WEB, "-o", "table", "--type", "listeners").stdout.splitlines()
+    assert lines[0].split() == ["TYPE", "NAME", "BYTES"]
+    found = [tuple(line.split()[:2]) for line in lines[1:]]
+    wanted = ["inbound|default.web-0", "outbound|default.web-0"]
+    assert found == [("listeners", name) for name in wanted]
+
+
 def test_what_checks_tokens_is_an_extension(tmp_path: Path) -> None:
     tokens = """
 ---

@@ -75,6 +75,10 @@ def test_in_the_terminal(broken: Instance) -> None:
     failed = says(broken, trace).splitlines()[1:]
     assert len(failed) == 3
     assert all(line.endswith("Error") for line in failed), failed
+    # The examples pass the context on: what the frontend called is below what called it.
+    below = r"\ningress-gateway\.weft-system: GET .*\n +weather-frontend\.default.*: GET weather-b"
+    shown = [*trace[:2], failed[-1].split()[0]]
+    wait_for(lambda: re.search(below, says(broken, shown)), "the frontend's call in its trace")
     assert "weather-backend-v2" in says(broken, why)
     assert FAULT in says(broken, logs)
     took = time.monotonic() - began

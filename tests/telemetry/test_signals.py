@@ -25,17 +25,26 @@ def test_a_services_signals_are_of_all_that_call_it() -> None:
         10,
         5,
         (
-            EdgeTraffic(WEB, Counts(90, errors=9, buckets=buckets(b3=90)), (4, 14), (0, 1.8)),
-            EdgeTraffic(v2, Counts(10, buckets=buckets(b6=10)), (1, 1), (0, 0)),
+            EdgeTraffic(
+                WEB,
+                Counts(90, errors=9, duration_sum_ms=40_000, buckets=buckets(b3=90)),
+                (4, 14),
+                (0, 1.8),
+            ),
+            EdgeTraffic(
+                v2, Counts(10, duration_sum_ms=20_000, buckets=buckets(b6=10)), (1, 1), (0, 0)
+            ),
         ),
     )
     (service,) = signals(document, GROUPINGS["service"][1])
     assert (service.name, service.rate, service.error_percent) == (("shop", "api"), 10, 9)
     assert service.series == (5, 15)
+    assert service.in_flight == 6, "60 s of requests within 10 s"
     assert service.p50_ms == pytest.approx(5 + 5 * 50 / 90)
     assert service.p99_ms == pytest.approx(50 + 50 * 9 / 10)
     workloads = signals(document, GROUPINGS["workload"][1])
     assert [one.name for one in workloads] == [("shop", "api-v1", "v1"), ("shop", "api-v2", "v2")]
+    assert [one.in_flight for one in workloads] == [4, 2]
 
 
 def test_connections_have_a_rate_and_no_errors() -> None:

@@ -17,7 +17,8 @@ KEY = EdgeKey(
 def edge(source: str, to: str, requests: float, errors: float = 0, **more: str) -> EdgeTraffic:
     key = msgspec.structs.replace(KEY, source=source, destination=to, service=to, **more)
     buckets = (0.0, 0.0, 0.0, requests, *(0.0,) * (BUCKETS - 4))
-    return EdgeTraffic(key, Counts(requests, errors, buckets=buckets), (requests, 0.0))
+    counts = Counts(requests, errors, duration_sum_ms=7.5 * requests, buckets=buckets)
+    return EdgeTraffic(key, counts, (requests, 0.0))
 
 
 DOCUMENT = TrafficDocument(
@@ -38,10 +39,11 @@ DOCUMENT = TrafficDocument(
 
 def test_top() -> None:
     assert top_lines(DOCUMENT, "service") == [
-        "NAMESPACE   SERVICE   PROTOCOL   RATE/S   ERRORS   P50      P95      P99      LAST",
-        "shop        web       http       124      0.0%     7.5 ms   9.8 ms   9.9 ms   █▁",
-        "shop        api       http       10.0     5.0%     7.5 ms   9.8 ms   9.9 ms   █▁",
-        "shop        api       tcp        0.1      -        -        -        -        █▁",
+        "NAMESPACE   SERVICE   PROTOCOL   RATE/S   ERRORS   P50      P95      P99      "
+        "ACTIVE   LAST",
+        "shop        web       http       124      0.0%     7.5 ms   9.8 ms   9.9 ms   0.9      █▁",
+        "shop        api       http       10.0     5.0%     7.5 ms   9.8 ms   9.9 ms   0.1      █▁",
+        "shop        api       tcp        0.1      -        -        -        -        -        █▁",
     ]
 
 

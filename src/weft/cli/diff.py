@@ -36,7 +36,7 @@ POD_MAKERS = ("Deployment", "Rollout", "ReplicaSet", "StatefulSet", "DaemonSet",
 @click.command(epilog="Example: weft diff -f manifests/ && echo nothing would change")
 @options.files
 @options.namespace
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]),
+@click.option("-o", "--output", "form", type=click.Choice(["text", "table", "json", "yaml"]),
               default="text", help="How to print.")  # fmt: skip
 @options.data_dir
 def diff(files: tuple[str, ...], namespace: str, form: str, data_dir: str | None) -> None:
@@ -54,7 +54,7 @@ def diff(files: tuple[str, ...], namespace: str, form: str, data_dir: str | None
     except ApiError as error:
         output.fail(error.message, code=TROUBLE)
     objects, nodes = found
-    if form == "text":
+    if form in ("text", "table"):
         from weft.views.diff import diff_lines  # noqa: PLC0415 - slow to import
 
         output.lines(diff_lines(objects, nodes, output.style()))

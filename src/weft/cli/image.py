@@ -159,15 +159,19 @@ def _size(size: int) -> str:
 
 @image.command()
 @click.argument("name")
-@click.option("-o", "--output", "form", type=click.Choice(["json", "yaml"]), default="json",
-              show_default=True, help="How to print.")  # fmt: skip
+@click.option("-o", "--output", "form", type=click.Choice(["json", "yaml", "table"]),
+              default="json", show_default=True, help="How to print.")  # fmt: skip
 @options.data_dir
 def inspect(name: str, form: str, data_dir: str | None) -> None:
     """Show what is known of an image. Values of variables are shown, too."""
     found = _store(data_dir).resolve(name)
     if found is None:
         output.fail(f"no image `{name}`", "`weft image list` shows what there is")
-    output.structured(msgspec.to_builtins(found), form)
+    body = msgspec.to_builtins(found)
+    if form == "table":
+        output.lines(render(("Field", "Value"), list(body.items())))
+    else:
+        output.structured(body, form)
 
 
 @image.command()

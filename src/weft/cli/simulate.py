@@ -25,7 +25,7 @@ SHAPES = (
 @click.option("--node-memory", default="32Gi", show_default=True, help="Memory of a node.")
 @click.option("--pod-cpu", default="100m", show_default=True, help="CPU request of a pod.")
 @click.option("--pod-memory", default="500Mi", show_default=True, help="Memory request of a pod.")
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]),
+@click.option("-o", "--output", "form", type=click.Choice(["text", "table", "json", "yaml"]),
               default="text", show_default=True, help="How to print.")  # fmt: skip
 def simulate(
     nodes: int,
@@ -61,7 +61,7 @@ def simulate(
     seconds = time.process_time() - began
     found = simulation.outcome(plan, made, len(waiting))
     rate = len(waiting) / seconds if seconds else 0.0
-    if form != "text":
+    if form not in ("text", "table"):
         body = msgspec.to_builtins(found) | {"cpuSeconds": seconds, "podsPerCpuSecond": rate}
         output.structured(body, form)
         return

@@ -37,7 +37,8 @@ Examples:
 @click.option("--percent", type=click.IntRange(1, 100), default=100, show_default=True,
               help="Share of all requests that is looked at.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="End after so many.")
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "yaml"]), default="text",
+@click.option("-o", "--output", "form", type=click.Choice(["text", "table", "json", "yaml"]),
+              default="text",
               help="How to print: json is a line each, yaml a document each.")  # fmt: skip
 @options.data_dir
 def tap(

@@ -71,7 +71,8 @@ def top(what: str, since: str, namespace: str, once: bool, form: str, data_dir: 
 @_since
 @_namespace
 @click.option(
-    "-o", "--output", "form", type=click.Choice(["tree", "dot", "json", "yaml"]), default="tree",
+    "-o", "--output", "form", type=click.Choice(["tree", "table", "dot", "json", "yaml"]),
+    default="tree",
     help="How to print.",
 )  # fmt: skip
 @options.data_dir
@@ -82,6 +83,8 @@ def graph(since: str, namespace: str, form: str, data_dir: str | None) -> None:
         output.structured(msgspec.to_builtins(document), form)
     elif form == "dot":
         output.lines(dot_lines(document))
+    elif form == "table":
+        output.lines(top_lines(document, "edge", output.style()))
     else:
         output.lines(graph_lines(document, output.style()) if document.edges else [QUIET])
 

@@ -20,8 +20,9 @@ Examples:
 @click.option("--node", help="Name of the node whose proxy it is for (default: the first one).")
 @click.option("--type", "kind", type=click.Choice([*TYPES, "all"]), default="all",
               show_default=True, help="Which resources to print.")  # fmt: skip
-@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml",
-              show_default=True, help="How to print.")  # fmt: skip
+@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json", "table"]),
+              default="yaml", show_default=True,
+              help="How to print: table is names alone.")  # fmt: skip
 @click.option("-n", "--namespace", default="default", show_default=True,
               help="Namespace of objects that name none.")  # fmt: skip
 def translate(
@@ -47,9 +48,23 @@ def translate(
     if chosen is None:
         output.fail(f"there is no node `{node}`", f"nodes: {', '.join(nodes)}", code=2)
     found = configuration(snapshot, chosen)
-    output.structured(_by_type(found.resources, kind), form)
+    if form == "table":
+        output.lines(_names(found.resources, kind))
+    else:
+        output.structured(_by_type(found.resources, kind), form)
     if report(found.diagnostics, documents, namespace) or refused:
         raise SystemExit(1)
+
+
+def _names(resources: Any, kind: str) -> list[str]:
+    from weft.views.tables import render  # noqa: PLC0415 - slow to import
+    from weft.xds.readable import WORDS  # noqa: PLC0415
+
+    wanted = TYPES if kind == "all" else (kind,)
+    rows = [(WORDS[each.type_url], each.name, len(each.body)) for each in resources]
+    rows = [row for row in rows if row[0] in wanted]
+    rows.sort(key=lambda row: (wanted.index(row[0]), row[1]))
+    return render(("Type", "Name", "Bytes"), rows)
 
 
 def _by_type(resources: Any, kind: str) -> dict[str, list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from weft.cli import output
 from weft.lib.aio import ticks
 from weft.runtime.client import Client
 from weft.views.settled import Settled, settled
+from weft.views.tables import bar
 
 LOOK_SECONDS = 0.1
 LOOK_SECONDS_MAX = 0.5
@@ -21,6 +22,7 @@ TIMEOUT_SECONDS_DEFAULT = 60.0
 HOPELESS_SECONDS = 1.0
 """What is left may be wrong only until weft has looked at all that was applied with it."""
 NEVER = float("inf")
+BAR_CHARS = 12
 Key = tuple[Kind, str, str]
 """(kind, namespace, name)"""
 
@@ -94,7 +96,8 @@ class _Line:
             return
         key, state = next(iter(open_.items()))
         done = self._total - len(open_)
-        text = f"{done} of {self._total} done; {label(key)}: {state.text}"
+        progress = bar(done / self._total, BAR_CHARS)
+        text = f"{progress} {done} of {self._total} done; {label(key)}: {state.text}"
         columns = max(20, output.columns() - 1)
         print(f"\r\x1b[K{text[:columns]}", end="", file=sys.stderr, flush=True)
         self._shown = True

@@ -43,6 +43,8 @@ class Signals(Struct, frozen=True, rename="camel"):
     p95_ms: float | None
     p99_ms: float | None
     """None without measured durations."""
+    in_flight: float
+    """Requests under way at a time, on average (Little's law: rate times mean duration)."""
     sent_rate: float
     """Bytes per second to the callers; known for TCP."""
     received_rate: float
@@ -90,6 +92,7 @@ def _signals(
         p50_ms=quantile_ms(total.buckets, 0.5),
         p95_ms=quantile_ms(total.buckets, 0.95),
         p99_ms=quantile_ms(total.buckets, 0.99),
+        in_flight=total.duration_sum_ms / 1000 / seconds,
         sent_rate=total.sent_bytes / seconds,
         received_rate=total.received_bytes / seconds,
         series=summed(traffic.series for traffic in group),

@@ -25,7 +25,7 @@ def top_lines(document: TrafficDocument, by: str, style: Style = PLAIN) -> list[
     """Services, workloads or edges with their signals, the busiest first."""
     headings, grouping = GROUPINGS[by]
     found = signals(document, grouping)
-    headers = (*headings, "Protocol", "Rate/s", "Errors", "P50", "P95", "P99", "Last")
+    headers = (*headings, "Protocol", "Rate/s", "Errors", "P50", "P95", "P99", "Active", "Last")
     lines = render(headers, [_row(one) for one in found], style)
     for number, one in enumerate(found, 1):
         if one.error_percent >= ERROR_PERCENT_BAD and style.bad:
@@ -36,7 +36,8 @@ def top_lines(document: TrafficDocument, by: str, style: Style = PLAIN) -> list[
 def _row(one: Signals) -> tuple[str, ...]:
     errors = "-" if one.protocol == "tcp" else f"{one.error_percent:.1f}%"
     times = (_duration(each) for each in (one.p50_ms, one.p95_ms, one.p99_ms))
-    return (*one.name, one.protocol, _rate(one.rate), errors, *times, sparkline(one.series))
+    busy = "-" if one.protocol == "tcp" else _rate(one.in_flight)
+    return (*one.name, one.protocol, _rate(one.rate), errors, *times, busy, sparkline(one.series))
 
 
 def sparkline(series: Sequence[float], width: int = SPARK_WIDTH) -> str:

@@ -9,6 +9,12 @@ export function rate(value) {
   return `${value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(1)}/s`;
 }
 
+/** How many of something, on average over a time. */
+export function average(value) {
+  if (value === 0) return "0";
+  return value < 0.1 ? "<0.1" : value.toFixed(1);
+}
+
 export function percent(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return `0${THIN}%`;

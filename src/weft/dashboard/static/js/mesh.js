@@ -35,7 +35,7 @@ export const serviceId = (edge) =>
 export const versionOf = (edge) => (PLAIN_VERSIONS.includes(edge.destinationVersion) ? "" : edge.destinationVersion);
 
 function sum(groups, seconds) {
-  const total = { requests: 0, errors: 0, clientErrors: 0, opened: 0, sent: 0, received: 0, buckets: [], series: [], failed: [] };
+  const total = { requests: 0, errors: 0, clientErrors: 0, opened: 0, sent: 0, received: 0, busyMs: 0, buckets: [], series: [], failed: [] };
   const protocols = new Set();
   let encrypted = 0;
   for (const { edge, counts, series, errors } of groups) {
@@ -45,6 +45,7 @@ function sum(groups, seconds) {
     total.opened += counts.opened;
     total.sent += counts.sentBytes;
     total.received += counts.receivedBytes;
+    total.busyMs += counts.durationSumMs;
     counts.buckets.forEach((each, i) => { total.buckets[i] = (total.buckets[i] ?? 0) + each; });
     series.forEach((each, i) => { total.series[i] = (total.series[i] ?? 0) + each; });
     errors.forEach((each, i) => { total.failed[i] = (total.failed[i] ?? 0) + each; });
@@ -54,6 +55,7 @@ function sum(groups, seconds) {
   return {
     ...total,
     rate: (total.requests + total.opened) / seconds,
+    inFlight: total.busyMs / 1000 / seconds,
     nowPercent: recently(total),
     errorPercent: total.requests ? (100 * total.errors) / total.requests : 0,
     deniedPercent: total.requests ? (100 * total.clientErrors) / total.requests : 0,
