@@ -27,7 +27,7 @@ pytestmark = [
 HOST = "shop.example"
 XSS = "<img src=x onerror=window.pwned=1>"
 FIRST_VIEW_MS_MAX = 1000
-"""Between the first byte asked for and the first true numbers; measured far below (see below)."""
+"""Between the first byte asked for and the first true numbers; measured: 200 to 390 ms."""
 BUSY_FACTOR = 4
 """Other tests may run beside this one."""
 VIEWER = """
@@ -377,6 +377,11 @@ def test_the_first_view_comes_soon(admin: Browser) -> None:
     assert took * 1000 < FIRST_VIEW_MS_MAX * BUSY_FACTOR, (took, time.monotonic() - began)
 
 
+WIDER = """
+return [...document.querySelectorAll(".table-box")].filter((each) => each.scrollWidth >
+  each.clientWidth).map((each) => each.querySelector("table").ariaLabel);
+"""
+"""Tables that have to be scrolled sideways."""
 NAMES_OF_SERVICES = ("cart", "checkout", "notification-worker", "search", "user-profile")
 LOOK = """
 const box = (each) => { const at = each.getBoundingClientRect();
@@ -405,6 +410,14 @@ def test_a_hundred_services_are_drawn_readably(shop: Instance, admin: Browser) -
         admin.find('table[aria-label="Traces"] .row-link')
         table = "const at = document.querySelector('table[aria-label=Traces]').parentNode;"
         assert admin.run(f"{table} return at.scrollWidth - at.clientWidth") == 0
+        for place, label in (
+            ("/services/default/api", "Versions"),
+            ("/nodes", "Nodes"),
+            ("/configuration/networking.istio.io/v1/virtualservices", "VirtualService"),
+        ):
+            admin.go(place)
+            admin.find(f'table[aria-label="{label}"] td')
+            assert admin.run(WIDER) == []
         admin.go("/topology")
         admin.find('.node[data-id="default/api"]')
         wait_for(lambda: admin.run(LOOK)["outside"] == 0, "all of it is seen on a phone")

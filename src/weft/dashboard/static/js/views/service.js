@@ -42,7 +42,7 @@ export function Service({ namespace, name }) {
 function Now({ service }) {
   const figure = (name, value, bad) => html`<div class="figure"><b class=${bad ? "bad-text" : ""}>${value}</b><span>${name}</span></div>`;
   return html`<${Card}><div class="figures">${figure("rate, last 5 minutes", rate(service.rate))}${figure("errors", percent(service.errorPercent), service.errorPercent >= 1)}
-    ${figure("median", milliseconds(service.p50))}${figure("p99", milliseconds(service.p99))}${figure("in flight, on average", service.tcp ? "–" : average(service.inFlight))}${figure("protocol", service.protocol || "–")}
+    ${figure("median", milliseconds(service.p50))}${figure("p99", milliseconds(service.p99))}${figure("in flight", service.tcp ? "–" : average(service.inFlight))}${figure("protocol", service.protocol || "–")}
     ${figure("encrypted by the mesh", service.rate ? (service.mtls ? "yes (mTLS)" : "no (within a node)") : "–")}${figure("called by", service.callers.length ? service.callers.join(", ") : "nobody")}</div><//>`;
 }
 
