@@ -30,6 +30,8 @@ EXAMPLES = ROOT / "examples"
 KUBECTL_FOLDERS = ("/usr/lib/google-cloud-sdk/bin",)
 WEFT = [sys.executable, "-m", "weft.cli"]
 WAIT_SECONDS = 40.0
+GATEWAY_KNOWN_SECONDS = 1.0
+"""A Gateway that is deleted and made again may be bound elsewhere."""
 
 
 def kubectl_binary() -> str | None:
@@ -49,7 +51,8 @@ class Instance:
         self.isolation = isolation
         self.kubeconfig = data_dir / "kubeconfig"
         self._known: tuple[int, Connection, ssl.SSLContext] | None = None
-        self._gateways: dict[tuple[int, int, str, str], tuple[str, int]] = {}
+        self._gateways: dict[tuple[int, int, str, str], tuple[float, tuple[str, int]]] = {}
+        """Looked up when, and what was found."""
 
     # --- life
     def weft(self, *args: str, check: bool = True, stdin: str | None = None) -> str:
@@ -193,11 +196,6 @@ class Instance:
         address, bound = self.bound(port, name)
         return f"http://{address}:{bound}"
 
-    def forget_gateways(self) -> None:
-        """After a Gateway was deleted: the next one may be bound elsewhere, since ports that others
-        had on this machine may be free by then."""
-        self._gateways.clear()
-
     def bound(self, port: int, name: str = "", transport: str = "ports") -> tuple[str, int]:
         running = self.running
 
@@ -212,9 +210,11 @@ class Instance:
             return None
 
         key = (running.pid, port, name, transport)
-        if key not in self._gateways:
-            self._gateways[key] = wait_for(found, f"gateway port {port} of {name or 'all'} bound")
-        return self._gateways[key]
+        known = self._gateways.get(key)
+        if known is None or time.monotonic() - known[0] > GATEWAY_KNOWN_SECONDS:
+            place = wait_for(found, f"gateway port {port} of {name or 'all'} bound")
+            known = self._gateways[key] = (time.monotonic(), place)
+        return known[1]
 
 
 def ask(

@@ -211,11 +211,12 @@ spec:
       readinessProbe: {httpGet: {path: /who, port: http}, periodSeconds: 1}
 """
     town.weft("apply", "-f", "-", stdin=pod % 0 + m.service("again"))
-    url = "/call?url=http://again/who"
+    url, path = "/call?url=http://again/who", "/api/v1/namespaces/default/pods/again"
     for number in range(1, 4):
         town.wait_ready("app=again", 1)
         wait_for(lambda n=number: ask(town, url, CLIENT) == (200, str(n - 1)), "it answers", 10)
         town.weft("delete", "pod", "again")
+        wait_for(lambda: town.api(path)[0] == 404, "it is gone", 10)
         town.weft("apply", "-f", "-", stdin=pod % number)
     town.wait_ready("app=again", 1)
 

@@ -362,6 +362,8 @@ def test_an_authority_of_others(two: Two, tmp_path: Path) -> None:
     two.a.weft("down", "--keep-pods")
     two.serve("--ca-dir", str(tmp_path))
     wait_for(lambda: two.call("near") == 200, "calls go on under the new authority", 60)
+    reach_in = ("exec", "deploy/far-v1", "--", "true")
+    wait_for(lambda: not two.a.kubectl(*reach_in, check=False), "node b is connected again", 60)
     (pod,) = two.a.ready_pods("app=far")
 
     def signer() -> str:

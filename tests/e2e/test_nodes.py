@@ -188,7 +188,7 @@ def test_network_policies_hold_between_nodes(machines: Machines) -> None:
         server.join()
         return "got" in heard
 
-    assert datagram(), "a datagram goes from node to node"
+    wait_for(datagram, "a datagram goes from node to node")  # both programs must be up in time
     policy = json.dumps({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "far"},
         "spec": {"podSelector": {"matchLabels": {"app": "far"}},

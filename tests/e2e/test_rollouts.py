@@ -104,7 +104,6 @@ def change(weft: Instance, name: str, version: str, **env: str) -> None:
 
 
 def load(weft: Instance, name: str, path: str = "/who") -> Load:
-    weft.forget_gateways()
     return Load(f"{weft.gateway()}{path}", clients=4, headers={"Host": f"{name}.test"})
 
 
@@ -289,7 +288,6 @@ def test_blue_red_serves_both(weft: Instance) -> None:
             "value": "red"}]  # fmt: skip
     weft.kubectl("patch", "rollout", "colour", "--type", "json", "-p", json.dumps(red))
     reaches(weft, "colour", "Paused")
-    weft.forget_gateways()
     answers = [ask(weft, "/", "colour.example") for _ in range(60)]
     assert {code for code, _ in answers} == {200}
     assert {text for _, text in answers} == {"blue", "red"}

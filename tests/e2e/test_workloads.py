@@ -94,8 +94,8 @@ def test_stateful_set(weft: Instance) -> None:
     assert born == sorted(born)
     caller = Caller(weft)
     for number in (0, 2):
-        status, body, _ = caller.request(f"http://db-{number}.db:8080/x")
-        assert (status, json.loads(body)["pod"]) == (200, f"db-{number}")
+        body = caller.settles(f"http://db-{number}.db:8080/x", 200)
+        assert json.loads(body)["pod"] == f"db-{number}"
     weft.kubectl("set", "env", "statefulset/db", "VERSION=v2")
     weft.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
     assert set(versions(weft, "db").values()) == {"v2"}

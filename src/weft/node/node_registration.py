@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ from weft.node.node_object import (
     node_status,
 )
 from weft.node.node_ports import Asked, asked_places, bind_places, load_balancers
+from weft.node.port_claims import Claim, PortClaims
 from weft.node.ports import allocate_gateway_ports, gateway_ports
 from weft.node.pressure import Signal
 from weft.runtime.client import Client
@@ -87,6 +88,7 @@ class NodeRegistration:
         """Of Istio's Gateways, which share the node's gateway address."""
         self._bindings: dict[str, Binding] = {}
         self._places: dict[str, Held] = {}
+        self._claims = PortClaims()
         self._wanted: tuple[tuple[int, ...], tuple[Wanted, ...]] | None = None
         self._objects: Snapshot | None = None
         self._balanced: tuple[Wanted, ...] = ()
@@ -200,17 +202,18 @@ class NodeRegistration:
         self._read_services()
         shared, wanted = self._settings.gateway_address, self._wanted
         ports = allocate_gateway_ports(
-            wanted[0], self._shared_ports, lambda port: can_bind(shared, port)
+            wanted[0], self._shared_ports, lambda port: self._free(shared, port, "tcp")
         )
 
         def free(address: str, port: int, transport: str) -> bool:
             of_istio = address == shared and transport == "tcp" and port in ports.values()
-            return not of_istio and can_bind(address, port, transport)
+            return not of_istio and self._free(address, port, transport)
 
         every = (*wanted[1], *self._balanced)
         bindings = bind(every, self._bindings, shared, self._settings.gateway_pool, free)
         places = bind_places(self._asked, self._places, free)
         self._shared_ports, self._bindings, self._places = ports, bindings, places
+        self._claims.keep(self._claimed())
         annotations = {
             ANNOTATION_NODE_GATEWAY_PORTS: json.dumps(self._ports_at_shared() | ports),
             ANNOTATION_NODE_GATEWAY_BINDINGS: encode(bindings),
@@ -221,6 +224,21 @@ class NodeRegistration:
         body = {"metadata": {"annotations": annotations}}
         await self._client.patch(self._node, self._settings.node_name, body)
         self._published = annotations
+
+    def _free(self, address: str, port: int, transport: str) -> bool:
+        if not port:
+            return can_bind(address, port, transport)
+        return self._claims.take(address, port, transport) and can_bind(address, port, transport)
+
+    def _claimed(self) -> Iterator[Claim]:
+        shared = self._settings.gateway_address
+        yield from ((shared, port, "tcp") for port in self._shared_ports.values())
+        for binding in self._bindings.values():
+            for address in binding.addresses:
+                yield from ((address, port, "tcp") for port in binding.ports.values())
+                yield from ((address, port, "udp") for port in binding.udp_ports.values())
+        for held in self._places.values():
+            yield from ((place.address, place.bound, place.transport) for place in held.places)
 
     def _ports_at_shared(self) -> dict[int, int]:
         """Ports that Gateways of the Gateway API have at the address that Istio's share."""
