@@ -225,6 +225,10 @@ def test_mirror(shop: Instance) -> None:
         - match: [{uri: {prefix: /seen/none}}]
           mirrors: [{destination: {host: shadow}, percentage: {value: 0}}]
           route: [{destination: {host: api}}]
+        - match: [{uri: {prefix: /seen/half}}]
+          mirror: {host: shadow}
+          mirrorPercentage: {value: 50}
+          route: [{destination: {host: api}}]
         - route: [{destination: {host: api}}]
         """,
     )
@@ -233,6 +237,12 @@ def test_mirror(shop: Instance) -> None:
         assert ask(shop, "/seen/none", "mirrored.example")[0] == 200
     wait_for(lambda: ask(shop, "/calls?key=/seen/all", "shadow.example")[1] == "10", "10 copies")
     assert ask(shop, "/calls?key=/seen/none", "shadow.example")[1] == "0"
+    for _ in range(60):
+        assert ask(shop, "/seen/half", "mirrored.example")[0] == 200
+    # Of 60 by chance: fewer than 10 or more than 50 come to pass once in ten million runs.
+    halves = "/calls?key=/seen/half"
+    wait_for(lambda: int(ask(shop, halves, "shadow.example")[1]) >= 10, "10 copies of 60")
+    assert int(ask(shop, halves, "shadow.example")[1]) <= 50
 
 
 def test_rewrites_and_redirects(shop: Instance) -> None:

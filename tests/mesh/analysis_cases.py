@@ -464,13 +464,6 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
         "auto", "web:1", "Pod", "p", "spec.containers[0].image", "weft opens the ports",
     ),
     Case(
-        "WEFT2353", "claim", WEB + rules(
-            f'{{match: [{{headers: {{"@": {{exact: admin}}}}}}], route: {TO_WEB}}}'
-        ).replace('"@"', '"~request.auth.claims.role"').replace("~request.auth.claims.role", "@"),
-        "@request.auth.claims.role", "x-role", "VirtualService", "web",
-        "spec.http[0].match[0].headers[@request.auth.claims.role]", "no RequestAuthentication",
-    ),
-    Case(
         "WEFT2355", "retries", WEB + rules(
             f"{{timeout: @, retries: {{attempts: 3, perTryTimeout: 2s}}, route: {TO_WEB}}}"
         ),

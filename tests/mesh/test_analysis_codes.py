@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.mesh.analysis_cases import CASES, WEB, Case, tls_gateway
+from tests.mesh.analysis_cases import CASES, TO_WEB, WEB, Case, rules, tls_gateway
 from tests.mesh.cluster import snapshot
 from weft.api.diagnostics import Diagnostic
 from weft.mesh import analysis
 from weft.mesh.analysis import analyze, catalogue
 from weft.mesh.analysis.istio_codes import EQUIVALENT
-from weft.mesh.build import DEFAULTS
+from weft.mesh.build import DEFAULTS, build
 from weft.mesh.findings import Finding
 
 DOCS = Path(__file__).parents[2] / "docs/diagnostics.md"
@@ -50,6 +50,32 @@ def test_ports_that_the_mesh_does_not_carry_are_told() -> None:
     (told,) = (d for d in found(text) if d.code == "WEFT2380")
     assert (told.name, told.path) == ("web", "spec.ports[1]")
     assert "SCTP port 5432" in told.message
+
+
+def test_claims_of_tokens_choose_no_route() -> None:
+    """Whether or not somebody reads tokens; nor does their absence."""
+    claims = "@request.auth.claims.role", "@request.auth.claims[role]"
+    text = WEB + rules(
+        f"{{match: [{{headers: {{'{claims[0]}': {{exact: admin}}}}}}], route: {TO_WEB}}}, "
+        f"{{match: [{{withoutHeaders: {{'{claims[1]}': {{exact: admin}}}}}}], route: {TO_WEB}}}"
+    )
+    reading = """---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: all}
+spec: {jwtRules: [{issuer: issuer.example, jwks: '{"keys": []}'}]}
+"""
+    for documents in (text, text.rstrip().removesuffix("---") + reading):
+        told = [d for d in found(documents) if d.code == "WEFT2353"]
+        assert sorted(d.path for d in told) == [
+            f"spec.http[0].match[0].headers[{claims[0]}]",
+            f"spec.http[1].match[0].withoutHeaders[{claims[1]}]",
+        ]
+        assert all("AuthorizationPolicy" in d.hint for d in told)
+        model = build(snapshot([d for d in yaml.safe_load_all(documents) if d])).model
+        named = [r.name for t in model.route_tables for h in t.virtual_hosts for r in h.routes]
+        assert named
+        assert not [name for name in named if name.startswith("default/web/http")]
 
 
 def test_a_key_that_is_not_the_certificates() -> None:

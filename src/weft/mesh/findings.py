@@ -287,6 +287,13 @@ REGEX_INVALID = Finding(
     "error",
     "`{regex}` is no valid RE2 expression ({problem}); this match is skipped",
 )
+CLAIM_MATCHED = Finding(
+    "WEFT2353",
+    "error",
+    "`{header}` is a claim of a token, and routes are chosen before tokens are read; this match is "
+    "skipped",
+    "an AuthorizationPolicy decides by claims: `when: [{{key: request.auth.claims[NAME], …}}]`",
+)
 WEIGHTS_ZERO = Finding(
     "WEFT2303", "error", "all weights are 0; this route is not in force", "give one a weight"
 )

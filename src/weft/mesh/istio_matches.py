@@ -12,6 +12,8 @@ from weft.mesh.values import regex_problem
 
 MESH = "mesh"
 """The name under which VirtualServices mean calls inside the mesh."""
+CLAIMS_PREFIX = "@request.auth.claims"
+"""Begins what stands for a claim of the request's token in the place of a header's name."""
 
 
 class Rule(Struct, frozen=True):
@@ -73,6 +75,7 @@ def _match(
 ) -> HttpMatch:
     if (match.source_namespace or match.source_labels) and gateway != MESH:
         raise _Skip
+    _no_claims(obj, match, path, report)
 
     def string(value: istio.StringMatch | None, name: str) -> StringMatch | None:
         return None if value is None else _string(obj, value, f"{path}.{name}", report)
@@ -97,6 +100,20 @@ def _match(
         source_namespaces=(match.source_namespace,) if match.source_namespace else (),
         source_labels=tuple(sorted(match.source_labels.items())),
     )
+
+
+def _no_claims(
+    obj: istio.VirtualService, match: istio.HTTPMatchRequest, path: str, report: Findings
+) -> None:
+    """Whether a claim is there is not known when routes are chosen: the match never holds, also
+    where it asks for requests without the claim."""
+    fields = {"headers": match.headers, "withoutHeaders": match.without_headers}
+    found = [(f"{path}.{name}[{key}]", key) for name, keys in fields.items() for key in keys
+             if key.startswith(CLAIMS_PREFIX)]  # fmt: skip
+    for place, key in found:
+        report.add(f.CLAIM_MATCHED, obj, place, header=key)
+    if found:
+        raise _Skip
 
 
 def _string(

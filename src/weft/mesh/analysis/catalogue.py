@@ -153,11 +153,6 @@ IMAGE_AUTO = Finding(
     "image `auto` stands for a proxy that Istio injects; weft has none to put there",
     "remove the workload: weft opens the ports of Gateways itself",
 )
-CLAIM_WITHOUT_AUTHENTICATION = Finding(
-    "WEFT2353",
-    "error",
-    "`{header}` is a claim of a token, and no RequestAuthentication reads tokens: never matched",
-)
 CERTIFICATE_UNUSABLE = Finding(
     "WEFT2354", "error", "Secret `{secret}`: {problem}; proxies refuse it"
 )

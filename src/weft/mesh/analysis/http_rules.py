@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from weft.api import registry
 from weft.api.istio import networking_v1 as istio
 from weft.lib.durations import parse_duration
 from weft.mesh import findings as f
@@ -15,7 +14,6 @@ from weft.mesh.findings import Findings
 MATCHES_COMPARED_MAX = 256
 """Of a longer list only so many earlier matches are looked at: the effort grows with the square."""
 WEIGHTS_TOTAL = 100
-CLAIMS_PREFIX = "@request.auth.claims"
 _Seen = tuple[istio.HTTPMatchRequest, str]
 
 
@@ -170,22 +168,6 @@ def doubled_slashes(world: World, report: Findings) -> None:
                 )
 
 
-def token_claims(world: World, report: Findings) -> None:
-    """Conditions on claims of tokens that nobody reads."""
-    kind = registry.by_name("RequestAuthentication")
-    if kind is not None and kind.struct is not None and world.list(kind.struct):
-        return
-    for obj, path, match in _matches(world):
-        for field, headers in (
-            ("headers", match.headers),
-            ("withoutHeaders", match.without_headers),
-        ):
-            for name in headers:
-                if name.startswith(CLAIMS_PREFIX):
-                    where = f"{path}.{field}[{name}]"
-                    report.add(c.CLAIM_WITHOUT_AUTHENTICATION, obj, where, header=name)
-
-
 def deprecated_fields(world: World, report: Findings) -> None:
     """Fields with a newer name."""
     for obj, path, route in _routes(world):
@@ -219,6 +201,5 @@ def _matches(world: World) -> Iterator[tuple[istio.VirtualService, str, istio.HT
 
 
 CHECKS = (
-    unreachable_rules, shares, retries, literal_stars, doubled_slashes, token_claims,
-    deprecated_fields,
+    unreachable_rules, shares, retries, literal_stars, doubled_slashes, deprecated_fields,
 )  # fmt: skip
