@@ -16,6 +16,7 @@ from weft.api.istio import networking_v1 as istio
 from weft.api.istio import security
 from weft.api.istio.telemetry import Telemetry
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret, Service
+from weft.api.k8s.networking_v1 import Ingress, IngressClass
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import key_of
 from weft.api.snapshot import ObjectSnapshot, controller_of, meta
@@ -39,6 +40,8 @@ PODS_MAX = 64
 """So many pods and templates behind a selector are looked at."""
 NAMES_COMPARED_MAX = 256
 """So many names of a namespace are compared with one that nobody has."""
+INGRESS_CLASSES: Key = ("ingress-classes", "all")
+"""There are few, and one of them may be the default of Ingresses that name none."""
 DEPTH_MAX = 3
 """A route names a service, which selects pods; a policy a service, which routes lead to."""
 
@@ -193,6 +196,8 @@ def provides(obj: Struct) -> Iterator[Key]:
         yield from (("label", namespace, k, v) for k, v in obj.spec.labels.items())
     elif isinstance(obj, istio.DestinationRule):
         yield from (("rule", host) for host in _spellings(obj.spec.host, namespace))
+    elif isinstance(obj, IngressClass):
+        yield INGRESS_CLASSES
     elif (kind := _NAMED.get(type(obj))) is not None:
         yield kind, namespace, name
 
@@ -354,6 +359,17 @@ def _of_route(obj: Route) -> Iterator[Key]:
         yield "grant", ref.namespace or own
 
 
+def _of_ingress(obj: Ingress) -> Iterator[Key]:
+    own = obj.metadata.namespace
+    yield INGRESS_CLASSES
+    paths = (path for rule in obj.spec.rules if rule.http for path in rule.http.paths)
+    for backend in (obj.spec.default_backend, *(path.backend for path in paths)):
+        if backend is not None and backend.service is not None:
+            yield "host", service_host(backend.service.name, own)
+    for tls in obj.spec.tls:
+        yield "secret", own, tls.secret_name
+
+
 def _of_policy(obj: TargetedPolicy) -> Iterator[Key]:
     own, name = obj.metadata.namespace, _target(obj)
     yield "host", service_host(name, own)
@@ -420,6 +436,7 @@ _WANTS: tuple[tuple[type[Struct], Callable[..., Iterable[Key]]], ...] = (
     (gw.TCPRoute, _of_route),
     (gw.UDPRoute, _of_route),
     (gw.ListenerSet, _of_listeners),
+    (Ingress, _of_ingress),
     (RateLimitPolicy, _of_policy),
     (BackendPolicy, _of_policy),
     (AuthenticationPolicy, _of_policy),
