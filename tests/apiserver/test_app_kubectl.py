@@ -136,26 +136,26 @@ async def test_apply_diff_get_delete(kubectl: Kubectl) -> None:
     assert "NotFound" in await kubectl.fails("get", "deploy", "web")
 
 
-async def test_outputs(latest: Kubectl) -> None:
-    await latest.apply()
-    plain = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+async def test_outputs(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    plain = orjson.loads(await kubectl("get", "deploy", "web", "-o", "json"))
     assert plain["spec"]["replicas"] == 2
-    assert "replicas: 2" in await latest("get", "deploy", "web", "-o", "yaml")
-    assert await latest("get", "deploy", "-o", "jsonpath={.items[*].spec.replicas}") == "2"
+    assert "replicas: 2" in await kubectl("get", "deploy", "web", "-o", "yaml")
+    assert await kubectl("get", "deploy", "-o", "jsonpath={.items[*].spec.replicas}") == "2"
     columns = "custom-columns=N:.metadata.name,R:.spec.replicas"
-    assert (await latest("get", "deploy", "-o", columns)).split() == ["N", "R", "web", "2"]
-    sorted_ = await latest("get", "svc", "--sort-by=.metadata.name", "--no-headers")
+    assert (await kubectl("get", "deploy", "-o", columns)).split() == ["N", "R", "web", "2"]
+    sorted_ = await kubectl("get", "svc", "--sort-by=.metadata.name", "--no-headers")
     assert [line.split()[0] for line in sorted_.splitlines()] == ["kubernetes", "web"]
-    assert (await latest("get", "svc", "-A", "--field-selector", "metadata.name=web")).count(
+    assert (await kubectl("get", "svc", "-A", "--field-selector", "metadata.name=web")).count(
         "web"
     ) == 1
-    assert "No resources found" in (await latest.run("get", "pods", "-l", "a=b"))[2]
-    assert await latest("get", "--raw", "/healthz") == "ok"
-    names = await latest("api-resources", "-o", "name")
+    assert "No resources found" in (await kubectl.run("get", "pods", "-l", "a=b"))[2]
+    assert await kubectl("get", "--raw", "/healthz") == "ok"
+    names = await kubectl("api-resources", "-o", "name")
     assert {"pods", "deployments.apps", "virtualservices.networking.istio.io"} <= set(names.split())
-    assert "networking.istio.io/v1beta1" in await latest("api-versions")
-    assert "v1.33" in await latest("version")
-    assert 'doesn\'t have a resource type "nopes"' in await latest.fails("get", "nopes")
+    assert "networking.istio.io/v1beta1" in await kubectl("api-versions")
+    assert "v1.33" in await kubectl("version")
+    assert 'doesn\'t have a resource type "nopes"' in await kubectl.fails("get", "nopes")
 
 
 async def test_output_templates(latest: Kubectl) -> None:
@@ -196,38 +196,38 @@ async def test_cluster_info_dump(latest: Kubectl) -> None:
     assert orjson.loads((folder / "nodes.json").read_bytes())["kind"] == "NodeList"
 
 
-async def test_changing_commands(latest: Kubectl) -> None:
-    await latest.apply()
-    assert "scaled" in await latest("scale", "deploy/web", "--replicas=4", "--current-replicas=2")
-    await latest("label", "deploy", "web", "tier=front")
-    await latest("annotate", "svc", "web", "note=x")
-    await latest("set", "image", "deploy/web", "c=app:3")
-    await latest("set", "env", "deploy/web", "B=2")
-    await latest("patch", "svc", "web", "-p", '{"spec":{"ports":[{"port":80,"name":"http"}]}}')
-    await latest("patch", "vs", "web", "--type=merge", "-p", '{"spec":{"hosts":["other"]}}')
+async def test_changing_commands(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    assert "scaled" in await kubectl("scale", "deploy/web", "--replicas=4", "--current-replicas=2")
+    await kubectl("label", "deploy", "web", "tier=front")
+    await kubectl("annotate", "svc", "web", "note=x")
+    await kubectl("set", "image", "deploy/web", "c=app:3")
+    await kubectl("set", "env", "deploy/web", "B=2")
+    await kubectl("patch", "svc", "web", "-p", '{"spec":{"ports":[{"port":80,"name":"http"}]}}')
+    await kubectl("patch", "vs", "web", "--type=merge", "-p", '{"spec":{"hosts":["other"]}}')
     ops = '[{"op":"replace","path":"/spec/replicas","value":1}]'
-    await latest("patch", "deploy", "web", "--type=json", "-p", ops)
-    await latest("rollout", "restart", "deploy/web")
-    await latest("rollout", "pause", "deploy/web")
-    await latest("rollout", "resume", "deploy/web")
-    found = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    await kubectl("patch", "deploy", "web", "--type=json", "-p", ops)
+    await kubectl("rollout", "restart", "deploy/web")
+    await kubectl("rollout", "pause", "deploy/web")
+    await kubectl("rollout", "resume", "deploy/web")
+    found = orjson.loads(await kubectl("get", "deploy", "web", "-o", "json"))
     container = found["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "app:3"
     assert {e["name"] for e in container["env"]} == {"A", "B"}
     assert found["spec"]["replicas"] == 1
     assert found["metadata"]["labels"]["tier"] == "front"
-    ports = await latest("get", "svc", "web", "-o", "jsonpath={.spec.ports}")
+    ports = await kubectl("get", "svc", "web", "-o", "jsonpath={.spec.ports}")
     assert orjson.loads(ports) == [
         {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}
     ]
-    await latest("create", "-f", "-", stdin="apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+    await kubectl("create", "-f", "-", stdin="apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
     replaced = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {k: v}\n"
-    await latest("replace", "-f", "-", stdin=replaced)
-    assert await latest("get", "secret", "s", "-o", "jsonpath={.data.k}") == "dg=="
-    expose = await latest("expose", "deploy", "web", "--name=web2", "--port=81")
+    await kubectl("replace", "-f", "-", stdin=replaced)
+    assert await kubectl("get", "secret", "s", "-o", "jsonpath={.data.k}") == "dg=="
+    expose = await kubectl("expose", "deploy", "web", "--name=web2", "--port=81")
     assert "service/web2 exposed" in expose
-    assert "pod/solo created" in await latest("run", "solo", "--image=app:1")
-    assert 'pod "solo"' in await latest("delete", "pod", "solo", "--now")
+    assert "pod/solo created" in await kubectl("run", "solo", "--image=app:1")
+    assert 'pod "solo"' in await kubectl("delete", "pod", "solo", "--now")
 
 
 async def test_dry_run_changes_nothing(latest: Kubectl, live: Running) -> None:
@@ -240,16 +240,16 @@ async def test_dry_run_changes_nothing(latest: Kubectl, live: Running) -> None:
     assert live.store.revision == revision
 
 
-async def test_edit_and_warnings(latest: Kubectl) -> None:
-    await latest.apply()
-    editor = latest.home / "editor"
+async def test_edit_and_warnings(kubectl: Kubectl) -> None:
+    await kubectl.apply()
+    editor = kubectl.home / "editor"
     editor.write_text("#!/bin/sh\nsed -i 's/replicas: 2/replicas: 6/' \"$1\"\n")
     editor.chmod(0o755)
-    out = await latest("edit", "deploy", "web", env={"KUBE_EDITOR": str(editor)})
+    out = await kubectl("edit", "deploy", "web", env={"KUBE_EDITOR": str(editor)})
     assert "edited" in out
-    assert await latest("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "6"
+    assert await kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "6"
     typo = MANIFEST.replace("replicas: 2", "replica: 3")
-    code, _, err = await latest.run("apply", "--validate=warn", "-f", "-", stdin=typo)
+    code, _, err = await kubectl.run("apply", "--validate=warn", "-f", "-", stdin=typo)
     assert code == 0
     assert 'Warning: unknown field "spec.replica"' in err
 
@@ -269,19 +269,19 @@ async def test_errors_name_the_field(latest: Kubectl) -> None:
     assert 'deployments.apps "web" already exists' in err
 
 
-async def test_describe_wait_rollout_and_watch(latest: Kubectl, live: Running) -> None:
-    await latest.apply()
-    text = await latest("describe", "deploy", "web")
+async def test_describe_wait_rollout_and_watch(kubectl: Kubectl, live: Running) -> None:
+    await kubectl.apply()
+    text = await kubectl("describe", "deploy", "web")
     assert "2 desired" in text
     assert "Selector:               app=web" in text
-    await latest("describe", "svc", "web")
+    await kubectl("describe", "svc", "web")
     watching = asyncio.ensure_future(
-        latest.run("get", "deploy", "-w", "--request-timeout=4s", "--no-headers")
+        kubectl.run("get", "deploy", "-w", "--request-timeout=4s", "--no-headers")
     )
     waiting = asyncio.ensure_future(
-        latest("wait", "deploy/web", "--for=condition=Available", "--timeout=10s")
+        kubectl("wait", "deploy/web", "--for=condition=Available", "--timeout=10s")
     )
-    following = asyncio.ensure_future(latest("rollout", "status", "deploy/web", "--timeout=10s"))
+    following = asyncio.ensure_future(kubectl("rollout", "status", "deploy/web", "--timeout=10s"))
     await asyncio.sleep(1.5)
     status = {
         "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2,
@@ -300,10 +300,10 @@ async def test_describe_wait_rollout_and_watch(latest: Kubectl, live: Running) -
     assert [row.split()[1] for row in rows.splitlines()] == ["0/2", "2/2"]
 
 
-async def test_rollout_history_and_undo(latest: Kubectl) -> None:
+async def test_rollout_history_and_undo(kubectl: Kubectl) -> None:
     """The controllers' part (ReplicaSets with their revision) is played by hand."""
-    await latest.apply(MANIFEST.replace("app:1", "app:2"))
-    deployment = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    await kubectl.apply(MANIFEST.replace("app:1", "app:2"))
+    deployment = orjson.loads(await kubectl("get", "deploy", "web", "-o", "json"))
     owner = {
         "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True,
         "uid": deployment["metadata"]["uid"],
@@ -321,40 +321,40 @@ async def test_rollout_history_and_undo(latest: Kubectl) -> None:
             },
             "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
         }  # fmt: skip
-        await latest("create", "-f", "-", stdin=orjson.dumps(replica_set).decode())
-    history = await latest("rollout", "history", "deploy/web")
+        await kubectl("create", "-f", "-", stdin=orjson.dumps(replica_set).decode())
+    history = await kubectl("rollout", "history", "deploy/web")
     assert [line.split()[0] for line in history.splitlines()[2:] if line] == ["1", "2"]
-    assert "rolled back" in await latest("rollout", "undo", "deploy/web", "--to-revision=1")
+    assert "rolled back" in await kubectl("rollout", "undo", "deploy/web", "--to-revision=1")
     image = "jsonpath={.spec.template.spec.containers[0].image}"
-    assert await latest("get", "deploy", "web", "-o", image) == "app:1"
+    assert await kubectl("get", "deploy", "web", "-o", image) == "app:1"
 
 
-async def test_logs(latest: Kubectl, live: Running) -> None:
+async def test_logs(kubectl: Kubectl, live: Running) -> None:
     from tests.apiserver.test_server import Source, started_pod
 
     live.server.log_source = source = Source()
     await started_pod(live)
-    assert await latest("logs", "p") == "n1/default/p/c\nsecond\n"
-    assert "second" in await latest("logs", "-f", "p", "--tail=5", "--since=1h", "--timestamps")
+    assert await kubectl("logs", "p") == "n1/default/p/c\nsecond\n"
+    assert "second" in await kubectl("logs", "-f", "p", "--tail=5", "--since=1h", "--timestamps")
     assert source.asked[-1].tail_lines == 5
-    err = await latest.fails("logs", "p", "--previous")
+    err = await kubectl.fails("logs", "p", "--previous")
     assert 'previous terminated container "c" in pod "p" not found' in err
-    assert "container x is not valid for pod p" in await latest.fails("logs", "p", "-c", "x")
+    assert "container x is not valid for pod p" in await kubectl.fails("logs", "p", "-c", "x")
 
 
-async def test_deletion_waits_for_finalizers(latest: Kubectl) -> None:
+async def test_deletion_waits_for_finalizers(kubectl: Kubectl) -> None:
     manifest = (
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/x]}\n"
     )
-    await latest.apply(manifest)
-    deleting = asyncio.ensure_future(latest("delete", "cm", "held", "--timeout=10s"))
+    await kubectl.apply(manifest)
+    deleting = asyncio.ensure_future(kubectl("delete", "cm", "held", "--timeout=10s"))
     await asyncio.sleep(1)
     assert not deleting.done()
-    await latest("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    await kubectl("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     assert "deleted" in await deleting
-    await latest.apply(MANIFEST)
-    await latest("delete", "deploy", "web", "--cascade=orphan", "--wait=false")
-    held = orjson.loads(await latest("get", "deploy", "web", "-o", "json"))
+    await kubectl.apply(MANIFEST)
+    await kubectl("delete", "deploy", "web", "--cascade=orphan", "--wait=false")
+    held = orjson.loads(await kubectl("get", "deploy", "web", "-o", "json"))
     assert held["metadata"]["finalizers"] == ["orphan"]
 
 

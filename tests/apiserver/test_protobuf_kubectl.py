@@ -13,7 +13,7 @@ from tests.apiserver.serving import Running
 from tests.apiserver.test_app_kubectl import Kubectl, binaries
 from weft.apiserver import protobuf
 
-SENDERS = [path for path in binaries() if path.endswith((".32", ".33"))]
+SENDERS = [path for path in binaries() if path.endswith((".32", ".33", ".37"))]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not SENDERS, reason="no kubectl that sends protobuf is installed"),

@@ -174,5 +174,8 @@ def test_a_helm_release_whose_pods_run(isolated: Instance, binary: str, tmp_path
     assert spec["containers"][0]["image"] == "echo:1"
 
     helm("uninstall", "--wait", "--cascade=foreground", "--timeout=40s")
+    # helm 4 counts what its watch has not shown yet as deleted, so it may come back early.
+    web = "/apis/apps/v1/namespaces/default/deployments/web-v1"
+    wait_for(lambda: isolated.api(web)[0] == 404, "the owner is gone")
     assert isolated.items("pods", "app=web") == []
     isolated.kubectl("delete", "job/shop-after", "pod/shop-check", "--ignore-not-found")

@@ -22,12 +22,10 @@ import pytest
 from tests.e2e.instance import WEFT, Instance, wait_for
 
 FOLDER = "/usr/lib/google-cloud-sdk/bin"
-PROGRAMS = {v: f"{FOLDER}/kubectl.{v}" for v in ("1.29", "1.30", "1.31", "1.33")}
-if os.access(latest := Path(sys.executable).parent / "kubectl-1.37", os.X_OK):
-    del PROGRAMS["1.33"]
-    PROGRAMS["1.37"] = str(latest)
+PROGRAMS = {v: f"{FOLDER}/kubectl.{v}" for v in ("1.29", "1.30", "1.31", "1.32", "1.33")}
+PROGRAMS["1.37"] = str(Path(sys.executable).parent / "kubectl-1.37")
 VERSIONS = [version for version, path in PROGRAMS.items() if os.access(path, os.X_OK)]
-"""One for each dialect: SPDY; WebSocket and SPDY port-forward; all WebSocket; the newest."""
+"""1.29 speaks SPDY, 1.30 WebSocket with SPDY for port-forward, the others WebSocket alone."""
 NEWEST = VERSIONS[-1] if VERSIONS else ""
 pytestmark = [
     pytest.mark.e2e,
@@ -283,6 +281,15 @@ def test_attaches_to_a_terminal(cluster: Instance, version: str) -> None:
         shell.ask("echo size $(stty size)\n", "size 33 101")
     assert cluster.pod("terminal")["status"]["phase"] == "Running"
     assert "42x" in cluster.weft("logs", "terminal")
+    assert b"42x" in kubectl(cluster, version, "logs", "terminal", "--tail=50").stdout
+
+
+@kubectls
+def test_top(cluster: Instance, version: str) -> None:
+    done = kubectl(cluster, version, "top", "pod", "web", "--containers", "--no-headers")
+    name, container, _, memory = done.stdout.split()
+    assert (name, container) == (b"web", b"main"), done
+    assert int(memory.removesuffix(b"Mi")) > 1, done
 
 
 def test_input_that_ends_with_the_first_attachment(cluster: Instance) -> None:
