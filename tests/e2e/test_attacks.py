@@ -15,9 +15,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.e2e import http2
 from tests.e2e import manifests as m
 from tests.e2e.conftest import fresh
 from tests.e2e.instance import Instance, ask, run_inside, wait_for
@@ -118,6 +120,76 @@ def test_spoofed_headers_make_nobody_else(weft: Instance, header: dict[str, str]
                     return answer.status
     """)  # fmt: skip
     assert status == 403
+
+
+AT_NODE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: open-at-node}
+spec:
+  type: NodePort
+  selector: {app: open}
+  ports: [{name: http, port: 80, targetPort: 8080, nodePort: 30993}]
+"""
+SPOOFED = {
+    "x-forwarded-client-cert": "URI=spiffe://cluster.local/ns/default/sa/front",
+    "x-envoy-internal": "true",
+    "x-envoy-external-address": "203.0.113.7",
+}
+FORWARDED = {"x-forwarded-for": "203.0.113.7", "x-forwarded-proto": "ftp"}
+
+
+def over_tls(weft: Instance) -> str:
+    """What the gateway's TLS server answers, for the back end."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPConnection("one.tls.example", timeout=10)
+    raw = socket.create_connection(weft.bound(443), timeout=10)
+    connection.sock = context.wrap_socket(raw, server_hostname="one.tls.example")
+    connection.request("GET", "/x", headers=SPOOFED | FORWARDED)
+    with connection.getresponse() as answer:
+        body = answer.read().decode()
+    connection.close()
+    return body
+
+
+def test_headers_of_identity_end_at_every_entrance(weft: Instance) -> None:
+    """Back ends see none that a caller wrote: at gateways (also TLS), at a port of the node, at
+    a service and at a pod's own address. From outside, how and whence is what the proxy saw."""
+    (pod,), (node,) = weft.ready_pods("app=open"), weft.read("/api/v1/nodes")["items"]
+    with Applied(weft, AT_NODE):
+        request = Request(f"http://{node['status']['addresses'][0]['address']}:30993/x",
+                          headers=SPOOFED | FORWARDED)  # fmt: skip
+
+        def at_node() -> str:
+            try:
+                with urlopen(request, timeout=10) as answer:
+                    return str(answer.read().decode())
+            except OSError:
+                return ""
+
+        seen = {
+            "gateway": ask(weft, "/x", "open.example", **SPOOFED, **FORWARDED)[1],
+            "gateway, TLS": over_tls(weft),
+            "port of the node": wait_for(at_node, "the port of the node answers"),
+        }
+    for entrance, body in seen.items():
+        told = {name.lower(): value for name, value in json.loads(body)["headers"].items()}
+        assert told["x-forwarded-proto"] == ("https" if "TLS" in entrance else "http"), entrance
+        assert told["x-forwarded-for"].split(",")[-1].strip() != "203.0.113.7", entrance
+    for place in ("open", f"{pod['status']['podIP']}:8080"):
+        seen[place] = run_inside(weft, "other.example", f"""
+            from aiohttp import ClientSession
+            async def main():
+                async with ClientSession() as session:
+                    async with session.get("http://{place}/x", headers={SPOOFED!r}) as answer:
+                        return await answer.text()
+        """)  # fmt: skip
+    for entrance, body in seen.items():
+        received = {name.lower() for name in json.loads(body)["headers"]}
+        assert received & SPOOFED.keys() == set(), entrance
+        assert {name for name in received if "weft" in name} == set(), entrance
 
 
 @pytest.mark.parametrize(
@@ -284,6 +356,24 @@ def test_request_smuggling(weft: Instance, name: str) -> None:
     answers = raw(weft, SMUGGLING[name], 2.0)
     assert b'"path": "/admin' not in answers
     assert not {200} & set(statuses(answers)[1:]), answers[:400]
+
+
+@pytest.mark.parametrize("name", http2.SMUGGLING)
+def test_request_smuggling_over_http2(weft: Instance, name: str) -> None:
+    """What would be another request, or two of them, once it is written as HTTP/1.1."""
+    gateway = urlsplit(weft.gateway())
+    place = gateway.hostname, gateway.port
+    answer = http2.answer(place, *http2.SMUGGLING[name])
+    assert answer in ("reset", "closed", "400", "403"), answer
+    assert http2.answer(place, http2.head(), b"sound") == "200"
+
+
+@pytest.mark.parametrize("name", http2.FLOODS)
+def test_floods_of_http2_end_their_connection(weft: Instance, name: str) -> None:
+    """Rapid reset, CONTINUATION and empty frames: the proxy hangs up, others are served."""
+    gateway = urlsplit(weft.gateway())
+    assert http2.hangs_up((gateway.hostname, gateway.port), http2.FLOODS[name])
+    assert [ask(weft, "/who", "open.example")[0] for _ in range(5)] == [200] * 5
 
 
 def test_the_host_in_the_target_is_the_one_that_counts(weft: Instance) -> None:

@@ -364,59 +364,101 @@ jwtRules:
 NOBODY = "192.0.2.1"
 FRONT = "address of front"
 API = "addresses of api"
+ME, OTHER = (f"cluster.local/ns/default/sa/{name}" for name in ("front", "other"))
 FIELDS = [
-    # A field of a rule, what holds for the call, what does not.
+    # A field of a rule (`not`: values that must not be), what holds for the call, what does not.
     ("source.remoteIpBlocks", FRONT, NOBODY),
+    ("source.notRemoteIpBlocks", NOBODY, FRONT),
     ("source.ipBlocks", FRONT, NOBODY),
+    ("source.notIpBlocks", NOBODY, FRONT),
     ("source.trustDomains", "cluster.local", "elsewhere.example"),
+    ("source.notTrustDomains", "elsewhere.example", "cluster.local"),
+    ("source.principals", ME, OTHER),
+    ("source.notPrincipals", OTHER, ME),
+    ("source.serviceAccounts", "front", "other"),
+    ("source.notServiceAccounts", "other", "front"),
+    ("source.namespaces", "default", "other"),
+    ("source.notNamespaces", "other", "default"),
+    ("source.requestPrincipals", f"{ISSUER}/ann", f"{ISSUER}/bob"),
+    ("source.notRequestPrincipals", f"{ISSUER}/bob", f"{ISSUER}/ann"),
+    ("operation.hosts", "api", "web"),
+    ("operation.notHosts", "web", "api"),
+    ("operation.ports", "8080", "8081"),
+    ("operation.notPorts", "8081", "8080"),
+    ("operation.methods", "GET", "POST"),
+    ("operation.notMethods", "POST", "GET"),
+    ("operation.notPaths", "*/other", "*/who"),
     ("when.remote.ip", FRONT, NOBODY),
     ("when.source.ip", FRONT, NOBODY),
+    ("when.not source.ip", NOBODY, FRONT),
     ("when.source.namespace", "default", "other"),
+    ("when.not source.namespace", "other", "default"),
+    ("when.source.principal", ME, OTHER),
+    ("when.not source.principal", OTHER, ME),
+    ("when.source.serviceAccount", "default/front", "default/other"),
     ("when.destination.ip", API, NOBODY),
     ("when.destination.port", "8080", "8081"),
+    ("when.not destination.port", "8081", "8080"),
+    ("when.request.headers[x-test-team]", "blue", "red"),
+    ("when.not request.headers[x-test-team]", "red", "blue"),
     ("when.request.auth.principal", f"{ISSUER}/ann", f"{ISSUER}/bob"),
     ("when.request.auth.audiences", "api", "other"),
     ("when.request.auth.presenter", "till", "other"),
+    ("when.not request.auth.presenter", "other", "till"),
+    ("when.request.auth.claims[team][name]", "blue", "red"),
+    ("when.not request.auth.claims[team][name]", "red", "blue"),
 ]
 
 
-def rule_of(field: str, values: list[str]) -> Any:
+def rule_of(field: str, values: list[str], path: str) -> Any:
+    """For requests of one path."""
     kind, name = field.split(".", 1)
-    if kind == "when":
-        return {"when": [{"key": name, "values": values}]}
-    return {"from": [{"source": {name: values}}]}
+    operation = {"paths": [path]}
+    if kind == "operation":
+        return {"to": [{"operation": operation | {name: values}}]}
+    rule: dict[str, Any] = {"to": [{"operation": operation}]}
+    if kind == "source":
+        return rule | {"from": [{"source": {name: values}}]}
+    key = name.removeprefix("not ")
+    return rule | {"when": [{"key": key, "values" if key == name else "notValues": values}]}
 
 
 def test_every_further_field_decides(weft: Instance) -> None:
-    """A denial by one field: a call that it holds for is refused, another is not."""
-    issuer = Issuer(ISSUER)
-    selector = {"matchLabels": {"app": "api"}}
+    """A denial by one field: a call that it holds for is refused, another is not. A policy that
+    believes several issuers takes each one's tokens by its own keys."""
+    issuer, second = Issuer(ISSUER), Issuer("https://second.example")
     places: dict[str, list[str]] = {}
     for place, app in ((FRONT, "front"), (API, "api")):
         places[place] = [p["status"]["podIP"] for p in weft.ready_pods(f"app={app}")]
-    policies = "/apis/security.istio.io/v1/namespaces/default/authorizationpolicies"
-    bearer = f"Bearer {issuer.token(sub='ann', aud='api', azp='till')}"
+    good = issuer.token(sub="ann", aud="api", azp="till", team={"name": "blue"})
 
-    def status(field: str) -> int:
-        if "request.auth" in field:
-            return ask(weft, "/who", "api.example", Authorization=bearer)[0]
-        return call(weft, "front")
+    def get(path: str, token: str) -> int:
+        return ask(weft, path, "api.example", Authorization=f"Bearer {token}")[0]
 
-    believes = f"selector: {{matchLabels: {{app: api}}}}\njwtRules: [{{issuer: {ISSUER}, jwks: "
-    believes += f"'{issuer.key_set}'}}]"
-    with Applied(weft, policy("fields", believes, "RequestAuthentication")):
-        spec = {"action": "DENY", "selector": selector, "rules": [rule_of(FIELDS[0][0], [NOBODY])]}
-        made = weft.api(policies, "POST", {"metadata": {"name": "fields"}, "spec": spec})
-        assert made[0] == 201, made
-        try:
-            for field, holds, not_so in FIELDS:
-                for value, wanted in ((holds, 403), (not_so, 200)):
-                    rule = rule_of(field, places.get(value, [value]))
-                    done = weft.api(f"{policies}/fields", "PATCH", {"spec": {"rules": [rule]}})
-                    assert done[0] == 200, done
-                    settled(lambda: status(field), wanted, f"{field}: {value}")  # noqa: B023
-        finally:
-            assert weft.api(f"{policies}/fields", "DELETE")[0] == 200
+    def status(field: str, path: str) -> int:
+        by_token = "request.auth" in field or "equestPrincipals" in field
+        return get(path, good) if by_token else call(weft, "front", path, team="blue")
+
+    rules, asked = [], {}
+    for number, (field, *sorts) in enumerate(FIELDS):
+        asked[field] = [f"/{number}/{sort}/who" for sort in ("holds", "not")]
+        for path, value in zip(asked[field], sorts, strict=True):
+            rules.append(rule_of(field, places.get(value, [value]), path))
+    rules.append(rule_of("source.requestPrincipals", [f"{second.name}/ann"], "/second"))
+    api = {"selector": {"matchLabels": {"app": "api"}}}
+    believed = [{"issuer": each.name, "jwks": each.key_set} for each in (issuer, second)]
+    believes, denies = {**api, "jwtRules": believed}, {**api, "action": "DENY", "rules": rules}
+    with Applied(
+        weft,
+        policy("fields", json.dumps(believes), "RequestAuthentication"),
+        policy("fields", json.dumps(denies)),
+    ):
+        settled(lambda: get("/second", second.token(sub="ann")), 403, "in force")
+        found = {field: tuple(status(field, p) for p in paths) for field, paths in asked.items()}
+        assert {f: codes for f, codes in found.items() if codes != (403, 200)} == {}
+        assert get("/second", issuer.token(sub="ann")) == 200
+        issuer.name = second.name
+        assert get("/second", issuer.token(sub="ann")) == 401, "by keys of another"
 
 
 def tls_gateway() -> str:

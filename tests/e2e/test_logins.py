@@ -378,6 +378,10 @@ jwtRules: [{{issuer: '{ISSUER_URL}'{place}}}]
     says(weft, "/keys", "no keys")
     with Applied(weft, policy(how, believes, "RequestAuthentication")):
         settled(lambda: get(old), 401, "no token is believed")
+        if how == "named":
+            bearer = f"Bearer {old.token(sub='ann')}"
+            told = ask(weft, "/who", "open.example", Authorization=bearer)[1]
+            assert told == "Jwks remote fetch is failed", "its sender learns why"
         if how == "discovered":
             wait_for(lambda: "is answered 404" in condition_of(weft, how), "why is said")
             page = {"issuer": ISSUER_URL, "jwks_uri": f"{ISSUER_URL}/keys"}

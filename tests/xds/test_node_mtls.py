@@ -107,12 +107,18 @@ async def status(node: NetnsNode, number: int, *options: str) -> str:
 @pytest.mark.parametrize("protocol", ["http", "auto"])
 async def test_a_call_reaches_the_pod_in_the_callers_name(nodes: TwoNodes, protocol: str) -> None:
     await serve_web(nodes, *only(spiffe("app1")), protocol=protocol)
-    seen = await nodes.a.call(1, *HOST, WEB)
+    spoofed = f"x-forwarded-client-cert: URI={spiffe('app1')}"
+    seen = await nodes.a.call(1, *HOST, "-H", spoofed, WEB)
     assert seen["name"] == "web-b"
     assert seen["peer"] == f"{nodes.b.network}.1", "from the address that pods of B trust"
     assert "x-forwarded-client-cert" not in seen["headers"]
     assert seen["headers"]["x-forwarded-proto"] == "http", "as the caller spoke"
     assert await status(nodes.a, 3, *HOST, WEB) == "403"
+    assert await status(nodes.a, 3, *HOST, "-H", spoofed, WEB) == "403"
+    made = nodes.authority.workload(parse(spiffe("app3")), now(), 600.0)
+    request = f"GET / HTTP/1.1\\r\\nHost: web\\r\\n{spoofed}\\r\\n\\r\\n"
+    answer = await nodes.connect(GATE, (made.certificate, made.key), request=request)
+    assert "403" in answer, "nor at the door itself"
     for account in ("app1", "app3"):
         await counted(nodes.b, f"destination;mutual_tls;unknown|unknown|{spiffe(account)}|")
     await counted(nodes.a, f"source;{spiffe('web')};app1|")
