@@ -77,7 +77,7 @@ FLOODS: dict[str, list[Frame]] = {
         for number in range(1, 8001, 2)
         for frame in (_opened(number, "END_HEADERS", "END_STREAM"), RstStreamFrame(number, 8))
     ],
-    "headers that go on": [_opened(1), *[ContinuationFrame(1, b"\x00\x01a\x01b" * 200)] * 400],
+    "headers that go on": [_opened(1), *[ContinuationFrame(1, b"\x00\x01a\x01b" * 3200)] * 1000],
     "headers that go on, empty": [_opened(1), *[ContinuationFrame(1)] * 5000],
     "data of nothing": [_opened(1, "END_HEADERS"), *[DataFrame(1)] * 5000],
 }
