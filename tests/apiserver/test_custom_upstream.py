@@ -19,7 +19,10 @@ FILE = str(Path(__file__).parent / "upstream_crds.yaml")
 POLICY = str(Path(__file__).parent / "upstream_policy.yaml")
 ANNOTATIONS_BYTES_MAX = 262_144
 RULES = Path(__file__).parent / "upstream_rules.yaml"
-BUILT_IN = {"virtualservices.networking.istio.io", "gateways.gateway.networking.k8s.io"}
+BUILT_IN = {
+    "virtualservices.networking.istio.io", "gateways.gateway.networking.k8s.io",
+    "referencegrants.gateway.networking.k8s.io",
+}  # fmt: skip
 CUSTOM = {
     "wasmplugins.extensions.istio.io", "xmeshes.gateway.networking.x-k8s.io",
     "workflows.argoproj.io",
