@@ -116,7 +116,12 @@ def test_tls_with_secrets_of_two_ingresses(shop: Instance, tmp_path: Path) -> No
 def test_changes_and_other_classes(shop: Instance) -> None:
     patch = [{"op": "replace", "path": "/spec/rules/0/http/paths/1/backend/service/name",
               "value": "two"}]  # fmt: skip
-    shop.kubectl("patch", "ingress", "shop", "--type=json", "-p", json.dumps(patch))
+    change = ("patch", "ingress", "shop", "--type=json", "-p")
+    slip = json.dumps(patch).replace('"two"', '"nobody"')
+    said = shop.kubectl(*change, slip, "--dry-run=server", check=False)
+    assert "no Service is named `nobody`" in said
+    assert "[WEFT2161]" in said
+    assert "Warning" not in shop.kubectl(*change, json.dumps(patch), check=False)
     wait_for(lambda: asked(shop, "/who", "shop.test") == (200, "v2"), "the change in force")
     shop.kubectl("create", "ingress", "other", "--class=nginx", "--rule=nginx.test/*=one:80")
     shop.kubectl("create", "ingress", "late", "--rule=late.test/*=one:80")

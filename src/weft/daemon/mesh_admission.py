@@ -14,7 +14,7 @@ from weft.api.istio import security, telemetry
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.core_v1 import Namespace, Node, Secret, Service
-from weft.api.k8s.networking_v1 import NetworkPolicy
+from weft.api.k8s.networking_v1 import Ingress, IngressClass, NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.objects import decode
 from weft.api.snapshot import ObjectSnapshot, Snapshot
@@ -54,13 +54,14 @@ REVIEWED: tuple[type[Struct], ...] = (
     security.RequestAuthentication,
     telemetry.Telemetry,
     Service,
+    Ingress,
     Deployment,
     Rollout,
     Job,
     NetworkPolicy,
 )
 FILED: frozenset[type[Struct]] = frozenset(
-    {*REVIEWED, gw.GatewayClass, gw.ReferenceGrant, Namespace, Secret, Pod}
+    {*REVIEWED, IngressClass, gw.GatewayClass, gw.ReferenceGrant, Namespace, Secret, Pod}
 )
 NO_VERDICT = Verdict()
 
