@@ -74,6 +74,15 @@ spec:
       terminationGracePeriodSeconds: 1
       containers: [{name: echo, image: "echo:1", env: [{name: VERSION, value: v1}]}]
 """
+DENIAL = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nobody}
+spec:
+  selector: {matchLabels: {app: api}}
+  action: DENY
+  rules: [{to: [{operation: {paths: [/forbidden]}}]}]
+"""
 VIRTUAL_SERVICE = "/configuration/networking.istio.io/v1/virtualservices/default/api"
 
 
@@ -86,6 +95,7 @@ def shop() -> Iterator[Instance]:
         text = m.echo("api", "v1") + "---" + m.echo("api", "v2") + m.service("api")
         text += m.subsets("api") + m.gateway("front", "*.example")
         text += m.routes("api", SPLIT, HOST, "front") + "---" + VIEWER % XSS + "---" + ROLLOUT
+        text += "---" + DENIAL
         instance.weft("apply", "-f", "-", stdin=text)
         instance.wait_ready("app=api", 2)
         wait_for(lambda weft=instance: ask(weft, "/who", HOST)[0] == 200, "the service answers")
@@ -168,6 +178,7 @@ def test_who_is_let_in(shop: Instance) -> None:
 
 async def test_every_page_shows_what_is_true(shop: Instance, admin: Browser) -> None:
     bad = {"Host": HOST}
+    wait_for(lambda: ask(shop, "/forbidden", HOST)[0] == 403, "the policy holds")
     async with (
         Load(shop.gateway() + "/who", 2, {"Host": HOST}) as well,
         Load(shop.gateway() + "/bad", 1, bad) as badly,
@@ -188,6 +199,8 @@ def look_at_everything(page: Browser) -> None:
     page.shows("api fails", "No endpoint answered", "1 of 1", "acknowledged all", seconds=30)
     page.go("/topology")
     page.shows("ingress-gateway", "/s", "% errors")
+    told = "return document.querySelector('svg.graph').textContent"
+    wait_for(lambda: "some refused" in page.run(told), "the edge of the refused call", 30)
     page.find('.node[data-id="default/api"]')
     page.go("/services/default/api")
     page.shows("api-v1", "api-v2", "an error was injected on purpose", "/bad", "healthy")
