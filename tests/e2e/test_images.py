@@ -165,7 +165,7 @@ def test_memory_namespaces_and_ends(weft: Instance) -> None:
                              "args": ["-c", "echo from init > /note/text"],
                              "volumeMounts": [{"name": "note", "mountPath": "/note"}]}],
             volumes=[{"name": "note", "emptyDir": {"medium": "Memory"}}]),
-        pod("hostly", "ls -d /proc/[0-9]* | grep -c .; id", hostPID=True, restartPolicy="Never"),
+        pod("hostly", "set -- /proc/[0-9]*; echo $#; id", hostPID=True, restartPolicy="Never"),
     )  # fmt: skip
     wait_phase(weft, "greedy", "Failed")
     ended = container_of(weft, "greedy")["state"]["terminated"]
