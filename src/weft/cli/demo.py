@@ -282,9 +282,12 @@ class Demo:
 
     async def _watch_traffic(self, connection: Connection, visitors: Visitors) -> None:
         self.say("\n[bold]Traffic[/] (who calls whom, as `weft graph` shows it)")
-        begun, counts = now(), dict[str, float]()
+        # The first step also has what was asked before all applications answered.
+        begun, counts = now() + STEP_SECONDS, dict[str, float]()
         with Live(console=self.console, auto_refresh=False, transient=False) as live:
-            while sum(counts.values()) < WATCHED_REQUESTS and now() - begun < WATCH_SECONDS_MAX:
+            while (
+                sum(counts.values()) < WATCHED_REQUESTS or now() - begun < STEP_SECONDS
+            ) and now() - begun < WATCH_SECONDS_MAX:
                 await asyncio.sleep(REFRESH_SECONDS)
                 document = await traffic_of(connection, max(STEP_SECONDS, now() - begun))
                 counts = version_counts(document, WATCHED)
