@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,16 @@ def _registries(_context: Any, _option: Any, value: str) -> str:
     return value and os.path.abspath(value)
 
 
-def identity(command: Any) -> Any:
-    """How the mesh's identities are made."""
-    for option in reversed(_IDENTITY):
+def _with(command: Any, options: Sequence[Callable[[Any], Any]]) -> Any:
+    """The command with these, in `--help` in this order."""
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def identity(command: Any) -> Any:
+    """How the mesh's identities are made."""
+    return _with(command, _IDENTITY)
 
 
 _CLIENTS = (
@@ -87,9 +93,7 @@ _CLIENTS = (
 
 def clients(command: Any) -> Any:
     """How long callers from outside are waited for."""
-    for option in reversed(_CLIENTS):
-        command = option(command)
-    return command
+    return _with(command, _CLIENTS)
 
 
 _IMAGES = (
@@ -107,9 +111,7 @@ _IMAGES = (
 
 def images(command: Any) -> Any:
     """Where images come from and what runs them."""
-    for option in reversed(_IMAGES):
-        command = option(command)
-    return command
+    return _with(command, _IMAGES)
 
 
 def _thresholds(_context: Any, _option: Any, value: str) -> str:
@@ -140,9 +142,7 @@ _NODE = (
 
 def node(command: Any) -> Any:
     """How a node protects itself; named as kubelet's."""
-    for option in reversed(_NODE):
-        command = option(command)
-    return command
+    return _with(command, _NODE)
 
 
 data_dir = click.option(
