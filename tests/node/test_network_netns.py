@@ -120,6 +120,34 @@ async def test_dns_reaches_the_node_with_the_pods_address() -> None:
     server.close()
 
 
+async def test_a_pod_that_goes_takes_nobodys_way_to_the_node() -> None:
+    """A bridge without an address of its own has the lowest one of its links: with that pod went
+    the address that the others knew, and they reached the node a minute later."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    async with network() as pods:
+        server.bind((pods.node_address, 0))
+        server.settimeout(5)
+
+        def ask() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"here", server.getsockname())
+
+        def link(uid: str) -> Path:
+            return Path("/sys/class/net") / pods._link_name(left[uid].address)
+
+        left = {uid: await pods.create(uid) for uid in "abc"}
+        while left:
+            for pod in left.values():
+                inside(pod.netns, ask)
+                assert server.recvfrom(9)[1][0] == pod.address
+            lowest = min(left, key=lambda uid: (link(uid) / "address").read_text())
+            gone = link(lowest)
+            del left[lowest]
+            await pods.delete(lowest)
+            await until(lambda gone=gone: not gone.exists())
+    server.close()
+
+
 async def test_low_ports_are_free_for_every_user() -> None:
     async with network() as pods, podhost() as (runtime, directory):
         pod = await pods.create("a")

@@ -188,8 +188,10 @@ class NetnsNetwork:
         return subnet
 
     def _make_bridge(self, node: netlink.Netlink) -> None:
+        """With a hardware address of its own. Left to itself a bridge has the lowest one of its
+        links: when that pod went, the others sent to an address that nobody had, for a minute."""
         with _tolerate(errno.EEXIST):
-            node.talk(node.new_bridge(self.bridge))
+            node.talk(node.new_bridge(self.bridge, link_address(self.node_address)))
         index = node.link_index(self.bridge)
         for address in (self.node_address, self.passthrough_address):
             with _tolerate(errno.EEXIST):

@@ -130,10 +130,11 @@ class Netlink:
     def link_up(self, index: int) -> bytes:
         return self.message(RTM_NEWLINK, ACK, _link(index, IFF_UP))
 
-    def new_bridge(self, name: str) -> bytes:
-        """A bridge that is up. EEXIST when the name is taken."""
+    def new_bridge(self, name: str, address: bytes) -> bytes:
+        """A bridge that is up, with this hardware address. EEXIST when the name is taken."""
         kind = nested(IFLA_LINKINFO, attribute(1, b"bridge"))
         body = _link(0, IFF_UP) + attribute(IFLA_IFNAME, name) + kind
+        body += attribute(IFLA_ADDRESS, address)
         return self.message(RTM_NEWLINK, ACK | CREATE | EXCLUSIVE, body)
 
     def new_veth(

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 
 from weft.node.linux import netlink, nft, ns
+from weft.node.linux.links import link_address
 
 Answers = dict[str, str]
 
@@ -92,7 +93,7 @@ def _own_devices() -> None:
 def _devices() -> None:
     with contextlib.closing(netlink.Netlink()) as node:
         node.talk(node.link_up(netlink.LOOPBACK_INDEX))
-        node.talk(node.new_bridge("trial"))
+        node.talk(node.new_bridge("trial", link_address("10.244.0.1")))
         index = node.link_index("trial")
         node.talk(node.add_address(index, "10.244.0.1", 24))
         here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
