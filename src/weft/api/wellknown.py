@@ -14,6 +14,8 @@ SYSTEM_PRIORITIES = {
 # --- ports inside a pod's network namespace (Istio's numbers, so that users recognise them)
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
+EGRESS_PORT = 15010
+"""In the network of a node without root: where its proxy takes what leaves that network."""
 DATAGRAM_PORT_BITS = 0xF000
 """Exclusive or of a port of UDP at a service address and the port where the node's proxy listens in
 pods for it. The kernel in the pod's network turns one into the other: a listener at the port itself

@@ -21,6 +21,7 @@ from envoy.extensions.rbac.matchers.upstream_ip_port.v3 import (
     upstream_ip_port_matcher_pb2 as upstream_pb2,
 )
 from envoy.type.matcher.v3 import (
+    address_pb2,
     filter_state_pb2,
     metadata_pb2,
     string_pb2,
@@ -33,10 +34,10 @@ from weft.mesh.model import Access, AccessCondition, AccessPolicy, AccessRule, S
 from weft.mesh.model import Destination as ModelDestination
 from weft.mesh.path_patterns import names_path
 from weft.xds.conditions import JWT_METADATA, set_conditions
-from weft.xds.identity import CLIENT_KEY, PRINCIPAL_KEY
+from weft.xds.identity import CLIENT_KEY, PEER_ADDRESS_KEY, PRINCIPAL_KEY
 from weft.xds.matches import header_matcher, regex, string_matcher
 from weft.xds.paths import any_writing, doubtful_path, path_matcher, unplain_path
-from weft.xds.proto import ADS, Proto, any_of, cidr, extension, resource
+from weft.xds.proto import ADS, Proto, any_of, cidr, extension, resource, xds_cidr
 from weft.xds.resource import EXTENSION, Resource
 
 DENY_FILTER = "weft.access.deny"
@@ -354,12 +355,22 @@ def _principals(condition: AccessCondition, place: Place) -> Iterable[Proto]:
             for key in keys
         )
     if condition.kind == "source_ip":
-        return (_Principal(direct_remote_ip=cidr(network)) for network in condition.networks)
+        return _peers(condition.networks)
     if condition.kind == "remote_ip":
         return (_Principal(remote_ip=cidr(network)) for network in condition.networks)
     if condition.kind == "claim":
         return (_token(_claim(condition.claim, text, place)) for text in condition.texts)
     return (_token_principal(text, place) for text in condition.texts)
+
+
+def _peers(networks: Sequence[str]) -> Iterable[Proto]:
+    """Those at the other end of the connection, also of one that a relay passes on."""
+    yield from (_Principal(direct_remote_ip=cidr(network)) for network in networks)
+    ranges = [xds_cidr(network) for network in networks]
+    relayed = filter_state_pb2.FilterStateMatcher(
+        key=PEER_ADDRESS_KEY, address_match=address_pb2.AddressMatcher(ranges=ranges)
+    )
+    yield _Principal(filter_state=relayed)
 
 
 def _identity(text: StringMatch, key: str) -> Proto:

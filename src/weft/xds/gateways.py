@@ -144,6 +144,8 @@ def alternative_services(
     gateways: tuple[GatewayListener, ...], node: NodeSettings
 ) -> dict[str, str]:
     """Route table -> the `alt-svc` header that tells clients of HTTP/3."""
+    if node.relayed:
+        return {}
     return {
         server.route_table: f'h3=":{port}"; ma={ALTERNATIVE_SECONDS}'
         for gateway in gateways

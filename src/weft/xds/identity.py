@@ -33,11 +33,15 @@ LABELS_KEY = "weft.source_labels"
 ORIGINAL_DESTINATION_KEY = "envoy.network.transport_socket.original_dst_address"
 """Where clusters of the kind ORIGINAL_DST connect to, if set."""
 DESTINATION_KEY = "weft.destination_address"
+PEER_ADDRESS_KEY = "weft.peer_address"
+"""Of connections that a relay passes on: the address at their other end. Envoy calls the relay's
+own the direct remote address."""
 
 HASHABLE_STRING = "envoy.hashable_string"
 """Not `envoy.string`: only a hashable object separates upstream connections by identity; without,
 one workload would ride on another's mutual TLS connection."""
 PLAIN_STRING = "envoy.string"
+IP_ADDRESS = "envoy.network.ip"
 
 
 def gateway_facts(trust_domain: str) -> Proto:
@@ -45,6 +49,15 @@ def gateway_facts(trust_domain: str) -> Proto:
     return listener_components_pb2.ListenerFilter(
         name="envoy.filters.listener.set_filter_state",
         typed_config=any_of(ListenerSetFilterState(on_accept=[_gateway(trust_domain)])),
+    )
+
+
+def peer_address() -> Proto:
+    """The listener filter that keeps the address which a relay announced."""
+    value = _value(PEER_ADDRESS_KEY, IP_ADDRESS, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.set_filter_state",
+        typed_config=any_of(ListenerSetFilterState(on_accept=[value])),
     )
 
 

@@ -9,6 +9,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import UInt32Value
+from xds.core.v3 import cidr_pb2
 
 from weft.xds.resource import Resource, content_version
 
@@ -61,6 +62,14 @@ def cidr(text: str) -> Proto:
     """`10.0.0.1` or `10.0.0.0/8`; the caller has checked that it is one (`is_cidr`)."""
     network = ipaddress.ip_network(text, strict=False)
     return address_pb2.CidrRange(
+        address_prefix=str(network.network_address), prefix_len=uint32(network.prefixlen)
+    )
+
+
+def xds_cidr(text: str) -> Proto:
+    """The same as the message that newer fields have."""
+    network = ipaddress.ip_network(text, strict=False)
+    return cidr_pb2.CidrRange(
         address_prefix=str(network.network_address), prefix_len=uint32(network.prefixlen)
     )
 

@@ -103,6 +103,9 @@ class NodeSettings(Struct, frozen=True, gc=False):
     adaptive: tuple[AdaptiveConcurrency, ...] = ()
     """Limits that routes of the node follow."""
     clients: ClientLimits = ClientLimits()
+    relayed: bool = False
+    """The proxy is in a network of its own; a relay passes on to it what comes to the machine's
+    addresses, but no datagrams."""
 
 
 class NodeModel(Struct, frozen=True, gc=False):
