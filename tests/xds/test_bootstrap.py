@@ -2,19 +2,22 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from weft.lib.envoy_binary import envoy_path
-from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap
+from weft.xds.bootstrap import BootstrapSettings, arguments, bootstrap, relay_bootstrap
 
 
 @pytest.mark.slow
-def test_envoy_accepts_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [bootstrap, relay_bootstrap])
+def test_envoy_accepts_it(made: Callable[[BootstrapSettings], Any], tmp_path: Path) -> None:
     config = tmp_path / "bootstrap.json"
     settings = BootstrapSettings("n1", "xds.sock", "admin.sock", region="eu", zone="a")
-    config.write_text(json.dumps(bootstrap(settings)))
+    config.write_text(json.dumps(made(settings)))
     done = subprocess.run(
         [envoy_path(), "-c", str(config), *arguments(), "--mode", "validate"],
         cwd=tmp_path,

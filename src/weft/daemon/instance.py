@@ -53,6 +53,7 @@ from weft.daemon.object_status import ObjectStatusWriter
 from weft.daemon.protocol_learning import ProtocolLearner
 from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.queue_page import QUEUES, QueuePage
+from weft.daemon.relay_feed import RelayFeed
 from weft.daemon.route_keeper import RouteKeeper
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
@@ -81,6 +82,7 @@ from weft.scheduler.controller import controller as scheduler
 from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
+from weft.xds.relay import RelaySettings
 from weft.xds.server import AdsServer, certified_node
 
 HOST_SERVICE_NETS = (64, 128)
@@ -296,6 +298,7 @@ class Instance:
         )
         self.tasks.spawn(self.issuers.run(), "issuer-keys")
         self.mesh.own_node = self.settings.node_name
+        self._feed_relay()
         self.mesh.on_model = self._on_model
         self.mesh.access_log = str(self.settings.access_log)
         self.telemetry.tap = self.mesh.tap
@@ -342,6 +345,13 @@ class Instance:
             self.api.node_streams = AllStreams("", None, self.links)
         else:
             await self._start_node()
+
+    def _feed_relay(self) -> None:
+        """Where the node's proxy is in a network of its own."""
+        if self.machine.rootless:
+            ways = RelaySettings(self.machine.relay_dir, self.api.port)
+            self.mesh.relay = RelayFeed(self.ads, self.settings.node_name, ways)
+            self.tasks.spawn(self.mesh.relay.run(), "relay")
 
     async def _start_node(self) -> None:
         own = self.settings.node_name
@@ -489,6 +499,7 @@ class Instance:
             *(cache, tuple(containers), self.ads, self.mesh, pids),
             more=more,
             own_node=self.settings.node_name,
+            relay_pid=await self.machine.relay_pid(),
         )
         return "application/json", body
 

@@ -11,18 +11,36 @@ from msgspec import structs
 from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
-from weft.node.envoy import EnvoyAdmin, EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket
+from weft.node.envoy import (
+    RELAY,
+    EnvoyAdmin,
+    EnvoyError,
+    EnvoyGoneError,
+    EnvoySupervisor,
+    admin_socket,
+)
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
 from weft.node.runtime import ContainerState
 from weft.telemetry.exposition import unfolded
-from weft.xds.bootstrap import BootstrapSettings, RemoteControlPlane, arguments, bootstrap
+from weft.xds.bootstrap import (
+    BootstrapSettings,
+    RemoteControlPlane,
+    arguments,
+    bootstrap,
+    relay_bootstrap,
+)
+from weft.xds.server import relay_of
 
 DNS_PORT = 15053
 """Of the node's DNS server; pods ask port 53 and are redirected."""
 DAEMON_OOM_SCORE = -900
+ALONE_WITHOUT_ROOT = (
+    "without root, pods with networks of their own cannot call pods of other machines: run weft as"
+    " root on each of them, give --isolation host, or leave out --listen and join nobody"
+)
 
 
 class Machine:
@@ -42,7 +60,19 @@ class Machine:
         self.network: NetnsNetwork | HostNetwork
         self.runtime: PodhostRuntime
         self.envoy: EnvoySupervisor
+        self.relay: EnvoySupervisor
+        """Runs where the proxy is in a network of its own."""
         self._opened = False
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the node lives in a user namespace, and its proxy in a network of its own."""
+        return False
+
+    @property
+    def relay_dir(self) -> str:
+        """Where the sockets between the proxy and its relay are."""
+        return str(Path(self.settings.run_dir) / RELAY)
 
     @property
     def isolated(self) -> bool:
@@ -55,6 +85,8 @@ class Machine:
         self.report = await choose(self.settings.isolation)
         if not self.report.possible:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
+        if self.rootless and (self.settings.listen or self.settings.join):
+            raise OSError(ALONE_WITHOUT_ROOT)
         envoy_path = envoy_binary.envoy_path()
         self.runtime = await ensure_podhost(run_dir)
         if self.isolated:
@@ -70,13 +102,28 @@ class Machine:
             self.network = HostNetwork(run_dir)
         self._check_services()
         self.envoy = self._supervisor(run_dir, envoy_path)
+        self.relay = self._relay_supervisor(run_dir, envoy_path)
         self._opened = True
         await self.network.open()
         if isinstance(self.network, NetnsNetwork) and self.network.missing:
             missing = (*self.report.missing, self.network.missing)
             self.report = structs.replace(self.report, missing=missing)
         if with_envoy:
+            await self._start_proxies()
+
+    async def _start_proxies(self) -> None:
+        """EnvoyError. A relay that takes over from another cannot ask callers to come back, the
+        proxy can: it is replaced after the relay, and lets its own connections go."""
+        if not self.rootless:
+            await self.relay.stop()
             await self.envoy.start()
+            return
+        relay_runs = await self.relay.state()
+        adopted = await self.relay.start()
+        proxy_adopted = await self.envoy.start()
+        if relay_runs is not None and not adopted and proxy_adopted:
+            with contextlib.suppress(EnvoyError):
+                await self.envoy.restart()
 
     def _check_services(self) -> None:
         """Raises OSError for a network of Services that pods could not reach."""
@@ -105,6 +152,22 @@ class Machine:
             arguments=arguments(),
             log_path=Path(self.settings.data_dir) / "log" / "envoy.log",
             envoy_path=envoy_path,
+        )
+
+    def _relay_supervisor(self, run_dir: Path, envoy_path: str) -> EnvoySupervisor:
+        wanted = BootstrapSettings(
+            node=relay_of(self.settings.node_name),
+            xds_socket=self.settings.ads_socket,
+            admin_socket=admin_socket(run_dir, RELAY),
+        )
+        return EnvoySupervisor(
+            self.runtime,
+            run_dir,
+            relay_bootstrap(wanted),
+            arguments=arguments(),
+            log_path=Path(self.settings.data_dir) / "log" / "relay.log",
+            envoy_path=envoy_path,
+            name=RELAY,
         )
 
     @property
@@ -152,8 +215,15 @@ class Machine:
         state = await self.envoy.state()
         return state.pid if state is not None and state.exit_code is None else 0
 
+    async def relay_pid(self) -> int:
+        """0 where there is none."""
+        state = await self.relay.state() if self.rootless else None
+        return state.pid if state is not None and state.exit_code is None else 0
+
     async def restart_envoy(self) -> None:
         """EnvoyError."""
+        if self.rootless:
+            await self.relay.restart()
         await self.envoy.restart()
 
     async def metrics(self) -> bytes:
@@ -165,10 +235,12 @@ class Machine:
     async def close(self) -> None:
         """Let go; containers and Envoy run on."""
         await self.envoy.close()
+        await self.relay.close()
         await self.runtime.close()
 
     async def destroy(self) -> None:
         """End everything that `open` and the pods made on this machine."""
+        await self.relay.stop()
         await self.envoy.stop()
         await self.runtime.shutdown()
         await self.runtime.close()
@@ -180,7 +252,8 @@ class Machine:
             return
         with contextlib.suppress(PodhostError, EnvoyError, NetworkError, OSError):
             running = [c for c in await self.runtime.list() if c.exit_code is None]
-            if all(self.envoy.owns(container.id) for container in running):
+            own = (self.envoy.owns, self.relay.owns)
+            if all(any(owns(container.id) for owns in own) for container in running):
                 await self.destroy()
             else:
                 await self.close()

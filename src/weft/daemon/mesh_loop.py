@@ -21,6 +21,7 @@ from weft.api.k8s.networking_v1 import Ingress, IngressClass, NetworkPolicy
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import meta
 from weft.api.weft.policy_v1alpha1 import AuthenticationPolicy, BackendPolicy, RateLimitPolicy
+from weft.daemon.relay_feed import RelayFeed
 from weft.mesh import config_map_use, secret_use
 from weft.mesh.analysis import analyze
 from weft.mesh.build import BuildSettings, Built, build
@@ -143,6 +144,8 @@ class MeshLoop:
         self.model = MeshModel()
         self.own_node = ""
         """Only its proxy can write to the file `access_log` here."""
+        self.relay: RelayFeed | None = None
+        """Of this machine's node, where its proxy is in a network of its own."""
         self.before_first_build: Callable[[], Awaitable[None]] = _nothing
         """Awaited when all objects are known."""
         self.on_model: Callable[[MeshModel], None] = lambda _: None
@@ -333,18 +336,28 @@ class MeshLoop:
             if name == self.own_node:
                 every = self.access_log if built.model.access_log else ""
                 settings = structs.replace(
-                    settings, access_log=every, access_log_file=self.access_log
+                    settings,
+                    access_log=every,
+                    access_log_file=self.access_log,
+                    relayed=self.relay is not None,
                 )
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)
             switches = runtime(self._tap_percent)
             resources = (switches, *self.secrets(model), *translator.translate(model))
+            resources = self._hand_over(name, resources)
             patched.update(
                 {(r.type_url, r.name, r.version): r.patched_by for r in resources if r.patched_by}
             )
             self.wanted[name] = Counter(resource.type_url for resource in resources)
-            self._ads.update(name, resources, self.number)
         self._scope_memo.end()
         self.faults.whole()
         self._byte_streams = frozenset(streams)
         self._patched = patched
+
+    def _hand_over(self, node: str, resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+        """Give the node's proxy its resources; returns what it gets."""
+        if node == self.own_node and self.relay is not None:
+            return self.relay.offer(resources, self.number).node
+        self._ads.update(node, resources, self.number)
+        return resources

@@ -18,7 +18,7 @@ from weft.mesh.model import MeshModel, Workload
 from weft.mesh.node_settings import node_settings
 from weft.node.runtime import ContainerState
 from weft.xds.resource import TYPE_URLS
-from weft.xds.server import AdsServer
+from weft.xds.server import AdsServer, relay_of
 
 RESOURCE_NAMES = dict(
     zip(
@@ -155,8 +155,10 @@ def proxy_rows(
     ads: AdsServer,
     wanted: Mapping[str, Mapping[str, int]],
     pids: Mapping[str, int],
+    relay_pid: int = 0,
 ) -> list[dict[str, Any]]:
-    """One per node proxy: what it acknowledged of what it shall have."""
+    """One per node proxy: what it acknowledged of what it shall have; with its relay (of which
+    there is one at most, on the control plane's machine)."""
     rows = []
     for node in snapshot.list(Node):
         name = node.metadata.name
@@ -176,9 +178,14 @@ def proxy_rows(
                 "convergenceSeconds": ads.convergence_seconds(name),
                 "resources": resources,
                 "rejected": [msgspec.to_builtins(report) for report in ads.nacks(name)],
+                **(_relay(ads, name, relay_pid) if ads.has_relay(name) else {}),
             }
         )
     return rows
+
+
+def _relay(ads: AdsServer, node: str, pid: int) -> dict[str, Any]:
+    return {"relay": {"pid": pid, "connected": ads.connected(relay_of(node))}}
 
 
 def document(
@@ -190,9 +197,10 @@ def document(
     *,
     more: Iterable[Diagnostic] = (),
     own_node: str,
+    relay_pid: int = 0,
 ) -> bytes:
     """The whole document; `more` are findings besides those of the mesh, `own_node` is the
-    node that the control plane's machine is, "" where it is none."""
+    node that the control plane's machine is, "" where it is none, `relay_pid` its relay."""
     return msgspec.json.encode(
         {
             "ownNode": own_node,
@@ -200,7 +208,7 @@ def document(
             "addresses": address_rows(snapshot, mesh.model),
             "pods": pod_rows(snapshot, containers, mesh.model),
             "objects": object_rows(snapshot, ads, mesh),
-            "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pids),
+            "proxies": proxy_rows(snapshot, ads, mesh.wanted, envoy_pids, relay_pid),
             "diagnostics": [msgspec.to_builtins(d) for d in (*mesh.findings(), *more)],
         }
     )

@@ -27,16 +27,18 @@ READY_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 ADMIN_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_ID_PREFIX = "envoy-"
+NODE_PROXY, RELAY = "envoy", "relay"
+"""Names of a node's Envoys: the node's proxy, and the one that stands for it in the machine's
+network where the proxy is in another one."""
 
 
 class EnvoyError(Exception):
     """Envoy cannot be started, or its admin interface does not answer."""
 
 
-def admin_socket(run_dir: Path) -> str:
+def admin_socket(run_dir: Path, name: str = NODE_PROXY) -> str:
     """Where the admin interface is expected; the bootstrap must say the same."""
-    return str(run_dir / "envoy.sock")
+    return str(run_dir / f"{name}.sock")
 
 
 class EnvoyGoneError(EnvoyError):
@@ -144,9 +146,9 @@ def active_by_cluster(
 
 
 class EnvoySupervisor:
-    """One Envoy per node. `start` adopts a running one that was started just like this, and has one
-    that was started differently hand over: the new process takes its listening sockets, the old
-    one drains its connections and ends (hot restart). No request is lost."""
+    """One Envoy of a node. `start` adopts a running one that was started just like this, and has
+    one that was started differently hand over: the new process takes its listening sockets, the
+    old one drains its connections and ends (hot restart). No request is lost."""
 
     def __init__(
         self,
@@ -157,11 +159,13 @@ class EnvoySupervisor:
         arguments: tuple[str, ...],
         log_path: Path | None = None,
         envoy_path: str = "",
+        name: str = NODE_PROXY,
     ) -> None:
-        """`bootstrap` must open the admin interface at `admin_socket(run_dir)`. `arguments` is
-        the command line after `-c FILE`."""
+        """`bootstrap` must open the admin interface at `admin_socket(run_dir, name)`. `arguments`
+        is the command line after `-c FILE`."""
         self._runtime = runtime
-        self._directory = run_dir / "envoy"
+        self._prefix = f"{name}-"
+        self._directory = run_dir / name
         self._log_path = log_path or self._directory / "envoy.log"
         self._path = envoy_path or envoy_binary.envoy_path()
         self._arguments = arguments
@@ -169,20 +173,21 @@ class EnvoySupervisor:
         parts = (program_facts(self._path), *(a.encode() for a in arguments), self._bootstrap)
         self._digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
         """Says how it is started, so that a running one is adopted only if nothing changed."""
-        self.admin = EnvoyAdmin(admin_socket(run_dir))
+        self.admin = EnvoyAdmin(admin_socket(run_dir, name))
 
     async def start(self) -> bool:
         """Start it, or adopt it (True). EnvoyError when it cannot be started."""
         states = await self._states()
         current = states[-1] if states else None
-        if current is not None and Generation.of(current).digest == self._digest:
+        if current is not None and self._generation(current).digest == self._digest:
             return True
         if current is not None and await self._can_hand_over(current):
             await self._hand_over(current)
             return False
         for state in states:
             await self._end(state)
-        await self._launch(Generation(self._digest, _next_serial(current), 0))
+        serial = 1 if current is None else self._generation(current).serial + 1
+        await self._launch(Generation(self._digest, serial, 0))
         return False
 
     async def restart(self) -> None:
@@ -218,21 +223,21 @@ class EnvoySupervisor:
 
     def owns(self, container_id: str) -> bool:
         """Whether a container is an Envoy of this node."""
-        return container_id.startswith(_ID_PREFIX)
+        return container_id.startswith(self._prefix)
 
     async def _states(self) -> list[ContainerState]:
         """Running ones, the current one last: others drain. Ended ones are cleared away."""
         found = []
         for state in await self._runtime.list():
-            if state.id.startswith(_ID_PREFIX) and state.exit_code is None:
+            if state.id.startswith(self._prefix) and state.exit_code is None:
                 found.append(state)
-            elif state.id.startswith(_ID_PREFIX):
+            elif state.id.startswith(self._prefix):
                 await self._runtime.remove(state.id)
-        return sorted(found, key=lambda state: Generation.of(state).serial)
+        return sorted(found, key=lambda state: self._generation(state).serial)
 
     async def _can_hand_over(self, current: ContainerState) -> bool:
         """Whether the program that runs and the one to be started understand each other."""
-        if not Generation.of(current).serial or not current.pid:
+        if not self._generation(current).serial or not current.pid:
             return False
         try:
             info = orjson.loads(await self.admin.get("/server_info"))
@@ -243,7 +248,7 @@ class EnvoySupervisor:
 
     async def _hand_over(self, current: ContainerState) -> int:
         base_id = self._base_id_file().read_text().strip()
-        before = Generation.of(current)
+        before = self._generation(current)
         # One that crashed was started again as the first of its line.
         epoch = 1 if current.restarts else before.epoch + 1
         await self._runtime.retire(current.id)
@@ -258,7 +263,7 @@ class EnvoySupervisor:
         after = (*command, "--base-id", base_id, "--restart-epoch", str(generation.epoch))
         state = await self._runtime.start(
             ContainerSpec(
-                id=generation.container_id,
+                id=f"{self._prefix}{generation.text}",
                 argv=after if generation.epoch else alone,
                 env={},
                 log_path=str(self._log_path),
@@ -268,6 +273,9 @@ class EnvoySupervisor:
         )
         if state.exit_code is not None:
             raise EnvoyError(f"Envoy cannot be started: {state.message}")
+
+    def _generation(self, state: ContainerState) -> "Generation":
+        return Generation.of(state.id.removeprefix(self._prefix))
 
     def _base_id_file(self) -> Path:
         return self._directory / "base-id"
@@ -287,8 +295,8 @@ class EnvoySupervisor:
 
     async def state(self) -> ContainerState | None:
         """The process; `restarts` counts how often it had to be started again."""
-        states = [s for s in await self._runtime.list() if s.id.startswith(_ID_PREFIX)]
-        return max(states, key=lambda state: Generation.of(state).serial, default=None)
+        states = [s for s in await self._runtime.list() if s.id.startswith(self._prefix)]
+        return max(states, key=lambda state: self._generation(state).serial, default=None)
 
     async def stop(self) -> None:
         """End it, and those that drain; it is not started again."""
@@ -334,18 +342,14 @@ class Generation(Struct, frozen=True):
     """Counts those that took over from one another: Envoy's `--restart-epoch`."""
 
     @classmethod
-    def of(cls, state: ContainerState) -> "Generation":
-        digest, *numbers = state.id.removeprefix(_ID_PREFIX).split("-")
+    def of(cls, text: str) -> "Generation":
+        digest, *numbers = text.split("-")
         serial, epoch = (int(n) for n in numbers) if len(numbers) == 2 else (0, 0)
         return cls(digest, serial, epoch)
 
     @property
-    def container_id(self) -> str:
-        return f"{_ID_PREFIX}{self.digest}-{self.serial}-{self.epoch}"
-
-
-def _next_serial(current: ContainerState | None) -> int:
-    return 1 if current is None else Generation.of(current).serial + 1
+    def text(self) -> str:
+        return f"{self.digest}-{self.serial}-{self.epoch}"
 
 
 def program_facts(path: str) -> bytes:

@@ -128,6 +128,8 @@ def _proxies(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
     for proxy in document["proxies"]:
         if not proxy["connected"]:
             state = "disconnected"
+        elif not proxy.get("relay", {"connected": True})["connected"]:
+            state = "relay disconnected"
         elif proxy["rejected"]:
             state = "rejected"
         else:

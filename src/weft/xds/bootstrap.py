@@ -112,6 +112,16 @@ def bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
     }
 
 
+def relay_bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
+    """The same for the relay of a node, which passes bytes on: what it passes on is counted, and
+    switched, by the node's proxy."""
+    kept = bootstrap(settings)
+    for part in ("bootstrap_extensions", "stats_eviction_interval", "stats_sinks"):
+        del kept[part]
+    kept["layered_runtime"] = {"layers": [{"name": "weft", "static_layer": _runtime()}]}
+    return kept
+
+
 def arguments() -> tuple[str, ...]:
     """Envoy's command line after the program and `-c FILE`, but for what makes a hot restart."""
     return (

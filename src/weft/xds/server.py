@@ -49,9 +49,16 @@ EARLY_REQUESTS_MAX = 256
 """Requests of a proxy whose resources are not known yet; one that sends more is disconnected."""
 UNANSWERED_MAX = 5
 """Of resources that a proxy has not answered for, so many are named."""
+RELAY_SUFFIX = "|relay"
+"""Ends the name under which the relay of a node is known; no node is called so."""
 RETRY_SECONDS_MIN = 0.25
 RETRY_SECONDS_MAX = 30.0
 """Between the attempts to have a refused listener accepted."""
+
+
+def relay_of(node: str) -> str:
+    """The name under which a node's relay (`weft.xds.relay`) asks for its resources."""
+    return f"{node}{RELAY_SUFFIX}"
 
 
 class NackReport(Struct, frozen=True):
@@ -123,6 +130,7 @@ class AdsServer:
         """`node_of` tells which node a client's certificate (PEM) is for; "" for none."""
         self._node_of = node_of
         self._nodes: dict[str, _Node] = {}
+        self._relayed: set[str] = set()
         self._on_ack = on_ack
         self.on_nack = on_nack
         self.converged = Histogram()
@@ -192,10 +200,11 @@ class AdsServer:
 
     def forget(self, node: str) -> None:
         """The node is gone: its streams are ended, nothing waits for it any more."""
-        known = self._nodes.pop(node, None)
-        for stream in known.streams if known is not None else ():
-            stream.closed = True
-            stream.wake.set()
+        for name in self._proxies(node):
+            known = self._nodes.pop(name, None)
+            for stream in known.streams if known is not None else ():
+                stream.closed = True
+                stream.wake.set()
         self._notify()
 
     def cut(self, node: str) -> None:
@@ -205,14 +214,28 @@ class AdsServer:
             stream.wake.set()
 
     def nodes(self) -> tuple[str, ...]:
-        return tuple(self._nodes)
+        return tuple(name for name in self._nodes if not name.endswith(RELAY_SUFFIX))
+
+    def expect_relay(self, node: str) -> None:
+        """The node has two proxies from now on: what it answers is what both do."""
+        self._relayed.add(node)
+
+    def has_relay(self, node: str) -> bool:
+        return node in self._relayed
+
+    def _proxies(self, node: str) -> tuple[str, ...]:
+        """The node's proxy, and its relay when it has one."""
+        return (node, relay_of(node)) if node in self._relayed else (node,)
 
     def connected(self, node: str) -> bool:
         known = self._nodes.get(node)
         return known is not None and bool(known.streams)
 
     def in_sync(self, node: str) -> bool:
-        """Whether the node's proxy has answered for all that it shall have."""
+        """Whether the node's proxies have answered for all that they shall have."""
+        return all(map(self._in_sync, self._proxies(node)))
+
+    def _in_sync(self, node: str) -> bool:
         stream = self._newest(node)
         known = self._nodes.get(node)
         if stream is None or known is None or known.offered is not None or known.world is None:
@@ -220,8 +243,11 @@ class AdsServer:
         return acks.listening(stream.state) and settled(stream.state)
 
     def answered(self, node: str) -> int:
-        """The number of the update up to which the node's proxy has answered for everything,
+        """The number of the update up to which the node's proxies have answered for everything,
         acknowledged or refused; 0 before the first. It never shrinks."""
+        return min(map(self._answered, self._proxies(node)))
+
+    def _answered(self, node: str) -> int:
         known = self._nodes.get(node)
         if known is None:
             return 0
@@ -234,7 +260,8 @@ class AdsServer:
 
     def unanswered(self, node: str) -> tuple[str, ...]:
         """What `answered` waits for, for people: the first few resources, the oldest first."""
-        known = self._nodes.get(node)
+        behind = min(self._proxies(node), key=self._answered)
+        known = self._nodes.get(behind)
         if known is None or not known.streams:
             return ("its proxy is not connected",)
         left = sorted((entries[0].number, *key) for key, entries in known.pending.items())
@@ -256,9 +283,9 @@ class AdsServer:
         return "pending" if stream is None else acks.resource_state(stream.state, type_url, name)
 
     def nacks(self, node: str) -> tuple[NackReport, ...]:
-        """The resources that the node's proxy refuses at present."""
-        known = self._nodes.get(node)
-        return () if known is None else tuple(known.nacks.values())
+        """The resources that the node's proxies refuse at present."""
+        known = (self._nodes[name] for name in self._proxies(node) if name in self._nodes)
+        return tuple(report for each in known for report in each.nacks.values())
 
     def listeners_ready(self, node: str, pod_uid: str) -> bool:
         """Whether a pod's calls will be routed: `acks.listeners_ready` of the node's proxy."""
