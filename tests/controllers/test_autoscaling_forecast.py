@@ -1,36 +1,36 @@
-"""Forecasts of demand, and scaling ahead of it."""
+"""What is remembered of demand, what is asked, and what an answer means. The fits themselves:
+`tests/daemon/test_forecaster.py`."""
 
 import pytest
 
-from tests.controllers.test_autoscaling import Scene
-from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
 from weft.api.wellknown import ANNOTATION_PREDICT_SECONDS
-from weft.controllers.autoscaling_behavior import Moment
-from weft.controllers.autoscaling_forecast import ahead, horizon, kept
-
-
-def series(*replicas: int, step: float = 5.0) -> list[Moment]:
-    return [Moment(i * step, n) for i, n in enumerate(replicas)]
-
-
-def test_a_rising_trend_is_continued() -> None:
-    rising = series(*range(1, 21))  # one more every five seconds
-    assert 22 <= ahead(rising, 20) <= 25
-    assert ahead(rising, 60) > ahead(rising, 20)
-
-
-@pytest.mark.parametrize(
-    "demand",
-    [
-        series(5, 5, 5, 5, 5, 5, 5, 5),
-        series(9, 8, 7, 6, 5, 4, 3),
-        series(1, 9),
-        series(),
-        series(3, 4, 3, 4, 3, 4, 3, 4, 3),
-    ],
+from weft.controllers.autoscaling_forecast import (
+    POINTS_MIN,
+    TIERS,
+    History,
+    Interval,
+    Outlook,
+    Peak,
+    ahead,
+    horizon,
+    question,
+    remembered,
 )
-def test_no_trend_no_forecast(demand: list[Moment]) -> None:
-    assert ahead(demand, 10) == 0
+
+FINE, MIDDLE, COARSE = TIERS
+START = 1_800_000_000.0
+
+
+def seen(*replicas: int, step: float = 5.0, history: History | None = None) -> History:
+    found = history or History()
+    for i, n in enumerate(replicas):
+        found = remembered(found, START + i * step, n)
+    return found
+
+
+def outlook(*expected: float, step: float = 5.0, periods: tuple[int, ...] = ()) -> Outlook:
+    points = tuple(Interval(e, e - 2, e + 2) for e in expected)
+    return Outlook(START, step, points, periods)
 
 
 def test_horizons() -> None:
@@ -44,30 +44,49 @@ def test_horizons() -> None:
     assert horizon({}) == 0
 
 
-def test_old_demand_is_forgotten() -> None:
-    assert kept([Moment(0, 1), Moment(1000, 2)], 1001) == (Moment(1000, 2),)
+def test_each_tier_keeps_the_most_of_each_step() -> None:
+    found = seen(*[3, 9, 4] * 20)  # five minutes
+    fine, middle, coarse = found.tracks
+    assert fine.values == (3, 9, 4) * 20
+    assert set(middle.values) == {9}
+    assert len(middle.values) == 5
+    assert coarse.values == (9,)
 
 
-def predicting(**spec: object) -> Scene:
-    scene = Scene(maxReplicas=30, **spec)
-    note = {"metadata": {"annotations": {ANNOTATION_PREDICT_SECONDS: "60"}}}
-    scene.w.patch(HorizontalPodAutoscaler, "h", note)
-    return scene
+def test_memory_is_bounded_and_short_gaps_are_filled() -> None:
+    found = seen(*range(FINE.points_max + 50))
+    assert found.tracks[0].values[-1] == FINE.points_max + 49
+    assert len(found.tracks[0].values) == FINE.points_max
+    later = remembered(found, START + (FINE.points_max + 52) * 5.0, 7)
+    assert later.tracks[0].values[-4:] == (289, 289, 289, 7)
+    much_later = remembered(found, START + 86400.0, 7)
+    assert much_later.tracks[0].values == (7,)
+    assert len(much_later.tracks[2].values) > 90, "days are remembered across a night"
 
 
-def test_it_scales_ahead_of_the_load() -> None:
-    plain, early = Scene(maxReplicas=30), predicting()
-    for step in range(1, 13):
-        reactive, predictive = plain.turn(step * 10.0, 5), early.turn(step * 10.0, 5)
-    assert reactive == 12
-    assert predictive > reactive
-    assert any("forecast" in e.message for e in early.w.events)
+def test_a_question_needs_some_points() -> None:
+    assert question(FINE, seen(*[1] * (POINTS_MIN - 1)).tracks[0], 60.0) is None
+    asked = question(FINE, seen(*[1] * POINTS_MIN).tracks[0], 60.0)
+    assert asked is not None
+    assert asked.steps >= 12, "to the horizon, though the answer comes later"
+    assert COARSE.periods == (96, 672), "days and weeks"
 
 
-def test_a_limit_that_will_be_hit_is_told_once() -> None:
-    scene = predicting()
-    for step in range(1, 28):
-        scene.turn(step * 10.0, 5)
-    (warning,) = [e for e in scene.w.events if e.reason == "DemandAboveMaximum"]
-    assert warning.type == "Warning"
-    assert "more than the maximum of 30" in warning.message
+def test_the_highest_point_within_the_horizon() -> None:
+    rising = outlook(*range(1, 41))
+    peak = ahead([rising], START, 60.0)
+    assert peak == Peak(13, 11, 15)
+    assert ahead([rising], START + 1000.0, 60.0) is None, "an old answer says nothing"
+    assert ahead([], START, 60.0) is None
+    assert ahead([outlook(4.4)], START, 60.0) == Peak(4, 2, 6), "less than half a replica is noise"
+
+
+@pytest.mark.parametrize(("periods", "replicas"), [((), 5), ((96,), 30)])
+def test_coarse_tiers_are_heard_about_patterns_only(
+    periods: tuple[int, ...], replicas: int
+) -> None:
+    day = outlook(2, 30, 3, step=900.0, periods=periods)
+    peak = ahead([outlook(5, 5, 5), day], START, 1200.0)
+    assert peak is not None
+    assert peak.replicas == replicas
+    assert peak.period_seconds == (86400.0 if periods else 0.0)

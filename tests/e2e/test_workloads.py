@@ -332,7 +332,7 @@ def start_busy(weft: Instance) -> None:
     target = {"type": "Utilization", "averageUtilization": 100}
     scaler = {
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "busy"},
+        "metadata": {"name": "busy", "annotations": {"weft.dev/predict-seconds": "60"}},
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
             "maxReplicas": 2, "behavior": {"scaleDown": quick},
@@ -398,6 +398,7 @@ def test_autoscaling(weft: Instance) -> None:
     assert "Deployment/web-v1" in shown
     conditions = {c["type"]: c["status"] for c in read(weft, "hpa", "web")["status"]["conditions"]}
     assert conditions["ScalingActive"] == conditions["AbleToScale"] == "True"
+    wait_for(lambda: "ForecastReady" in str(read(weft, "hpa", "busy")["status"]), "it foresees", 60)
     weft.kubectl("delete", "hpa/web", "deployment/web-v1", "service/web")
     wait_for(lambda: len(pods(weft, "busy")) == 1, "idle: one replica", 60)
     assert all(is_ready(p) for p in pods(weft, "busy").values())

@@ -25,9 +25,9 @@ from weft.api.k8s.pod_v1 import Pod
 from weft.api.selectors import from_selector, parse_labels
 from weft.api.snapshot import Snapshot, meta
 from weft.controllers import autoscaling_behavior as behaviors
-from weft.controllers import autoscaling_forecast as forecast
 from weft.controllers import autoscaling_metrics as metrics
 from weft.controllers.autoscaling_behavior import Bounds, Memory, Moment
+from weft.controllers.autoscaling_foresight import CONDITION, Foresight, foresee
 from weft.controllers.autoscaling_metrics import Result, Target
 from weft.controllers.autoscaling_replicas import TOLERANCE_DEFAULT, Tolerance
 from weft.controllers.support.patches import status_patch
@@ -117,7 +117,10 @@ def decide(
     text = f"the HPA was able to successfully calculate a replica count from {names}"
     conditions = say(conditions, _ACTIVE, "True", ("ValidMetricFound", text))
     memory = memory.trimmed(now)
-    wish, memory, warning = _foreseen(scaler, wish, memory, now)
+    view = foresee(snapshot, scaler, target.obj, wish.replicas, memory, now)
+    memory, conditions = view.memory, _forecasting(conditions, view, now)
+    if view.replicas > wish.replicas:
+        wish = _Wish(view.replicas, view.reason, wish.results)
     found = behaviors.normalise(
         target.wanted, wish.replicas or 0, bounds, scaler.spec.behavior, memory, now
     )
@@ -129,7 +132,7 @@ def decide(
     decided = _apply(
         scaler, target, found.replicas, wish.reason, wish.results, conditions, memory, now
     )
-    return Decision(Plan((*warning, *decided.plan.actions)), decided.memory)
+    return Decision(Plan((*view.events, *decided.plan.actions)), decided.memory)
 
 
 def measured(snapshot: Snapshot, scaler: HorizontalPodAutoscaler) -> frozenset[str]:
@@ -186,29 +189,6 @@ def _wish(
     top = next(r for r in results if r.replicas == most)
     reason = f"{top.name} above target" if most > target.wanted else "All metrics below target"
     return _Wish(most, reason, results)
-
-
-def _foreseen(
-    scaler: HorizontalPodAutoscaler, wish: _Wish, memory: Memory, now: float
-) -> tuple[_Wish, Memory, tuple[Action, ...]]:
-    """The wish raised to what a rising trend will ask for, and a warning when that is too much."""
-    seconds = forecast.horizon(scaler.metadata.annotations)
-    if not seconds or wish.replicas is None:
-        return wish, memory, ()
-    demand = forecast.kept((*memory.demand, Moment(now, wish.replicas)), now)
-    ahead, most = forecast.ahead(demand, seconds), scaler.spec.max_replicas or 1
-    above = ahead > most
-    warning: tuple[Action, ...] = ()
-    if above and not memory.warned:
-        text = (
-            f"{ahead} replicas will be needed in {seconds:.0f} s, more than the maximum of {most}"
-        )
-        warning = (RecordEvent(scaler, "Warning", "DemandAboveMaximum", text),)
-    memory = replace(memory, demand=demand, warned=above)
-    if ahead > wish.replicas:
-        reason = f"forecast of the demand in {seconds:.0f} s"
-        wish = _Wish(ahead, reason, wish.results)
-    return wish, memory, warning
 
 
 def _default_metric() -> MetricSpec:
@@ -289,6 +269,14 @@ def _status(
 
 
 Conditions = tuple[HorizontalPodAutoscalerCondition, ...]
+
+
+def _forecasting(conditions: Conditions, view: Foresight, now: float) -> Conditions:
+    """Whether it can look ahead; nothing where nobody asked for it."""
+    if view.condition is None:
+        return tuple(c for c in conditions if c.type != CONDITION)
+    status, *why = view.condition
+    return _condition(conditions, CONDITION, status, (why[0], why[1]), now)
 
 
 def _condition(

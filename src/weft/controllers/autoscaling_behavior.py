@@ -7,12 +7,14 @@ import math
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.k8s.autoscaling_v2 import (
     HorizontalPodAutoscalerBehavior,
     HPAScalingPolicy,
     HPAScalingRules,
 )
+from weft.controllers.autoscaling_forecast import History, Outlook
 
 DOWN_WINDOW_SECONDS_DEFAULT = 300
 UP_DEFAULT = HPAScalingRules(
@@ -44,18 +46,20 @@ class Memory(Struct, frozen=True):
 
     recommended: tuple[Moment, ...] = ()
     changed: tuple[Moment, ...] = ()
-    demand: tuple[Moment, ...] = ()
+    history: History = History()
     """What metrics asked for, where forecasts are made."""
-    warned: bool = False
-    """That a forecast is above the maximum."""
+    outlooks: tuple[Outlook, ...] = ()
+    unable: str = ""
+    """Why there are none."""
+    warned: tuple[str, ...] = ()
+    """Reasons of the warnings that hold."""
 
     def trimmed(self, now: float) -> "Memory":
         oldest = now - WINDOW_SECONDS_MAX
-        return Memory(
-            tuple(m for m in self.recommended if m.at > oldest),
-            tuple(m for m in self.changed if m.at > oldest),
-            self.demand,
-            self.warned,
+        return replace(
+            self,
+            recommended=tuple(m for m in self.recommended if m.at > oldest),
+            changed=tuple(m for m in self.changed if m.at > oldest),
         )
 
 

@@ -1,15 +1,21 @@
 """Runs the HorizontalPodAutoscalers: measures, decides, scales.
 
-Nothing is measured while there is no autoscaler.
+Nothing is measured while there is no autoscaler; nothing is forecast for those that do not ask.
 """
 
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
+from msgspec import Struct
+
 from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
+from weft.api.k8s.core_v1 import Node, ResourceQuota
+from weft.api.k8s.pod_v1 import Pod
 from weft.controllers.autoscaling import SCALED, decide, measured
 from weft.controllers.autoscaling_behavior import Memory
+from weft.controllers.autoscaling_forecast import horizon
+from weft.daemon.forecasts import Forecasts
 from weft.daemon.usage import UsageSampler
 from weft.lib.aio import now
 from weft.runtime.client import Client
@@ -37,15 +43,18 @@ class Autoscaler:
         informers: Informers,
         recorder: EventRecorder,
         sampler: UsageSampler,
+        *,
         traffic: Traffic,
+        forecasts: Forecasts,
     ) -> None:
         self._informers = informers
         self._executor = Executor(client, recorder)
         self._sampler = sampler
         self._traffic = traffic
+        self._forecasts = forecasts
         self._memories: dict[str, Memory] = {}
-        informers.add(HorizontalPodAutoscaler)
-        for cls in SCALED.values():
+        needs: tuple[type[Struct], ...] = (HorizontalPodAutoscaler, Node, Pod, ResourceQuota)
+        for cls in (*needs, *SCALED.values()):
             informers.add(cls)
 
     async def run(self) -> None:
@@ -63,18 +72,21 @@ class Autoscaler:
         scalers = self._informers.cache.list(HorizontalPodAutoscaler)
         if not scalers:
             self._memories = {}
+            await self._forecasts.want({}, {})
             return
         readings = await self._read(scalers)
         kept: dict[str, Memory] = {}
         for scaler in scalers:
             uid = scaler.metadata.uid
-            memory = self._memories.get(uid, Memory())
+            memory = self._forecasts.told(uid, self._memories.get(uid, Memory()))
             decision = decide(self._informers.cache, scaler, readings, memory, now())
             outcome = await self._executor.execute(decision.plan)
             if outcome.error is not None:
                 log.warning("scaling refused: %s", outcome.error.message)
             kept[uid] = decision.memory if outcome.error is None else memory
         self._memories = kept
+        wanted = {s.metadata.uid: h for s in scalers if (h := horizon(s.metadata.annotations))}
+        await self._forecasts.want(wanted, {uid: m.history for uid, m in kept.items()})
 
     async def _read(self, scalers: Sequence[HorizontalPodAutoscaler]) -> Readings:
         cache = self._informers.cache

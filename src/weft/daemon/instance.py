@@ -36,6 +36,7 @@ from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.credentials import Credentials
+from weft.daemon.forecasts import Forecasts
 from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.history import HISTORY, HistoryKeeper
 from weft.daemon.hold_service import HoldService
@@ -430,6 +431,7 @@ class Instance:
                 self._usage_sampler(),
             ),
             traffic=self.telemetry.traffic,
+            forecasts=Forecasts(Path(self.settings.data_dir), self.tasks),
         )
         analyst = Analyst(
             *(self.api.local_client("analysis"), self.informers, self.recorder),
