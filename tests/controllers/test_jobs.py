@@ -209,6 +209,9 @@ def test_ttl_deletes_a_finished_job_with_its_pods() -> None:
     wait(w, 2)
     assert w.get(Job, "j") is None
     assert w.all(Pod) == []
+    assert [e.message for e in w.events if e.reason == "TTLExpired"] == [
+        "it ended 60 s ago (ttlSecondsAfterFinished): it is deleted with its pods"
+    ]
 
 
 def test_suspension_stops_pods_without_counting_them() -> None:

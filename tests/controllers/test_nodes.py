@@ -8,6 +8,7 @@ from tests.controllers.simulate import START, World, kubelet, make
 from weft.api.k8s.coordination_v1 import Lease
 from weft.api.k8s.core_v1 import Node
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.snapshot import meta
 from weft.controllers import nodes
 from weft.lib.timefmt import rfc3339, rfc3339_micro
 
@@ -74,7 +75,12 @@ def test_a_silent_node_is_unknown_after_fifty_seconds() -> None:
     assert status(w, "n1") == "Unknown"
     assert taints(w, "n1") == {(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")}
     assert status(w, "n2") == "True"
-    assert [e.reason for e in w.events] == ["NodeNotReady"]
+    (event,) = w.events
+    assert event.reason == "NodeNotReady"
+    assert event.message == (
+        "Node n1 status is now: NodeNotReady. The node's agent stopped posting node status. "
+        "Its pods get no calls, and are moved when their tolerations end."
+    )
 
 
 @pytest.mark.parametrize("skew", [-86_400, -60, 60, 86_400])
@@ -167,6 +173,11 @@ def test_pods_of_a_silent_node_leave_after_five_minutes() -> None:
     assert not is_leaving(w)
     pass_time(w, 30, "n2")
     assert is_leaving(w)
+    said = next(e.message for e in w.events if e.reason == "TaintManagerEviction")
+    assert said == (
+        f"Deleting pod default/p: node n1 has the taint {UNREACHABLE}, which it does not tolerate "
+        "any longer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,6 +228,8 @@ def test_pods_of_a_silent_node_are_not_ready() -> None:
         for name in ("on-n1", "on-n2")
     }
     assert found == {"on-n1": ("True", ""), "on-n2": ("False", "NodeNotReady")}
+    told = [meta(e.regarding).name for e in w.events if "the pod gets no calls" in e.message]
+    assert told == ["on-n2"]
 
 
 def test_pressures_taint_a_node_while_they_last() -> None:

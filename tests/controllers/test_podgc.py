@@ -31,6 +31,7 @@ def test_pods_of_a_lost_node_go_after_quarantine() -> None:
     w.pass_time(2)
     w.settle()
     assert w.get(Pod, "p") is None
+    assert [e.message for e in w.events] == ["node n1 is gone for 40 s: its pod is removed"]
 
 
 def test_a_node_that_comes_back_keeps_its_pods() -> None:

@@ -214,6 +214,7 @@ def test_a_first_template_that_cannot_start_is_replaced() -> None:
     w._patch(Patch(Pod, "default", "db-0", body, "status"))
     roll(w, "v2")
     assert images(w) == {f"db-{i}": "v2" for i in range(3)}
+    assert "ReplacingStuckPod" in {e.reason for e in w.events}
 
 
 def test_an_old_pod_that_is_just_not_ready_keeps_its_turn() -> None:

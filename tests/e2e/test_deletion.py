@@ -244,3 +244,25 @@ def test_its_network_goes_although_younger_pods_run(weft: Instance) -> None:
     check(weft, "old", old, 0)
     wait_for(lambda: not (Path("/sys/class/net") / link).exists(), "the pod's device is gone", 5)
     check(weft, "young", young, 0)
+
+
+def test_weft_delete_returns_when_it_is_gone(weft: Instance) -> None:
+    create(weft, pod("slow", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"))
+    create(weft, pod("noted", DEAF))
+    kept = {"name": "kept", "finalizers": ["example.com/keeps"]}
+    weft.api("/api/v1/namespaces/default/configmaps", "POST", {"metadata": kept})
+    for name in ("slow", "noted"):
+        wait_running(weft, name)
+    assert weft.weft("delete", "pod", "slow") == "pod/slow deleted\n"
+    assert weft.api("/api/v1/namespaces/default/pods/slow")[0] == 404
+    weft.weft("delete", "pod", "noted", "--wait=false")
+    assert "deletionTimestamp" in weft.pod("noted")["metadata"]
+    held = weft.run("delete", "configmap", "kept", "--timeout", "1s")
+    assert held.returncode == 1
+    assert "configmap/kept is still there: its finalizer example.com/keeps must" in held.stderr
+    weft.api(
+        "/api/v1/namespaces/default/configmaps/kept", "PATCH", {"metadata": {"finalizers": []}}
+    )
+    again = weft.run("delete", "configmap", "kept")
+    assert (again.returncode, again.stderr) == (1, 'error: configmaps "kept" not found\n')
+    weft.weft("delete", "configmap", "kept", "--ignore-not-found")

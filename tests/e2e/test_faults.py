@@ -146,6 +146,11 @@ async def test_envoy_killed_is_back_within_a_second(served: Instance) -> None:
         await settled(load, 300)
     assert outage < 1.0, f"answers came again after {outage:.2f} s"
 
+    def told() -> bool:
+        return "ProxyRestarted" in served.kubectl("get", "events", "-A")
+
+    await asyncio.to_thread(wait_for, told, "an Event says that it was started again")
+
 
 def processes_of(weft: Instance) -> list[int]:
     """Processes whose command line or environment names the instance's directories."""

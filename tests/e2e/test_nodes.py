@@ -522,6 +522,8 @@ def test_a_node_that_is_cut_off_loses_its_traffic_and_returns(machines: Machines
         wait_for(lambda: machines.ready() == ["a", "c"], "b is NotReady", 15)
         taints = a.read("/api/v1/nodes/b")["spec"].get("taints", [])
         assert {t["effect"] for t in taints} == {"NoSchedule", "NoExecute"}
+        said = "NodeNotReady. The node's agent and proxy lost their connections. Its pods get no"
+        wait_for(lambda: said in a.kubectl("get", "events", "-A"), "an Event says why")
         wait_for(lambda: not [p for p in machines.pods("roam") if p["spec"]["nodeName"] == "b"],
                  "its pods are not ready", 10)  # fmt: skip
 
@@ -574,6 +576,8 @@ def test_pods_of_a_lost_node_are_placed_elsewhere_and_none_of_a_set_runs_twice(
         )
         wait_for(lambda: "deletionTimestamp" in a.items("pods", "app=keeper")[0]["metadata"],
                  "the pod of the set is to go", 10)  # fmt: skip
+        moved_why = a.kubectl("get", "events", "-A", "--field-selector=reason=TaintManagerEviction")
+        assert "node b has the taint node.kubernetes.io/unreachable" in moved_why
         (kept,) = a.items("pods", "app=keeper")
         assert kept["metadata"]["uid"] == first["metadata"]["uid"], "nobody took its place"
     finally:

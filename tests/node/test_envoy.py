@@ -12,6 +12,7 @@ import pytest
 from tests.node.machine import alive, kill, podhost
 from weft.node.envoy import EnvoyError, EnvoyGoneError, EnvoySupervisor, admin_socket, count_active
 from weft.node.podhost_client import PodhostRuntime
+from weft.node.proxy_watch import ProxyWatch
 
 ARGUMENTS = (
     "--concurrency", "1", "--log-level", "warning",
@@ -54,6 +55,9 @@ async def test_a_killed_envoy_is_back_within_a_second() -> None:
         await envoy.ready()
         first = await envoy.state()
         assert first is not None
+        told: list[str] = []
+        watch = ProxyWatch(runtime, told.append)
+        await watch.look()
         kill(first.pid)
         begun = time.monotonic()
         async with asyncio.timeout(10):
@@ -64,6 +68,10 @@ async def test_a_killed_envoy_is_back_within_a_second() -> None:
                 await asyncio.sleep(0.01)
         assert time.monotonic() - begun < 1.5  # 0.1 s where the machine is not busy
         assert state.restarts == 1
+        await watch.look()
+        await watch.look()
+        assert len(told) == 1
+        assert "137 (Error) and was started again" in told[0]
         await envoy.stop()
         assert await runtime.list() == ()
         assert not alive(state.pid)

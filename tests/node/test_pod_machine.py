@@ -423,6 +423,7 @@ def test_a_changed_configuration_ends_the_back_off() -> None:
     assert m.did(ps.StartContainer) == [], "something else in the namespace changed"
     m.send(ps.DependenciesChanged(named=True))
     assert m.did(ps.StartContainer)
+    assert "BackOffReset" in {e.reason for e in m.did(ps.RecordEvent)}
     m.started()
     m.exited(1)
     assert m.did(ps.StartContainer), "and the back-off starts over"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.examples import examples
 from tests.scheduler.objects import node, pod
 from weft.api.k8s.core_v1 import Node
-from weft.api.k8s.pod_v1 import Pod, PodCondition
+from weft.api.k8s.pod_v1 import Pod, PodCondition, PodStatus
 from weft.api.snapshot import ObjectSnapshot
 from weft.runtime.plan import NOTHING, Bind, Patch, Plan, RecordEvent
 from weft.scheduler.controller import CONTROLLER, CYCLE
@@ -32,7 +32,8 @@ def bound(plan: Plan) -> dict[str, str]:
 
 def complaint(plan: Plan) -> str:
     (message,) = {a.message for a in plan.actions if isinstance(a, RecordEvent)}
-    return message.partition(" It would fit")[0]
+    reasons, dot, _ = message.partition(". ")
+    return reasons + dot.strip()
 
 
 def test_a_pod_is_bound_and_an_event_says_so() -> None:
@@ -46,12 +47,22 @@ def test_a_pod_is_bound_and_an_event_says_so() -> None:
     "changed",
     [
         {"nodeName": "n1"},
-        {"schedulerName": "mine"},
         {"phase": "Failed"},
     ],
 )
 def test_pods_that_are_not_ours_are_left_alone(changed: dict[str, Any]) -> None:
     assert run(node(), pod(**changed)) == NOTHING
+
+
+def test_a_scheduler_that_nobody_knows_is_named_once() -> None:
+    """Another one may look after the pod: it is left alone from then on."""
+    stranger = pod(schedulerName="mine")
+    (patch, event) = run(node(), stranger).actions
+    assert isinstance(patch, Patch)
+    assert isinstance(event, RecordEvent)
+    assert event.message.startswith("no scheduler of weft is named mine (there are: default-sched")
+    told = msgspec.convert(patch.body["status"], PodStatus)
+    assert run(node(), replace(stranger, status=told)) == NOTHING
 
 
 def test_pods_being_deleted_are_left_alone() -> None:
@@ -184,7 +195,7 @@ def test_reasons_are_counted_over_nodes() -> None:
 
 
 def test_without_nodes_that_is_what_is_said() -> None:
-    assert complaint(run(pod())) == "no nodes available to schedule pods"
+    assert complaint(run(pod())) == "no nodes available to schedule pods."
 
 
 def waits(plan: Plan) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from weft.api.kinds import Kind
 from weft.api.manifests import Document, diagnose
 from weft.runtime.client import Client
 
+IMMUTABLE = ("field is immutable", "updates to statefulset spec for fields other than")
+"""Kubernetes' words for changes that only a new object can have."""
 SUFFIXES = (".yaml", ".yml", ".json")
 CONFLICT_ATTEMPTS_MAX = 5
 # What others refer to comes first; everything else keeps the order of the files.
@@ -80,8 +82,10 @@ async def apply_files(
     report: Callable[[str], None],
     *,
     dry_run: bool = False,
+    replace: bool = False,
 ) -> bool:
-    """Create or change the objects; one line for each. True when the server refused some."""
+    """Create or change the objects; one line for each. True when the server refused some. With
+    `replace`, what cannot be changed is deleted and made anew."""
     failed = False
     for document in in_order(documents):
         kind = document.kind
@@ -89,12 +93,34 @@ async def apply_files(
         wanted, place = placed(document, kind, namespace)
         label = f"{kind.singular}{'.' + kind.group if kind.group else ''}/{document.name}"
         try:
-            done = await _apply(client, kind, wanted, place, dry_run)
+            try:
+                done = await _apply(client, kind, wanted, place, dry_run)
+            except ApiError as error:
+                if not (replace and _is_immutable(error)):
+                    raise
+                done = await _make_anew(client, kind, wanted, place, dry_run)
             report(f"{label} {done}{' (dry run)' if dry_run else ''}")
         except ApiError as error:
             failed = True
             report(f"{document.file}:{document.line}: {label} refused: {error.message}")
+            if _is_immutable(error):
+                report("hint: `weft apply --replace` deletes it and makes it anew")
     return failed
+
+
+def _is_immutable(error: ApiError) -> bool:
+    return any(words in error.message for words in IMMUTABLE)
+
+
+async def _make_anew(
+    client: Client, kind: Kind, wanted: Mapping[str, Any], namespace: str, dry_run: bool
+) -> str:
+    from weft.cli.deletion import Target, ask, gone  # noqa: PLC0415 (it needs what needs this)
+
+    if not dry_run:
+        await gone(client, [await ask(client, Target(kind, wanted["metadata"]["name"], namespace))])
+        await client.create(kind, with_last_applied(wanted), namespace)
+    return "replaced"
 
 
 def in_order(documents: Sequence[Document]) -> list[Document]:

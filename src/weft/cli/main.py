@@ -42,7 +42,7 @@ COMMANDS = {
     "exec": ("weft.cli.pods", "Run a command in a pod"),
     "cp": ("weft.cli.pods", "Copy files to and from pods"),
     "port-forward": ("weft.cli.pods", "Make ports of a pod reachable here"),
-    "delete": ("weft.cli.resources", "Delete objects"),
+    "delete": ("weft.cli.deletion", "Delete objects"),
     "image": ("weft.cli.image", "Say what image names mean on this machine"),
     "workload": ("weft.cli.workload", "Be a machine of a WorkloadGroup"),
     "completion": ("weft.cli.completion", "Completion of commands for your shell"),

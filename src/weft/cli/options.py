@@ -15,16 +15,19 @@ CERT_SECONDS_MIN = 5.0
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A time span such as `12h`, as seconds; at least `least`, of which `sentence` says why."""
+    """A time span such as `12h`, as seconds; at least `least`, of which `sentence` says why. Where
+    numbers may be `bare` they are seconds."""
 
     name = "duration"
 
-    def __init__(self, least: float, sentence: str) -> None:
-        self.least, self.sentence = least, sentence
+    def __init__(self, least: float, sentence: str, *, bare: bool = False) -> None:
+        self.least, self.sentence, self.bare = least, sentence, bare
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         if isinstance(value, float):
             return value
+        if self.bare and value.replace(".", "", 1).isdecimal():
+            value += "s"
         try:
             found = parse_duration(value)
         except ValueError as error:
@@ -36,6 +39,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 LIFE = Duration(CERT_SECONDS_MIN, f"a certificate lives for {CERT_SECONDS_MIN:.0f} s at least")
 _PATIENCE = Duration(0.0, "a time is not negative; 0 is no limit")
+PATIENCE = Duration(0.0, "a time is not negative", bare=True)
 
 _IDENTITY = (
     click.option(

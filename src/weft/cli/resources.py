@@ -1,4 +1,4 @@
-"""`weft apply|get|describe|logs|delete`: the everyday verbs, without kubectl."""
+"""`weft apply|get|describe|logs`: the everyday verbs, without kubectl."""
 
 import asyncio
 import sys
@@ -71,7 +71,7 @@ def path_of(kind: Kind, namespace: str, name: str = "", **query: str) -> str:
     return f"{prefix}{place}/{kind.plural}{tail}" + (f"?{urlencode(wanted)}" if wanted else "")
 
 
-def _documents(files: tuple[str, ...]) -> "tuple[Document, ...]":
+def documents_of(files: tuple[str, ...]) -> "tuple[Document, ...]":
     # Reading manifests brings all rules along, which commands that only read never need.
     from weft.cli.apply import BadManifests, read_documents  # noqa: PLC0415
 
@@ -86,41 +86,46 @@ def _documents(files: tuple[str, ...]) -> "tuple[Document, ...]":
 
 
 @click.command(
-    epilog="Examples: weft apply -f examples/weather/ · weft apply -f web.yaml --wait --timeout 10"
+    epilog="Examples: weft apply -f examples/weather/ · weft apply -f web.yaml --wait --timeout 10s"
 )
 @options.files
 @options.namespace
 @options.data_dir
 @click.option("--dry-run", is_flag=True, help="Ask the server what it would do; change nothing.")
 @click.option(
+    "--replace", is_flag=True,
+    help="Delete and make anew what cannot be changed, such as the template of a Job.",
+)  # fmt: skip
+@click.option(
     "--wait",
     is_flag=True,
     help="Return when all nodes have acknowledged the mesh objects and workloads are rolled out.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=60, show_default=True,
-    help="Seconds that --wait waits; then exit code 1 and what is missing.",
+    "--timeout", type=options.PATIENCE, default="60s", show_default=True,
+    help="How long --wait waits; then exit code 1 and what is missing.",
 )  # fmt: skip
 def apply(
     files: tuple[str, ...],
     namespace: str,
     data_dir: str | None,
     dry_run: bool,
+    replace: bool,
     wait: bool,
     timeout: float,
 ) -> None:
     """Create or change the objects that files describe. Nothing is sent if a file is wrong."""
     if not files:
         output.fail("no files given", "weft apply -f DIR_OR_FILE")
-    documents = _documents(files)
-    from weft.cli.analyze import report_set  # noqa: PLC0415 - as in _documents
+    documents = documents_of(files)
+    from weft.cli.analyze import report_set  # noqa: PLC0415 - as in documents_of
     from weft.cli.apply import apply_files  # noqa: PLC0415
     from weft.cli.wait import wait_for  # noqa: PLC0415
 
     async def work() -> None:
         async with connect(data_dir) as connection:
             failed = await apply_files(
-                connection.client, documents, namespace, print, dry_run=dry_run
+                *(connection.client, documents, namespace, print), dry_run=dry_run, replace=replace
             )
             await report_set(connection, documents, namespace)
             missing: list[str] = []
@@ -302,55 +307,5 @@ def logs(
             async for chunk in connection.stream(path):
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
-
-    run(work())
-
-
-@click.command(epilog="Examples: weft delete deploy web · weft delete -f examples/weather/")
-@click.argument("what", nargs=-1)
-@options.files
-@options.namespace
-@options.data_dir
-@click.option("--now", "at_once", is_flag=True, help="Give pods one second to end.")
-def delete(
-    what: tuple[str, ...],
-    files: tuple[str, ...],
-    namespace: str,
-    data_dir: str | None,
-    at_once: bool,
-) -> None:
-    """Delete objects by name, or those that files describe."""
-    if not what and not files:
-        output.fail("nothing to delete", "weft delete KIND NAME, or weft delete -f FILE")
-    targets = [
-        (document.kind, document.value["metadata"])
-        for document in (_documents(files) if files else ())
-        if document.kind
-    ]
-
-    async def work() -> None:
-        missing = False
-        async with connect(data_dir) as connection:
-            if what:
-                kind, names = await split_target(connection, what)
-                if not names:
-                    output.fail(f"which {kind.plural}?", f"weft delete {kind.singular} NAME")
-                targets.extend((kind, {"name": name}) for name in names)
-            for kind, metadata in targets:
-                place = (metadata.get("namespace") or namespace) if kind.namespaced else ""
-                try:
-                    await connection.client.delete(
-                        kind,
-                        metadata["name"],
-                        place,
-                        grace_period_seconds=1 if at_once else None,
-                        propagation="Background",
-                    )
-                    print(f"{kind.singular}/{metadata['name']} deleted")
-                except ApiError as error:
-                    missing = True
-                    output.error(error.message)
-        if missing:
-            sys.exit(1)
 
     run(work())

@@ -156,6 +156,9 @@ def _after(job: Job, everything: Sequence[Pod], now: float) -> Plan:
     if left > 0:
         return Plan(tuple(actions), requeue_after=left)
     found = job.metadata
+    if not found.deletion_timestamp:
+        text = f"it ended {ttl} s ago (ttlSecondsAfterFinished): it is deleted with its pods"
+        actions.append(RecordEvent(job, "Normal", "TTLExpired", text))
     actions.append(Delete(Job, found.namespace, found.name, found.uid, propagation="Foreground"))
     return Plan(tuple(actions))
 

@@ -39,6 +39,7 @@ TOLERATION_SECONDS_DEFAULT = 300
 REASON_SILENT = "NodeStatusUnknown"
 REASON_NEVER_TOLD = "NodeStatusNeverUpdated"
 _OURS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, *PRESSURES.values())
+_AWAY = (TAINT_NOT_READY, TAINT_UNREACHABLE)
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -60,10 +61,25 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
         changed = replace(node, spec=replace(node.spec, taints=taints))
         actions += object_patch(node, changed, conditional=True)
     actions += status_patch(node, judged.status)
-    if _ready(judged) != "True" and _ready(node) == "True":
-        text = f"Node {node.metadata.name} status is now: NodeNotReady"
-        actions.append(RecordEvent(node, "Normal", "NodeNotReady", text))
+    actions += _turned(node, taints, judged)
     return Plan(tuple(actions), requeue_after=left if left > 0 else None)
+
+
+def _turned(node: Node, taints: Iterable[Taint], judged: Node) -> Iterable[RecordEvent]:
+    """That pods are kept away and moved from now on, or come again; and why."""
+    was, is_ = (any(t.key in _AWAY for t in each) for each in (node.spec.taints, taints))
+    if was is is_:
+        return
+    word = "NodeNotReady" if is_ else "NodeReady"
+    ready = condition(judged.status.conditions, "Ready")
+    why = f"{ready.message.rstrip('.')}. " if ready is not None and ready.message else ""
+    what = (
+        "Its pods get no calls, and are moved when their tolerations end."
+        if is_
+        else "It takes pods again."
+    )
+    text = f"Node {node.metadata.name} status is now: {word}. {why}{what}"
+    yield RecordEvent(node, "Normal", word, text)
 
 
 def _silent_seconds(snapshot: Snapshot, node: Node, now: float) -> float:
@@ -193,7 +209,10 @@ def plan_eviction(snapshot: Snapshot, key: Key, now: float) -> Plan:
     if not any(_ready(n) == "True" for n in snapshot.list(Node)):
         return Plan(requeue_after=SILENCE_SECONDS_MAX)
     found = pod.metadata
-    text = f"Deleting pod {found.namespace}/{found.name}"
+    drives = min((t for t in taints if _leaves_at(pod, t) is not None),
+                 key=lambda t: _leaves_at(pod, t) or 0.0)  # fmt: skip
+    text = f"Deleting pod {found.namespace}/{found.name}: node {pod.spec.node_name} has the taint "
+    text += f"{drives.key}, which it does not tolerate any longer"
     return Plan(
         (
             RecordEvent(pod, "Normal", "TaintManagerEviction", text),
@@ -265,7 +284,9 @@ def plan_unready(snapshot: Snapshot, key: Key, now: float) -> Plan:
         else c
         for c in pod.status.conditions
     )
-    return Plan(tuple(status_patch(pod, replace(pod.status, conditions=conditions))))
+    text = f"Node {node.metadata.name} is silent: the pod gets no calls until its agent is heard."
+    event = RecordEvent(pod, "Warning", REASON_NODE_NOT_READY, text)
+    return Plan((*status_patch(pod, replace(pod.status, conditions=conditions)), event))
 
 
 UNREADY = Controller(

@@ -16,7 +16,7 @@ from weft.controllers.support import podstate
 from weft.controllers.support.patches import status_patch
 from weft.lib.timefmt import rfc3339
 from weft.runtime.controller import Controller, Watch
-from weft.runtime.plan import NOTHING, Action, Delete, Key, Plan
+from weft.runtime.plan import NOTHING, Action, Delete, Key, Plan, RecordEvent
 
 QUARANTINE_SECONDS = 40.0
 """How long a node may be gone before its pods are removed."""
@@ -46,7 +46,10 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
         )
         return Plan(_with_mark(pod, new), requeue_after=QUARANTINE_SECONDS)
     left = podstate.seconds(mark.last_transition_time) + QUARANTINE_SECONDS - now
-    return Plan(requeue_after=left) if left > 0 else Plan((_remove(pod),))
+    if left > 0:
+        return Plan(requeue_after=left)
+    text = f"node {pod.spec.node_name} is gone for {QUARANTINE_SECONDS:.0f} s: its pod is removed"
+    return Plan((RecordEvent(pod, "Warning", "NodeGone", text), _remove(pod)))
 
 
 def _with_mark(pod: Pod, mark: PodCondition | None) -> tuple[Action, ...]:

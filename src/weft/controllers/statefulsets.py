@@ -141,7 +141,9 @@ def _keep(this: _Set, number: int) -> tuple[list[Action], bool]:
         why = RecordEvent(this.spec, "Warning", "RecreatingFailedPod", text)
         return [why, *_delete(this, pod)], True
     if _is_left_behind(this, pod, number):
-        return list(_delete(this, pod)), True
+        text = f"Pod {pod.metadata.name} is of an earlier template and does not become ready: it is"
+        stuck = RecordEvent(this.spec, "Warning", "ReplacingStuckPod", f"{text} replaced")
+        return [stuck, *_delete(this, pod)], True
     return list(_missing_claims(this, number)), not this.is_available(pod)
 
 

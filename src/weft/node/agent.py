@@ -41,6 +41,7 @@ from weft.node.node_ports import may_listen
 from weft.node.node_registration import NodeRegistration
 from weft.node.pod_runner import PodRunner
 from weft.node.pressure_watch import PressureWatch
+from weft.node.proxy_watch import ProxyWatch
 from weft.node.runtime import ContainerRuntime, ContainerState, Images, Network, PodNetwork
 from weft.node.streams import Streams
 from weft.node.volumes import objects_read, reads_downward
@@ -162,6 +163,7 @@ class NodeAgent:
         self._tasks.spawn(self._clean_orphans(), "node-orphans")
         self._tasks.spawn(self._volumes.run(), "node-volumes")
         self._tasks.spawn(self._pressure.run(), "node-pressure")
+        self._tasks.spawn(ProxyWatch(parts.runtime, self._note_proxy).run(), "node-proxy-watch")
         self._registration.listeners_changed(self._parts.objects)
         self._gateways_changed()
 
@@ -169,6 +171,10 @@ class NodeAgent:
         node = Node(metadata=ObjectMeta(name=self._settings.node_name))
         text = f"Attempting to reclaim {resource}"
         self._recorder.record(RecordEvent(node, "Warning", "EvictionThresholdMet", text))
+
+    def _note_proxy(self, text: str) -> None:
+        node = Node(metadata=ObjectMeta(name=self._settings.node_name))
+        self._recorder.record(RecordEvent(node, "Warning", "ProxyRestarted", text))
 
     def _make_mount_point(self) -> None:
         """Of service accounts; pods do without where it cannot be made."""

@@ -32,6 +32,11 @@ NODE_PROXY, RELAY = "envoy", "relay"
 network where the proxy is in another one."""
 
 
+def is_envoy(container_id: str) -> bool:
+    """Whether a container of the pod host is a node's Envoy."""
+    return container_id.startswith((f"{NODE_PROXY}-", f"{RELAY}-"))
+
+
 class EnvoyError(Exception):
     """Envoy cannot be started, or its admin interface does not answer."""
 

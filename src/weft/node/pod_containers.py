@@ -129,6 +129,9 @@ def retry(turn: Turn, *, failed: bool) -> None:
             turn.set_container(record.name, retry_at=turn.now)
         elif failed and record.last_exit is not None and record.retry_at is not None:
             turn.set_container(record.name, retry_at=turn.now, backoff=0.0)
+            if record.retry_at > turn.now:
+                text = f"What the pod reads has changed: container {record.name} starts at once"
+                turn.do(RecordEvent("Normal", "BackOffReset", text, record.name))
 
 
 # --- ending

@@ -40,7 +40,8 @@ def controller(profiles: Profiles = DEFAULT) -> Controller:
             return ()
         freed = pod.status.phase in queue.FINISHED_PHASES
         gone = snapshot.get(Pod, pod.metadata.name, pod.metadata.namespace) is None
-        return (CYCLE,) if queue.is_waiting(pod, profiles) or freed or gone else ()
+        waits = queue.is_waiting(pod, profiles) or queue.is_strange(pod, profiles)
+        return (CYCLE,) if waits or freed or gone else ()
 
     return Controller(
         name="scheduler",

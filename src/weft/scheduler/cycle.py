@@ -25,8 +25,17 @@ from weft.scheduler.volume_needs import Needs
 
 REASON_UNSCHEDULABLE = "Unschedulable"
 REASON_GATED = "SchedulingGated"
+REASON_STRANGE = "SchedulerUnknown"
 MESSAGE_GATED = "Scheduling is blocked due to non-empty scheduling gates"
 MESSAGE_PREEMPTED = "default-scheduler: preempting to accommodate a higher priority pod"
+
+
+def _stranger(pod: Pod, profiles: Profiles) -> str:
+    known = ", ".join(sorted(profiles))
+    return (
+        f"no scheduler of weft is named {pod.spec.scheduler_name} (there are: {known};"
+        " `weft up --scheduler-config` names others): it waits for somebody who binds it."
+    )
 
 
 class _Outcome(Struct):
@@ -41,13 +50,17 @@ def schedule(snapshot: Snapshot, now: float, profiles: Profiles = DEFAULT) -> Pl
     same reason as before gets no write."""
     pods = snapshot.list(Pod)
     waiting = queue.in_order(p for p in pods if queue.is_waiting(p, profiles))
-    if not waiting:
-        return NOTHING
-    cluster = Cluster(snapshot, pods, waiting, profiles)
     done = _Outcome([], [])
+    for pod in pods:
+        if queue.is_strange(pod, profiles):
+            done.refused += _waits(pod, REASON_STRANGE, _stranger(pod, profiles), now)
+    if not waiting:
+        return Plan(tuple(done.refused), independent=True) if done.refused else NOTHING
+    cluster = Cluster(snapshot, pods, waiting, profiles)
     for pod in waiting:
         if pod.spec.scheduling_gates:
-            done.refused += _waits(pod, REASON_GATED, MESSAGE_GATED, now)
+            hint = hints.of_gates(pod)
+            done.refused += _waits(pod, REASON_GATED, MESSAGE_GATED, now, hint=hint)
         else:
             _place(snapshot, cluster, pod, done, now)
     return Plan((*done.bound, *done.refused), independent=True)
@@ -57,7 +70,8 @@ def _place(snapshot: Snapshot, cluster: Cluster, pod: Pod, done: _Outcome, now: 
     claims = volume_needs.needs(snapshot, pod, cluster.nodes)
     if claims.problem:
         text = f"0/{len(cluster.nodes)} nodes are available: {claims.problem}."
-        done.refused += _waits(pod, REASON_UNSCHEDULABLE, text, now)
+        hint = hints.of_claims(claims.problem)
+        done.refused += _waits(pod, REASON_UNSCHEDULABLE, text, now, hint=hint)
         return
     ranking = cluster.ranking(pod, claims.refused)
     node = ranking.take()
@@ -110,7 +124,8 @@ def _waits(
     told = current.message if current is not None else ""
     if said == ("False", reason) and same_node and told.startswith(message):
         return ()
-    message = f"{message} {hint}".rstrip()
+    if hint:
+        message = f"{message}{'' if message.endswith('.') else '.'} {hint}"
     unchanged = current is not None and current.status == "False"
     since = current.last_transition_time if current and unchanged else rfc3339(now)
     new = PodCondition(

@@ -23,6 +23,7 @@ REASON_NOT_READY = "node(s) were not ready"
 REASON_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 REASON_PORTS = "node(s) didn't have free ports for the requested pod ports"
 REASON_PODS = "Too many pods"
+REASON_TAINTED = "node(s) had untolerated taint"
 _BLOCKING = ("NoSchedule", "NoExecute")
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 
@@ -98,14 +99,20 @@ def _unschedulable(spec: PodSpec, node: Node) -> str:
 
 
 def tainted(spec: PodSpec, node: Node) -> str:
-    """The taint that keeps the pod away, in words; "" for none. Only pods that asked for nothing
-    stay away from a node that is short of memory."""
+    """The taint that keeps the pod away, in words; "" for none."""
+    taint = blocking_taint(spec, node)
+    return f"{REASON_TAINTED} {{{taint.key}: {taint.value}}}" if taint is not None else ""
+
+
+def blocking_taint(spec: PodSpec, node: Node) -> Taint | None:
+    """The taint that keeps the pod away. Only pods that asked for nothing stay away from a node
+    that is short of memory."""
     for taint in node.spec.taints:
         if taint.key == TAINT_MEMORY_PRESSURE and asks_for_something(spec):
             continue
         if taint.effect in _BLOCKING and not tolerates(spec.tolerations, taint):
-            return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-    return ""
+            return taint
+    return None
 
 
 def _affine(spec: PodSpec, node: Node) -> str:

@@ -18,6 +18,17 @@ def is_waiting(pod: Pod, profiles: Profiles = DEFAULT) -> bool:
     )
 
 
+def is_strange(pod: Pod, profiles: Profiles = DEFAULT) -> bool:
+    """Whether it names a scheduler that is not one of these, and nobody has said anything yet: one
+    of somebody else may look after it."""
+    return (
+        not pod.spec.node_name
+        and (pod.spec.scheduler_name or NAME_DEFAULT) not in profiles
+        and not pod.metadata.deletion_timestamp
+        and not any(c.type == "PodScheduled" for c in pod.status.conditions)
+    )
+
+
 def in_order(pods: Iterable[Pod]) -> list[Pod]:
     """Highest priority first, then oldest (Kubernetes' PrioritySort)."""
     return sorted(pods, key=_rank)

@@ -70,6 +70,9 @@ class Ranking:
         self._heap = [self._entry(name) for name in eligible.preference]
         heapify(self._heap)
         self._complaint = ""
+        self._reasons_found: Counter[str] | None = None
+        self.hint: str | None = None
+        """What would help; None until somebody asks."""
 
     def take(self) -> str:
         """Place one pod: the node it goes to, or "" when no node has room."""
@@ -94,11 +97,17 @@ class Ranking:
     def _explain(self) -> str:
         if not self._free:
             return MESSAGE_NO_NODES
-        reasons = Counter(self.eligible.refused)
-        for name in self.eligible.preference:
-            reasons.update(self._reasons(name))
-        parts = sorted(f"{count} {reason}" for reason, count in reasons.items())
+        parts = sorted(f"{count} {reason}" for reason, count in self.reasons().items())
         return f"0/{len(self._free)} nodes are available: {', '.join(parts)}."
+
+    def reasons(self) -> Counter[str]:
+        """Why nodes do not take the pod, and how many for each."""
+        if self._reasons_found is None:
+            found = Counter(self.eligible.refused)
+            for name in self.eligible.preference:
+                found.update(self._reasons(name))
+            self._reasons_found = found
+        return self._reasons_found
 
     def _reasons(self, name: str) -> Iterator[str]:
         yield from filters.shortages(self.wanted.needs, self.wanted.ports, self._free[name])
