@@ -2,8 +2,8 @@
 
 Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
 package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
-here. Those of Istio, the Gateway API, Argo Rollouts and weft itself are derived from the structs in
-`weft.api.istio`, `weft.api.gateway`, `weft.api.argo` and `weft.api.weft`, whose docstrings are the
+here. Those of Istio, the Gateway API, Argo Rollouts, Kueue and weft itself are derived from the
+structs in `weft.api.istio`, `.gateway`, `.argo`, `.kueue` and `.weft`, whose docstrings are the
 field descriptions. The files are committed; users need no generator.
 """
 
@@ -26,6 +26,9 @@ from weft.api.argo import analysis, common, experiment, rollout, strategy
 from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
+from weft.api.kueue import v1beta1 as kueue_v1beta1
+from weft.api.kueue import v1beta2 as kueue
+from weft.api.kueue.common import FlavorQuotas, ResourceGroup, ResourceQuota
 from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1, queue_v1alpha1
 
 OUT = Path(__file__).parent.parent / "src/weft/api/data"
@@ -40,6 +43,7 @@ MONITORING = "dev.weft.monitoring.v1alpha1"
 QUEUE = "dev.weft.queue.v1alpha1"
 TELEMETRY = "io.istio.telemetry.v1"
 ARGO = "io.argoproj.v1alpha1"
+KUEUE = "io.x-k8s.kueue"
 METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 EXTRA = (
@@ -178,6 +182,10 @@ ABSENT_IS_ZERO: dict[str, set[str]] = {
     "io.k8s.api.core.v1.Event": {"metadata"},
 }
 STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
+    ResourceGroup: ["coveredResources", "flavors"],
+    FlavorQuotas: ["name", "resources"],
+    ResourceQuota: ["name", "nominalQuota"],
+    kueue.WorkloadPriorityClass: ["value"],
     networking_v1.Destination: ["host"],
     networking_v1.HTTPRouteDestination: ["destination"],
     networking_v1.RouteDestination: ["destination"],
@@ -420,6 +428,10 @@ ARGO_ROOTS = (
     argo.Rollout, argo.AnalysisTemplate, argo.ClusterAnalysisTemplate, argo.AnalysisRun,
     argo.Experiment,
 )  # fmt: skip
+KUEUE_ROOTS = (
+    kueue.ClusterQueue, kueue.LocalQueue, kueue.Workload, kueue.Cohort, kueue.ResourceFlavor,
+    kueue.WorkloadPriorityClass,
+)  # fmt: skip
 WEFT_ROOTS = (
     policy_v1alpha1.RateLimitPolicy,
     policy_v1alpha1.BackendPolicy,
@@ -459,6 +471,21 @@ def of_structs(
     return dict(sorted(schemas.found.items()))
 
 
+def of_older_kueue(newer: Mapping[str, Any]) -> dict[str, Any]:
+    """v1beta1, from v1beta2: other names for some fields."""
+    text = json.dumps(newer).replace(f"{KUEUE}.v1beta2.", f"{KUEUE}.v1beta1.")
+    found: dict[str, Any] = json.loads(text.replace('"version": "v1beta2"', '"version": "v1beta1"'))
+    for name in (*kueue_v1beta1.RENAMED, *kueue_v1beta1.ADDED):
+        properties = found[f"{KUEUE}.v1beta1.{name}"]["properties"]
+        for new, old in kueue_v1beta1.RENAMED.get(name, {}).items():
+            if new in properties:
+                properties[old] = properties.pop(new)
+        for gone in kueue_v1beta1.REMOVED.get(name, ()):
+            properties.pop(gone, None)
+        properties |= kueue_v1beta1.ADDED.get(name, {})
+    return found
+
+
 def write(name: str, definitions: dict[str, Any], source: str) -> None:
     text = json.dumps({"source": source, "definitions": definitions}, sort_keys=True)
     OUT.mkdir(parents=True, exist_ok=True)
@@ -488,6 +515,9 @@ def main() -> None:
     signals = of_structs((telemetry.Telemetry,), TELEMETRY, "telemetry.istio.io", "v1")
     write("istio-telemetry-v1", signals, "weft.api.istio.telemetry")
     write("argo-v1alpha1", of_structs(ARGO_ROOTS, ARGO, argo.GROUP, "v1alpha1"), "weft.api.argo")
+    batch = of_structs(KUEUE_ROOTS, f"{KUEUE}.v1beta2", kueue.GROUP, "v1beta2")
+    write("kueue-v1beta2", batch, "weft.api.kueue")
+    write("kueue-v1beta1", of_older_kueue(batch), "weft.api.kueue")
 
 
 if __name__ == "__main__":

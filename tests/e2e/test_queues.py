@@ -52,6 +52,8 @@ def complete(weft: Instance, name: str) -> bool:
 def test_the_manifests_of_the_documentation_run(weft: Instance) -> None:
     weft.weft("apply", "-f", "-", stdin="\n---\n".join(MANIFESTS))
     wait_for(lambda: complete(weft, "report"), "the Job ran")
+    wait_for(lambda: (read(weft, "sample")["status"].get("succeeded") or 0) == 3, "all pods ran")
+    assert read(weft, "sample")["spec"]["parallelism"] == 2
     ended = [p for p in weft.items("pods") if p["metadata"]["name"].startswith("worker-")]
     assert len(ended) == 2
     wait_for(
@@ -94,3 +96,160 @@ def test_a_wrong_queue_is_refused_with_its_field(weft: Instance) -> None:
     done = weft.run("apply", "-f", "-", stdin=body)
     assert done.returncode != 0
     assert "spec.quota.cpu" in done.stderr + done.stdout
+
+
+# --- Kueue's objects
+
+TEAMS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: teams}
+---
+apiVersion: kueue.x-k8s.io/v1beta1
+kind: ResourceFlavor
+metadata: {name: plain}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: ResourceFlavor
+metadata: {name: labelled}
+spec: {nodeLabels: {kueue-test: here}}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: WorkloadPriorityClass
+metadata: {name: urgent}
+value: 100
+"""
+
+
+def kueue(weft: Instance, name: str, flavor: str = "plain", cpu: str = "200m", **spec: Any) -> None:
+    """A ClusterQueue and a LocalQueue."""
+    quota = {"name": flavor, "resources": [{"name": "cpu", "nominalQuota": cpu}]}
+    group = {"coveredResources": ["cpu"], "flavors": [quota]}
+    cluster = {
+        "apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "ClusterQueue", "metadata": {"name": name},
+        "spec": {"namespaceSelector": {}, "resourceGroups": [group], **spec},
+    }  # fmt: skip
+    local = {
+        "apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue",
+        "metadata": {"name": name, "namespace": "teams"}, "spec": {"clusterQueue": name},
+    }  # fmt: skip
+    weft.weft("apply", "-f", "-", stdin=f"{TEAMS}\n---\n{json.dumps(cluster)}")
+    weft.weft("apply", "-f", "-", stdin=json.dumps(local))
+
+
+def team_job(
+    weft: Instance, name: str, queue: str, until: Path, cpu: str = "100m", **labels: str
+) -> None:
+    """It runs until the file is there."""
+    made = json.loads(job(name, f"while [ ! -e {until} ]; do sleep 0.2; done", cpu))
+    labels = {key.replace("_", "-"): value for key, value in labels.items()}
+    made["metadata"] = {
+        "name": name, "namespace": "teams",
+        "labels": {f"kueue.x-k8s.io/{k}": v for k, v in {"queue-name": queue, **labels}.items()},
+    }  # fmt: skip
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    weft.kubectl("create", "-f", "-", stdin=json.dumps(made))
+
+
+def workloads(weft: Instance) -> dict[str, dict[str, Any]]:
+    """By the name of their Job."""
+    found = json.loads(weft.kubectl("get", "workloads", "-n", "teams", "-o", "json"))["items"]
+    return {w["metadata"]["ownerReferences"][0]["name"]: w for w in found}
+
+
+def state(weft: Instance, name: str, kind: str = "Admitted") -> dict[str, Any]:
+    """A condition of the Workload of a Job."""
+    found = workloads(weft).get(name, {}).get("status", {}).get("conditions", [])
+    return next((c for c in found if c["type"] == kind), {"status": "", "message": ""})
+
+
+def running(weft: Instance, *names: str) -> bool:
+    """Whether of all Jobs just these have pods that run."""
+    pods = json.loads(weft.kubectl("get", "pods", "-n", "teams", "-o", "json"))["items"]
+    on = {p["metadata"]["labels"]["job-name"] for p in pods
+          if p["status"].get("phase") == "Running"}  # fmt: skip
+    return on == set(names)
+
+
+def test_teams_lend_each_other_their_quota_and_take_it_back(weft: Instance, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    back = {"reclaimWithinCohort": "Any"}
+    kueue(weft, "red", cohort="all", preemption=back)
+    kueue(weft, "blue", cohort="all", preemption=back)
+    red = [f"red-{n}" for n in range(4)]
+    for name in red:
+        team_job(weft, name, "red", stop)
+    wait_for(lambda: running(weft, *red), "red runs on what blue does not use")
+    wide = weft.kubectl("get", "cq", "red", "-o", "wide").splitlines()
+    assert wide[0].split("   ")[0] == "NAME"
+    assert wide[1].split() == ["red", "all", "BestEffortFIFO", "0", "4"]
+    status = json.loads(weft.kubectl("get", "cq", "red", "-o", "json"))["status"]
+    usage = {"name": "cpu", "total": "400m", "borrowed": "200m"}
+    assert status["flavorsUsage"] == [{"name": "plain", "resources": [usage]}]
+    team_job(weft, "blue", "blue", stop)
+    wait_for(lambda: running(weft, *red[:3], "blue"), "blue has its own back")
+    assert state(weft, "red-3", "Preempted")["reason"] == "InCohortReclamation"
+    assert state(weft, "red-3", "Evicted")["status"] == "True"
+    stop.touch()
+    wait_for(lambda: state(weft, "red-3", "Finished")["status"] == "True", "it came back")
+    assert state(weft, "red-3", "Evicted")["status"] == "False"
+
+
+def test_who_may_pass_the_one_that_finds_no_room(weft: Instance, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    for name, strategy in (("strict", "StrictFIFO"), ("loose", "BestEffortFIFO")):
+        kueue(weft, name, queueingStrategy=strategy)
+        team_job(weft, f"{name}-first", name, stop)
+        wait_for(lambda n=name: state(weft, f"{n}-first")["status"] == "True", "it is admitted")
+        team_job(weft, f"{name}-large", name, stop, "200m")
+        wait_for(lambda n=name: state(weft, f"{n}-large", "QuotaReserved")["message"], "it waits")
+        team_job(weft, f"{name}-small", name, stop)
+    wait_for(lambda: state(weft, "loose-small")["status"] == "True", "it passes")
+    why = state(weft, "strict-small", "QuotaReserved")["message"]
+    assert why == "waits for its turn in ClusterQueue strict, after teams/strict-large"
+    lacks = "insufficient unused quota in ClusterQueue loose: 200m cpu of flavor plain more needed"
+    wait_for(lambda: lacks in state(weft, "loose-large", "QuotaReserved")["message"], "it says why")
+    team_job(weft, "never", "loose", stop, "300m")
+    never = "insufficient quota for 300m cpu of flavor plain: 200m cpu at most"
+    wait_for(lambda: never in state(weft, "never", "QuotaReserved")["message"], "it never fits")
+    assert never in weft.kubectl("describe", "job", "never", "-n", "teams")
+    stop.touch()
+    wait_for(lambda: state(weft, "strict-small", "Finished")["status"] == "True", "all but one ran")
+
+
+def test_the_urgent_one_runs_on_nodes_of_its_flavor(weft: Instance, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    node = weft.items("nodes")[0]["metadata"]["name"]
+    weft.kubectl("label", "node", node, "kueue-test=here", "--overwrite")
+    kueue(weft, "one", "labelled", "100m", preemption={"withinClusterQueue": "LowerPriority"})
+    team_job(weft, "idle", "one", stop)
+    wait_for(lambda: running(weft, "idle"), "it runs")
+    team_job(weft, "hurry", "one", stop, priority_class="urgent")
+    wait_for(lambda: running(weft, "hurry"), "it runs instead")
+    pods = json.loads(weft.kubectl("get", "pods", "-n", "teams", "-l", "job-name=hurry",
+                                   "-o", "json"))["items"]  # fmt: skip
+    assert pods[0]["spec"]["nodeSelector"] == {"kueue-test": "here"}
+    assert state(weft, "idle", "Preempted")["reason"] == "InClusterQueue"
+    rows = weft.kubectl("get", "workloads", "-n", "teams").splitlines()
+    assert re.split(r"\s{2,}", rows[0].strip()) == [
+        "NAME", "QUEUE", "RESERVED IN", "ADMITTED", "FINISHED", "AGE",
+    ]  # fmt: skip
+    (row,) = (r.split() for r in rows if r.startswith("job-hurry-"))
+    assert row[1:4] == ["one", "one", "True"]
+    explained = weft.kubectl("explain", "clusterqueue.spec.preemption")
+    assert "reclaimWithinCohort" in explained
+    old = json.loads(weft.kubectl("get", "workloads.v1beta1.kueue.x-k8s.io", row[0], "-n", "teams",
+                                  "-o", "json"))  # fmt: skip
+    assert old["spec"]["priorityClassName"] == "urgent"
+    stop.touch()
+    wait_for(lambda: state(weft, "idle", "Finished")["status"] == "True", "it came back")
+
+
+def test_what_weft_has_not_of_kueue_is_refused(weft: Instance) -> None:
+    body = {
+        "apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "ClusterQueue", "metadata": {"name": "odd"},
+        "spec": {"admissionChecks": ["provisioning"]},
+    }  # fmt: skip
+    done = weft.run("apply", "-f", "-", stdin=json.dumps(body))
+    assert done.returncode != 0
+    assert "weft runs no AdmissionChecks" in done.stderr + done.stdout

@@ -13,6 +13,7 @@ from weft.api import (
     admission_columns,
     argo_columns,
     gateway_columns,
+    kueue_columns,
     monitoring_columns,
     network_columns,
     queue_columns,
@@ -453,6 +454,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
             monitoring_columns.TABLES,
             argo_columns.TABLES,
             queue_columns.TABLES,
+            kueue_columns.TABLES,
         )
         for kind, (heads, function) in tables.items()
     },

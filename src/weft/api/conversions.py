@@ -3,6 +3,7 @@
 An Event of `events.k8s.io/v1` is an Event of `v1` with other field names; a
 HorizontalPodAutoscaler of `autoscaling/v1` keeps in annotations what its version has no fields
 for. Source: pkg/apis/events/v1 and pkg/apis/autoscaling/v1, conversion.go, of Kubernetes 1.33.
+How the versions of Kueue's kinds differ stands in `weft.api.kueue.v1beta1`.
 Every function makes a new object and leaves the given one as it is.
 """
 
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from weft.api.kinds import Kind
+from weft.api.kueue import v1beta1 as kueue
+from weft.api.kueue.common import GROUP as KUEUE
 
 Json = dict[str, Any]
 
@@ -173,4 +176,11 @@ _BY_KIND: dict[tuple[str, str, str], Conversion] = {
                                            "reportingController": "reportingComponent"},
     ),
     ("autoscaling", "v1", "HorizontalPodAutoscaler"): Conversion(_hpa_to_stored, _hpa_to_view),
+    (KUEUE, "v1beta1", "ClusterQueue"): Conversion(
+        kueue.cluster_queue_to_stored, kueue.cluster_queue_to_view,
+    ),
+    (KUEUE, "v1beta1", "LocalQueue"): Conversion(
+        kueue.local_queue_to_stored, kueue.local_queue_to_view,
+    ),
+    (KUEUE, "v1beta1", "Workload"): Conversion(kueue.workload_to_stored, kueue.workload_to_view),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from weft.api import (
     admission_defaults,
     autoscaling_defaults,
     gateway_defaults,
+    kueue_defaults,
     networking_defaults,
     storage_defaults,
 )
@@ -404,4 +405,7 @@ _BY_KIND: dict[tuple[str, str], Callable[[Json], None]] = {
     (gateway_defaults.GROUP, "TCPRoute"): gateway_defaults.connection_route,
     (gateway_defaults.GROUP, "UDPRoute"): gateway_defaults.connection_route,
     (gateway_defaults.GROUP, "ListenerSet"): gateway_defaults.listener_set,
+    ("kueue.x-k8s.io", "ClusterQueue"): kueue_defaults.cluster_queue,
+    ("kueue.x-k8s.io", "LocalQueue"): kueue_defaults.local_queue,
+    ("kueue.x-k8s.io", "Workload"): kueue_defaults.workload,
 }

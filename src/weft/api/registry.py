@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weft.api.argo import v1alpha1 as argo
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
+from weft.api.kueue import v1beta2 as kueue
 from weft.api.weft import monitoring_v1alpha1, policy_v1alpha1, queue_v1alpha1
 
 _ISTIO_CATEGORIES = ("istio-io", "networking-istio-io")
@@ -120,6 +121,34 @@ ARGO_KINDS = (
     _argo(argo.AnalysisRun, "analysisruns", "ar", "status"),
     _argo(argo.Experiment, "experiments", "exp", "status"),
 )
+
+
+def _kueue(
+    struct: type[Struct], plural: str, *short: str, older: bool = False, status: bool = True
+) -> tuple[Kind, ...]:
+    """`older`: v1beta1 has other words for it (`weft.api.kueue.v1beta1`)."""
+    name = struct.__name__
+    made = Kind(
+        kueue.GROUP, "v1beta2", name, plural, short_names=short, struct=struct,
+        namespaced=name in ("LocalQueue", "Workload"),
+        subresources=("status",) if status else (),
+        served_versions=() if older else ("v1beta2", "v1beta1"),
+    )  # fmt: skip
+    if not older:
+        return (made,)
+    view = structs.replace(made, version="v1beta1", struct=None, view_of=(kueue.GROUP, "v1beta2"))
+    return made, view
+
+
+KUEUE_KINDS = (
+    *_kueue(kueue.ClusterQueue, "clusterqueues", "cq", older=True),
+    *_kueue(kueue.LocalQueue, "localqueues", "lq", older=True),
+    *_kueue(kueue.Workload, "workloads", "wl", older=True),
+    *_kueue(kueue.Cohort, "cohorts"),
+    *_kueue(kueue.ResourceFlavor, "resourceflavors", "flavor", "flavors", "rf", status=False),
+    *_kueue(kueue.WorkloadPriorityClass, "workloadpriorityclasses", status=False),
+)
+"""Without LocalQueue's short names `queue` and `queues`, which are names of weft's own kind."""
 KINDS: tuple[Kind, ...] = (
     KUBERNETES_KINDS
     + ISTIO_KINDS
@@ -128,6 +157,7 @@ KINDS: tuple[Kind, ...] = (
     + WEFT_KINDS
     + GATEWAY_KINDS
     + ARGO_KINDS
+    + KUEUE_KINDS
 )
 """Where two groups have a kind of one name (Gateway), the bare name means the first."""
 

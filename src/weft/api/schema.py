@@ -49,6 +49,7 @@ _GROUP_PREFIX = {
     "monitoring.weft.dev": "dev.weft.monitoring",
     "queue.weft.dev": "dev.weft.queue",
     "argoproj.io": "io.argoproj",
+    "kueue.x-k8s.io": "io.x-k8s.kueue",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from weft.api import structure
+from weft.api.conversions import conversion
 from weft.api.crd import names as crd_names
 from weft.api.defaults import default
 from weft.api.field_errors import FieldError
@@ -30,6 +31,7 @@ from weft.api.validate import (
     istio_scopes,
     istio_security,
     istio_virtual_service,
+    kueue,
     metadata,
     monitoring,
     pods,
@@ -51,6 +53,7 @@ from weft.api.validate import gateway_api_policies as gateway_policies
 Json = Mapping[str, Any]
 
 _ADMISSION = "admissionregistration.k8s.io"
+_KUEUE = "kueue.x-k8s.io"
 _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("", "Pod"): pods.validate,
     ("", "Service"): services.validate_service,
@@ -127,9 +130,15 @@ _RULES: dict[tuple[str, str], Callable[[Json], list[FieldError]]] = {
     ("argoproj.io", "ClusterAnalysisTemplate"): analyses.validate_template,
     ("argoproj.io", "AnalysisRun"): analyses.validate_run,
     ("argoproj.io", "Experiment"): analyses.validate_experiment,
+    (_KUEUE, "ClusterQueue"): kueue.validate_cluster_queue,
+    (_KUEUE, "Cohort"): kueue.validate_cohort,
+    (_KUEUE, "LocalQueue"): kueue.validate_local_queue,
+    (_KUEUE, "ResourceFlavor"): kueue.validate_flavor,
+    (_KUEUE, "Workload"): kueue.validate_workload,
 }
 _UPDATE_RULES: dict[tuple[str, str], Callable[[Json, Json], list[FieldError]]] = {
     ("scheduling.k8s.io", "PriorityClass"): priorities.validate_update,
+    (_KUEUE, "LocalQueue"): kueue.validate_local_queue_update,
     ("", "ResourceQuota"): quotas.validate_update,
     ("", "Pod"): pods.validate_update,
     ("", "Service"): services.validate_service_update,
@@ -196,8 +205,10 @@ def check_manifest(kind: Kind, obj: Json) -> list[FieldError]:
     errors = structure_errors(kind, obj)
     if _malformed(errors):
         return errors
-    known = drop_unknown(obj, errors)
-    return merged(errors, rule_errors(kind, default(kind, without_nulls(known))))
+    known = without_nulls(drop_unknown(obj, errors))
+    if view := conversion(kind):  # rules are in the words of the version that is stored
+        known = view.to_stored(known)
+    return merged(errors, rule_errors(kind, default(kind, known)))
 
 
 def drop_unknown(obj: Json, errors: Iterable[FieldError]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ VIEW = (
     rule("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", READ),
     rule("batch", "cronjobs cronjobs/status jobs jobs/status", READ),
     rule("policy", "poddisruptionbudgets poddisruptionbudgets/status", READ),
+    rule("kueue.x-k8s.io", "localqueues localqueues/status workloads workloads/status", READ),
     rule("networking.k8s.io", "ingresses ingresses/status networkpolicies", READ),
     rule("events.k8s.io", "events", READ),
     rule(_MESH_GROUPS, "*", READ),

@@ -103,6 +103,12 @@ CONTROLLERS: Mapping[str, tuple[Json, ...]] = {
         rule("batch", "jobs", ("patch",)), rule("", "pods", ("delete", "patch")),
         _status("queue.weft.dev", "queues"),
     ),
+    "kueue-controller": (
+        rule("batch", "jobs", ("patch",)), rule("", "pods", ("delete", "patch")),
+        rule("kueue.x-k8s.io", "workloads", ("create", "patch")),
+        rule("kueue.x-k8s.io", "clusterqueues/status localqueues/status workloads/status",
+             ("patch",)),
+    ),
     "horizontal-pod-autoscaler": (
         _status("autoscaling", "horizontalpodautoscalers"), rule("*", "*/scale", ("patch",)),
     ),

@@ -80,6 +80,7 @@ from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
 from weft.runtime.plan import Key, RecordEvent
 from weft.scheduler.controller import controller as scheduler
+from weft.scheduler.kueue.controller import CONTROLLER as KUEUE_CONTROLLER
 from weft.scheduler.queues.controller import CONTROLLER as QUEUE_CONTROLLER
 from weft.store.interface import StoreError
 from weft.store.sqlite import SqliteStore
@@ -411,7 +412,8 @@ class Instance:
 
     def _start_controllers(self) -> None:
         publisher = root_ca.controller(lambda: self.ca.current.roots)
-        for controller in (*controllers(), publisher, QUEUE_CONTROLLER, self.scheduler):
+        queues = (QUEUE_CONTROLLER, KUEUE_CONTROLLER)
+        for controller in (*controllers(), publisher, *queues, self.scheduler):
             client = self.api.local_client(controller.name)
             loop = ControllerLoop(controller, client, self.informers, self.recorder)
             self.loops.append(loop)

@@ -8,7 +8,16 @@ from msgspec.structs import replace
 
 from tests.examples import examples
 from weft.scheduler.queues.admission import decide
-from weft.scheduler.queues.model import Amounts, Decision, Policy, Queue, Workload
+from weft.scheduler.queues.model import (
+    NO_PREEMPTION,
+    TAKES_BACK,
+    Amounts,
+    Decision,
+    Eviction,
+    Policy,
+    Queue,
+    Workload,
+)
 
 NOTHING: Amounts = {}
 
@@ -57,11 +66,11 @@ def test_the_most_important_first():
 
 
 def test_the_most_important_ends_what_matters_less_and_no_more_than_it_needs():
-    q = queue(4, "Priority", preemption=True)
+    q = queue(4, "Priority", preemption=TAKES_BACK)
     old, young = running("old", 2, 1.0), running("young", 2, 2.0)
     found = look(q, old, young, job("urgent", 2, priority=5))
-    assert found.evicted == (("job/default/young", "job/default/urgent"),)
-    assert found.waits["job/default/urgent"] == "is next in queue q; default/young make room"
+    assert found.evicted == (Eviction("job/default/young", "job/default/urgent", "InClusterQueue"),)
+    assert found.waits["job/default/urgent"] == "is next in queue q; default/young makes room"
     assert look(q, old, young, job("equal", 2)).evicted == ()
     assert look(queue(4, "Priority"), old, young, job("urgent", 2, priority=5)).evicted == ()
 
@@ -100,8 +109,8 @@ def test_what_was_lent_is_taken_back_when_it_is_needed():
     borrowed = [running(f"a{n}", 1, float(n)) for n in range(8)]
     late = replace(job("z", 2), queue="p")
     assert look(two(), *borrowed, late).evicted == ()
-    found = look(two(preemption=True), *borrowed, late)
-    assert [victim for victim, _ in found.evicted] == ["job/default/a6", "job/default/a7"]
+    found = look(two(preemption=TAKES_BACK), *borrowed, late)
+    assert [e.key for e in found.evicted] == ["job/default/a6", "job/default/a7"]
 
 
 def test_nobody_borrows_what_a_head_waits_for():
@@ -150,7 +159,7 @@ def test_nobody_passes_a_head_of_which_nobody_knows_when_it_starts():
 
 def test_nobody_passes_where_back_fill_is_off():
     busy = running("busy", 3, seconds=100.0)
-    found = look(queue(4, backfill=False), busy, job("head", 4), job("late", 1, seconds=1.0))
+    found = look(queue(4, passing="Nobody"), busy, job("head", 4), job("late", 1, seconds=1.0))
     assert admitted(found) == []
 
 
@@ -227,13 +236,13 @@ POLICIES: tuple[Policy, ...] = (
 def test_quotas_hold_everybody_runs_and_reservations_are_kept(
     arrivals: list[tuple[int, int, int]], policy: Policy, backfill: bool
 ):
-    simulate(Queue("q", policy, {"cpu": 4}, backfill=backfill), arrivals)
+    simulate(Queue("q", policy, {"cpu": 4}, passing="Harmless" if backfill else "Nobody"), arrivals)
 
 
 @given(ARRIVALS)
 @examples(100)
 def test_without_back_fill_nobody_is_passed(arrivals: list[tuple[int, int, int]]):
-    started = simulate(Queue("q", "FirstComeFirstServed", {"cpu": 4}, backfill=False), arrivals)
+    started = simulate(Queue("q", "FirstComeFirstServed", {"cpu": 4}, passing="Nobody"), arrivals)
     order = sorted(range(len(arrivals)), key=lambda n: (arrivals[n][0], n))
     times = [started[f"job/ns{n % 3}/j{n}"] for n in order]
     assert times == sorted(times)
@@ -248,7 +257,9 @@ def test_without_back_fill_nobody_is_passed(arrivals: list[tuple[int, int, int]]
 def test_a_cohort_never_uses_more_than_it_has(
     made: list[tuple[str, int, bool]], borrowing: int, preemption: bool
 ):
-    base = Queue("q", quota={"cpu": 4}, cohort="c", preemption=preemption)
+    base = Queue(
+        "q", quota={"cpu": 4}, cohort="c", preemption=TAKES_BACK if preemption else NO_PREEMPTION
+    )
     queues = {n: replace(base, name=n, borrowing={"cpu": borrowing}) for n in "pqr"}
     jobs = [
         Workload(f"job/default/{n}", name, {"cpu": cpu}, f"{n:03}")
@@ -262,5 +273,5 @@ def test_a_cohort_never_uses_more_than_it_has(
     used = {n: sum(w.needs["cpu"] for w in stay if w.key in on and w.queue == n) for n in "pqr"}
     assert sum(used.values()) <= 12
     assert all(much <= 4 + borrowing for much in used.values())
-    gone = {victim for victim, _ in second.evicted}
+    gone = {e.key for e in second.evicted}
     assert gone <= {w.key for w in stay if w.started is not None}

@@ -199,6 +199,13 @@ def validate_update(new: Json, old: Json) -> list[FieldError]:
     for key in ("containers", "initContainers"):
         if len(spec.get(key) or ()) != len(before.get(key) or ()):
             return [forbidden(("spec", key), "pod updates may not add or remove containers")]
+    if before.get("schedulingGates"):
+        more, had = spec.get("nodeSelector") or {}, before.get("nodeSelector") or {}
+        if any(more.get(key) != value for key, value in had.items()):
+            text = "only additions are allowed (no mutations or deletions)"
+            return [invalid(("spec", "nodeSelector"), more, text)]
+        before = {**before, "nodeSelector": more}
+        spec = {**spec, "nodeSelector": more}
     if _fixed_part(spec) != _fixed_part(before):
         return [forbidden(("spec",), UPDATE_FORBIDDEN)]
     errors: list[FieldError] = []

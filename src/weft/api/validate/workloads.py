@@ -164,11 +164,28 @@ def _job_selector(spec: Json) -> list[FieldError]:
     return []
 
 
+_PLACING_METADATA = ("labels", "annotations")
+_PLACING = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
+
+
+def _without_placing(template: Json) -> Json:
+    """The template of a Job that has not started, without what says where its pods are placed:
+    that may change as long as it is suspended."""
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    return {
+        **template,
+        "metadata": {k: v for k, v in metadata.items() if k not in _PLACING_METADATA},
+        "spec": {k: v for k, v in spec.items() if k not in _PLACING},
+    }
+
+
 def validate_job_update(new: Json, old: Json) -> list[FieldError]:
     spec, before = new.get("spec") or {}, old.get("spec") or {}
-    errors = immutable(
-        spec, before, ("spec",), "selector", "template", "completionMode", "podFailurePolicy"
-    )
+    errors = immutable(spec, before, ("spec",), "selector", "completionMode", "podFailurePolicy")
+    template, had = spec.get("template") or {}, before.get("template") or {}
+    if before.get("suspend") and not (old.get("status") or {}).get("startTime"):
+        template, had = _without_placing(template), _without_placing(had)
+    errors += immutable({"template": template}, {"template": had}, ("spec",), "template")
     if spec.get("completionMode") != "Indexed":
         errors += immutable(spec, before, ("spec",), "completions")
     return errors

@@ -3,18 +3,32 @@
 Queues take turns: the one with the smallest share of what it may use is next. The head of a queue
 that finds no room gets a reservation: the time at which what runs will have left enough. Others
 pass it only if they delay none (EASY back-fill: they end before, or leave enough anyway). While a
-head waits for what is its queue's own, nobody borrows of the cohort.
+head waits for what is its queue's own, nobody borrows of the cohort. Queues that let anybody pass
+make no reservations, but for what is being made room for.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.scheduler.queues import words
-from weft.scheduler.queues.model import Amounts, Decision, Queue, Reservation, Workload
+from weft.scheduler.queues.flavors import obstacles, with_flavors
+from weft.scheduler.queues.model import (
+    Amounts,
+    Cohort,
+    Decision,
+    Eviction,
+    Queue,
+    Reservation,
+    Workload,
+    charge,
+)
 from weft.scheduler.queues.order import Line, by_queue
-from weft.scheduler.queues.quotas import Ledger
+from weft.scheduler.queues.preemption import Victims, victims
+from weft.scheduler.queues.quotas import Ledger, Tree
 
+NO_COHORTS: Mapping[str, Cohort] = {}
 Placing = Callable[[Workload], str]
 """Finds nodes for all of a workload and keeps them for it; why there are none, otherwise."""
 
@@ -40,26 +54,39 @@ def decide(
     capacity: Amounts,
     now: float,
     places: Placing = anywhere,
+    *,
+    cohorts: Mapping[str, Cohort] = NO_COHORTS,
+    by_share: bool = True,
 ) -> Decision:
-    """One look at everything. `capacity`: what the nodes have for workloads of queues."""
-    return _Round(queues, workloads, capacity, now, places).run()
+    """One look at everything. `capacity`: what the nodes have for workloads of queues. `cohorts`:
+    those that have more than their queues. `by_share`: the queue is next that uses the smallest
+    share; otherwise the one whose head borrows nothing, then is the most important."""
+    tree = Tree(queues, cohorts)
+    return _Round(tree, workloads, capacity, now, places, by_share=by_share).run()
 
 
 class _Round:
     def __init__(
         self,
-        queues: Mapping[str, Queue],
+        tree: Tree,
         workloads: Sequence[Workload],
         capacity: Amounts,
         now: float,
         places: Placing,
+        *,
+        by_share: bool,
     ) -> None:
-        self.queues, self.now, self.places = queues, now, places
+        queues = tree.queues
+        self.tree, self.queues, self.now, self.places = tree, queues, now, places
+        self.by_share = by_share
         self.running = [w for w in workloads if w.started is not None]
-        self.ledger = Ledger(queues, self.running, capacity)
+        self.ledger = Ledger(tree, self.running, capacity)
         self.waits: dict[str, str] = {}
         self.admitted: list[str] = []
-        self.evicted: list[tuple[str, str]] = []
+        self.chosen: dict[str, Workload] = {}
+        self.evicted: list[Eviction] = []
+        self.preempting: set[str] = set()
+        """Queues that lend to one another, one of which is making room: one at a time."""
         self.reserved: list[_Reserved] = []
         self.shown: dict[str, Reservation] = {}
         self.order: dict[str, tuple[str, ...]] = {}
@@ -79,17 +106,18 @@ class _Round:
             name, head = self._next(open_)
             if head is None:
                 del open_[name]
-            elif self._admit(self.queues[name], open_[name], head):
                 continue
-            else:
-                blocked.append((self.queues[name], open_.pop(name), head))
-                self._head_waits(self.queues[name], head)
+            queue, wanted = self.queues[name], self._with_flavors(self.queues[name], head)
+            if not self._admit(queue, open_[name], head, wanted):
+                blocked.append((queue, open_.pop(name), head))
+                self._head_waits(queue, wanted)
         for queue, line, head in blocked:
             self._pass(queue, line, head)
         for name, line in self.lines.items():
             self.order[name] = tuple(w.key for w in line.rest(self.ledger))
         return Decision(
-            tuple(self.admitted), tuple(self.evicted), self.waits, self.shown, self.order
+            *(tuple(self.admitted), tuple(self.evicted), self.waits, self.shown, self.order),
+            self.chosen,
         )
 
     def _next(self, lines: Mapping[str, Line]) -> tuple[str, Workload | None]:
@@ -99,21 +127,44 @@ class _Round:
             return empty
         return min(heads, key=lambda pair: self._turn(*pair))
 
-    def _turn(self, name: str, head: Workload | None) -> tuple[float, str, str]:
+    def _turn(self, name: str, head: Workload | None) -> tuple[float, int, str, str]:
         assert head is not None
-        return self.ledger.share(self.queues[name]), head.created, head.key
+        queue = self.queues[name]
+        if self.by_share:
+            return self.ledger.share(queue), 0, head.created, head.key
+        return float(self._borrows(queue, head)), -head.priority, head.created, head.key
+
+    def _borrows(self, queue: Queue, workload: Workload) -> bool:
+        """Whether no flavor is its queue's own."""
+        for group in queue.groups:
+            wanted = {n: workload.needs[n] for n in group.resources if n in workload.needs}
+            flavors = [f for f in group.flavors if f not in workload.barred]
+            if not any(
+                self.ledger.is_own(queue, {charge(n, f): much for n, much in wanted.items()})
+                for f in flavors
+            ):
+                return True
+        return False
+
+    def _with_flavors(self, queue: Queue, workload: Workload) -> Workload:
+        return with_flavors(queue, workload, self.ledger, self._victims)
 
     def _may_ever(self, queue: Queue | None, workload: Workload) -> bool:
         """Whether there is a queue, and it could be large enough; the reason otherwise."""
         if queue is None:
-            self.waits[workload.key] = (
-                f"there is no queue {workload.queue}; it runs once somebody creates it"
+            lost = (
+                f"there is no queue {workload.queue}; it runs once somebody creates it,"
+                " or a LocalQueue of that name in its namespace"
             )
+            self.waits[workload.key] = workload.problem or lost
             return False
         if workload.problem or queue.suspended:
-            held = f"queue {queue.name} is suspended"
-            self.waits[workload.key] = workload.problem or held
+            self.waits[workload.key] = workload.problem or f"{queue.title} is suspended"
             return False
+        if queue.groups:
+            if reasons := obstacles(queue, workload, self.ledger):
+                self.waits[workload.key] = words.never_as(reasons)
+            return not reasons
         most = {}
         for name, need in workload.needs.items():
             limit = self.ledger.most(queue, name)
@@ -125,20 +176,22 @@ class _Round:
 
     # --- admitting
 
-    def _admit(self, queue: Queue, line: Line, workload: Workload) -> bool:
-        """Admit it, if there is room, nobody is delayed, and nodes are found."""
-        if self.ledger.lacking(queue, workload.needs) or not self._delays_nobody(queue, workload):
+    def _admit(self, queue: Queue, line: Line, waiting: Workload, workload: Workload) -> bool:
+        """Admit it, if there is room, nobody is delayed, and nodes are found. `workload`: with
+        its flavors."""
+        if self.ledger.lacking(queue, workload.charges) or not self._delays_nobody(queue, workload):
             return False
         if self.places(workload):
             return False
         self.ledger.add(workload)
-        line.drop(workload)
+        line.drop(waiting)
         line.count(workload)
         self.admitted.append(workload.key)
-        self.running.append(_started(workload, self.now))
+        self.chosen[workload.key] = workload
+        self.running.append(replace(workload, started=self.now))
         for found in self.reserved:
             if not self._ends_before(workload, found):
-                for name, much in workload.needs.items():
+                for name, much in workload.charges.items():
                     if name in found.spare:
                         found.spare[name] -= much
         return True
@@ -152,7 +205,7 @@ class _Round:
 
     def _meet(self, queue: Queue, found: _Reserved) -> bool:
         """Whether the queue takes of what the reservation is about."""
-        if queue.cohort and queue.cohort == found.queue.cohort:
+        if queue.cohort and self.tree.root(queue) == self.tree.root(found.queue):
             return True
         # Of other queues only the nodes are shared, which limit those without a quota.
         return any(name not in found.queue.quota for name in found.lacking)
@@ -164,7 +217,7 @@ class _Round:
 
     @staticmethod
     def _leaves_enough(workload: Workload, found: _Reserved) -> bool:
-        needs = workload.needs
+        needs = workload.charges
         return all(needs.get(name, 0) <= max(much, 0) for name, much in found.spare.items())
 
     # --- waiting
@@ -172,47 +225,59 @@ class _Round:
     def _pass(self, queue: Queue, line: Line, head: Workload) -> None:
         """Whoever may pass the head does; the others say that they wait for their turn."""
         behind = words.turn(queue, head)
-        for workload in line.rest(self.ledger):
-            if workload is head:
+        stopped = queue.passing == "Nobody" or queue.name in self.preempting
+        for waiting in line.rest(self.ledger):
+            if waiting is head:
                 continue
-            if not queue.backfill or not self._admit(queue, line, workload):
-                self.waits[workload.key] = behind
+            workload = waiting if stopped else self._with_flavors(queue, waiting)
+            if not stopped and self._admit(queue, line, waiting, workload):
+                continue
+            if queue.passing == "Anybody" and not stopped:
+                self._head_waits(queue, workload)
+                stopped = queue.name in self.preempting
+            else:
+                self.waits[waiting.key] = behind
 
     def _head_waits(self, queue: Queue, head: Workload) -> None:
-        lacking = self.ledger.lacking(queue, head.needs)
+        lacking = self.ledger.lacking(queue, head.charges)
         if lacking:
             self._wait_for_room(queue, head, lacking)
-        elif self._delays_nobody(queue, head):
+            return
+        if self._delays_nobody(queue, head):
             # There is room, but not on the nodes as they are.
             self.waits[head.key] = words.unplaced(queue, self.places(head))
-            nothing = dict.fromkeys(head.needs, 0)
-            self.reserved.append(_Reserved(queue, None, dict(head.needs), nothing, False))
         else:
-            self.waits[head.key] = f"is next in queue {queue.name}; {self._ahead()} come first"
-            nothing = dict.fromkeys(head.needs, 0)
-            self.reserved.append(_Reserved(queue, None, dict(head.needs), nothing, False))
+            self.waits[head.key] = f"is next in {queue.title}; {self._ahead()} come first"
+        if queue.passing != "Anybody":
+            needs = dict(head.charges)
+            nothing = dict.fromkeys(needs, 0)
+            self.reserved.append(_Reserved(queue, None, needs, nothing, False))
 
     def _ahead(self) -> str:
-        return ", ".join(f"those of queue {found.queue.name}" for found in self.reserved)
+        return ", ".join(f"those of {found.queue.title}" for found in self.reserved)
 
     def _wait_for_room(self, queue: Queue, head: Workload, lacking: dict[str, int]) -> None:
         at, ends, after = self._when(queue, head)
+        needs = head.charges
         spare = {
-            name: max((room or 0) - head.needs[name], 0) if at is not None else 0
-            for name in head.needs
+            name: max((room or 0) - needs[name], 0) if at is not None else 0
+            for name in needs
             if (room := after.room(queue, name)) is not None
         }
         if at is None:
             spare = dict.fromkeys(lacking, 0)
-        own = self.ledger.is_own(queue, head.needs)
-        self.reserved.append(_Reserved(queue, at, lacking, dict(spare), own))
-        self.shown[queue.name] = Reservation(head.key, at, lacking, spare)
-        victims = self._victims(queue, head) if queue.preemption else ()
-        if victims:
-            self.evicted += [(v.key, head.key) for v in victims]
-            self.waits[head.key] = words.makes_room(queue, (v.name for v in victims))
+        own = self.ledger.is_own(queue, needs)
+        found = self._victims(queue, head, needs)
+        if found or queue.passing != "Anybody":
+            everybody = own or bool(found)
+            self.reserved.append(_Reserved(queue, at, lacking, dict(spare), everybody))
+            self.shown.setdefault(queue.name, Reservation(head.key, at, lacking, spare))
+        if found:
+            self.evicted += [Eviction(victim.key, head.key, why) for victim, why in found]
+            self.preempting |= {q.name for q in self.tree.members(queue)}
+            self.waits[head.key] = words.makes_room(queue, (v.name for v, _ in found))
         else:
-            shown = self.shown[queue.name]
+            shown = Reservation(head.key, at, lacking, spare)
             self.waits[head.key] = words.head(queue, shown, (w.name for w in ends), self.now)
 
     def _when(
@@ -222,12 +287,13 @@ class _Round:
         after = self.ledger.copy()
         at: float | None = self.now
         ends = []
+        needs = head.charges
         for workload in sorted(self.running, key=self._end):
-            if not after.lacking(queue, head.needs):
+            if not after.lacking(queue, needs):
                 break
-            before = after.lacking(queue, head.needs)
+            before = after.lacking(queue, needs)
             after.remove(workload)
-            if after.lacking(queue, head.needs) != before:
+            if after.lacking(queue, needs) != before:
                 ends.append(workload)
             end = self._end(workload)[0]
             at = None if at is None or end == float("inf") else max(at, end)
@@ -242,51 +308,8 @@ class _Round:
 
     # --- preemption
 
-    def _victims(self, queue: Queue, head: Workload) -> tuple[Workload, ...]:
-        """What has to end so that the head has room: of lower priority in its queue, and what
-        others borrowed of its queue's quota. The least important and youngest first; nobody in
-        vain."""
-        gone = {key for key, _ in self.evicted} | set(self.admitted)
-        possible = [w for w in self.running if w.key not in gone]
-        lower = [w for w in possible if w.queue == queue.name and w.priority < head.priority]
-        borrowed = []
-        if queue.cohort and self.ledger.is_own(queue, head.needs):
-            names = {q.name for q in self.ledger.cohort(queue)} - {queue.name}
-            borrowed = [w for w in possible if w.queue in names]
-        after, chosen = self.ledger.copy(), []
-        for workload in sorted((*borrowed, *lower), key=_importance):
-            if not (lacking := after.lacking(queue, head.needs)):
-                break
-            other = self.queues.get(workload.queue)
-            if workload.queue != queue.name and (
-                other is None or not after.borrows(other, lacking)
-            ):
-                continue
-            if any(workload.needs.get(name) for name in lacking):
-                after.remove(workload)
-                chosen.append(workload)
-        if after.lacking(queue, head.needs):
+    def _victims(self, queue: Queue, head: Workload, charges: Amounts) -> Victims:
+        if queue.name in self.preempting:
             return ()
-        return tuple(self._needed(queue, head, after, chosen))
-
-    @staticmethod
-    def _needed(
-        queue: Queue, head: Workload, after: Ledger, chosen: Sequence[Workload]
-    ) -> Iterable[Workload]:
-        """Without those that turn out not to have to go, the most important first."""
-        for workload in reversed(chosen):
-            after.add(workload)
-            if after.lacking(queue, head.needs):
-                after.remove(workload)
-                yield workload
-
-
-def _importance(workload: Workload) -> tuple[int, float]:
-    return workload.priority, -(workload.started or 0.0)
-
-
-def _started(workload: Workload, now: float) -> Workload:
-    return Workload(
-        *(workload.key, workload.queue, workload.needs, workload.created, workload.priority),
-        *(workload.seconds, now),
-    )
+        possible = [w for w in self.running if w.key not in self.chosen]
+        return victims(queue, head, charges, possible, self.ledger)

@@ -50,20 +50,22 @@ def look(snapshot: Snapshot, now: float) -> tuple[Sequence[Item], Decision]:
 def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     """Let go what is admitted; say of the rest why it waits. Idempotent."""
     objects = snapshot.list(QueueObject)
-    if not objects and not any(_waits_or_runs(obj) for obj in _candidates(snapshot)):
+    if not objects and not any(queue_of(o.metadata) for o in _candidates(snapshot)):
         return NOTHING
     found, decision = look(snapshot, now)
     by_key = {item.workload.key: item for item in found}
     actions: list[Action] = []
     for name in decision.admitted:
         actions += _let_go(by_key[name], now)
-    for victim, by in decision.evicted:
-        actions += _stop(by_key[victim], by)
+    gone = {eviction.key for eviction in decision.evicted}
+    for eviction in decision.evicted:
+        actions += _stop(by_key[eviction.key], eviction.by)
     for item in found:  # what a plan that was interrupted left gated
-        if item.workload.started is not None and item.workload.key not in dict(decision.evicted):
+        if item.workload.started is not None and item.workload.key not in gone:
             actions += [a for p in item.pods if is_gated(p) for a in _ungated(p, now)]
     for name, why in decision.waits.items():
-        actions += _told(by_key[name], why)
+        item = by_key[name]
+        actions += told((item.job,) if item.job is not None else item.pods, why)
     actions += _statuses(objects, found, decision)
     waiting = bool(decision.waits)
     return Plan(tuple(actions), LOOK_SECONDS if waiting else None, independent=True)
@@ -72,10 +74,6 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
 def _candidates(snapshot: Snapshot) -> Iterable[Job | Pod]:
     yield from snapshot.list(Job)
     yield from snapshot.list(Pod)
-
-
-def _waits_or_runs(obj: Job | Pod) -> bool:
-    return bool(queue_of(obj.metadata))
 
 
 def _let_go(item: Item, now: float) -> list[Action]:
@@ -129,10 +127,9 @@ def _stop(item: Item, by: str) -> list[Action]:
     ]
 
 
-def _told(item: Item, why: str) -> list[Action]:
-    """Say it, unless it was said."""
+def told(targets: Iterable[Job | Pod], why: str) -> list[Action]:
+    """Say why they wait, unless it was said."""
     actions: list[Action] = []
-    targets: Sequence[Job | Pod] = (item.job,) if item.job is not None else item.pods
     for target in targets:
         its = target.metadata
         if its.annotations.get(ANNOTATION_POD_WAITS_FOR) != why:
@@ -146,7 +143,7 @@ def _statuses(
     objects: Iterable[QueueObject], found: Sequence[Item], decision: Decision
 ) -> list[Action]:
     actions: list[Action] = []
-    gone = {victim for victim, _ in decision.evicted}
+    gone = {eviction.key for eviction in decision.evicted}
     for obj in objects:
         name = obj.metadata.name
         mine = [i for i in found if i.workload.queue == name]

@@ -6,8 +6,60 @@ from typing import Literal
 from msgspec import Struct
 
 Policy = Literal["FirstComeFirstServed", "ShortestJobFirst", "Priority", "FairShare"]
+Passing = Literal["Nobody", "Harmless", "Anybody"]
+"""Who may pass the head that finds no room: what delays it by nothing, or all who find room."""
 Amounts = Mapping[str, int]
-"""Millicores of cpu, base units of the rest, and the number of pods."""
+"""Millicores of cpu, base units of the rest, and the number of pods; of flavors by `charge`."""
+
+
+def charge(resource: str, flavor: str) -> str:
+    """The name of a resource of a flavor, in quotas and what is used of them."""
+    return f"{resource}@{flavor}" if flavor else resource
+
+
+class Preemption(Struct, frozen=True):
+    """What the head may end."""
+
+    within: Literal["Never", "LowerPriority", "LowerOrNewerEqualPriority"] = "Never"
+    """In its own queue."""
+    reclaim: Literal["Never", "LowerPriority", "Any"] = "Never"
+    """Of other queues of the cohort, what they borrow, for what is its queue's own."""
+    borrowing: bool = False
+    """The same when its queue borrows itself, of lower priority only."""
+    borrowing_priority_max: int | None = None
+    """And of this priority at most."""
+
+
+NO_PREEMPTION = Preemption()
+TAKES_BACK = Preemption("LowerPriority", "Any")
+
+
+class Group(Struct, frozen=True):
+    """Resources that are taken of one flavor together."""
+
+    resources: tuple[str, ...]
+    flavors: tuple[str, ...]
+    """In order of preference."""
+
+
+class Fungibility(Struct, frozen=True):
+    """When the next flavor is tried before this one is taken."""
+
+    before_borrowing: bool = False
+    before_preempting: bool = True
+    borrowing_is_better: bool = True
+    """Than preemption, if every flavor asks for one of the two."""
+
+
+class Cohort(Struct, frozen=True):
+    """Queues, and cohorts, that lend to one another."""
+
+    name: str
+    parent: str = ""
+    quota: Amounts = {}
+    """What it has beside its members' own."""
+    borrowing: Amounts = {}
+    lending: Amounts = {}
 
 
 class Queue(Struct, frozen=True):
@@ -21,18 +73,27 @@ class Queue(Struct, frozen=True):
     """Queues of one cohort lend each other what they do not use."""
     borrowing: Amounts = {}
     """The most that it borrows of the cohort; what is not named has no such limit."""
+    lending: Amounts = {}
+    """The most that it lends; what is not named is lent whole."""
     weight: float = 1.0
     """Its share, in comparison to other queues."""
-    backfill: bool = True
-    """What delays nobody may pass the head."""
-    preemption: bool = False
-    """The head may end what has a lower priority, and what others borrowed of its quota."""
+    passing: Passing = "Harmless"
+    preemption: Preemption = NO_PREEMPTION
     suspended: bool = False
     """Nothing is admitted."""
+    groups: tuple[Group, ...] = ()
+    """Where resources are of flavors."""
+    fungibility: Fungibility = Fungibility()
+    kind: str = "queue"
+    """What people call it."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 class Workload(Struct, frozen=True):
-    """A Job, a group of pods, or a pod: it starts whole or not at all."""
+    """A Job, a group of pods, or a pod: it starts whole or not at all, unless less is enough."""
 
     key: str
     """`job/default/train`, `group/default/g`, `pod/default/p`."""
@@ -46,6 +107,14 @@ class Workload(Struct, frozen=True):
     """When it was admitted; None: it waits."""
     problem: str = ""
     """Why it cannot be admitted whatever is free."""
+    flavors: Mapping[str, str] = {}
+    """Of its resources, once they are chosen."""
+    barred: Mapping[str, str] = {}
+    """Flavor -> why it is none for this one."""
+    count: int = 1
+    """How many pods `needs` is for."""
+    count_min: int | None = None
+    """How few pods are enough; None: all of them are needed."""
 
     @property
     def namespace(self) -> str:
@@ -55,6 +124,13 @@ class Workload(Struct, frozen=True):
     def name(self) -> str:
         """`default/train`."""
         return self.key.partition("/")[2]
+
+    @property
+    def charges(self) -> Amounts:
+        """What it needs, of the flavors that were chosen."""
+        if not self.flavors:
+            return self.needs
+        return {charge(name, self.flavors.get(name, "")): n for name, n in self.needs.items()}
 
 
 class Reservation(Struct, frozen=True):
@@ -68,14 +144,27 @@ class Reservation(Struct, frozen=True):
     """What is left of that once it has started."""
 
 
+Why = Literal["InClusterQueue", "InCohortReclamation", "InCohortReclaimWhileBorrowing"]
+"""Of a preemption, in Kueue's words."""
+
+
+class Eviction(Struct, frozen=True):
+    """What has to end, and for whom."""
+
+    key: str
+    by: str
+    why: Why
+
+
 class Decision(Struct, frozen=True):
     admitted: tuple[str, ...] = ()
     """Keys, in order."""
-    evicted: tuple[tuple[str, str], ...] = ()
-    """(key, for whom)."""
+    evicted: tuple[Eviction, ...] = ()
     waits: Mapping[str, str] = {}
     """Key -> why, and what would let it run."""
     reserved: Mapping[str, Reservation] = {}
     """By queue."""
     order: Mapping[str, tuple[str, ...]] = {}
     """Queue -> who waits, the head first."""
+    chosen: Mapping[str, Workload] = {}
+    """What was admitted, with its flavors, and the number of pods that may run."""

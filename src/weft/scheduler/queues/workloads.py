@@ -21,8 +21,15 @@ from weft.api.wellknown import (
 )
 from weft.lib.timefmt import parse_rfc3339
 from weft.scheduler import resources
+from weft.scheduler.kueue.belonging import local_queue
 from weft.scheduler.queues import history
-from weft.scheduler.queues.model import Amounts, Queue, Workload
+from weft.scheduler.queues.model import (
+    NO_PREEMPTION,
+    TAKES_BACK,
+    Amounts,
+    Queue,
+    Workload,
+)
 from weft.scheduler.resources import CPU, MEMORY, PODS
 
 FINISHED_PHASES = ("Succeeded", "Failed")
@@ -63,23 +70,29 @@ def queues(snapshot: Snapshot) -> Mapping[str, Queue]:
             cohort=spec.cohort,
             borrowing=resources.amounts(spec.borrowing_limit),
             weight=float(spec.weight or 1),
-            backfill=spec.backfill is not False,
-            preemption=bool(spec.preemption),
+            passing="Nobody" if spec.backfill is False else "Harmless",
+            preemption=TAKES_BACK if spec.preemption else NO_PREEMPTION,
             suspended=bool(spec.suspend),
         )
     return found
 
 
 def items(snapshot: Snapshot) -> tuple[Item, ...]:
-    """All that has a queue and has not ended."""
+    """All that has a queue, not a LocalQueue, and has not ended."""
     jobs = snapshot.list(Job)
     known = history.learned(jobs) if any(queue_of(j.metadata) for j in jobs) else {}
     classes = {c.metadata.name: c.value or 0 for c in snapshot.list(PriorityClass)}
-    found = [_job(j, known, classes) for j in jobs if queue_of(j.metadata) and not has_ended(j)]
+    found = [
+        _job(j, known, classes)
+        for j in jobs
+        if queue_of(j.metadata) and not has_ended(j) and not local_queue(snapshot, j)
+    ]
     groups: dict[str, list[Pod]] = {}
     for pod in snapshot.list(Pod):
         name = queue_of(pod.metadata)
-        if name and not _is_of_job(pod) and pod.status.phase not in FINISHED_PHASES:
+        if not name or is_of_job(pod) or pod.status.phase in FINISHED_PHASES:
+            continue
+        if not local_queue(snapshot, pod):
             groups.setdefault(_group(pod.metadata), []).append(pod)
     found.extend(_pods(key, pods) for key, pods in groups.items())
     return tuple(found)
@@ -90,7 +103,7 @@ def has_ended(job: Job) -> bool:
     return is_true(conditions, "Complete") or is_true(conditions, "Failed")
 
 
-def _is_of_job(pod: Pod) -> bool:
+def is_of_job(pod: Pod) -> bool:
     """Jobs wait as a whole, so their pods do not."""
     return any(o.controller and o.kind == "Job" for o in pod.metadata.owner_references)
 
@@ -143,7 +156,7 @@ def _pods(key: str, pods: Sequence[Pod]) -> Item:
     for pod in pods:
         for name, much in _times(resources.requested(pod.spec), 1).items():
             needs[name] = needs.get(name, 0) + much
-    problem = _incomplete(first.metadata, len(pods)) if waits else ""
+    problem = incomplete(first.metadata, len(pods)) if waits else ""
     lengths = [s for p in pods if (s := history.duration(p.metadata)) is not None]
     workload = Workload(
         key=key,
@@ -158,13 +171,18 @@ def _pods(key: str, pods: Sequence[Pod]) -> Item:
     return Item(workload, pods=tuple(pods))
 
 
-def _incomplete(meta: ObjectMeta, count: int) -> str:
+def pods_wanted(meta: ObjectMeta) -> int | None:
+    """How many pods a group says it has."""
+    written = meta.annotations.get(ANNOTATION_POD_GROUP_COUNT, "")
+    return int(written) if written.isdecimal() else None
+
+
+def incomplete(meta: ObjectMeta, count: int) -> str:
     if not meta.labels.get(LABEL_POD_GROUP):
         return ""
-    written = meta.annotations.get(ANNOTATION_POD_GROUP_COUNT, "")
-    if not written.isdecimal():
+    wanted = pods_wanted(meta)
+    if wanted is None:
         return f"annotation {ANNOTATION_POD_GROUP_COUNT} says how many pods the group has"
-    wanted = int(written)
     return "" if count >= wanted else f"{count} of {wanted} pods of the group are there"
 
 
