@@ -4,15 +4,28 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.diagnosis import diagnosis, instances
 from tests.e2e.instance import Instance, stopping
 
 APPS = Path(__file__).parent / "apps"
 ISOLATIONS = ["netns", "host"] if os.geteuid() == 0 else ["host"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure is shown with what its instances say: it may never come again."""
+    report = yield
+    if report.failed and report.when == "call" and isinstance(item, pytest.Function):
+        for weft in instances(item.funcargs.values()):
+            report.sections.append((f"instance {weft.data_dir}", diagnosis(weft)))
+    return report
 
 
 def fresh(isolation: str) -> Iterator[Instance]:

@@ -234,18 +234,23 @@ def test_the_first_packets_of_a_pod_are_judged(weft: Instance) -> None:
     free = STARTING.format(name="free", replicas=1, address=address, tenths=600)
     try:
         weft.weft("apply", "-f", "-", stdin=nowhere + judged + free)
-        assert first_calls(weft, "free", 1) == 1
-        assert first_calls(weft, "judged", 6) == 0
+        assert first_calls(weft, "free", 1) == ["reached"]
+        assert "reached" not in first_calls(weft, "judged", 6)
     finally:
         weft.weft("delete", "-f", "-", stdin=nowhere + judged + free)
 
 
-def first_calls(weft: Instance, name: str, count: int) -> int:
-    """How many pods of a Deployment say that their first call reached its end."""
+def first_calls(weft: Instance, name: str, count: int) -> list[str]:
+    """What the pods of a Deployment say of their first call; nothing of one that was cut off."""
+    said: list[str] = []
 
-    def said() -> list[str]:
+    def all_called() -> bool:
         # Refused as long as one of the containers is not created.
-        text = weft.kubectl("logs", "-l", f"app={name}", "--tail=-1", check=False)
-        return text.splitlines() if text.splitlines().count("done") == count else []
+        said[:] = weft.kubectl("logs", "-l", f"app={name}", "--tail=-1", check=False).splitlines()
+        return said.count("done") == count
 
-    return int(wait_for(said, f"{count} of {name} called", 90).count("reached"))
+    try:
+        wait_for(all_called, f"{count} of {name} called", 90)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: they said {said}") from None
+    return [line for line in said if line != "done"]
