@@ -79,6 +79,12 @@ def test_every_package_says_what_it_takes_gives_and_never_does() -> None:
         assert all(word in text for word in ("Takes:", "Gives:", "Never:")), path
 
 
+@cache
+def modules_of(package: Path) -> frozenset[str]:
+    """Names of its modules and of the packages in it."""
+    return frozenset(p.stem for p in package.rglob("*.py")) | {p.name for p in package.rglob("*/")}
+
+
 def test_tests_mirror_sources() -> None:
     """A file tests/<package>/test_<module>.py is about the module of that name."""
     strays = []
@@ -86,9 +92,8 @@ def test_tests_mirror_sources() -> None:
         package = ROOT / "src/weft" / path.parent.name
         if not package.is_dir():
             continue
-        modules = {p.stem for p in package.rglob("*.py")} | {p.name for p in package.rglob("*/")}
         name = path.stem.removeprefix("test_")
-        if not any(name == m or name.startswith(f"{m}_") for m in modules):
+        if not any(name == m or name.startswith(f"{m}_") for m in modules_of(package)):
             strays.append(str(path.relative_to(ROOT)))
     assert not strays, f"no module of that name: {strays}"
 

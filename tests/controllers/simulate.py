@@ -57,6 +57,7 @@ class World:
         self.queue: dict[tuple[str, Key], None] = {}
         self.timers: dict[tuple[str, Key], float] = {}
         self.revision = 0
+        self._shown: tuple[tuple[float, int, int], ObjectSnapshot] | None = None
 
     # --- what tests do
 
@@ -128,10 +129,14 @@ class World:
                 self.queue[name, key] = None
 
     def snapshot(self) -> ObjectSnapshot:
-        observed = {
-            key: Observed(self.now - at, changed) for key, (at, changed) in self.seen.items()
-        }
-        return ObjectSnapshot(self.objects.values(), observed)
+        """The same one until something changes: most of the time is spent on making them."""
+        state = self.now, self.revision, len(self.objects)
+        if self._shown is None or self._shown[0] != state:
+            observed = {
+                key: Observed(self.now - at, changed) for key, (at, changed) in self.seen.items()
+            }
+            self._shown = state, ObjectSnapshot(self.objects.values(), observed)
+        return self._shown[1]
 
     # --- the API
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.golden_support import loaded
 from tests.mesh.analysis_cases import CASES, TO_WEB, WEB, Case, rules, tls_gateway
 from tests.mesh.cluster import snapshot
 from weft.api.diagnostics import Diagnostic
@@ -31,8 +32,7 @@ FINDINGS = {v.code: v for v in vars(catalogue).values() if isinstance(v, Finding
 
 
 def found(text: str) -> list[Diagnostic]:
-    documents = [d for d in yaml.safe_load_all(text) if d]
-    return list(analyze(snapshot(documents), DEFAULTS))
+    return list(analyze(snapshot(loaded(text)), DEFAULTS))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.code}-{c.name}")
@@ -72,7 +72,7 @@ spec: {jwtRules: [{issuer: issuer.example, jwks: '{"keys": []}'}]}
             f"spec.http[1].match[0].withoutHeaders[{claims[1]}]",
         ]
         assert all("AuthorizationPolicy" in d.hint for d in told)
-        model = build(snapshot([d for d in yaml.safe_load_all(documents) if d])).model
+        model = build(snapshot(loaded(documents))).model
         named = [r.name for t in model.route_tables for h in t.virtual_hosts for r in h.routes]
         assert named
         assert not [name for name in named if name.startswith("default/web/http")]

@@ -5,10 +5,9 @@ import time
 from typing import Any
 
 import pytest
-import yaml
 from msgspec.structs import replace
 
-from tests.golden_support import case_names, documents
+from tests.golden_support import case_names, documents, loaded
 from tests.mesh.cluster import snapshot
 from weft.api import registry
 from weft.api.diagnostics import Diagnostic
@@ -145,7 +144,7 @@ apiVersion: networking.istio.io/v1
 metadata: {name: edges}
 spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
 """
-    objects = everything(snapshot([d for d in yaml.safe_load_all(text) if d]))
+    objects = everything(snapshot(loaded(text)))
     neighbours = Neighbours()
     for obj in objects:
         neighbours.put(None, obj)
@@ -177,7 +176,7 @@ spec:
 """
     services = ({"kind": "Service", "apiVersion": "v1", "metadata": {"name": name},
                  "spec": {"ports": [{"port": 80}]}} for name in ("web", "copy"))  # fmt: skip
-    objects = everything(snapshot([*yaml.safe_load_all(text), *services]))
+    objects = everything(snapshot([*loaded(text), *services]))
     without = [obj for obj in objects if obj.metadata.name != "copy"]
     assert compare(without) == compare(objects) + 1
 

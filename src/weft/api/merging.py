@@ -10,9 +10,11 @@ def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
     changes: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)
+        if before == value:
+            continue
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             if inner := merge_diff(before, value):
                 changes[key] = inner
-        elif before != value:
+        else:
             changes[key] = value
     return changes

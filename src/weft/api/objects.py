@@ -14,6 +14,7 @@ T = TypeVar("T", bound=Struct)
 # Fields whose struct default is an empty message, so that readers need no None checks; writing
 # them out as `{}` would say nothing.
 _ALWAYS_PRESENT = ("metadata", "spec", "status", "template")
+_NESTED = (dict, list, tuple)
 
 
 @cache
@@ -41,6 +42,8 @@ def decode(cls: type[T], data: bytes | str | Mapping[str, Any]) -> T:
 
 def without_nulls(value: Any) -> Any:
     """The same JSON without map entries that are null."""
+    if isinstance(value, str):  # most of what there is
+        return value
     if isinstance(value, Mapping):
         return {k: without_nulls(v) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
@@ -70,8 +73,10 @@ def key_of(obj: Struct | Mapping[str, Any]) -> tuple[str, str]:
 
 def _tidy(value: Any) -> Any:
     if isinstance(value, dict):
-        tidied = {k: _tidy(v) for k, v in value.items()}
-        return {k: v for k, v in tidied.items() if v != {} or k not in _ALWAYS_PRESENT}
-    if isinstance(value, list | tuple):
-        return [_tidy(v) for v in value]
-    return value
+        tidied = {}
+        for key, inner in value.items():
+            kept = _tidy(inner) if isinstance(inner, _NESTED) else inner
+            if kept != {} or key not in _ALWAYS_PRESENT:
+                tidied[key] = kept
+        return tidied
+    return [_tidy(v) if isinstance(v, _NESTED) else v for v in value]

@@ -1,6 +1,6 @@
 """Read-only views of many objects at one moment: what pure code decides from."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -73,17 +73,15 @@ class ObjectSnapshot:
     def list(self, cls: type[T], namespace: str | None = None) -> Sequence[T]:
         key = (cls, namespace)
         if key not in self._lists:
-            self._lists[key] = self._select(
-                cls, lambda o: namespace is None or meta(o).namespace == namespace
-            )
+            if namespace is None:
+                found: Any = [o for _, o in sorted(self._objects.get(cls, {}).items())]
+            else:
+                found = [o for o in self.list(cls) if meta(o).namespace == namespace]
+            self._lists[key] = found
         return self._lists[key]
 
     def owned(self, cls: type[T], uid: str) -> Sequence[T]:
-        return self._select(cls, lambda o: (r := controller_of(o)) is not None and r.uid == uid)
+        return [o for o in self.list(cls) if (r := controller_of(o)) is not None and r.uid == uid]
 
     def observed(self, cls: type[Struct], name: str, namespace: str = "") -> Observed:
         return self._observed.get((cls, namespace, name), NOT_OBSERVED)
-
-    def _select(self, cls: type[T], wanted: Callable[[Struct], bool]) -> Sequence[T]:
-        found: Any = [o for _, o in sorted(self._objects.get(cls, {}).items()) if wanted(o)]
-        return found  # type: ignore[no-any-return]

@@ -22,7 +22,8 @@ def status_patch(obj: Struct, status: Struct, *, conditional: bool = False) -> t
     """The patch of the status subresource that brings `obj` to `status`, if one is needed.
 
     `conditional` patches fail when the object changed meanwhile: where others write too."""
-    changes = merge_diff(plain(obj.status), plain(status))  # type: ignore[attr-defined]
+    before: Any = obj.status  # type: ignore[attr-defined]
+    changes = {} if before == status else merge_diff(plain(before), plain(status))
     if not changes:
         return ()
     body: dict[str, Any] = {"status": changes}
@@ -36,7 +37,7 @@ def object_patch(old: Struct, new: Struct, *, conditional: bool = False) -> tupl
 
     `conditional` patches fail when the object changed meanwhile: needed where a list is replaced.
     """
-    changes = merge_diff(_body(old), _body(new))
+    changes = {} if old == new else merge_diff(_body(old), _body(new))
     if not changes:
         return ()
     if conditional:
