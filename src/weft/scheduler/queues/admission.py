@@ -224,22 +224,43 @@ class _Round:
 
     def _pass(self, queue: Queue, line: Line, head: Workload) -> None:
         """Whoever may pass the head does; the others say that they wait for their turn."""
+        if queue.passing == "Anybody":
+            self._pass_all(queue, line, head)
+            return
         behind = words.turn(queue, head)
-        stopped = queue.passing == "Nobody" or queue.name in self.preempting
         for waiting in line.rest(self.ledger):
             if waiting is head:
                 continue
-            workload = waiting if stopped else self._with_flavors(queue, waiting)
-            if not stopped and self._admit(queue, line, waiting, workload):
-                continue
-            if queue.passing == "Anybody" and not stopped:
-                self._head_waits(queue, workload)
-                stopped = queue.name in self.preempting
-            else:
+            workload = self._with_flavors(queue, waiting)
+            if queue.passing == "Nobody" or not self._admit(queue, line, waiting, workload):
                 self.waits[waiting.key] = behind
 
-    def _head_waits(self, queue: Queue, head: Workload) -> None:
+    def _pass_all(self, queue: Queue, line: Line, head: Workload) -> None:
+        """Each is looked at as if it were next. Those that ask for the same as one that found no
+        room find none either, as there is never more of it than before."""
+        told: dict[tuple[object, ...], str] = {}
+        for waiting in line.rest(self.ledger):
+            if queue.name in self.preempting:
+                return  # nothing is sure until those that make room are gone
+            if waiting is head:
+                continue
+            needs, barred = tuple(waiting.needs.items()), tuple(waiting.barred)
+            alike = (needs, barred, waiting.priority, waiting.count_min)
+            if alike in told and queue.preemption.within != "LowerOrNewerEqualPriority":
+                self.waits[waiting.key] = told[alike]
+                continue
+            workload = self._with_flavors(queue, waiting)
+            if not self._admit(queue, line, waiting, workload):
+                self._head_waits(queue, workload, alone=False)
+                told[alike] = self.waits[waiting.key]
+
+    def _head_waits(self, queue: Queue, head: Workload, *, alone: bool = True) -> None:
+        """`alone`: of the first in line, say what has to end as well."""
         lacking = self.ledger.lacking(queue, head.charges)
+        if lacking and not alone and not self._victims(queue, head, head.charges):
+            shown = Reservation(head.key, None, lacking, {})
+            self.waits[head.key] = words.head(queue, shown, (), self.now)
+            return
         if lacking:
             self._wait_for_room(queue, head, lacking)
             return

@@ -5,7 +5,7 @@ Source of the order of attempts: Kueue ("Classic Preemption").
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from weft.scheduler.queues.model import Amounts, Queue, Why, Workload
+from weft.scheduler.queues.model import NO_PREEMPTION, Amounts, Queue, Why, Workload
 from weft.scheduler.queues.quotas import Ledger
 
 Victims = tuple[tuple[Workload, Why], ...]
@@ -17,6 +17,8 @@ def victims(
     """What others borrowed first, then the least important, then the youngest; nobody in vain, and
     none if that would not be enough. `running`: whoever may still be chosen."""
     lacking = ledger.lacking(queue, charges)
+    if queue.preemption == NO_PREEMPTION:
+        return ()
     if queue.groups and not queue.preemption.borrowing and _is_beyond(queue, charges):
         return ()
     possible = [w for w in running if any(w.charges.get(name) for name in lacking)]
