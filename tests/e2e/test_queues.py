@@ -142,10 +142,10 @@ def team_job(
 ) -> None:
     """It runs until the file is there."""
     made = json.loads(job(name, f"while [ ! -e {until} ]; do sleep 0.2; done", cpu))
-    labels = {key.replace("_", "-"): value for key, value in labels.items()}
+    labels = {"queue-name": queue, **{k.replace("_", "-"): v for k, v in labels.items()}}
     made["metadata"] = {
         "name": name, "namespace": "teams",
-        "labels": {f"kueue.x-k8s.io/{k}": v for k, v in {"queue-name": queue, **labels}.items()},
+        "labels": {f"kueue.x-k8s.io/{key}": value for key, value in labels.items() if value},
     }  # fmt: skip
     made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
     weft.kubectl("create", "-f", "-", stdin=json.dumps(made))
@@ -213,6 +213,13 @@ def test_who_may_pass_the_one_that_finds_no_room(weft: Instance, tmp_path: Path)
     never = "insufficient quota for 300m cpu of flavor plain: 200m cpu at most"
     wait_for(lambda: never in state(weft, "never", "QuotaReserved")["message"], "it never fits")
     assert never in weft.kubectl("describe", "job", "never", "-n", "teams")
+    listed = weft.weft("queue", "get", "strict").splitlines()
+    states = {line.split()[3]: line.split()[0] for line in listed if "teams" in line.split()[2:3]}
+    assert states == {
+        "strict-first": "admitted", "strict-large": "next", "strict-small": "waits",
+    }  # fmt: skip
+    assert "BestEffortFIFO" in weft.weft("queue", "get", "loose")
+    assert "strict" in weft.weft("queue", "list")
     stop.touch()
     wait_for(lambda: state(weft, "strict-small", "Finished")["status"] == "True", "all but one ran")
 
@@ -243,6 +250,44 @@ def test_the_urgent_one_runs_on_nodes_of_its_flavor(weft: Instance, tmp_path: Pa
     assert old["spec"]["priorityClassName"] == "urgent"
     stop.touch()
     wait_for(lambda: state(weft, "idle", "Finished")["status"] == "True", "it came back")
+
+
+def test_groups_of_pods_and_jobs_that_name_no_queue(weft: Instance, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    kueue(weft, "default", "labelled", "300m")
+    node = weft.items("nodes")[0]["metadata"]["name"]
+    weft.kubectl("label", "node", node, "kueue-test=here", "--overwrite")
+    team_job(weft, "plain", "", stop)
+    wait_for(lambda: state(weft, "plain")["status"] == "True", "it waited in queue `default`")
+    for n in (0, 1):
+        if n == 1:
+            alone = "1 of 2 pods of the group are there"
+            wait_for(lambda text=alone: text in weft.kubectl("describe", "pods", "-n", "teams"),
+                     "the first one waits for the other")  # fmt: skip
+        labels = {"queue-name": "default", "pod-group-name": "gang"}
+        made = json.loads(job("any", f"while [ ! -e {stop} ]; do sleep 0.2; done", "100m"))
+        pod = {
+            "apiVersion": "v1", "kind": "Pod", "spec": made["spec"]["template"]["spec"],
+            "metadata": {
+                "name": f"gang-{n}", "namespace": "teams",
+                "labels": {f"kueue.x-k8s.io/{k}": v for k, v in labels.items()},
+                "annotations": {"kueue.x-k8s.io/pod-group-total-count": "2"},
+            },
+        }  # fmt: skip
+        weft.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+    def of_gang(field: str) -> str:
+        return weft.kubectl("get", "workload", "gang", "-n", "teams", "-o", f"jsonpath={field}",
+                            check=False)  # fmt: skip
+
+    flavor = "{.status.admission.podSetAssignments[0].flavors.cpu}"
+    wait_for(lambda: of_gang(flavor) == "labelled", "the group is admitted as one")
+    selector = "jsonpath={.items[*].spec.nodeSelector.kueue-test}"
+    assert weft.kubectl("get", "pods", "-n", "teams", "-l", "kueue.x-k8s.io/pod-group-name=gang",
+                        "-o", selector) == "here here"  # fmt: skip
+    stop.touch()
+    finished = '{.status.conditions[?(@.type=="Finished")].reason}'
+    wait_for(lambda: of_gang(finished) == "Succeeded", "all its pods ended")
 
 
 def test_what_weft_has_not_of_kueue_is_refused(weft: Instance) -> None:

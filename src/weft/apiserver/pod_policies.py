@@ -3,12 +3,15 @@ resources. Pure but for reading the store."""
 
 from typing import Any
 
+from weft.api import registry
 from weft.api.kinds import Kind
+from weft.api.kueue.v1beta2 import LocalQueue
 from weft.api.wellknown import ANNOTATION_START_AFTER, GATE_START_AFTER
 from weft.apiserver import codec, failures, keys, limit_ranges, queue_gates, verbs
 from weft.apiserver.access import Review, Verdict
 from weft.store.interface import Store
 
+DEFAULT_QUEUE = "default"
 _NOTHING = Verdict()
 
 
@@ -25,7 +28,7 @@ class PodPolicies:
         if asked.operation != "CREATE":
             return _NOTHING
         if (kind.group, kind.plural) == ("batch", "jobs"):
-            job = queue_gates.held(new, "jobs")
+            job = queue_gates.held(await self._in_default_queue(asked, new), "jobs")
             return Verdict(job) if job is not new else _NOTHING
         if kind.group or kind.plural != "pods":
             return _NOTHING
@@ -36,6 +39,14 @@ class PodPolicies:
             obj = limit_ranges.with_defaults(obj, ranges)
             _refuse(asked, obj, ranges)
         return Verdict(obj) if obj is not new else _NOTHING
+
+    async def _in_default_queue(self, asked: Review, job: dict[str, Any]) -> dict[str, Any]:
+        """A Job that names no queue waits in its namespace's LocalQueue `default`, as in Kueue."""
+        if queue_gates.queue_of(job):
+            return job
+        queues = registry.kind_for(LocalQueue)
+        found = await self._store.get(keys.key(queues, DEFAULT_QUEUE, asked.namespace))
+        return queue_gates.in_queue(job, DEFAULT_QUEUE) if found is not None else job
 
     async def _objects(self, kind: Kind, namespace: str = "") -> list[dict[str, Any]]:
         found = await self._store.range(keys.prefix(kind, namespace))

@@ -14,6 +14,13 @@ def queue_of(obj: Json) -> str:
     return next((str(labels[label]) for label in LABELS_QUEUE if labels.get(label)), "")
 
 
+def in_queue(obj: dict[str, Any], queue: str) -> dict[str, Any]:
+    """The object, naming a LocalQueue."""
+    metadata = obj.get("metadata") or {}
+    labels = {**(metadata.get("labels") or {}), LABELS_QUEUE[1]: queue}
+    return obj | {"metadata": {**metadata, "labels": labels}}
+
+
 def held(obj: dict[str, Any], plural: str) -> dict[str, Any]:
     """A new Job or pod, held if it names a queue. Pods of Jobs wait with their Job."""
     if not queue_of(obj):

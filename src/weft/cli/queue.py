@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from weft.api.errors import ApiError
-from weft.api.registry import by_resource
 from weft.cli import options, output
 from weft.cli.connection import connect
 from weft.cli.resources import TABLE
@@ -19,6 +18,8 @@ from weft.views.queues import queue_lines
 from weft.views.tables import render
 
 QUEUES = "/weft/v1/queues"
+OWN = "/apis/queue.weft.dev/v1alpha1/queues"
+KUEUE = "/apis/kueue.x-k8s.io/v1beta2/clusterqueues"
 
 
 @click.group(epilog="Example: weft queue get batch")
@@ -30,19 +31,20 @@ def queue() -> None:
 @options.format_only
 @options.data_dir
 def list_(form: str, data_dir: str | None) -> None:
-    """All queues: policy, how many run and wait, who is next."""
-    kind = by_resource("queue.weft.dev", "v1alpha1", "queues")
-    assert kind is not None
+    """All queues, and Kueue's ClusterQueues if there are any."""
 
     async def work() -> list[str]:
         async with connect(data_dir) as connection:
-            path = "/apis/queue.weft.dev/v1alpha1/queues"
             if form != "table":
-                output.structured(await connection.json("GET", path), form)
+                output.structured(await connection.json("GET", OWN), form)
                 return []
-            table = await connection.json("GET", path, TABLE)
-        heads = [c["name"] for c in table["columnDefinitions"]]
-        return render(heads, [row["cells"] for row in table["rows"]], output.style())
+            tables = [await connection.json("GET", path, TABLE) for path in (OWN, KUEUE)]
+        lines: list[str] = []
+        for table in tables[:1] + [t for t in tables[1:] if t["rows"]]:
+            heads = [c["name"] for c in table["columnDefinitions"]]
+            rows = render(heads, [row["cells"] for row in table["rows"]], output.style())
+            lines += [*([""] if lines else []), *rows]
+        return lines
 
     _print(work())
 
@@ -52,7 +54,7 @@ def list_(form: str, data_dir: str | None) -> None:
 @options.format_only
 @options.data_dir
 def get(name: str, form: str, data_dir: str | None) -> None:
-    """Who runs and who waits in a queue, in order, and what would let each one run."""
+    """Who runs and who waits in a Queue or ClusterQueue, in order, and what would let it run."""
 
     async def work() -> list[str]:
         async with connect(data_dir) as connection:

@@ -1,10 +1,13 @@
 """Queues and who is in them, as the control plane answers and the command line shows. Pure."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from weft.api.snapshot import Snapshot
+from weft.scheduler.kueue.controller import look as look_at_kueue
 from weft.scheduler.queues.controller import look
-from weft.scheduler.queues.model import Workload
+from weft.scheduler.queues.model import Decision, Queue, Workload
 from weft.scheduler.queues.words import amounts
 from weft.scheduler.queues.workloads import queues
 
@@ -36,12 +39,23 @@ class QueueDocument(Struct, frozen=True, rename="camel"):
 
 
 def document(snapshot: Snapshot, name: str, now: float) -> QueueDocument | None:
-    """One queue; None when there is none of this name."""
-    queue = queues(snapshot).get(name)
-    if queue is None:
+    """One queue, or active ClusterQueue; None when there is none of this name."""
+    if (queue := queues(snapshot).get(name)) is not None:
+        items, decision = look(snapshot, now)
+        return _document(queue, queue.policy, (i.workload for i in items), decision, now)
+    setup, others, decision = look_at_kueue(snapshot, now)
+    if (queue := setup.queues.get(name)) is None:
         return None
-    items, decision = look(snapshot, now)
-    by_key = {i.workload.key: i.workload for i in items if i.workload.queue == name}
+    policy = "StrictFIFO" if queue.passing == "Nobody" else "BestEffortFIFO"
+    alive = (i.workload for i in others if i.ended is None)
+    return _document(queue, policy, alive, decision, now)
+
+
+def _document(
+    queue: Queue, policy: str, workloads: Iterable[Workload], decision: Decision, now: float
+) -> QueueDocument:
+    name = queue.name
+    by_key = {w.key: w for w in workloads if w.queue == name}
     order = {key: place for place, key in enumerate(decision.order.get(name, ()))}
     on = [w for w in by_key.values() if w.started is not None or w.key in decision.admitted]
     off = [w for w in by_key.values() if w not in on]
@@ -61,4 +75,4 @@ def document(snapshot: Snapshot, name: str, now: float) -> QueueDocument | None:
                 *(workload.seconds, workload.priority, why),
             )
         )
-    return QueueDocument(name, queue.policy, amounts(queue.quota), tuple(entries))
+    return QueueDocument(name, policy, amounts(queue.quota), tuple(entries))

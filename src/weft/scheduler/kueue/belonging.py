@@ -7,6 +7,7 @@ from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.kueue.v1beta2 import LocalQueue, Workload
 from weft.api.snapshot import Snapshot
+from weft.api.weft.queue_v1alpha1 import Queue
 from weft.api.wellknown import ANNOTATION_ADMITTED_AT, LABEL_POD_GROUP, LABELS_QUEUE
 
 OWN_LABEL, KUEUE_LABEL = LABELS_QUEUE
@@ -18,8 +19,10 @@ def local_queue(snapshot: Snapshot, obj: Job | Pod) -> str:
     """The LocalQueue that it waits in; empty for none: then the label means a Queue of weft's."""
     meta = obj.metadata
     name = meta.labels.get(KUEUE_LABEL, "")
-    if not name or meta.labels.get(OWN_LABEL) or ANNOTATION_ADMITTED_AT in meta.annotations:
+    if not name or meta.labels.get(OWN_LABEL):
         return ""
+    if ANNOTATION_ADMITTED_AT in meta.annotations and snapshot.get(Queue, name) is not None:
+        return ""  # it runs already, by leave of that one
     if snapshot.get(LocalQueue, name, meta.namespace) is not None:
         return name
     known = snapshot.get(Workload, workload_name(obj), meta.namespace)
