@@ -76,7 +76,7 @@ def as_user(directory: Path, script: str, **more: Any) -> tuple[int, str]:
             container = Container(spec_of(directory, script, **more), str(directory))
             container.group = Group({})
             ns.prctl(ns.PR_SET_CHILD_SUBREAPER, 1)
-            failed = oci.start(container, (-1, fd, fd), spawn.privilege())
+            failed = oci.start(container, (-1, fd, fd), spawn.privilege(str(directory)))
             if failed:
                 os.write(fd, failed.encode())
             else:

@@ -16,6 +16,8 @@ NETNS = (
 ALL = dict.fromkeys((*NETNS, "user.mounts", "user.etc", "user.volumes"), "")
 REFUSED = "Operation not permitted"
 USER = {**ALL, "mounts": REFUSED, "namespace": REFUSED}
+USER_NETNS = (*(name for name in NETNS if name != "own_devices"), "nested")
+WITH_NAMESPACES = {**USER, **{f"user.{name}": "" for name in USER_NETNS}}
 
 
 def test_everything_possible_is_netns() -> None:
@@ -35,6 +37,22 @@ def test_an_ordinary_user_gets_the_host_network_with_own_files() -> None:
 def test_one_missing_thing_is_enough_for_host(question: str) -> None:
     report = decide("auto", {**ALL, question: "no such thing"})
     assert report.isolation == "host"
+    assert "(no such thing)" in report.missing[0]
+
+
+def test_an_ordinary_user_may_have_network_namespaces_in_a_user_namespace() -> None:
+    assert decide("netns", WITH_NAMESPACES) == IsolationReport("netns", rootless=True)
+    assert decide("host", WITH_NAMESPACES).isolation == "host"
+
+
+def test_root_needs_no_user_namespace() -> None:
+    assert not decide("netns", {**WITH_NAMESPACES, **ALL}).rootless
+
+
+@pytest.mark.parametrize("question", USER_NETNS)
+def test_one_thing_that_a_user_namespace_lacks_is_named(question: str) -> None:
+    report = decide("netns", {**WITH_NAMESPACES, f"user.{question}": "no such thing"})
+    assert (report.possible, report.rootless) == (False, False)
     assert "(no such thing)" in report.missing[0]
 
 

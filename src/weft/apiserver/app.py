@@ -62,7 +62,7 @@ from weft.apiserver.token_secrets import TokenSecrets
 from weft.apiserver.usage import UsageSource
 from weft.apiserver.watching import Watches
 from weft.apiserver.webhook_admission import WebhookAdmission
-from weft.apiserver.webhook_client import WebhookClient
+from weft.apiserver.webhook_client import SocketFactory, WebhookClient
 from weft.apiserver.webhook_conversion import WebhookConversion
 from weft.lib import aio
 from weft.lib.randomness import Randomness
@@ -111,8 +111,9 @@ class ApiServer:
         clock: Callable[[], float] = aio.now,
         random: Callable[[int], int] | None = None,
         removed: RemovedNodes | None = None,
+        socket_factory: SocketFactory | None = None,
     ) -> None:
-        """`removed` is started by whoever made it."""
+        """`removed` is started by whoever made it; `socket_factory` calls webhooks (Dialer)."""
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -123,10 +124,9 @@ class ApiServer:
             ranges=settings.ranges,
             admission=(PriorityAdmission(store), *admission),
         )
-        self._webhooks = WebhookClient(store)
-        self._conversion = WebhookConversion(
-            self._webhooks, self._resources.definitions, uuid.uuid4
-        )
+        self._webhooks = WebhookClient(store, socket_factory)
+        definitions = self._resources.definitions
+        self._conversion = WebhookConversion(self._webhooks, definitions, uuid.uuid4)
         self._resources.converter = self._conversion
         self._watches = Watches(store, self._conversion)
         self._rbac = Rbac()

@@ -8,8 +8,9 @@ import asyncio
 import base64
 import binascii
 import logging
+import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -28,6 +29,10 @@ SERVICE_NAME = "kubernetes.io/service-name"
 ENDPOINTS_TRIED_MAX = 3
 
 
+SocketFactory = Callable[[Any], socket.socket]
+"""As aiohttp's TCPConnector takes it."""
+
+
 class CallFailed(Exception):
     """Why a webhook gave no answer, in one sentence."""
 
@@ -43,8 +48,9 @@ class Place(Struct, frozen=True):
 class WebhookClient:
     """Keeps connections open between calls; `close` in the end."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, socket_factory: SocketFactory | None = None) -> None:
         self._store = store
+        self._socket_factory = socket_factory
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._free = asyncio.Semaphore(CALLS_MAX)
@@ -83,7 +89,7 @@ class WebhookClient:
     ) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=self._socket_factory),
                 timeout=aiohttp.ClientTimeout(total=None),
                 auto_decompress=True,
             )

@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from weft.lib.instance import Settings
+from weft.node.rootless import Place
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # gRPC must neither take part in forks (it can block a child for ever) nor write to our output.
@@ -21,6 +22,20 @@ def main() -> int:
     verb, values, *files = sys.argv[1:]
     settings = msgspec.json.decode(values, type=Settings)
     os.environ.update(GRPC_SETTINGS)
+    place = Place(settings.run_dir)
+    try:
+        if not settings.no_node:
+            place.enter(settings.isolation, create=verb != "clean-up")
+        return serve(verb, settings, tuple(files))
+    except OSError as error:
+        say(f"error: {describe(error)}")
+        return 1
+    finally:
+        place.leave()
+
+
+def serve(verb: str, settings: Settings, files: tuple[str, ...]) -> int:
+    """Do what is asked; exit code."""
     gc.disable()  # looking for garbage would be a tenth of the time that these imports take
     # gRPC reads its settings when it is imported.
     from weft.cli.apply import BadManifests  # noqa: PLC0415
@@ -37,7 +52,7 @@ def main() -> int:
                 return 0
             if verb == "agent":
                 return runner.run(run_agent(settings, say))
-            return runner.run(instance.run_until_signal(settings, tuple(files), say))
+            return runner.run(instance.run_until_signal(settings, files, say))
         except BadManifests as error:
             say(str(error))
         except (CannotJoin, *instance.CANNOT_START) as error:

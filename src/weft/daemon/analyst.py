@@ -20,6 +20,7 @@ from weft.controllers.analysis_templates import secrets_of
 from weft.controllers.support.patches import status_patch
 from weft.daemon.measuring import Measurer
 from weft.lib.aio import Tasks, now
+from weft.node.dialing import Dialer
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 from weft.runtime.execute import Executor
@@ -47,11 +48,12 @@ class Analyst:
     """One loop for all runs."""
 
     def __init__(
-        self, client: Client, informers: Informers, recorder: EventRecorder, traffic: Traffic
-    ) -> None:
+        self, client: Client, informers: Informers, recorder: EventRecorder, traffic: Traffic,
+        dialer: Dialer,
+    ) -> None:  # fmt: skip
         self._informers = informers
         self._executor = Executor(client, recorder)
-        self._measurer = Measurer(informers.cache, traffic)
+        self._measurer = Measurer(informers.cache, traffic, dialer)
         self._written: dict[str, AnalysisRunStatus] = {}
         """By uid."""
         self._asked: set[tuple[str, str]] = set()

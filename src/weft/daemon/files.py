@@ -21,6 +21,7 @@ from weft.daemon.mesh_identity import MeshIdentity
 from weft.lib.aio import now
 from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, replace_file
 from weft.lib.instance import Running, Settings
+from weft.node.linux import userns
 from weft.node.podhost.wire import SOCKET_NAME
 from weft.pki.ca import Authority
 from weft.pki.identity import api_server_names
@@ -261,10 +262,12 @@ def unlock_instance(lock: int) -> None:
 def remove_run_directory(settings: Settings) -> None:
     """Sockets and pins of an instance that has ended; its data directory stays. What is still in
     use, by pods or as a mount, is left."""
-    run_dir = Path(settings.run_dir)
-    mounts = (line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines())
+    run_dir, home = Path(settings.run_dir), userns.home(settings.run_dir)
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    mounts = {line.split(" ")[1] for line in lines} - {home}
     if (run_dir / SOCKET_NAME).exists() or any(Path(m).is_relative_to(run_dir) for m in mounts):
         return
+    userns.unpin(settings.run_dir)
     shutil.rmtree(run_dir, ignore_errors=True)
     with contextlib.suppress(OSError):  # other instances are in it
         run_dir.parent.rmdir()

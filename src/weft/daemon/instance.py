@@ -41,7 +41,7 @@ from weft.daemon.gateway_status import GatewayStatusWriter
 from weft.daemon.history import HISTORY, HistoryKeeper
 from weft.daemon.hold_service import HoldService
 from weft.daemon.issuer_keys import IssuerKeyKeeper
-from weft.daemon.machine import Machine, protect_from_oom
+from weft.daemon.machine import Machine, host_services, protect_from_oom
 from weft.daemon.mesh_admission import MeshAdmission
 from weft.daemon.mesh_loop import MeshLoop
 from weft.daemon.no_machine import NoMachine
@@ -87,8 +87,6 @@ from weft.store.sqlite import SqliteStore
 from weft.xds.relay import RelaySettings
 from weft.xds.server import AdsServer, certified_node
 
-HOST_SERVICE_NETS = (64, 128)
-"""Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - only when asked for
 PROXY_METRICS = "/weft/v1/proxy-metrics"
 STATUS = "/weft/v1/status"
@@ -193,7 +191,7 @@ class Instance:
 
     def _ranges(self) -> Ranges:
         plain = self.machine.report.isolation == ISOLATION_HOST
-        usual = _host_cidr(self.settings) if plain else SERVICES
+        usual = host_services(self.settings) if plain else SERVICES
         return Ranges(service_cidr=self.settings.service_cidr or usual)
 
     def _server_names(self) -> tuple[str, ...]:
@@ -211,7 +209,12 @@ class Instance:
             audit=files.audit_settings(self.settings),
             signing_keys=signing_keys.load_or_create(Path(self.settings.data_dir) / "pki"),
         )
-        self.api = ApiServer(self.store, api_settings, removed=self.removed)
+        self.api = ApiServer(
+            self.store,
+            api_settings,
+            removed=self.removed,
+            socket_factory=self.machine.dialer.socket_factory,
+        )
         self.client = self.api.local_client()
         self.writer = self.api.local_client("mesh")
         self.informers = Informers(self.client)
@@ -332,13 +335,11 @@ class Instance:
         self.tasks.spawn(statuses.run(), "gateway-status")
         self.tasks.spawn(objects.run(), "object-status")
         self.tasks.spawn(self.identity.publish(self.writer, self.recorder), "roots-published")
-        self.learner = ProtocolLearner(self.writer, self.informers.cache, self.recorder)
-        self.tasks.spawn(self.learner.run(), "protocol-learner")
-        await self.telemetry.open(
-            "" if self.settings.no_node else self.machine.node_address,
-            self.settings.trace_export,
-            os.environ.get(HEADERS_VARIABLE, ""),
+        self.learner = ProtocolLearner(
+            self.writer, self.informers.cache, self.recorder, self.machine.dialer
         )
+        self.tasks.spawn(self.learner.run(), "protocol-learner")
+        await self._open_telemetry()
         self.watch = NodeWatch(self.writer, self.informers.cache, self.links, self.ads)
         self.links.on_change = self._link_changed
         self.api.add_usage(self._usage_sampler())
@@ -354,6 +355,14 @@ class Instance:
             ways = RelaySettings(self.machine.relay_dir, self.api.port)
             self.mesh.relay = RelayFeed(self.ads, self.settings.node_name, ways)
             self.tasks.spawn(self.mesh.relay.run(), "relay")
+
+    async def _open_telemetry(self) -> None:
+        await self.telemetry.open(
+            "" if self.settings.no_node else self.machine.node_address,
+            self.settings.trace_export,
+            os.environ.get(HEADERS_VARIABLE, ""),
+            self.machine.dialer,
+        )
 
     async def _start_node(self) -> None:
         own = self.settings.node_name
@@ -438,6 +447,7 @@ class Instance:
         analyst = Analyst(
             *(self.api.local_client("analysis"), self.informers, self.recorder),
             self.telemetry.traffic,
+            self.machine.dialer,
         )
         self.informers.start()
         for loop in self.loops:
@@ -560,11 +570,6 @@ def _port_error(port: int, error: OSError) -> OSError:
     if error.errno == errno.EACCES:
         return OSError(f"port {port} needs root; choose a higher one with --port")
     return error
-
-
-def _host_cidr(settings: Settings) -> str:
-    first, last = HOST_SERVICE_NETS
-    return f"127.{first + int(settings.instance[:6], 16) % (last - first)}.0.0/16"
 
 
 async def run_until_signal(settings: Settings, manifests: tuple[str, ...], say: Say) -> int:

@@ -11,6 +11,7 @@ from msgspec import structs
 from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
+from weft.node.dialing import HERE, Dialer
 from weft.node.envoy import (
     RELAY,
     EnvoyAdmin,
@@ -19,6 +20,7 @@ from weft.node.envoy import (
     EnvoySupervisor,
     admin_socket,
 )
+from weft.node.linux import userns
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
@@ -36,6 +38,8 @@ from weft.xds.server import relay_of
 
 DNS_PORT = 15053
 """Of the node's DNS server; pods ask port 53 and are redirected."""
+HOST_SERVICE_NETS = (64, 128)
+"""Host isolation takes 127.N.0.0/16 for services, N from this range by instance."""
 DAEMON_OOM_SCORE = -900
 ALONE_WITHOUT_ROOT = (
     "without root, pods with networks of their own cannot call pods of other machines: run weft as"
@@ -67,7 +71,17 @@ class Machine:
     @property
     def rootless(self) -> bool:
         """Whether the node lives in a user namespace, and its proxy in a network of its own."""
-        return False
+        return self.report.rootless
+
+    @property
+    def home(self) -> str:
+        """Path of that network namespace; empty is the machine's."""
+        return userns.home(self.settings.run_dir) if self.rootless else ""
+
+    @property
+    def dialer(self) -> Dialer:
+        """To pods and the node's address, from here."""
+        return Dialer(self.home, self.pod_cidr) if self.rootless else HERE
 
     @property
     def relay_dir(self) -> str:
@@ -82,7 +96,7 @@ class Machine:
     async def open(self, with_envoy: bool = True) -> None:
         """Find or make everything; OSError and its kin say what the machine refuses."""
         run_dir = Path(self.settings.run_dir)
-        self.report = await choose(self.settings.isolation)
+        self.report = await choose(self.settings.isolation, self.settings.run_dir)
         if not self.report.possible:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
         if self.rootless and (self.settings.listen or self.settings.join):
@@ -97,6 +111,7 @@ class Machine:
                 subnet=self._subnet,
                 joined=joined,
                 services=self.settings.service_cidr or SERVICES,
+                home=self.home,
             )
         else:
             self.network = HostNetwork(run_dir)
@@ -105,9 +120,13 @@ class Machine:
         self.relay = self._relay_supervisor(run_dir, envoy_path)
         self._opened = True
         await self.network.open()
+        missing = [*self.report.missing]
         if isinstance(self.network, NetnsNetwork) and self.network.missing:
-            missing = (*self.report.missing, self.network.missing)
-            self.report = structs.replace(self.report, missing=missing)
+            missing.append(self.network.missing)
+        if self.rootless and self.runtime.cgroups == "none":
+            why = self.runtime.cgroups_reason.rstrip("; ") or "no control group is this user's"
+            missing.append(f"Limits of containers are not enforced ({why}).")
+        self.report = structs.replace(self.report, missing=tuple(missing))
         if with_envoy:
             await self._start_proxies()
 
@@ -152,6 +171,7 @@ class Machine:
             arguments=arguments(),
             log_path=Path(self.settings.data_dir) / "log" / "envoy.log",
             envoy_path=envoy_path,
+            netns=self.home,
         )
 
     def _relay_supervisor(self, run_dir: Path, envoy_path: str) -> EnvoySupervisor:
@@ -257,6 +277,12 @@ class Machine:
                 await self.destroy()
             else:
                 await self.close()
+
+
+def host_services(settings: Settings) -> str:
+    """Network of Services in host isolation."""
+    first, last = HOST_SERVICE_NETS
+    return f"127.{first + int(settings.instance[:6], 16) % (last - first)}.0.0/16"
 
 
 def protect_from_oom() -> None:

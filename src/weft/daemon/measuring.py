@@ -24,6 +24,7 @@ from weft.api.validate.analyses import read_path
 from weft.controllers.analysis_runs import Answer
 from weft.lib.aio import now
 from weft.lib.durations import parse_duration
+from weft.node.dialing import HERE, Dialer
 from weft.telemetry.signals import PERCENT, quantile_ms
 from weft.telemetry.traffic import Counts, EdgeKey, Traffic
 
@@ -50,7 +51,8 @@ class Place(Struct, frozen=True):
 class Measurer:
     """Keeps connections open between questions; `close` in the end."""
 
-    def __init__(self, snapshot: Snapshot, traffic: Traffic) -> None:
+    def __init__(self, snapshot: Snapshot, traffic: Traffic, dialer: Dialer = HERE) -> None:
+        self._dialer = dialer
         self._snapshot = snapshot
         self._traffic = traffic
         self._session: aiohttp.ClientSession | None = None
@@ -117,7 +119,10 @@ class Measurer:
         method, url, headers, body = request
         place = located(self._snapshot, url, namespace)
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+            connector = aiohttp.TCPConnector(socket_factory=self._dialer.socket_factory)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(total=None)
+            )
         tls: ssl.SSLContext | bool = not insecure
         named = place.host.partition(":")[0] if url.startswith("https:") else ""
         more = {"Host": place.host} if place.host else {}

@@ -18,6 +18,7 @@ from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
 from weft.node.image_pulls import ImagePulls, Upstream, read_registries
 from weft.node.images import ImageStore
+from weft.node.linux import userns
 from weft.node.runtime import Command
 from weft.runtime.client import Client
 from weft.runtime.informer import Informers
@@ -51,8 +52,11 @@ def make_agent(
         memory_dir=str(Path(settings.run_dir) / "memory") if on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath), **otlp_variables(otlp)},
         first_port=0 if own_network else _first_port(),
+        home=machine.home,
+        dialer=machine.dialer,
+        hidden=(settings.run_dir, settings.data_dir) if machine.rootless else (),
         service_account_ca=api_ca,
-        as_root=os.geteuid() == 0,
+        as_root=userns.outer_uid() == 0,
         rootless=machine.runtime.privilege != "root",
         oci_runtime=_oci_runtime(settings.oci_runtime),
         labels=settings.labels,

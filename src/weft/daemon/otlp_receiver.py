@@ -4,8 +4,11 @@ Whoever reaches the address may send: in a network of their own these are this n
 one the programs of this machine. So what is taken is bounded, and spans are all that is taken.
 """
 
+import asyncio
 import logging
+import secrets
 from collections.abc import Callable
+from socket import SOCK_STREAM
 from typing import Any
 
 import grpc
@@ -13,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from weft.lib.aio import ticks
+from weft.node.dialing import HERE, Dialer, relay
 from weft.telemetry import otlp_json
 from weft.telemetry.collector import span_count, trace_handler, trace_request
 
@@ -49,14 +53,17 @@ class OtlpReceiver:
     """`start`, then `close`. `take` gets each ExportTraceServiceRequest."""
 
     def __init__(
-        self, take: Callable[[Any], None], address: str, body_bytes_max: int = BODY_BYTES_MAX
-    ) -> None:
+        self, take: Callable[[Any], None], address: str, body_bytes_max: int = BODY_BYTES_MAX,
+        dialer: Dialer = HERE,
+    ) -> None:  # fmt: skip
+        self._dialer = dialer
         self._take = take
         self._address = address
         self._body_bytes_max = body_bytes_max
         self._budget = SpanBudget()
         self._http: web.AppRunner | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._relay: asyncio.Server | None = None
         self.endpoint = ""
         """Where applications send to, over HTTP; empty when it could not be opened."""
 
@@ -68,7 +75,8 @@ class OtlpReceiver:
         await self._http.setup()
         for port in (HTTP_PORT, 0):
             try:
-                await web.TCPSite(self._http, self._address, port).start()
+                listener = await self._dialer.bound_socket(SOCK_STREAM, self._address, port)
+                await web.SockSite(self._http, listener).start()
             except OSError as error:
                 log.info("spans of applications not on port=%s error=%s", port, error)
                 continue
@@ -83,13 +91,34 @@ class OtlpReceiver:
         )
         self._grpc.add_generic_rpc_handlers((trace_handler(self._take, self._budget.admit),))
         try:
-            self._grpc.add_insecure_port(f"{self._address}:{GRPC_PORT}")
-            await self._grpc.start()
+            await self._listen_grpc(self._grpc)
         except RuntimeError as error:
             log.info("spans of applications not over gRPC error=%s", error)
             self._grpc = None
 
+    async def _listen_grpc(self, server: grpc.aio.Server) -> None:
+        """RuntimeError."""
+        if not self._dialer.namespace:
+            server.add_insecure_port(f"{self._address}:{GRPC_PORT}")
+            await server.start()
+            return
+        name = f"weft-{secrets.token_hex(16)}"  # gRPC listens in this process' network only
+        server.add_insecure_port(f"unix-abstract:{name}")
+        await server.start()
+        try:
+            listener = await self._dialer.bound_socket(SOCK_STREAM, self._address, GRPC_PORT)
+        except OSError as error:
+            raise RuntimeError(str(error)) from error
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far = await asyncio.open_unix_connection(f"\0{name}")
+            await relay((reader, writer), far)
+
+        self._relay = await asyncio.start_server(serve, sock=listener)
+
     async def close(self) -> None:
+        if self._relay is not None:
+            self._relay.close()
         if self._http is not None:
             await self._http.cleanup()
         if self._grpc is not None:

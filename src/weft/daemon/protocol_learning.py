@@ -19,6 +19,7 @@ from weft.mesh.learned_protocols import (
     undeclared_ports,
 )
 from weft.mesh.model import MeshModel
+from weft.node.dialing import Dialer
 from weft.runtime.cache import Cache
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
@@ -40,7 +41,10 @@ as long each time."""
 class ProtocolLearner:
     """Run it beside the mesh loop; tell it of every model."""
 
-    def __init__(self, client: Client, cache: Cache, recorder: EventRecorder) -> None:
+    def __init__(
+        self, client: Client, cache: Cache, recorder: EventRecorder, dialer: Dialer
+    ) -> None:
+        self._dialer = dialer
         self._client = client
         self._cache = cache
         self._recorder = recorder
@@ -90,7 +94,7 @@ class ProtocolLearner:
         async with limit:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(2 * LISTEN_SECONDS):
-                    reader, writer = await asyncio.open_connection(address, port)
+                    reader, writer = await self._dialer.open_connection(address, port)
                 first = b""
                 with contextlib.suppress(TimeoutError, OSError):
                     async with asyncio.timeout(LISTEN_SECONDS):

@@ -12,6 +12,7 @@ from weft.daemon.otlp_receiver import OtlpReceiver
 from weft.daemon.trace_export import TraceExport, headers_of
 from weft.lib import aio
 from weft.lib.aio import now, ticks
+from weft.node.dialing import HERE, Dialer
 from weft.telemetry import jaeger
 from weft.telemetry.collector import Collector
 from weft.telemetry.exposition import totals_page
@@ -57,7 +58,9 @@ class Telemetry:
         self._percent = 0
         self._looked_at = 0.0
 
-    async def open(self, address: str, export_url: str, export_headers: str) -> None:
+    async def open(
+        self, address: str, export_url: str, export_headers: str, dialer: Dialer = HERE
+    ) -> None:
         """Take the spans of applications at an address, and send all spans on to a URL, if any.
         ValueError for headers that cannot be read."""
         if export_url:
@@ -65,7 +68,7 @@ class Telemetry:
             self.collector.on_spans = self._export.add
             self._export.start()
         if address:
-            self._receiver = OtlpReceiver(self.collector.take_spans, address)
+            self._receiver = OtlpReceiver(self.collector.take_spans, address, dialer=dialer)
             await self._receiver.start()
 
     @property

@@ -149,7 +149,9 @@ class NodeAgent:
                 self._found.setdefault(uid, []).append(state)
         await self._informers.synced(CLASSES)
         if self._settings.dns_address and self._settings.dns_port:
-            await self._dns.start(self._settings.dns_address, self._settings.dns_port)
+            await self._dns.start(
+                self._settings.dns_address, self._settings.dns_port, self._settings.dialer
+            )
         for pod in parts.objects.list(Pod):
             if pod.spec.node_name == self._settings.node_name:
                 await self._adopt(pod)

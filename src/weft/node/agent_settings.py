@@ -8,6 +8,7 @@ from msgspec import Struct
 from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
+from weft.node.dialing import Dialer
 from weft.node.environment import Refusal
 from weft.node.gate import ProxyGate
 from weft.node.pressure import EVICTION_HARD_DEFAULT, TRANSITION_SECONDS_DEFAULT
@@ -98,6 +99,11 @@ class AgentSettings(Struct, frozen=True):
     """PEM of who signs the API server's certificate; empty: pods get no service account files."""
     as_root: bool = False
     """Containers without a user of their own run as root."""
+    home: str = ""
+    """Path of the node's network namespace; empty: the machine's network is the node's."""
+    dialer: Dialer = Dialer()
+    hidden: tuple[str, ...] = ()
+    """Directories of the machine in which processes of pods see nothing."""
     rootless: bool = False
     """Containers' namespaces need a user namespace."""
     oci_runtime: str = ""
@@ -150,7 +156,7 @@ class Parts:
         self.recorder = recorder
         self.pulls: Pulls | None = None
         """None: only what is present is run."""
-        self.prober = Prober(runtime)
+        self.prober = Prober(runtime, settings.dialer)
         self.tokens = Tokens(client)
         self.host_resolv_conf = ""
         """The machine's /etc/resolv.conf, for pods that want it."""

@@ -15,7 +15,14 @@ from weft.lib.quantity import parse_quantity
 from weft.node import last_words, service_account, volume_files
 from weft.node.agent_settings import Parts
 from weft.node.downward import PodFacts, TokenKey
-from weft.node.environment import CONFIG_ERROR, Refusal, command, hostname_refusal, kernel_hostname
+from weft.node.environment import (
+    CONFIG_ERROR,
+    Command,
+    Refusal,
+    command,
+    hostname_refusal,
+    kernel_hostname,
+)
 from weft.node.image_container import with_image
 from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
@@ -73,11 +80,12 @@ def prepare(
         mounted += tuple(mount for mount in own if mount.target not in taken)
     spec = ContainerSpec(
         id=container_id, argv=made.argv, env=made.env, cwd=made.cwd, log_path=log_path,
-        netns=runner.state.sandbox.netns, etc_dir=runner.etc_directory(),
+        netns=runner.state.sandbox.netns or parts.settings.home, etc_dir=runner.etc_directory(),
         hostname="" if pod.spec.host_network else kernel_hostname(pod),
         mounts=mounted, limits=limits(container, parts.settings.pod_pids_max),
         stdin=bool(container.stdin), stdin_once=bool(container.stdin_once),
         tty=bool(container.tty), uid=user[0], gid=user[1], supplemental_groups=user[2],
+        hidden=_hidden(parts.settings.hidden, made),
     )  # fmt: skip
     if image.oci is None:
         return spec
@@ -85,6 +93,12 @@ def prepare(
         return with_image(runner, container, image, made, spec)
     except OSError as error:
         return Refusal(CONFIG_ERROR, f"{error.filename}: {error.strerror}")
+
+
+def _hidden(directories: tuple[str, ...], made: Command) -> tuple[str, ...]:
+    """Those without the program and its files."""
+    used = [Path(made.cwd), Path(made.argv[0])]
+    return tuple(d for d in directories if not any(path.is_relative_to(d) for path in used))
 
 
 def own_mounts(runner: Runner, container: Container, container_id: str) -> tuple[Mount, ...]:

@@ -4,6 +4,7 @@ own resolvers."""
 import asyncio
 import contextlib
 import logging
+import socket
 import struct
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import CLUSTER_DOMAIN
 from weft.lib.aio import Tasks
+from weft.node.dialing import HERE, Dialer
 from weft.node.dns_records import TTL_SECONDS, Answer, Record, Zone, answer, build_zone
 
 log = logging.getLogger("weft.node")
@@ -65,25 +67,25 @@ class DnsServer:
         self._forwarding = 0
         self._connections = 0
 
-    async def start(self, address: str, port: int) -> int:
+    async def start(self, address: str, port: int, dialer: Dialer = HERE) -> int:
         """Listen; the port (useful when 0 was asked for). OSError when it is taken."""
         for attempts_left in range(0 if port else FREE_PORT_ATTEMPTS_MAX, -1, -1):
             try:
-                return await self._listen(address, port)
+                return await self._listen(address, port, dialer)
             except OSError:
                 if not attempts_left:
                     raise
         raise AssertionError("unreachable")
 
-    async def _listen(self, address: str, port: int) -> int:
+    async def _listen(self, address: str, port: int, dialer: Dialer) -> int:
         """Over UDP and TCP on the same port; a free one for UDP may be taken for TCP."""
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(self), local_addr=(address, port)
-        )
-        bound: int = self._udp.get_extra_info("sockname")[1]
+        datagrams = await dialer.bound_socket(socket.SOCK_DGRAM, address, port)
+        bound: int = datagrams.getsockname()[1]
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), sock=datagrams)
         try:
-            self._tcp = await asyncio.start_server(self._serve_tcp, address, bound)
+            listener = await dialer.bound_socket(socket.SOCK_STREAM, address, bound)
+            self._tcp = await asyncio.start_server(self._serve_tcp, sock=listener)
         except OSError:
             self._udp.close()
             raise

@@ -165,9 +165,12 @@ class EnvoySupervisor:
         log_path: Path | None = None,
         envoy_path: str = "",
         name: str = NODE_PROXY,
+        netns: str = "",
     ) -> None:
         """`bootstrap` must open the admin interface at `admin_socket(run_dir, name)`. `arguments`
-        is the command line after `-c FILE`."""
+        is the command line after `-c FILE`. `netns` is the network that it lives in, when that is
+        not the pod host's."""
+        self._netns = netns
         self._runtime = runtime
         self._prefix = f"{name}-"
         self._directory = run_dir / name
@@ -272,6 +275,8 @@ class EnvoySupervisor:
                 argv=after if generation.epoch else alone,
                 env={},
                 log_path=str(self._log_path),
+                netns=self._netns,
+                of_node=True,
                 respawn=True,
                 respawn_argv=alone,
             )

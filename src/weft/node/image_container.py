@@ -80,7 +80,7 @@ def with_image(
         spec,
         etc_dir="", hostname="", mounts=(), rootfs=Rootfs(layers, str(root)),
         uid=None if parts.settings.rootless else identity.uid or None, gid=None,
-        supplemental_groups=(),
+        supplemental_groups=(), hidden=(),
         oci=configuration(program, confinement, place, spec.mounts, spec.limits),
         spaces=_spaces(pod, place), processes_of=target, runtime=parts.settings.oci_runtime,
     )  # fmt: skip
@@ -114,7 +114,7 @@ def _place(runner: Runner, pod: Pod, privileged: bool) -> Place:
     own, nodes = _etc(runner)
     spaces = spaces_directory(runner.directory) if not settings.rootless else None
     return Place(
-        netns=runner.state.sandbox.netns,
+        netns=runner.state.sandbox.netns or runner.parts.settings.home,
         spaces=str(spaces) if spaces is not None else "",
         hostname="" if pod.spec.host_network else kernel_hostname(pod),
         shared_memory=_shared_memory(runner),

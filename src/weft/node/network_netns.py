@@ -20,10 +20,12 @@ import ipaddress
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from pathlib import Path
+from typing import Any, TypeVar
 
-from weft.api.wellknown import INBOUND_PORT, OUTBOUND_PORT
+from weft.api.wellknown import EGRESS_PORT, INBOUND_PORT, OUTBOUND_PORT
 from weft.lib.files import replace_file
 from weft.mesh.model import Walls
 from weft.node.linux import inside, netlink, nft
@@ -53,6 +55,7 @@ LINKS_SUFFIX = "-links"
 GATES_SUFFIX = "-nodes"
 """Of the name of the table that leads to other nodes' proxies."""
 _TABLE = "mesh"
+T = TypeVar("T")
 _INTERFACE = "eth0"
 
 
@@ -73,13 +76,21 @@ class NetnsNetwork:
         services: str = SERVICES,
         subnet: str = "",
         joined: bool = False,
+        home: str = "",
     ) -> None:
         """`dns_port` is where the node's DNS server listens on `node_address`; `instance` is
         unique on this machine (default: derived from the run directory); `services` is the network
         of service addresses. `subnet` is the node's part of the cluster's pod network (empty: the
-        first that is free on this machine); `joined`: other machines have the other parts."""
+        first that is free on this machine); `joined`: other machines have the other parts. `home`
+        is the path of the node's network namespace when it is not this process' own: nobody but
+        this node is in it, and what leaves it does so through the proxy only."""
         self._run_dir = run_dir
-        self._machine_dir = machine_dir
+        self._machine_dir = run_dir / "machine" if home else machine_dir
+        self._home = home
+        self._worker = futures.ThreadPoolExecutor(1, "network", self._go_home)
+        """One thread, for it cannot come back from the node's network."""
+        self._foreign: list[ipaddress.IPv4Network] = []
+        """Networks of the machine around the node's."""
         self._dns_port = dns_port
         self._services = services
         self._given = ipaddress.IPv4Network(subnet) if subnet else None
@@ -104,7 +115,9 @@ class NetnsNetwork:
     async def open(self) -> None:
         """Find or make the bridge and its subnet; find the pods. NetworkError."""
         async with self._lock:
-            await asyncio.to_thread(self._open)
+            if self._home:
+                self._foreign = await asyncio.to_thread(_machine_networks)
+            await self._in_home(self._open)
 
     async def create(self, pod_uid: str) -> PodNetwork:
         """See Network. NetworkError when addresses ran out or the kernel refuses."""
@@ -112,12 +125,12 @@ class NetnsNetwork:
             known = self._pods.get(pod_uid)
             if known is not None:
                 return known
-            return await asyncio.to_thread(self._create, pod_uid)
+            return await self._in_home(self._create, pod_uid)
 
     async def delete(self, pod_uid: str) -> None:
         async with self._lock:
             if pod_uid in self._pods:
-                await asyncio.to_thread(self._delete, pod_uid)
+                await self._in_home(self._delete, pod_uid)
 
     async def list(self) -> dict[str, PodNetwork]:
         return dict(self._pods)
@@ -126,19 +139,26 @@ class NetnsNetwork:
         """Send what the node proxy opens to pods of other nodes (pod network -> address of its
         node) to those nodes' proxies; replaces what was said before. NetworkError."""
         async with self._lock:
-            await asyncio.to_thread(self._open_gates, gates, port)
+            await self._in_home(self._open_gates, gates, port)
 
     async def enforce(self, walls: Mapping[str, Walls]) -> None:
         """NetworkPolicies of this node's pods, by uid; those that are not named are open.
         Networks that are made later begin with what was said of them.
         NetworkError says which could not be set; the others are."""
         async with self._lock:
-            await asyncio.to_thread(self._enforce, walls)
+            await self._in_home(self._enforce, walls)
 
     async def destroy(self) -> None:
         """Remove every pod network, the bridge and the subnet's registration."""
         async with self._lock:
-            await asyncio.to_thread(self._destroy)
+            await self._in_home(self._destroy)
+
+    def _go_home(self) -> None:
+        if self._home:
+            inside.enter(self._home)
+
+    async def _in_home(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
     # --- blocking
 
@@ -150,7 +170,10 @@ class NetnsNetwork:
                 self.node_address = str(self.subnet[1])
                 self.passthrough_address = str(self.subnet[PASSTHROUGH_HOST])
                 self._make_bridge(node)
-                self._masquerade()
+                if self._home:
+                    self._lead_out(node)
+                else:
+                    self._masquerade()
                 self._try_link_rules()
         except OSError as error:
             raise NetworkError(f"bridge {self.bridge}: {error.strerror or error}") from error
@@ -164,7 +187,7 @@ class NetnsNetwork:
             return self._claim_given(node, self._given)
         if mine is not None and (self.bridge in links or not _overlaps(mine, _taken(node))):
             return mine
-        taken = _taken(node)
+        taken = [*_taken(node), *self._foreign]
         for path in self._machine_dir.iterdir():
             other = _registered(path)
             if path.name in links and other is not None:
@@ -209,6 +232,14 @@ class NetnsNetwork:
                 "Pods cannot reach addresses outside this machine, because the kernel refuses to"
                 f" masquerade ({error.strerror or error})."
             )
+
+    def _lead_out(self, node: netlink.Netlink) -> None:
+        """What the proxy opens to the world stays in this network, and is sent to the listener
+        that hands it over to the machine's."""
+        node.talk(node.default_to_loopback(self.node_address))
+        table = nft.egress_table(str(self.subnet), EGRESS_PORT, (self.node_address, self._dns_port))
+        with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
+            nft.install(netfilter, self.bridge, table)
 
     def _try_link_rules(self) -> None:
         """Whether this kernel takes such rules at all."""
@@ -419,6 +450,11 @@ def _taken(node: netlink.Netlink) -> list[ipaddress.IPv4Network]:
         ipaddress.IPv4Network(f"{address}/{prefix}", strict=False)
         for address, prefix in node.destinations()
     ]
+
+
+def _machine_networks() -> list[ipaddress.IPv4Network]:
+    with contextlib.closing(netlink.Netlink()) as machine:
+        return _taken(machine)
 
 
 def _overlaps(subnet: ipaddress.IPv4Network, taken: list[ipaddress.IPv4Network]) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from weft.lib.aio import Tasks
 from weft.node import podhost_streams
+from weft.node.linux import userns
 from weft.node.podhost import wire
 from weft.node.podhost_streams import PodhostError
 from weft.node.runtime import Command, ContainerSpec, ContainerState, ExecResult, Process
@@ -61,7 +62,7 @@ class PodhostRuntime:
         self._runs_images = False
         """False of a pod host of an earlier version: it would run an image's program outside."""
         self.privilege = ""
-        """root, user or none: whether containers have their own /etc and volumes."""
+        """root, nested, user or none: whether containers have their own /etc and volumes."""
 
     async def connect(self) -> None:
         """Once, before use. PodhostError."""
@@ -311,7 +312,7 @@ async def _spawn(run_dir: Path) -> None:
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = Path(__file__).parent / "podhost"
     command = (sys.executable, "-I", "-S", str(program), str(run_dir))
-    scope = _scope(os.path.isdir("/run/systemd/system"), os.geteuid())
+    scope = _scope(os.path.isdir("/run/systemd/system"), userns.outer_uid())
     code, text = await _run((*scope, *command))
     if code != 0 and scope:
         log.info("no systemd scope for the pod host error=%s", text)

@@ -9,9 +9,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from weft.api.wellknown import ISOLATION_HOST, ISOLATION_NETNS
+from weft.node.linux import userns
 
 PROBE_TIMEOUT_SECONDS = 20.0
 AUTO = "auto"
+ROOTLESS_FOR = (ISOLATION_NETNS,)
+"""The words with which an ordinary user gets a user namespace."""
 
 _NETNS_NEEDS = {
     "mounts": "mount namespaces",
@@ -26,6 +29,17 @@ _NETNS_NEEDS = {
 }
 
 
+_USER_NEEDS = {
+    **{f"user.{name}": words for name, words in _NETNS_NEEDS.items() if name != "own_devices"},
+    "user.nested": "user namespaces inside user namespaces",
+}
+"""The same, as an ordinary user inside a user namespace."""
+
+LACKS = (
+    "Without root, through a user namespace: pods and this machine's network exchange TCP only, and"
+    " all users of containers are this user.",
+)
+"""What a node in a user namespace has not."""
 _NOT_REACHED = "not reached"
 
 
@@ -36,15 +50,22 @@ class IsolationReport(Struct, frozen=True):
     """`netns` or `host`."""
     possible: bool = True
     """False: what was asked for cannot be had; `missing` says why."""
+    rootless: bool = False
+    """`netns` without root: the node lives in a user namespace."""
     private_files: bool = True
     """Containers have their own /etc entries (names resolve) and volumes at any path."""
     missing: tuple[str, ...] = ()
     """One sentence for each thing a user might expect and does not get."""
 
 
-async def choose(requested: str = AUTO) -> IsolationReport:
-    """Try what the machine allows (some 30 ms) and choose. `requested`: auto, netns or host."""
-    return decide(requested, await probe())
+async def choose(requested: str = AUTO, run_dir: str = "") -> IsolationReport:
+    """Try what the machine allows (some 30 ms) and choose. `requested`: auto, netns or host.
+    With a run directory: as the node there is, when it lives in a user namespace already."""
+    if run_dir and userns.is_inside(run_dir):
+        return IsolationReport(ISOLATION_NETNS, rootless=True, missing=LACKS)
+    report = decide(requested, await probe())
+    # Outside, this process has nothing to do with a user namespace: it would be made by now.
+    return decide(ISOLATION_HOST, {}) if report.rootless else report
 
 
 async def probe() -> dict[str, str]:
@@ -66,18 +87,20 @@ async def probe() -> dict[str, str]:
 
 def decide(requested: str, answers: Mapping[str, str]) -> IsolationReport:
     """The choice from the probe's answers. Pure."""
-    refused = [
-        f"{words} ({answers.get(name, _NOT_REACHED)})"
-        for name, words in _NETNS_NEEDS.items()
-        if answers.get(name, _NOT_REACHED)
-    ]
+    refused = _refusals(_NETNS_NEEDS, answers)
     if requested != ISOLATION_HOST and not refused:
         return IsolationReport(ISOLATION_NETNS)
+    as_user = _refusals(_USER_NEEDS, answers)
+    if requested in ROOTLESS_FOR and not as_user:
+        return IsolationReport(ISOLATION_NETNS, rootless=True)
     if requested == ISOLATION_NETNS:
-        reached = [text for text in refused if not text.endswith(f"({_NOT_REACHED})")]
-        lacks = ", ".join(reached or refused)
-        sentence = f"isolation netns is not possible here, it lacks {lacks}; it needs root"
-        return IsolationReport(ISOLATION_NETNS, False, False, (sentence,))
+        sentence = (
+            f"isolation netns is not possible here, it lacks {_reached(refused)}; it needs root, or"
+            f" user namespaces that allow all of it, which lack {_reached(as_user)}"
+        )
+        return IsolationReport(
+            ISOLATION_NETNS, possible=False, private_files=False, missing=(sentence,)
+        )
     missing = [_shared_network(requested, refused)]
     files = _own_files(answers)
     if not files:
@@ -86,7 +109,21 @@ def decide(requested: str, answers: Mapping[str, str]) -> IsolationReport:
             f" are refused ({answers.get('user.mounts') or answers.get('mounts', 'unknown')});"
             " service names work through http_proxy only."
         )
-    return IsolationReport(ISOLATION_HOST, True, files, tuple(missing))
+    return IsolationReport(ISOLATION_HOST, private_files=files, missing=tuple(missing))
+
+
+def _refusals(needs: Mapping[str, str], answers: Mapping[str, str]) -> list[str]:
+    return [
+        f"{words} ({answers.get(name, _NOT_REACHED)})"
+        for name, words in needs.items()
+        if answers.get(name, _NOT_REACHED)
+    ]
+
+
+def _reached(refused: list[str]) -> str:
+    """Without what could not be tried for lack of something else."""
+    reached = [text for text in refused if not text.endswith(f"({_NOT_REACHED})")]
+    return ", ".join(reached or refused)
 
 
 def _own_files(answers: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ from weft.api.k8s.container_v1 import (
     LifecycleHandler,
     Probe,
 )
+from weft.node.dialing import HERE, Dialer
 from weft.node.pod_probes import tcp_ports
 from weft.node.runtime import ContainerRuntime
 
@@ -54,8 +55,9 @@ class Address:
 class Prober:
     """One per agent. `close` when done."""
 
-    def __init__(self, runtime: ContainerRuntime) -> None:
+    def __init__(self, runtime: ContainerRuntime, dialer: Dialer = HERE) -> None:
         self._runtime = runtime
+        self._dialer = dialer
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -120,7 +122,7 @@ class Prober:
             return "the port's name is none of the container's ports"
         try:
             async with asyncio.timeout(within):
-                _, writer = await asyncio.open_connection(host, port)
+                _, writer = await self._dialer.open_connection(host, port)
         except TimeoutError:
             return f"dial tcp {host}:{port}: i/o timeout"
         except OSError as error:
@@ -156,7 +158,12 @@ class Prober:
 
     async def _status(self, url: URL, headers: Mapping[str, str]) -> int:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=False, force_close=True, limit=0)
+            connector = aiohttp.TCPConnector(
+                ssl=False,
+                force_close=True,
+                limit=0,
+                socket_factory=self._dialer.socket_factory,
+            )
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         status = 0
         for _ in range(REDIRECTS_MAX):
@@ -173,9 +180,13 @@ class Prober:
         self, action: GRPCAction, container: Container, at: Address, within: float
     ) -> str:
         """grpc.health.v1.Health/Check; success is SERVING."""
-        target = f"{at.host}:{at.port(container, action.port)}"
+        port = at.port(container, action.port) or 0
+        async with self._dialer.target(at.host, port) as target:
+            return await self._health(action.service, target, f"{at.host}:{port}", within)
+
+    async def _health(self, service: str, target: str, shown: str, within: float) -> str:
         # HealthCheckRequest: field 1, a string shorter than 128 bytes.
-        name = action.service.encode()[:127]
+        name = service.encode()[:127]
         request = b"\x0a" + bytes([len(name)]) + name if name else b""
         options = [("grpc.primary_user_agent", USER_AGENT), ("grpc.enable_http_proxy", 0)]
         try:
@@ -184,7 +195,7 @@ class Prober:
                 call = channel.unary_unary(_HEALTH_METHOD)
                 answer: bytes = await call(request, timeout=within, wait_for_ready=False)
         except grpc.aio.AioRpcError as error:
-            return f"gRPC probe of {target} failed: {error.code().name}: {error.details()}"
+            return f"gRPC probe of {shown} failed: {error.code().name}: {error.details()}"
         if answer == _SERVING:
             return ""
         word = _NOT_SERVING.get(answer, "UNKNOWN")

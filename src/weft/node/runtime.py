@@ -82,6 +82,10 @@ class ContainerSpec(Struct, frozen=True):
     """With `rootfs`: id of the container from an image whose processes it sees and signals."""
     runtime: str = ""
     """Path of runc or crun, which starts it; empty: the pod host does."""
+    of_node: bool = False
+    """A part of the node, not of a pod: it keeps what rights the pod host has."""
+    hidden: tuple[str, ...] = ()
+    """Directories of the machine in which it shall see nothing."""
     respawn: bool = False
     """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
     respawn_argv: tuple[str, ...] = ()

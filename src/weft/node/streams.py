@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from weft.api.errors import ApiError
 from weft.node import pod_state as ps
-from weft.node.linux.inside import tcp_socket
+from weft.node.dialing import Dialer
 from weft.node.pod_runner import PodRunner
 from weft.node.podhost_streams import PodhostError
 from weft.node.runtime import Command, ContainerRuntime, Process
@@ -84,15 +84,8 @@ class Streams(Struct, frozen=True):
             raise OSError("the pod does not run")
         sandbox = runner.state.sandbox
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            if sandbox.netns:
-                sock = await asyncio.to_thread(tcp_socket, sandbox.netns)
-                sock.setblocking(False)
-                try:
-                    await asyncio.get_running_loop().sock_connect(sock, (LOCALHOST, port))
-                except BaseException:
-                    sock.close()
-                    raise
-                return Connection(*await asyncio.open_connection(sock=sock))
+            if namespace := sandbox.netns or runner.parts.settings.home:
+                return Connection(*await Dialer(namespace).open_connection(LOCALHOST, port))
             host = LOCALHOST if runner.state.host_network else sandbox.address
             number = runner.facts().host_ports.get(port, port)
             return Connection(*await asyncio.open_connection(host, number))

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from weft.node.linux import userns
 from weft.node.volumes import File, VolumePlan
 
 DATA = "..data"
@@ -26,7 +27,7 @@ def prepare(plan: VolumePlan, directory: Path) -> str:
         directory.chmod(0o777)
     elif plan.kind == "files":
         write_atomically(directory, plan.files)
-    if plan.group is not None and os.geteuid() == 0:
+    if plan.group is not None and os.geteuid() == 0 and not userns.is_mapped():
         os.chown(directory, -1, plan.group)
         directory.chmod(0o2775)
     return str(directory)

@@ -23,13 +23,36 @@ def tcp_socket(namespace: str) -> socket.socket:
     return _inside(namespace, lambda: socket.socket(socket.AF_INET, kind))
 
 
+def bound_socket(kind: int, address: str, port: int, namespace: str) -> socket.socket:
+    """A socket bound to an address of the namespace at this path; empty: of the caller's own.
+    OSError."""
+
+    def make() -> socket.socket:
+        made = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+        try:
+            if kind == socket.SOCK_STREAM:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    return _inside(namespace, make) if namespace else make()
+
+
+def enter(namespace: str) -> None:
+    """Have this thread be in the namespace at this path from now on. OSError."""
+    with Path(namespace).open("rb") as file:
+        ns.setns(file.fileno(), ns.CLONE_NEWNET)
+
+
 def _inside(namespace: str, work: Callable[[], T]) -> T:
     made: list[T | OSError] = []
 
     def make() -> None:  # in a thread that ends: a namespace is an attribute of the thread
         try:
-            with Path(namespace).open("rb") as file:
-                ns.setns(file.fileno(), ns.CLONE_NEWNET)
+            enter(namespace)
             made.append(work())
         except OSError as error:
             made.append(error)

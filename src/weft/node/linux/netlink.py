@@ -31,7 +31,7 @@ RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
 RTPROT_WEFT = 0xF7
 """Routes to pods of other nodes carry it, so that they are found again."""
 REPLACE = 0x100
-RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL = 255, 254, 2
+RT_TABLE_LOCAL, RT_SCOPE_LINK, RT_SCOPE_HOST, RTN_LOCAL = 255, 253, 254, 2
 
 LOOPBACK_INDEX = 1
 POD_INTERFACE_INDEX = 2
@@ -166,6 +166,14 @@ class Netlink:
         )
         body += attribute(RTA_GATEWAY, socket.inet_aton(gateway)) + attribute(RTA_OIF, index)
         return self.message(RTM_NEWROUTE, ACK | CREATE, body)
+
+    def default_to_loopback(self, source: str) -> bytes:
+        """What no other route leads anywhere goes to the namespace itself, from this address."""
+        place = (RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK, RTN_UNICAST)
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, *place, 0)
+        body += attribute(RTA_OIF, LOOPBACK_INDEX)
+        body += attribute(RTA_PREFSRC, socket.inet_aton(source))
+        return self.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, body)
 
     def node_route(self, network: str, gateway: str) -> bytes:
         """To the pods of another node, by that node's address; replaces one to the same network."""

@@ -298,6 +298,21 @@ def node_table(subnet: str, bridges: str, others: tuple[str, ...] = ()) -> Table
     return Table((Chain("leave", HOOK_POSTROUTING, _PRIORITY_SRCNAT),), rules)
 
 
+def egress_table(subnet: str, port: int, dns: tuple[str, int]) -> Table:
+    """Of a node in a network of its own: what goes neither to pods nor to itself is handed to the
+    listener at `port`; questions for names to the node's DNS server, whomever they are for."""
+    tcp, udp = _protocol(socket.IPPROTO_TCP), _protocol(socket.IPPROTO_UDP)
+    to_dns = destination_port(53, 53) + _dnat(*dns)
+    rules = (
+        ("out", udp + to_dns),
+        ("out", tcp + to_dns),
+        ("out", destination("127.0.0.0/8") + _return()),
+        ("out", destination(subnet) + _return()),
+        ("out", tcp + _redirect(port)),
+    )
+    return Table((Chain("out", HOOK_OUTPUT, _PRIORITY_DSTNAT),), rules)
+
+
 def gates_table(node_address: str, gates: Mapping[str, str], port: int) -> Table:
     """Where the node proxy's calls to pods of other nodes go: pod network -> address of its node,
     whose proxy takes them at `port`. Only what comes from the address that pods trust, which the

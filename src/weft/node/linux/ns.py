@@ -21,6 +21,7 @@ MS_MOVE = 8192
 MS_REC = 16384
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
@@ -124,9 +125,14 @@ def sethostname(name: str) -> None:
 
 def become_mapped(uid: int, gid: int, inside_uid: int, inside_gid: int) -> None:
     """Map the ids held outside (`uid`, `gid`) to ids inside this new user namespace. OSError."""
-    with contextlib.suppress(FileNotFoundError), open("/proc/self/setgroups", "w") as file:
+    map_one("self", uid, gid, inside_uid, inside_gid)
+
+
+def map_one(process: str, uid: int, gid: int, inside_uid: int, inside_gid: int) -> None:
+    """The same for the new user namespace of another process, by number. OSError."""
+    with contextlib.suppress(FileNotFoundError), open(f"/proc/{process}/setgroups", "w") as file:
         file.write("deny")
-    with open("/proc/self/uid_map", "w") as file:
+    with open(f"/proc/{process}/uid_map", "w") as file:
         file.write(f"{inside_uid} {uid} 1")
-    with open("/proc/self/gid_map", "w") as file:
+    with open(f"/proc/{process}/gid_map", "w") as file:
         file.write(f"{inside_gid} {gid} 1")

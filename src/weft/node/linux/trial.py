@@ -43,8 +43,9 @@ def _ladder(user: int) -> Answers:
         ask("etc", _overlay_etc)
         ask("volumes", _bind)
     if user:
-        return answers
-    ask("own_devices", _own_devices)
+        ask("nested", _nested)
+    else:
+        ask("own_devices", _own_devices)
     ask("namespace", lambda: ns.unshare(ns.CLONE_NEWNET))
     if not answers["namespace"]:
         ask("pin", _pin)
@@ -66,6 +67,20 @@ def _private_mounts(user: int) -> None:
 def _overlay_etc() -> None:
     os.mkdir("/tmp/etc")  # noqa: S108
     ns.mount("overlay", "/etc", "overlay", ns.MS_RDONLY, "lowerdir=/tmp/etc:/etc")
+
+
+def _nested() -> None:
+    """As containers are confined there: in a user namespace of their own, with their own /etc."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _private_mounts(ns.CLONE_NEWUSER)
+            _overlay_etc()
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        raise OSError(abs(code), os.strerror(abs(code)))
 
 
 def _bind() -> None:

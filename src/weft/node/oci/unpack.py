@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
+from weft.node.linux import userns
 from weft.node.oci.documents import LAYER_BYTES_MAX, ImageError
 from weft.node.oci.layer_plan import (
     ENTRIES_MAX,
@@ -330,7 +331,9 @@ class _Writer:
 @functools.cache
 def _may_own() -> bool:
     """Whether this process may give files away and set what only the kernel's administrator may:
-    CAP_CHOWN and CAP_SYS_ADMIN."""
+    CAP_CHOWN and CAP_SYS_ADMIN, and not in a user namespace, where there is nobody else."""
+    if userns.is_mapped():
+        return False
     for line in FilePath("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return int(line.split()[1], 16) & _OWNERS == _OWNERS

@@ -54,7 +54,7 @@ class Containers:
         self._answer = answer
         name = "weft-" + hashlib.sha256(run_dir.encode()).hexdigest()[:8]
         self._cgroups = Cgroups(name)
-        self.how = spawn.privilege()
+        self.how = spawn.privilege(run_dir)
         self._logs = loglink.LogLink(run_dir)
         self._all: dict[str, Container] = {}
         self._by_pid: dict[int, Container] = {}

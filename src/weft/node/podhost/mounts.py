@@ -19,9 +19,11 @@ _TMPFS_OPTIONS = "size=64m,mode=0755"
 _KEPT_FLAGS = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
 
 
-def build(etc_dir: str, mounts: list[dict[str, Any]], directory: str, how: str) -> None:
+def build(
+    etc_dir: str, mounts: list[dict[str, Any]], directory: str, how: str, hidden: list[str]
+) -> None:
     """Make the view. `directory` is the container's own, for scratch; `how` is
-    `spawn.privilege()`. OSError says what failed."""
+    `spawn.privilege()`; in directories of `hidden` nothing is seen. OSError says what failed."""
     ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
     wanted = sorted(mounts, key=lambda mount: str(mount["target"]).count("/"))
     _overlay_etc(etc_dir, wanted, directory)
@@ -38,6 +40,9 @@ def build(etc_dir: str, mounts: list[dict[str, Any]], directory: str, how: str) 
                 continue
             text = f"cannot mount {mount['source']} at {mount['target']}: {error.strerror}"
             raise OSError(error.errno, text) from error
+    for path in hidden:
+        if os.path.isdir(path):
+            ns.mount("tmpfs", path, "tmpfs", ns.MS_RDONLY, "size=4k,mode=0555")
 
 
 def _overlay_etc(etc_dir: str, mounts: list[dict[str, Any]], directory: str) -> None:

@@ -112,8 +112,8 @@ def _outer(
         else:
             flags |= flag
     uid, gid = os.getuid(), os.getgid()
-    ns.unshare(flags | (ns.CLONE_NEWUSER if how == "user" else 0))
-    if how == "user":  # one user is there, and the container's is that one
+    ns.unshare(flags | (ns.CLONE_NEWUSER if how != "root" else 0))
+    if how != "root":  # one user is there, and the container's is that one
         user = config["process"]["user"]
         ns.become_mapped(uid, gid, user["uid"], user["gid"])
     inner = os.fork()
@@ -308,7 +308,7 @@ def start_inside(
 
 
 def _join(container: Container, how: str) -> None:
-    flags = ns.CLONE_NEWUSER if how == "user" else 0
+    flags = ns.CLONE_NEWUSER if how != "root" else 0
     for namespace in container.spec["oci"]["linux"]["namespaces"]:
         flags |= _FLAGS[namespace["type"]]
     root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -50,7 +50,7 @@ def mount_root(rootfs: dict[str, Any], how: str) -> str:
     os.chdir(os.path.dirname(layers[0]))
     lower = ":".join(os.path.basename(layer) for layer in layers)
     options = f"lowerdir={lower},upperdir={_quoted(upper)},workdir={_quoted(work)}"
-    if how == "user":
+    if how != "root":
         options += ",userxattr"
     try:
         ns.mount("overlay", root, "overlay", ns.MS_NODEV, options)

@@ -10,7 +10,8 @@ import signal
 import termios
 from typing import Any, NoReturn
 
-from weft.node.linux import ns
+from weft.node.linux import ns, userns
+from weft.node.linux.capabilities import CAPABILITIES
 from weft.node.podhost import mounts
 from weft.node.podhost.records import EXIT_START_ERROR, MARK, Container
 
@@ -26,8 +27,11 @@ Files = tuple[int, int, int]
 """Standard input, output and error; -1 is /dev/null."""
 
 
-def privilege() -> str:
-    """How a private mount namespace can be had: `root`, `user` (a user namespace) or `none`."""
+def privilege(run_dir: str) -> str:
+    """How a private mount namespace can be had: `root`, `user` (a user namespace) or `none`; or
+    `nested`: the node is root in a user namespace, and containers shall have nothing of that."""
+    if userns.is_inside(run_dir):
+        return "nested"
     for name, flags in (("root", ns.CLONE_NEWNS), ("user", ns.CLONE_NEWNS | ns.CLONE_NEWUSER)):
         pid = os.fork()
         if pid == 0:
@@ -99,10 +103,11 @@ def _become(container: Container, files: Files, how: str) -> NoReturn:
     os.setsid()
     os.umask(_UMASK)  # mount points are for every user of the container
     container.group.enter()
-    _join_namespaces(spec, how)
+    _join_namespaces(spec, "root" if spec.get("of_node") else how)
     if how != "none":
-        if spec["etc_dir"] or spec["mounts"]:
-            mounts.build(spec["etc_dir"], spec["mounts"], container.directory, how)
+        hidden = spec.get("hidden") or []
+        if spec["etc_dir"] or spec["mounts"] or hidden:
+            mounts.build(spec["etc_dir"], spec["mounts"], container.directory, how, hidden)
         if spec["hostname"]:
             ns.sethostname(spec["hostname"])
     elif spec["mounts"]:
@@ -110,7 +115,7 @@ def _become(container: Container, files: Files, how: str) -> NoReturn:
     standard_files(files)
     if container.has_terminal:
         take_terminal(spec["uid"])
-    _change_user(spec)
+    _change_user(spec, how)
     _execute(spec, spec["argv"], container.id, terminal=container.has_terminal)
 
 
@@ -119,21 +124,32 @@ def _join_namespaces(spec: dict[str, Any], how: str) -> None:
         fd = os.open(spec["netns"], os.O_RDONLY | os.O_CLOEXEC)
         ns.setns(fd, ns.CLONE_NEWNET)
         os.close(fd)
-    flags = _new_namespaces(spec)
-    if how == "none" or not flags:
+    flags = _new_namespaces(spec, how)
+    if not flags:
         return
     uid, gid = os.getuid(), os.getgid()
-    if how == "user":
-        flags |= ns.CLONE_NEWUSER
+    inside = (uid, gid) if how != "nested" else _wanted_ids(spec)
     ns.unshare(flags)
-    if how == "user":  # the same ids inside: programs still see whose they are
-        ns.become_mapped(uid, gid, uid, gid)
+    if flags & ns.CLONE_NEWUSER:  # programs still see whose they are
+        ns.become_mapped(uid, gid, *inside)
 
 
-def _new_namespaces(spec: dict[str, Any]) -> int:
-    flags = ns.CLONE_NEWNS if spec["etc_dir"] or spec["mounts"] else 0
+def _wanted_ids(spec: dict[str, Any]) -> tuple[int, int]:
+    """Where all are root: the user that is asked for, else whom the machine takes it for."""
+    uid = userns.outer_uid() if spec["uid"] is None else spec["uid"]
+    return uid, uid if spec["gid"] is None else spec["gid"]
+
+
+def _new_namespaces(spec: dict[str, Any], how: str) -> int:
+    if how == "none":
+        return 0
+    own_files = spec["etc_dir"] or spec["mounts"] or spec.get("hidden")
+    flags = ns.CLONE_NEWNS if own_files else 0
     flags |= ns.CLONE_NEWUTS if spec["hostname"] else 0
-    return flags | (ns.CLONE_NEWIPC if spec["netns"] else 0)
+    flags |= ns.CLONE_NEWIPC if spec["netns"] else 0
+    if how == "nested":
+        flags |= ns.CLONE_NEWNS
+    return flags | (ns.CLONE_NEWUSER if flags and how != "root" else 0)
 
 
 def standard_files(files: Files) -> None:
@@ -151,7 +167,10 @@ def take_terminal(uid: int | None) -> None:
             os.fchown(0, uid, -1)
 
 
-def _change_user(spec: dict[str, Any]) -> None:
+def _change_user(spec: dict[str, Any], how: str) -> None:
+    if how == "nested" and not spec.get("of_node"):  # it has the user that it shall have
+        _give_up_rights()
+        return
     uid, gid, groups = spec["uid"], spec["gid"], spec["supplemental_groups"]
     if uid is not None and gid is None:
         gid = _primary_group(uid)
@@ -163,6 +182,14 @@ def _change_user(spec: dict[str, Any]) -> None:
         os.setuid(uid)
     if spec["no_new_privileges"]:
         ns.prctl(ns.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _give_up_rights() -> None:
+    """Those over its own namespaces, too: what is hidden there must stay so, also from root."""
+    for number in range(len(CAPABILITIES)):
+        with contextlib.suppress(OSError):  # a kernel that does not know it
+            ns.prctl(ns.PR_CAPBSET_DROP, number)
+    ns.prctl(ns.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _primary_group(uid: int) -> int:
@@ -228,16 +255,14 @@ def start_inside(
         os.setsid()
         container.group.enter()
         spec = container.spec
-        flags = _new_namespaces(spec) if how != "none" else 0
-        if flags and how == "user":
-            flags |= ns.CLONE_NEWUSER
+        flags = _new_namespaces(spec, how)
         flags |= ns.CLONE_NEWNET if spec["netns"] else 0
         if flags:
             _join_container(container.pid, flags)
         standard_files(files)
         if terminal:
             take_terminal(spec["uid"])
-        _change_user(spec)
+        _change_user(spec, how)
         _execute(spec, argv, container.id, terminal=terminal)
     except NotFound as error:
         os.write(2, f'exec: "{argv[0]}": {error}\n'.encode())
@@ -255,8 +280,8 @@ def _join_container(pid: int, flags: int) -> None:
         ns.setns(pidfd, flags)
     except OSError:  # before Linux 5.8: one namespace at a time
         for name, flag in (
-            ("user", ns.CLONE_NEWUSER),
             ("net", ns.CLONE_NEWNET),
+            ("user", ns.CLONE_NEWUSER),
             ("uts", ns.CLONE_NEWUTS),
             ("ipc", ns.CLONE_NEWIPC),
             ("mnt", ns.CLONE_NEWNS),

@@ -1,0 +1,53 @@
+"""An ordinary user's node: whether this process belongs into its user namespace, and how it gets
+there. Before any thread starts, for the kernel lets only a process of one thread go."""
+
+from pathlib import Path
+
+from weft.api.wellknown import ISOLATION_HOST
+from weft.node.linux import trial, userns
+from weft.node.linux.capabilities import CAPABILITIES
+from weft.node.probe import decide
+
+_ROOTS = tuple(1 << CAPABILITIES.index(name) for name in ("SYS_ADMIN", "NET_ADMIN"))
+
+
+class Place:
+    """Where the node of a run directory lives. `enter`, and at the end of the process `leave`."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
+        self._keeper = 0
+
+    def enter(self, isolation: str, *, create: bool) -> bool:
+        """Go into the node's user namespace, if it has one or (`create`) shall have one with this
+        isolation. OSError says why that is impossible."""
+        found = userns.exists(self._run_dir)
+        if found and isolation == ISOLATION_HOST:
+            raise OSError(
+                "pods of an earlier start run in a user namespace; end them with `weft down`, or"
+                " leave out --isolation host"
+            )
+        if not found and (not create or not _wants(isolation)):
+            return False
+        userns.enter(self._run_dir, create=True)
+        self._keeper = userns.keeper_of(self._run_dir)
+        return True
+
+    def leave(self) -> None:
+        """When the node has been taken down, nothing keeps its namespaces any more."""
+        userns.release(self._run_dir, self._keeper)
+
+
+def _wants(isolation: str) -> bool:
+    if isolation == ISOLATION_HOST or _is_root():
+        return False
+    return decide(isolation, trial.ask_all()).rootless
+
+
+def _is_root() -> bool:
+    """Whether there is no need to try: what root lacks here, a user namespace lacks as well."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            return all(held & bit for bit in _ROOTS)
+    return False

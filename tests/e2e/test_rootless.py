@@ -1,0 +1,284 @@
+"""Network namespaces for pods of a user without any right, as root has them: through a user
+namespace. `front` and `other` call `api` and `page`, a container from an image; `walled` takes
+calls of `other` only."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import archives
+from tests.e2e import manifests as m
+from tests.e2e import ordinary
+from tests.e2e.conftest import APPS
+from tests.e2e.instance import ask, kubectl_binary, run_inside, wait_for
+from tests.e2e.ordinary import OrdinaryInstance
+from tests.e2e.test_authorization import account, policy
+from weft.lib.instance import process_start, read_running
+from weft.node.probe import decide
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(kubectl_binary() is None, reason="needs kubectl"),
+    pytest.mark.skipif(archives.busybox() is None, reason="needs a static busybox"),
+]
+PAGE = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: page, labels: {app: page}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: shop/web:1
+    args: [-p, "80", -h, /www]
+    securityContext: {runAsUser: 1000}
+    ports: [{name: http, containerPort: 80}]
+    readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: walled}
+spec:
+  podSelector: {matchLabels: {app: walled}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: other}}}]}]
+"""
+NO_SECRETS = policy(
+    "no-secrets", """
+action: DENY
+selector: {matchLabels: {app: api}}
+rules:
+- from: [{source: {serviceAccounts: [front]}}]
+  to: [{operation: {paths: ["/seen/secret"]}}]
+""",
+)  # fmt: skip
+CALLS = """
+import asyncio, os, socket
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+async def status(session, url):
+    try:
+        async with session.get(url) as answer:
+            await answer.read()
+            return answer.status
+    except (ClientError, OSError, TimeoutError) as error:
+        return type(error).__name__
+
+async def main():
+    async with ClientSession(timeout=ClientTimeout(total=3)) as session:
+        return await asyncio.gather(*(status(session, url) for url in URLS))
+"""
+STEADY = """
+import asyncio
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+async def main():
+    failed, total = [], 0
+    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
+        while True:
+            total += 1
+            try:
+                async with session.get("http://api/slow?seconds=0.05") as answer:
+                    if answer.status != 200:
+                        failed.append(answer.status)
+            except (ClientError, OSError, TimeoutError) as error:
+                failed.append(repr(error))
+            print(total, failed, flush=True)
+
+asyncio.run(main())
+"""
+CALLING = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "steady"},
+    "spec": {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [
+            {"name": "main", "image": "echo:1", "command": [sys.executable, "-c", STEADY]}
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def weft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrdinaryInstance]:
+    refused = ordinary.refusals()
+    if why := refused["user.mounts"]:
+        pytest.skip(f"this kernel gives users no namespaces of their own: {why}")
+    assert decide("netns", refused).rootless, refused
+    folder = tmp_path_factory.mktemp("images")
+    layers = [archives.base_layer(), archives.page("a page\n")]
+    archive = archives.docker_archive(folder / "web.tar", "shop/web:1", layers, archives.HTTPD)
+    text = m.echo("api") + m.service("api") + "---" + m.echo("walled") + m.service("walled")
+    for name in ("front", "other"):
+        text += account(name, m.echo(name)) + m.service(name)
+        text += m.gateway(name, f"{name}.example")
+        text += m.routes(name, m.to(name), f"{name}.example", name)
+    text += PAGE + m.service("page") + NO_SECRETS
+    with ordinary.made() as instance:
+        load(instance, archive)
+        instance.up()
+        instance.weft("apply", "-f", "-", stdin=text)
+        for name in ("api", "walled", "front", "other", "page"):
+            instance.wait_ready(f"app={name}", 1)
+        yield instance
+
+
+def load(instance: OrdinaryInstance, archive: Path) -> None:
+    """The user must be able to read it: pytest's folders are root's alone."""
+    there = instance.data_dir / "web.tar"
+    there.write_bytes(archive.read_bytes())
+    instance.weft("image", "import", str(there))
+
+
+def statuses(weft: OrdinaryInstance, name: str, *urls: str) -> list[Any]:
+    """What a pod gets for each URL."""
+    wait_for(lambda: reachable(weft, name), f"{name} behind the gateway")
+    found: list[Any] = run_inside(weft, f"{name}.example", f"URLS = {urls!r}\n{CALLS}")
+    return found
+
+
+def reachable(weft: OrdinaryInstance, name: str) -> bool:
+    try:
+        return ask(weft, "/who", f"{name}.example")[0] == 200
+    except OSError:
+        return False
+
+
+def pod_of(weft: OrdinaryInstance, app: str) -> Any:
+    (pod,) = weft.ready_pods(f"app={app}")
+    return pod
+
+
+def test_pods_have_addresses_of_their_own_and_names_lead_to_services(
+    weft: OrdinaryInstance,
+) -> None:
+    assert weft.running.isolation == "netns"
+    addresses = {pod_of(weft, app)["status"]["podIP"] for app in ("api", "walled", "front")}
+    assert len(addresses) == 3
+    urls = ("http://api/who", "http://page.default.svc.cluster.local/", "http://page/none")
+    assert statuses(weft, "front", *urls) == [200, 200, 404]
+    caller = json.loads(weft.kubectl("exec", "deploy/front-v1", "--", "sh", "-c", SHOWN))
+    assert caller == {"uid": weft.uid, "rights": "0000000000000000"}
+
+
+SHOWN = """
+printf '{"uid": %s, "rights": "%s"}' $(id -u) $(sed -n 's/CapBnd:.//p' /proc/self/status)
+"""
+
+
+def test_containers_from_images_are_the_users_that_they_want(weft: OrdinaryInstance) -> None:
+    assert weft.kubectl("exec", "page", "--", "id", "-u").strip() == "1000"
+    shown = weft.kubectl("exec", "page", "--", "cat", "/www/index.html")
+    assert shown == "a page\n"
+
+
+def test_policies_tell_callers_apart(weft: OrdinaryInstance) -> None:
+    walled = pod_of(weft, "walled")["status"]["podIP"]
+    urls = ("http://api/seen/secret", "http://walled/who", f"http://{walled}:8080/who")
+    assert statuses(weft, "other", *urls) == [200, 200, 200]
+    assert [status for status in statuses(weft, "front", *urls) if status == 200] == []
+
+
+def test_ports_are_forwarded_and_logs_read(weft: OrdinaryInstance) -> None:
+    assert "ready" in weft.kubectl("logs", "deploy/api-v1")
+    command = [str(kubectl_binary()), "--kubeconfig", str(weft.kubeconfig)]
+    with subprocess.Popen(
+        [*command, "port-forward", "pod/page", ":80"], stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None
+        try:
+            port = client.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+                assert answer.read() == b"a page\n"
+        finally:
+            client.terminate()
+
+
+def test_a_pod_is_no_way_into_its_node_or_its_neighbours(weft: OrdinaryInstance) -> None:
+    program = str(APPS / "intruder.py")
+    run_dir, data_dir = str(weft.run_dir), str(weft.data_dir)
+    assert weft.run_dir.joinpath("podhost.sock").exists()
+    parts = [str(pid) for pid in node_processes(weft)]
+    neighbour = str(weft.pid_of(pod_of(weft, "api")["metadata"]["name"]))
+    said = weft.kubectl(
+        *("exec", "deploy/front-v1", "--", sys.executable, program),
+        *(neighbour, run_dir, data_dir, *parts),
+    )  # fmt: skip
+    outcomes = json.loads(said)
+    assert len(outcomes) == 4 + 2 * 3 + 8 * (1 + len(parts))
+    assert [name for name, outcome in outcomes.items() if outcome == "done"] == []
+
+
+def node_processes(weft: OrdinaryInstance) -> list[int]:
+    """The daemon, what keeps the namespaces, the pod host, and both Envoys."""
+    kept = json.loads((weft.run_dir / "userns.json").read_text())["keeper"]
+    found = [weft.running.pid, kept, *programs(weft, "podhost"), *programs(weft, "bin/envoy")]
+    assert len(found) == 5
+    return found
+
+
+def programs(weft: OrdinaryInstance, name: str) -> list[int]:
+    """Processes of the run directory with this in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if str(weft.run_dir) in command and name in command and "weft.daemon" not in command:
+                found.append(int(folder.name))
+    return found
+
+
+def test_calls_go_on_while_weft_is_killed_and_started_again(weft: OrdinaryInstance) -> None:
+    weft.weft("apply", "-f", "-", stdin=json.dumps(CALLING))
+    wait_for(lambda: calls(weft)[0] >= 5, "calls")
+    before = {pod["name"]: pod["pid"] for pod in weft.status()["pods"]}
+    weft.kill_9()
+    weft.up()
+    weft.wait_ready("app=api", 1)
+    assert {pod["name"]: pod["pid"] for pod in weft.status()["pods"]} == before
+    more = calls(weft)[0] + 5
+    wait_for(lambda: calls(weft)[0] >= more, "calls after the start")
+    assert calls(weft)[1] == "[]"
+
+
+def calls(weft: OrdinaryInstance) -> tuple[int, str]:
+    """How many, and those that failed."""
+    total, _, failed = weft.kubectl("logs", "steady", "--tail=1", check=False).partition(" ")
+    return (int(total) if total.isdigit() else 0), failed.strip()
+
+
+def test_the_parts_of_the_node_are_back_when_they_are_killed(weft: OrdinaryInstance) -> None:
+    pods = {pod["name"]: pod["pid"] for pod in weft.status()["pods"]}
+    before = node_processes(weft)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: read_running(str(weft.data_dir)) is None, "daemon gone")
+    weft.up()
+    wait_for(lambda: reachable(weft, "front"), "the gateway again")
+    assert statuses(weft, "front", "http://api/who") == [200]
+    assert not set(node_processes(weft)) & set(before)
+    assert {pod["name"]: pod["pid"] for pod in weft.status()["pods"]} == pods
+
+
+def test_nothing_is_left_when_it_is_stopped(weft: OrdinaryInstance) -> None:
+    pods = [int(pod["pid"]) for pod in weft.status()["pods"]]
+    started = {pid: process_start(pid) for pid in (*node_processes(weft), *pods)}
+    assert len(pods) >= 5
+    assert all(started.values())
+    weft.weft("down")
+    left = [pid for pid, start in started.items() if process_start(pid) == start]
+    assert left == []
+    assert not weft.run_dir.exists()
+    assert str(weft.run_dir) not in Path("/proc/self/mountinfo").read_text()
