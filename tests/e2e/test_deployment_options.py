@@ -1,15 +1,18 @@
 """What Deployments may ask for beyond Kubernetes: going back by themselves, rolling when their
 configuration changes, starting after what they need."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e import manifests as m
 from tests.e2e.conftest import ISOLATIONS, fresh
-from tests.e2e.instance import Instance, wait_for
-from tests.e2e.test_workloads import OBEDIENT, apply, echoing, events, pods, sh, workload
+from tests.e2e.instance import Instance, Load, wait_for
+from tests.e2e.test_workloads import OBEDIENT, apply, echoing, events, pods, sh, versions, workload
 
 pytestmark = pytest.mark.e2e
 
@@ -72,3 +75,95 @@ def test_pods_start_after_what_they_need(weft: Instance) -> None:
     }
     assert ready["first"] <= ready["late"]
     weft.kubectl("delete", "deployment/late", "deployment/first")
+
+
+# --- Kubernetes' own fields, under calls
+
+
+class Rolling:
+    """A Deployment that is called from outside, and what its fields do to it."""
+
+    def __init__(self, weft: Instance) -> None:
+        self.weft = weft
+        strategy = {"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 0}}
+        body = workload(
+            *("Deployment", "roll", echoing()), replicas=2, minReadySeconds=2, strategy=strategy,
+            progressDeadlineSeconds=4, revisionHistoryLimit=1,
+        )  # fmt: skip
+        apply(weft, body)
+        text = m.service("roll") + m.gateway("roll", "roll.test")
+        text += m.routes("roll", m.to("roll"), "roll.test", "roll")
+        weft.kubectl("apply", "-f", "-", stdin=text)
+        weft.wait_ready("app=roll", 2)
+
+    def set(self, version: str) -> None:
+        self.weft.kubectl("set", "env", "deployment/roll", f"VERSION={version}")
+
+    def sets(self) -> list[dict[str, Any]]:
+        """Its ReplicaSets, oldest first."""
+        found = self.weft.items("replicasets", "app=roll")
+        number = "deployment.kubernetes.io/revision"
+        return sorted(found, key=lambda s: int(s["metadata"]["annotations"][number]))
+
+    def sizes(self) -> list[int]:
+        return [s["spec"]["replicas"] for s in self.sets() if s["spec"]["replicas"]]
+
+    def paused(self) -> None:
+        """Nothing rolls, but it scales."""
+        self.weft.kubectl("rollout", "pause", "deployment/roll")
+        self.set("v2")
+        self.weft.kubectl("scale", "deployment/roll", "--replicas=3")
+        self.weft.wait_ready("app=roll", 3)
+        assert set(versions(self.weft, "roll").values()) == {"v1"}
+        self.weft.kubectl("scale", "deployment/roll", "--replicas=2")
+        self.weft.kubectl("rollout", "resume", "deployment/roll")
+
+    def not_yet_available(self) -> None:
+        """A new pod counts once it has been ready for a while; until then no old one goes."""
+
+        def waits() -> bool:
+            ready = [s["status"].get("readyReplicas", 0) for s in self.sets()]
+            available = [s["status"].get("availableReplicas", 0) for s in self.sets()]
+            return len(ready) == 2 and ready[1] > available[1] and ready[0] == 2
+
+        wait_for(waits, "a pod that is ready and does not count yet")
+        self.weft.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+        assert set(versions(self.weft, "roll").values()) == {"v2"}
+
+    def stuck(self) -> None:
+        """Scaled in the middle, old and new grow in proportion; kubectl says that time is over."""
+        self.weft.kubectl("set", "image", "deployment/roll", "echo=missing:1")
+        wait_for(lambda: self.sizes() == [2, 2], "two beside two")
+        self.weft.kubectl("scale", "deployment/roll", "--replicas=4")
+        wait_for(lambda: self.sizes() == [3, 3], "each gets its part of six")
+        said = self.weft.kubectl("rollout", "status", "deployment/roll", check=False)
+        assert "exceeded its progress deadline" in said
+        self.weft.kubectl("rollout", "undo", "deployment/roll")
+        self.weft.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+        wait_for(lambda: len(self.sets()) == 2, "one old revision is kept")
+
+
+async def test_the_fields_of_a_deployment_hold_under_calls(weft: Instance) -> None:
+    rolling = await asyncio.to_thread(Rolling, weft)
+    url = weft.gateway() + "/who"
+    async with Load(url, clients=2, headers={"Host": "roll.test"}) as load:
+        for step in (rolling.paused, rolling.not_yet_available, rolling.stuck):
+            await asyncio.to_thread(step)
+        await load.until(load.total + 20)
+    assert load.failed == 0, load.report()
+    assert set(load.bodies) == {"v1", "v2"}
+    weft.kubectl("patch", "deployment", "roll", "-p", RECREATE)
+    rolling.set("v3")
+
+    def alone() -> bool:
+        """Also those that end count: the new ones start when the last old one is gone."""
+        found = weft.items("pods", "app=roll")
+        there = {p["spec"]["containers"][0]["env"][0]["value"] for p in found}
+        assert there != {"v2", "v3"}
+        return there == {"v3"}
+
+    wait_for(alone, "the new ones come when the old ones are gone")
+    weft.kubectl("delete", "deployment/roll", "service/roll", "vs/roll", "gw/roll")
+
+
+RECREATE = '{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}'
