@@ -28,17 +28,17 @@ def weft() -> Iterator[Instance]:
         yield instance
 
 
-def job(name: str, script: str, cpu: str = "500m") -> str:
+def job(name: str, script: str, cpu: str = "500m", queue: str = "tight", **more: Any) -> str:
     container = {
         "name": "main", "image": "sh:1", "args": ["-c", script],
         "resources": {"requests": {"cpu": cpu}},
     }  # fmt: skip
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    body = {
-        "apiVersion": "batch/v1", "kind": "Job", "spec": {"template": template},
-        "metadata": {"name": name, "labels": {"weft.dev/queue": "tight"}},
-    }  # fmt: skip
-    return json.dumps(body)
+    spec = {"restartPolicy": "Never", "containers": [container], **more.pop("spec", {})}
+    metadata = {"name": name, "labels": {"weft.dev/queue": queue}, **more}
+    return json.dumps({
+        "apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": spec}},
+        "metadata": metadata,
+    })  # fmt: skip
 
 
 def read(weft: Instance, name: str) -> Any:
@@ -83,11 +83,132 @@ def test_a_job_waits_says_why_and_runs_when_there_is_room(weft: Instance, tmp_pa
     assert "waits-for" not in json.dumps(read(weft, "second")["metadata"]["annotations"])
 
 
+class Turns:
+    """Queues for one Job at a time, and the order in which Jobs ran in them."""
+
+    def __init__(self, weft: Instance, place: Path) -> None:
+        self.weft, self.place, self.ran = weft, place, place / "ran"
+        for name, spec in (
+            ("short", {"policy": "ShortestJobFirst"}),
+            ("ranked", {"policy": "Priority", "preemption": True}),
+            ("shared", {"policy": "FairShare", "quota": {"cpu": "200m"}}),
+            ("filled", {"policy": "FirstComeFirstServed", "quota": {"cpu": "200m"}}),
+        ):
+            kind = {"apiVersion": "queue.weft.dev/v1alpha1", "kind": "Queue"}
+            spec = {"quota": {"cpu": "100m"}, **spec}
+            self.apply(json.dumps({**kind, "metadata": {"name": name}, "spec": spec}))
+        for name, value in (("vip", 1000), ("low", -5)):
+            kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+            self.apply(json.dumps({**kind, "metadata": {"name": name}, "value": value}))
+        weft.kubectl("create", "namespace", "other")
+
+    def apply(self, *objects: str) -> None:
+        self.weft.weft("apply", "-f", "-", stdin="\n---\n".join(objects))
+
+    def holds(self, queue: str, name: str, cpu: str = "100m", **more: Any) -> None:
+        """A Job that keeps the queue until it is let go."""
+        script = f"while [ ! -e {self.place}/{name} ]; do sleep 0.05; done"
+        self.apply(job(name, script, cpu, queue, **more))
+        wait_for(lambda: read(self.weft, name)["status"].get("ready"), f"{name} runs")
+
+    def let_go(self, name: str) -> None:
+        (self.place / name).touch()
+
+    def job(self, queue: str, name: str, cpu: str = "100m", **more: Any) -> str:
+        return job(name, f"echo {name} >> {self.ran}", cpu, queue, **more)
+
+    def order(self, *names: str) -> None:
+        """Those ran, in this order."""
+        said = lambda: self.ran.read_text().split() if self.ran.exists() else []  # noqa: E731
+        wait_for(lambda: len(said()) >= len(names), f"{names} run")
+        assert said() == list(names)
+        self.ran.unlink()
+
+
+def test_each_policy_has_its_order(weft: Instance, tmp_path: Path) -> None:
+    turns = Turns(weft, tmp_path)
+    long, brief = {"weft.dev/duration": "1h"}, {"weft.dev/duration": "1m"}
+
+    # Shortest first: as declared; and as Jobs of the name took before.
+    turns.holds("short", "report-1")
+    turns.apply(turns.job("short", "long", annotations=long))
+    turns.apply(turns.job("short", "brief", annotations=brief), turns.job("short", "report-2"))
+    turns.let_go("report-1")
+    turns.order("report-2", "brief", "long")
+
+    # Priority: what runs with less gives way, says so, and comes again.
+    turns.holds("ranked", "humble", spec={"priorityClassName": "low"})
+    turns.apply(turns.job("ranked", "mighty", spec={"priorityClassName": "vip"}))
+    turns.order("mighty")
+    assert "Preempted" in weft.kubectl("describe", "job", "humble")
+    wait_for(lambda: read(weft, "humble")["status"].get("ready"), "it runs again")
+    turns.let_go("humble")
+
+    # Fair share: whoever has less is next, also when it came later.
+    turns.holds("shared", "one")
+    turns.holds("shared", "two")
+    turns.apply(turns.job("shared", "three"), turns.job("shared", "other", namespace="other"))
+    wait_for(lambda: "is next" in weft.weft("queue", "get", "shared"), "they wait")
+    turns.let_go("one")
+    turns.order("other", "three")
+    turns.let_go("two")
+
+    # Back-fill: what ends before the next one can begin passes it.
+    turns.holds("filled", "half", annotations={"weft.dev/duration": "1h"})
+    turns.apply(turns.job("filled", "whole", "200m"))
+    wait_for(lambda: "is next in queue" in weft.kubectl("describe", "job", "whole"), "it waits")
+    turns.apply(turns.job("filled", "endless", annotations={"weft.dev/duration": "2h"}))
+    turns.apply(turns.job("filled", "passes", annotations=brief))
+    turns.order("passes")
+    turns.let_go("half")
+    turns.order("whole", "endless")
+
+
 def test_a_profile_schedules_the_pods_that_name_it(weft: Instance) -> None:
     spec = {"schedulerName": "packing", "containers": [{"name": "c", "image": "sh:1"}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "packed"}, "spec": spec}
     weft.weft("apply", "-f", "-", stdin=json.dumps(pod))
     wait_for(lambda: weft.pod("packed")["spec"].get("nodeName"), "it has a node")
+
+
+def pod(name: str, **resources: str) -> str:
+    script = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+    container = {"name": "c", "image": "sh:1", "args": ["-c", script],
+                 "resources": {"requests": resources, "limits": resources}}  # fmt: skip
+    spec = {"containers": [container], "priorityClassName": name}
+    return json.dumps({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "ranks"},
+        "spec": spec,
+    })  # fmt: skip
+
+
+def test_pods_give_way_to_more_important_ones_and_devices_are_counted(weft: Instance) -> None:
+    """A resource that only this node has, as a device plugin would tell of it."""
+    weft.kubectl("create", "namespace", "ranks")
+    for name, value in (("weak", 1), ("strong", 2000), ("equal", 2000)):
+        kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+        weft.weft("apply", "-f", "-", stdin=json.dumps(
+            {**kind, "metadata": {"name": name}, "value": value}))  # fmt: skip
+    (node,) = weft.read("/api/v1/nodes")["items"]
+    status = {"status": {k: {"example.com/gpu": "2"} for k in ("capacity", "allocatable")}}
+    command = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=merge")
+    weft.kubectl(*command, "-p", json.dumps(status))
+    in_ranks = ("-n", "ranks")
+    runs = lambda name: "Running" in weft.kubectl("get", "pods", name, *in_ranks)  # noqa: E731
+    weft.weft("apply", "-f", "-", stdin=pod("weak", **{"example.com/gpu": "2"}))
+    wait_for(lambda: runs("weak"), "it has both")
+    weft.weft("apply", "-f", "-", stdin=pod("strong", **{"example.com/gpu": "1"}))
+    wait_for(lambda: runs("strong"), "it takes one")
+    events = weft.kubectl("get", "events", *in_ranks)
+    assert "preempting" in weft.kubectl("get", "events", *in_ranks) or "Preempted" in events
+    assert "weak" not in weft.kubectl("get", "pods", *in_ranks), "it had to go"
+    weft.weft("apply", "-f", "-", stdin=pod("equal", **{"example.com/gpu": "2"}))
+    helps = "It would fit node {} with 1 less example.com/gpu".format(node["metadata"]["name"])
+    said = lambda: weft.kubectl("describe", "pod", "equal", *in_ranks)  # noqa: E731
+    wait_for(lambda: "1 Insufficient example.com/gpu. " + helps in said(), "it says what helps")
+    weft.kubectl("delete", "pod", "strong", *in_ranks)
+    wait_for(lambda: runs("equal"), "it has both now")
+    assert "example.com/gpu" in weft.kubectl("describe", "node")
 
 
 def test_a_wrong_queue_is_refused_with_its_field(weft: Instance) -> None:

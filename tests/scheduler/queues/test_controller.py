@@ -139,3 +139,17 @@ def test_a_job_of_a_queue_that_nobody_made_says_so():
     job(w, "a")
     turn(w)
     assert w.need(Job, "a").metadata.annotations[WAITS].startswith("there is no queue batch")
+
+
+def test_whoever_was_seen_first_comes_first_within_one_second() -> None:
+    """Creation times are whole seconds; names do not decide."""
+    w = world(quota={"cpu": "1"})
+    for name in ("held", "z-first", "a-later"):
+        job(w, name)
+        turn(w)
+        w.pass_time(0.1)
+    assert running(w) == {"held"}
+    assert "is next in queue" in w.need(Job, "z-first").metadata.annotations[WAITS]
+    w.delete(Job, "held")
+    turn(w)
+    assert running(w) == {"z-first"}

@@ -70,7 +70,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
         if item.ended is not None:
             actions += _ended(item, now)
         elif item.obj is None:
-            actions += _made(item)
+            actions += _made(item, now)
         elif item.stop is not None:
             actions += _evicted(item, conditions.evicted(item.obj, *item.stop, now), item.stop)
         elif its in decision.chosen:
@@ -98,12 +98,12 @@ def _uid(item: Item) -> str:
 # --- Workloads
 
 
-def _made(item: Item) -> list[Action]:
+def _made(item: Item, now: float) -> list[Action]:
     if not item.targets or any(t.metadata.deletion_timestamp for t in item.targets):
         return []
     first = item.targets[0]
     if text := incomplete(first.metadata, len(item.targets)):
-        return told(item.targets, text)
+        return told(item.targets, text, now)
     owners = tuple(_owner(t, alone=len(item.targets) == 1) for t in item.targets)
     meta = ObjectMeta(
         namespace=item.workload.namespace,
@@ -171,7 +171,7 @@ def _waits(item: Item, why: str, now: float) -> list[Action]:
         return []
     reason = "Inadmissible" if item.workload.problem else "Pending"
     body = conditions.waits(obj, reason, why, now)
-    actions = told(item.targets, why)
+    actions = told(item.targets, why, now)
     return [_patch(obj, body), RecordEvent(obj, "Normal", "Pending", why), *actions] if body else (
         actions
     )  # fmt: skip

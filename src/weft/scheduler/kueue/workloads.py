@@ -37,6 +37,7 @@ from weft.scheduler.queues.workloads import (
     is_gated,
     is_of_job,
     pods_wanted,
+    seen_at,
 )
 from weft.scheduler.resources import PODS, requested
 
@@ -124,6 +125,7 @@ class _Reader:
             needs=self._needs(workload.queue, pods),
             seconds=history.expected(job, known),
             created=meta.creation_timestamp,
+            queued=seen_at(meta),
             count=whole,
             count_min=least,
         )
@@ -154,6 +156,7 @@ class _Reader:
             workload,
             needs=self._needs(workload.queue, counted or wanted.pod_sets),
             created=meta.creation_timestamp,
+            queued=seen_at(meta),
             seconds=max(lengths, default=None),
             problem=problem,
         )

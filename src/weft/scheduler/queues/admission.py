@@ -127,12 +127,12 @@ class _Round:
             return empty
         return min(heads, key=lambda pair: self._turn(*pair))
 
-    def _turn(self, name: str, head: Workload | None) -> tuple[float, int, str, str]:
+    def _turn(self, name: str, head: Workload | None) -> tuple[float, int, tuple[str, str, str]]:
         assert head is not None
         queue = self.queues[name]
         if self.by_share:
-            return self.ledger.share(queue), 0, head.created, head.key
-        return float(self._borrows(queue, head)), -head.priority, head.created, head.key
+            return self.ledger.share(queue), 0, head.age
+        return float(self._borrows(queue, head)), -head.priority, head.age
 
     def _borrows(self, queue: Queue, workload: Workload) -> bool:
         """Whether no flavor is its queue's own."""

@@ -16,8 +16,13 @@ from weft.api.k8s.scheduling_v1 import PriorityClass
 from weft.api.snapshot import Snapshot
 from weft.api.weft.queue_v1alpha1 import Queue as QueueObject
 from weft.api.weft.queue_v1alpha1 import QueueStatus
-from weft.api.wellknown import ANNOTATION_ADMITTED_AT, ANNOTATION_POD_WAITS_FOR, GATE_QUEUE
-from weft.lib.timefmt import rfc3339
+from weft.api.wellknown import (
+    ANNOTATION_ADMITTED_AT,
+    ANNOTATION_POD_WAITS_FOR,
+    ANNOTATION_QUEUED_AT,
+    GATE_QUEUE,
+)
+from weft.lib.timefmt import rfc3339, rfc3339_micro
 from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import NOTHING, Action, Delete, Key, Patch, Plan, RecordEvent
 from weft.scheduler.queues.admission import decide
@@ -65,7 +70,8 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
             actions += [a for p in item.pods if is_gated(p) for a in _ungated(p, now)]
     for name, why in decision.waits.items():
         item = by_key[name]
-        actions += told((item.job,) if item.job is not None else item.pods, why)
+        targets = (item.job,) if item.job is not None else item.pods
+        actions += told(targets, why, now)
     actions += _statuses(objects, found, decision)
     waiting = bool(decision.waits)
     return Plan(tuple(actions), LOOK_SECONDS if waiting else None, independent=True)
@@ -127,13 +133,16 @@ def _stop(item: Item, by: str) -> list[Action]:
     ]
 
 
-def told(targets: Iterable[Job | Pod], why: str) -> list[Action]:
+def told(targets: Iterable[Job | Pod], why: str, now: float) -> list[Action]:
     """Say why they wait, unless it was said."""
     actions: list[Action] = []
     for target in targets:
         its = target.metadata
         if its.annotations.get(ANNOTATION_POD_WAITS_FOR) != why:
-            body = {"metadata": {"annotations": {ANNOTATION_POD_WAITS_FOR: why}}}
+            notes = {ANNOTATION_POD_WAITS_FOR: why}
+            if ANNOTATION_QUEUED_AT not in its.annotations:
+                notes[ANNOTATION_QUEUED_AT] = rfc3339_micro(now)
+            body = {"metadata": {"annotations": notes}}
             actions.append(Patch(type(target), its.namespace, its.name, body))
             actions.append(RecordEvent(target, "Normal", "Queued", why))
     return actions

@@ -92,6 +92,10 @@ class Queue(Struct, frozen=True):
         return f"{self.kind} {self.name}"
 
 
+LAST = "~"
+"""Sorts after every time."""
+
+
 class Workload(Struct, frozen=True):
     """A Job, a group of pods, or a pod: it starts whole or not at all, unless less is enough."""
 
@@ -115,6 +119,13 @@ class Workload(Struct, frozen=True):
     """How many pods `needs` is for."""
     count_min: int | None = None
     """How few pods are enough; None: all of them are needed."""
+    queued: str = LAST
+    """When it was first seen waiting: creation times are whole seconds."""
+
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """Sorts who came first."""
+        return self.created, self.queued, self.key
 
     @property
     def namespace(self) -> str:

@@ -15,8 +15,8 @@ def in_order(queue: Queue, waiting: Iterable[Workload]) -> list[Workload]:
     return sorted(waiting, key=_age)
 
 
-def _age(workload: Workload) -> tuple[str, str]:
-    return workload.created, workload.key
+def _age(workload: Workload) -> tuple[str, str, str]:
+    return workload.age
 
 
 def _seconds(workload: Workload) -> float:

@@ -15,6 +15,7 @@ from weft.api.weft.queue_v1alpha1 import Queue as QueueObject
 from weft.api.wellknown import (
     ANNOTATION_ADMITTED_AT,
     ANNOTATION_POD_GROUP_COUNT,
+    ANNOTATION_QUEUED_AT,
     GATE_QUEUE,
     LABEL_POD_GROUP,
     LABELS_QUEUE,
@@ -24,6 +25,7 @@ from weft.scheduler import resources
 from weft.scheduler.kueue.belonging import local_queue
 from weft.scheduler.queues import history
 from weft.scheduler.queues.model import (
+    LAST,
     NO_PREEMPTION,
     TAKES_BACK,
     Amounts,
@@ -52,6 +54,11 @@ class Item(Struct, frozen=True):
 def queue_of(meta: ObjectMeta) -> str:
     """The queue that an object is to wait in; empty for none."""
     return next((name for label in LABELS_QUEUE if (name := meta.labels.get(label, ""))), "")
+
+
+def seen_at(meta: ObjectMeta) -> str:
+    """When it was first seen waiting, which sorts those of one second."""
+    return meta.annotations.get(ANNOTATION_QUEUED_AT, LAST)
 
 
 def is_gated(pod: Pod) -> bool:
@@ -130,6 +137,7 @@ def _job(job: Job, known: history.Known, classes: Mapping[str, int]) -> Item:
         priority=_priority(pod.priority, pod.priority_class_name, classes) if pod else 0,
         seconds=history.expected(job, known),
         started=None if spec.suspend else _started(meta, job.status.start_time),
+        queued=seen_at(meta),
     )
     return Item(workload, job=job)
 
@@ -167,6 +175,7 @@ def _pods(key: str, pods: Sequence[Pod]) -> Item:
         seconds=max(lengths, default=None),
         started=None if waits else _started(first.metadata, first.status.start_time),
         problem=problem,
+        queued=seen_at(first.metadata),
     )
     return Item(workload, pods=tuple(pods))
 
