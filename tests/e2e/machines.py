@@ -168,11 +168,11 @@ class Machine(Instance):
         return (self.data_dir / "node-pki/ca.crt").read_text()
 
     # --- life
-    def serve(self) -> None:
+    def serve(self, *options: str) -> None:
         self.weft(
             "server", "--listen", self.address, "--name", self.name, "--detach",
             "--service-cidr", SERVICES,  # unlike the usual one: joined nodes are told
-            "--isolation", "netns", "--gateway-address", self.address,
+            "--isolation", "netns", "--gateway-address", self.address, *options,
         )  # fmt: skip
 
     def join(self, server: "Machine", token: str = "", *options: str) -> None:

@@ -61,12 +61,25 @@ spec:
 """
 
 
+PACKING = """
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+  - schedulerName: packing
+    pluginConfig:
+      - name: NodeResourcesFit
+        args: {scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 1}]}}
+"""
+
+
 class Machines:
     """A server and the nodes that joined it."""
 
     def __init__(self, fabric: Fabric) -> None:
         self.a, self.b, self.c = (fabric.machine(name) for name in "abc")
-        self.a.serve()
+        config = self.a.data_dir / "scheduler.yaml"
+        config.write_text(PACKING)
+        self.a.serve("--scheduler-config", str(config))
         self.token = self.a.weft("token", "create", "--description", "tests").strip()
         for node in (self.b, self.c):
             node.join(self.a, self.token)
@@ -483,6 +496,23 @@ def test_drain_moves_pods_to_other_nodes(machines: Machines) -> None:
         a.kubectl("uncordon", "c")
     assert before
     assert not before & {p["metadata"]["name"] for p in pods}
+
+
+def test_pods_are_packed_or_spread_as_their_scheduler_says(machines: Machines) -> None:
+    a, where = machines.a, {}
+    for scheduler in ("packing", "default-scheduler"):
+        name = scheduler.removesuffix("-scheduler")
+        ask = f"      schedulerName: {scheduler}\n      containers:"
+        text = echo(name, replicas=3).replace("      containers:", ask)
+        text = text.replace(
+            "image: echo:1", "image: echo:1\n          resources: {requests: {cpu: 500m}}"
+        )
+        a.weft("apply", "-f", "-", stdin=text)
+        where[name] = [p["spec"]["nodeName"] for p in a.wait_ready(f"app={name}", 3)]
+        a.kubectl("delete", "deploy", f"{name}-v1")
+        wait_for(lambda name=name: not a.items("pods", f"app={name}"), "gone")
+    assert len(set(where["packing"])) == 1, where
+    assert len(set(where["default"])) > 1, where
 
 
 def test_weft_drains_a_node_as_budgets_allow(machines: Machines) -> None:
