@@ -1,9 +1,11 @@
 """StatefulSets, DaemonSets, CronJobs, Jobs and budgets, as kubectl and the pods see them."""
 
+import contextlib
 import json
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -328,18 +330,85 @@ def test_drain_respects_budgets(weft: Instance) -> None:
 def start_busy(weft: Instance) -> None:
     """A Deployment that keeps a processor busy, and its autoscaler."""
     spec = sh("while :; do :; done", resources={"requests": {"cpu": "50m"}})
-    quick = {"stabilizationWindowSeconds": 0}
     target = {"type": "Utilization", "averageUtilization": 100}
-    scaler = {
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    found = scaler("busy", "busy", 2, metric, **{"weft.dev/predict-seconds": "60"})
+    apply(weft, workload("Deployment", "busy", spec, replicas=1), found)
+
+
+def scaler(
+    name: str, target: str, most: int, metric: dict[str, Any], **notes: str
+) -> dict[str, Any]:
+    return {
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "busy", "annotations": {"weft.dev/predict-seconds": "60"}},
+        "metadata": {"name": name, "annotations": notes},
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
-            "maxReplicas": 2, "behavior": {"scaleDown": quick},
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
+            "maxReplicas": most, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            "metrics": [metric],
         },
     }  # fmt: skip
-    apply(weft, workload("Deployment", "busy", spec, replicas=1), scaler)
+
+
+LATENCY = {"name": "request_duration_milliseconds_p90"}
+LATE = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "late-v1"}
+
+
+class Others:
+    """Autoscalers by calls under way, by latency and by memory, all of real pods."""
+
+    def __init__(self, weft: Instance) -> None:
+        self.weft = weft
+        for name in ("flight", "late"):
+            text = m.echo(name) + m.service(name) + m.gateway(name, f"{name}.test")
+            text += m.routes(name, m.to(name), f"{name}.test", name)
+            weft.kubectl("apply", "-f", "-", stdin=text)
+        pods_ = {"metric": {"name": "requests_in_flight"},
+                 "target": {"type": "AverageValue", "averageValue": "2"}}  # fmt: skip
+        latency = {"metric": LATENCY, "describedObject": LATE,
+                   "target": {"type": "Value", "value": "100"}}  # fmt: skip
+        apply(
+            weft,
+            workload("Deployment", "memory", sh(OBEDIENT), replicas=1),
+            scaler("flight", "flight-v1", 3, {"type": "Pods", "pods": pods_}),
+            scaler("late", "late-v1", 2, {"type": "Object", "object": latency}),
+            self._memory("10Ki"),
+        )
+        for name in ("flight", "late"):
+            weft.wait_ready(f"app={name}", 1)
+
+    @staticmethod
+    def _memory(average: str) -> dict[str, Any]:
+        goal = {"name": "memory", "target": {"type": "AverageValue", "averageValue": average}}
+        return scaler("memory", "memory", 2, {"type": "Resource", "resource": goal})
+
+    def calls(self, stop: threading.Event) -> list[threading.Thread]:
+        """Six at a time of half a second to one, two at a time to the other."""
+
+        def call(host: str) -> None:
+            request = urllib.request.Request(f"{self.weft.gateway()}/slow?seconds=0.5")
+            request.add_header("Host", host)
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(request, timeout=10).read()
+
+        hosts = ["flight.test"] * 6 + ["late.test"] * 2
+        return [threading.Thread(target=call, args=(host,)) for host in hosts]
+
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(len(pods(self.weft, app)) for app in ("flight", "late", "memory"))
+
+    def grow(self) -> None:
+        wait_for(lambda: self.sizes() == (3, 2, 2), "all have grown", 60)
+        apply(self.weft, self._memory("1Gi"))
+
+    def shrink(self) -> None:
+        wait_for(lambda: self.sizes() == (1, 1, 1), "all are small again", 60)
+        for name in ("flight", "late", "memory"):
+            assert "SuccessfulRescale" in dict(events(self.weft, name))
+        names = ("hpa/flight", "hpa/late", "hpa/memory", "deployment/flight-v1",
+                 "deployment/late-v1", "deployment/memory")  # fmt: skip
+        self.weft.kubectl("delete", *names)
 
 
 def let_busy_rest(weft: Instance) -> None:
@@ -350,24 +419,15 @@ def let_busy_rest(weft: Instance) -> None:
 
 def test_autoscaling(weft: Instance) -> None:
     """Up under load and down after it, by calls per second that Envoy counts; and at the same
-    time by the processor."""
+    time by the processor, memory, calls under way and latency."""
     start_busy(weft)
-    metric = {"name": "requests_per_second"}
+    others = Others(weft)
     goal = {"type": "AverageValue", "averageValue": "5"}
-    quick = {"stabilizationWindowSeconds": 0}
-    scaler = {
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web-v1"},
-            "minReplicas": 1, "maxReplicas": 3, "behavior": {"scaleDown": quick},
-            "metrics": [{"type": "Pods", "pods": {"metric": metric, "target": goal}}],
-        },
-    }  # fmt: skip
+    rate = {"metric": {"name": "requests_per_second"}, "target": goal}
     text = m.echo("web") + m.service("web") + m.gateway("web", "web.test")
     text += m.routes("web", m.to("web"), "web.test", "web")
     weft.kubectl("apply", "-f", "-", stdin=text)
-    apply(weft, scaler)
+    apply(weft, scaler("web", "web-v1", 3, {"type": "Pods", "pods": rate}))
     weft.wait_ready("app=web", 1)
     url = weft.gateway() + "/who"
     stop = threading.Event()
@@ -381,11 +441,12 @@ def test_autoscaling(weft: Instance) -> None:
             )
             time.sleep(0.1)
 
-    threads = [threading.Thread(target=call) for _ in range(2)]
+    threads = [threading.Thread(target=call) for _ in range(2)] + others.calls(stop)
     for thread in threads:
         thread.start()
     try:
         wait_for(lambda: len(weft.ready_pods("app=web")) == 3, "three replicas", 60)
+        others.grow()
     finally:
         stop.set()
         for thread in threads:
@@ -396,6 +457,7 @@ def test_autoscaling(weft: Instance) -> None:
     wait_for(lambda: len(pods(weft, "web")) == 1, "one replica again", 60)
     shown = weft.kubectl("get", "hpa", "web")
     assert "Deployment/web-v1" in shown
+    others.shrink()
     conditions = {c["type"]: c["status"] for c in read(weft, "hpa", "web")["status"]["conditions"]}
     assert conditions["ScalingActive"] == conditions["AbleToScale"] == "True"
     wait_for(lambda: "ForecastReady" in str(read(weft, "hpa", "busy")["status"]), "it foresees", 60)
