@@ -172,6 +172,30 @@ def test_teams_borrow_and_take_back() -> None:
     assert not is_true(gone.conditions, "QuotaReserved")
 
 
+def test_what_was_preempted_keeps_its_quota_until_its_pods_have_ended() -> None:
+    w = world()
+    cluster_queue(w, "red", cohortName="all", preemption=GIVES_BACK)
+    cluster_queue(w, "blue", cohortName="all", preemption=GIVES_BACK)
+    for n in range(3):
+        job(w, f"red-{n}", "red")
+    settle(w)
+    last = w.need(Job, "red-2")
+    w.set_status(last, make(Job, {"status": {"active": 1}}, name="red-2").status)
+    job(w, "blue", "blue", "2")
+    job(w, "late", "red")
+    settle(w)
+    assert running(w) == {"red-0", "red-1"}
+    assert is_true(workload(w, "red-2").status.conditions, "QuotaReserved")
+    assert said(w, "red-2", "Evicted").status == "True"
+    assert "default/red-2 makes room" in said(w, "blue").message
+    assert w.need(ClusterQueue, "red", "").status.reserving_workloads == 3
+    w.set_status(w.need(Job, "red-2"), make(Job, {}, name="red-2").status)
+    settle(w)
+    assert running(w) == {"red-0", "red-1", "blue"}
+    assert not is_true(workload(w, "red-2").status.conditions, "QuotaReserved")
+    assert said(w, "red-2", "Requeued").reason == "Preempted"
+
+
 def test_priorities_of_workloads_count_not_those_of_pods() -> None:
     w = world()
     cluster_queue(w, "team", "1", preemption={"withinClusterQueue": "LowerPriority"})

@@ -1,9 +1,14 @@
 """What may be ended for whom."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.examples import examples
 from weft.scheduler.queues.admission import decide
-from weft.scheduler.queues.model import Decision, Group, Preemption, Queue, Workload
+from weft.scheduler.queues.model import Decision, Group, Passing, Preemption, Queue, Workload
+
+PASSING: tuple[Passing, ...] = ("Nobody", "Anybody")
 
 
 def queue(name: str, cpu: int = 2, **more: object) -> Queue:
@@ -83,3 +88,61 @@ def test_what_is_larger_than_its_queue_ends_nobody() -> None:
     lent = replace(job("y", "b", 1), flavors={"cpu": "own"})
     assert ended(look([mine, other], busy, lent, job("m", "a", 3, 5, on=False))) == {}
     assert ended(look([mine, other], busy, lent, job("m", "a", 2, 5, on=False))) != {}
+
+
+# --- what holds whatever comes
+
+POLICY = st.builds(
+    Preemption,
+    within=st.sampled_from(("Never", "LowerPriority", "LowerOrNewerEqualPriority")),
+    reclaim=st.sampled_from(("Never", "LowerPriority", "Any")),
+    borrowing=st.booleans(),
+)
+QUEUE = st.tuples(POLICY, st.integers(0, 3), st.integers(0, 3), st.sampled_from(PASSING))
+ARRIVAL = st.tuples(
+    st.integers(0, 6), st.sampled_from("pqr"), st.integers(1, 3), st.integers(0, 2),
+    st.integers(1, 4),
+)  # fmt: skip
+STEPS_MAX = 400
+
+
+@given(st.lists(QUEUE, min_size=3, max_size=3), st.lists(ARRIVAL, min_size=1, max_size=10))
+@examples(150)
+def test_quotas_hold_and_whoever_may_run_does_in_the_end(
+    made: list[tuple[Preemption, int, int, Passing]],
+    arrivals: list[tuple[int, str, int, int, int]],
+) -> None:
+    """Jobs begin anew when they were ended, and are gone one look later."""
+    groups = (Group(("cpu",), ("own", "spot")),)
+    queues = {
+        name: Queue(
+            *(name, "Priority", {"cpu@own": own, "cpu@spot": spot}, "c"),
+            preemption=policy, passing=passing, groups=groups, kind="ClusterQueue",
+        )
+        for name, (policy, own, spot, passing) in zip("pqr", made, strict=True)
+    }  # fmt: skip
+    jobs = {
+        f"job/d/{n}": Workload(f"job/d/{n}", of, {"cpu": cpu}, f"{at:02}{n:02}", priority)
+        for n, (at, of, cpu, priority, _) in enumerate(arrivals)
+    }
+    left = {f"job/d/{n}": length for n, (*_, length) in enumerate(arrivals)}
+    for now in range(STEPS_MAX):
+        for key, workload in list(jobs.items()):
+            if workload.leaving:
+                jobs[key] = replace(workload, leaving=False, started=None, flavors={})
+            elif workload.started is not None and workload.started + left[key] <= now:
+                del jobs[key]
+        there = [w for w in jobs.values() if int(w.created[:2]) <= now]
+        found = decide(queues, there, {}, float(now), by_share=False)
+        for key, chosen in found.chosen.items():
+            jobs[key] = replace(chosen, started=float(now))
+        for eviction in found.evicted:
+            assert jobs[eviction.key].started is not None
+            jobs[eviction.key] = replace(jobs[eviction.key], leaving=True)
+        for flavor, place in (("cpu@own", 1), ("cpu@spot", 2)):
+            used = sum(w.charges.get(flavor, 0) for w in jobs.values() if w.started is not None)
+            assert used <= sum(each[place] for each in made)
+        waits = [w for w in jobs.values() if w.started is None]
+        if all(found.waits.get(w.key, "").startswith("never") for w in waits) and now > 6:
+            return
+    raise AssertionError("somebody starved, or two end each other without end")

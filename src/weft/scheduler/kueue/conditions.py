@@ -81,11 +81,19 @@ def waits(obj: kueue.Workload, reason: str, message: str, now: float) -> dict[st
 def evicted(
     obj: kueue.Workload, reason: str, message: str, now: float, why: Why | None = None
 ) -> dict[str, Any]:
-    """`why`: of a preemption."""
+    """It is to end; it keeps its quota until it has. `why`: of a preemption."""
     found = writer(obj, now)
     found.put(EVICTED, True, reason, message)
     if why is not None:
         found.put(PREEMPTED, True, why, message)
+    return body(found.conditions)
+
+
+def released(obj: kueue.Workload, now: float) -> dict[str, Any]:
+    """It was evicted, and has ended."""
+    found = writer(obj, now)
+    cause = condition(obj.status.conditions, EVICTED)
+    reason, message = (cause.reason, cause.message) if cause is not None else ("", "")
     found.put(RESERVED, False, "Pending", message)
     found.put(ADMITTED, False, "NoReservation", "The workload has no reservation")
     found.put(REQUEUED, reason == "Preempted", reason, message)

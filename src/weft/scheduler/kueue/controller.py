@@ -33,7 +33,7 @@ from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Patch, Plan,
 from weft.scheduler.kueue import conditions, statuses
 from weft.scheduler.kueue.belonging import KUEUE_LABEL, workload_name
 from weft.scheduler.kueue.queues import Setup, setup
-from weft.scheduler.kueue.workloads import Item, items
+from weft.scheduler.kueue.workloads import Item, has_stopped, items
 from weft.scheduler.queues.admission import decide
 from weft.scheduler.queues.controller import told
 from weft.scheduler.queues.model import Decision, Workload
@@ -65,7 +65,8 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     actions: list[Action] = []
     for item in every:
         its = item.workload.key
-        held = _held(item) if not item.is_admitted and item.ended is None else []
+        runs = item.is_admitted and not item.workload.leaving
+        held = _held(item) if not runs and item.ended is None else []
         actions += held
         if item.ended is not None:
             actions += _ended(item, now)
@@ -73,6 +74,8 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
             actions += _made(item, now)
         elif item.stop is not None:
             actions += _evicted(item, conditions.evicted(item.obj, *item.stop, now), item.stop)
+        elif item.workload.leaving:
+            actions += _released(item, now)
         elif its in decision.chosen:
             actions += _admitted(item, decision.chosen[its], found, now)
         elif its in evicted:
@@ -200,6 +203,13 @@ def _evicted(item: Item, body: Mapping[str, Any], why: tuple[str, str]) -> list[
         RecordEvent(item.obj, "Normal", f"EvictedDueTo{reason}", text),
         *(RecordEvent(t, "Normal", "Stopped", text) for t in item.targets[:1]),
     ]
+
+
+def _released(item: Item, now: float) -> list[Action]:
+    """Its quota is free once its pods are gone."""
+    assert item.obj is not None
+    gone = has_stopped(item.job) if item.job is not None else all(is_gated(p) for p in item.pods)
+    return [_patch(item.obj, conditions.released(item.obj, now))] if gone else []
 
 
 def _too_long(item: Item, now: float) -> list[Action]:

@@ -22,9 +22,8 @@ def plan(
 ) -> list[Action]:
     """As it will be once this plan is carried out."""
     alive = [i for i in items if i.ended is None]
-    gone = {e.key for e in decision.evicted} | {i.workload.key for i in alive if i.stop}
     on = [
-        *(i for i in alive if i.is_admitted and i.workload.key not in gone),
+        *(i for i in alive if i.is_admitted),
         *(replace(i, workload=decision.chosen[i.workload.key])
           for i in alive if i.workload.key in decision.chosen),
     ]  # fmt: skip

@@ -129,7 +129,7 @@ class _Reader:
             count=whole,
             count_min=least,
         )
-        if not admitted and not workload.problem and (job.status.start_time or not spec.suspend):
+        if not admitted and not workload.problem and not has_stopped(job):
             workload = replace(workload, problem="its pods have not ended yet")
         ended = _end_of(job) if has_ended(job) else None
         return self._item(workload, queue, wanted, obj, ended, job=job)
@@ -196,6 +196,9 @@ class _Reader:
             *(key, cluster_queue, {}),
             priority=asked.priority or 0,
             started=started,
+            leaving=started is not None
+            and obj is not None
+            and is_true(obj.status.conditions, "Evicted"),
             problem=self._problem(wanted.queue_name, queue, namespace, obj),
             flavors=flavors,
             barred=self._barred(cluster_queue, asked.pod_sets) if started is None else {},
@@ -229,7 +232,7 @@ class _Reader:
     def _stop(
         self, workload: Workload, queue: LocalQueue | None, obj: WorkloadObject | None
     ) -> tuple[str, str] | None:
-        if obj is None or workload.started is None:
+        if obj is None or workload.started is None or workload.leaving:
             return None
         if obj.spec.active is False:
             return "Deactivated", "The workload is deactivated"
@@ -330,6 +333,13 @@ def _least(meta: ObjectMeta, count: int) -> int | None:
     if not written.isdecimal() or not 0 < int(written) < count:
         return None
     return int(written)
+
+
+def has_stopped(job: Job) -> bool:
+    """Whether it is suspended, and none of its pods is left."""
+    status = job.status
+    left = status.start_time or status.active or status.terminating
+    return bool(job.spec.suspend) and not left
 
 
 def _end_of(job: Job) -> tuple[str, str]:

@@ -87,6 +87,8 @@ class _Round:
         self.evicted: list[Eviction] = []
         self.preempting: set[str] = set()
         """Queues that lend to one another, one of which is making room: one at a time."""
+        self.making_room: set[str] = set()
+        """Those that are."""
         self.reserved: list[_Reserved] = []
         self.shown: dict[str, Reservation] = {}
         self.order: dict[str, tuple[str, ...]] = {}
@@ -240,8 +242,8 @@ class _Round:
         room find none either, as there is never more of it than before."""
         told: dict[tuple[object, ...], str] = {}
         for waiting in line.rest(self.ledger):
-            if queue.name in self.preempting:
-                return  # nothing is sure until those that make room are gone
+            if queue.name in self.making_room:
+                return  # it stays next until those that make room are gone
             if waiting is head:
                 continue
             needs, barred = tuple(waiting.needs.items()), tuple(waiting.barred)
@@ -289,12 +291,15 @@ class _Round:
             spare = dict.fromkeys(lacking, 0)
         own = self.ledger.is_own(queue, needs)
         found = self._victims(queue, head, needs)
+        if found:  # what is free already is kept for it
+            spare = {n: max((self.ledger.room(queue, n) or 0) - needs[n], 0) for n in needs}
         if found or queue.passing != "Anybody":
             everybody = own or bool(found)
             self.reserved.append(_Reserved(queue, at, lacking, dict(spare), everybody))
             self.shown.setdefault(queue.name, Reservation(head.key, at, lacking, spare))
         if found:
-            self.evicted += [Eviction(victim.key, head.key, why) for victim, why in found]
+            self.evicted += [Eviction(v.key, head.key, why) for v, why in found if not v.leaving]
+            self.making_room.add(queue.name)
             self.preempting |= {q.name for q in self.tree.members(queue)}
             self.waits[head.key] = words.makes_room(queue, (v.name for v, _ in found))
         else:

@@ -109,6 +109,8 @@ class Workload(Struct, frozen=True):
     """How long it is expected to run."""
     started: float | None = None
     """When it was admitted; None: it waits."""
+    leaving: bool = False
+    """It was told to end, and has not ended yet."""
     problem: str = ""
     """Why it cannot be admitted whatever is free."""
     flavors: Mapping[str, str] = {}

@@ -14,8 +14,9 @@ Victims = tuple[tuple[Workload, Why], ...]
 def victims(
     queue: Queue, head: Workload, charges: Amounts, running: Iterable[Workload], ledger: Ledger
 ) -> Victims:
-    """What others borrowed first, then the least important, then the youngest; nobody in vain, and
-    none if that would not be enough. `running`: whoever may still be chosen."""
+    """What is leaving anyway, then what others borrowed, then the least important, then the
+    youngest; nobody in vain, and none if that would not be enough. `running`: whoever may still be
+    chosen."""
     lacking = ledger.lacking(queue, charges)
     if queue.preemption == NO_PREEMPTION:
         return ()
@@ -121,6 +122,5 @@ def _chosen(
 
 
 def _least_first(workloads: Iterable[Workload]) -> list[Workload]:
-    """The least important, then the one that was admitted last, then the youngest."""
     young = sorted(workloads, key=lambda w: (w.created, w.key), reverse=True)
-    return sorted(young, key=lambda w: (w.priority, -(w.started or 0.0)))
+    return sorted(young, key=lambda w: (not w.leaving, w.priority, -(w.started or 0.0)))
