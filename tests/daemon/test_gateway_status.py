@@ -2,10 +2,19 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from weft.api.gateway import v1 as gw
 from weft.mesh.gateway_api_conditions import condition
-from weft.mesh.gateway_api_facts import GatewayFacts, merged, with_facts, with_nodes
+from weft.mesh.gateway_api_facts import (
+    GatewayFacts,
+    gateway_facts,
+    merged,
+    with_facts,
+    with_nodes,
+)
 from weft.mesh.gateway_api_objects import ObjectStatus
+from weft.mesh.model import GatewayBinding, NodeSettings
 from weft.mesh.object_status import Acknowledged, programmed
 
 HERE = GatewayFacts(("10.0.0.1", "10.0.0.2"), bound=True)
@@ -35,6 +44,32 @@ def test_nothing_is_programmed_before_it_is_acknowledged() -> None:
     assert words(late["conditions"])[1] == ("True", "Programmed")
     never = with_facts(gateway(False), HERE, False)
     assert words(never["conditions"])[1] == ("False", "Invalid")
+
+
+def test_datagrams_do_not_reach_nodes_without_root() -> None:
+    plain = gateway()
+    (http,) = plain.status["listeners"]
+    kinds = ("HTTPRoute", "UDPRoute")
+    both = [{**http, "name": kind, "supportedKinds": [{"kind": kind}]} for kind in kinds]
+    mixed = ObjectStatus(
+        *(gw.Gateway, "default", "edge", "u", {**plain.status, "listeners": both}),
+        gateway="default/edge",
+        places=((80, "tcp"), (53, "udp")),
+    )
+    bound = GatewayBinding("default/edge", ("127.0.0.1",), ((80, 8080),))
+    node = NodeSettings("vm", gateway_bindings=(bound,), relayed=True)
+    found = gateway_facts(mixed, [node])
+    assert (found.bound, found.no_datagrams, found.datagrams_only) == (True, ("vm",), False)
+    made = with_facts(mixed, found, True)
+    assert words(made["conditions"])[1] == ("True", "Programmed")
+    assert [words(each["conditions"])[1] for each in made["listeners"]] == [
+        ("True", "Programmed"), ("False", "NoResources"),
+    ]  # fmt: skip
+    assert "without root: vm" in made["listeners"][1]["conditions"][1]["message"]
+    # Where root runs weft, the same Gateway is not bound until its ports for datagrams are.
+    assert not gateway_facts(mixed, [replace(node, relayed=False)]).bound
+    only = with_facts(mixed, replace(found, datagrams_only=True), True)
+    assert words(only["conditions"])[1] == ("False", "NoResources")
 
 
 def test_a_time_changes_with_its_condition_only() -> None:

@@ -2,11 +2,16 @@
 namespace. `front` and `other` call `api` and `page`, a container from an image; `walled` takes
 calls of `other` only."""
 
+import asyncio
+import http.server
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +23,9 @@ from tests import archives
 from tests.e2e import manifests as m
 from tests.e2e import ordinary
 from tests.e2e.conftest import APPS
-from tests.e2e.instance import ask, kubectl_binary, run_inside, wait_for
+from tests.e2e.instance import Load, ask, kubectl_binary, run_inside, wait_for
 from tests.e2e.ordinary import OrdinaryInstance
-from tests.e2e.test_authorization import account, policy
+from tests.e2e.test_authorization import account, policy, spoken, tls_gateway
 from weft.lib.instance import process_start, read_running
 from weft.node.probe import decide
 
@@ -222,7 +227,7 @@ def node_processes(weft: OrdinaryInstance) -> list[int]:
     """The daemon, what keeps the namespaces, the pod host, and both Envoys."""
     kept = json.loads((weft.run_dir / "userns.json").read_text())["keeper"]
     found = [weft.running.pid, kept, *programs(weft, "podhost"), *programs(weft, "bin/envoy")]
-    assert len(found) == 5
+    assert len(found) >= 5  # more while some that were replaced drain
     return found
 
 
@@ -238,6 +243,204 @@ def programs(weft: OrdinaryInstance, name: str) -> list[int]:
             if str(weft.run_dir) in command and name in command and "weft.daemon" not in command:
                 found.append(int(folder.name))
     return found
+
+
+# --- callers outside, and what lies outside
+
+ELSEWHERE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: page-direct}
+spec: {clusterIP: None, selector: {app: page}, ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: by-name}
+spec:
+  hosts: [by-name.test]
+  resolution: DNS
+  endpoints: [{address: page-direct.default.svc.cluster.local}]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: private}
+spec:
+  hosts: [private.test]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.1}]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: PORT}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: local-name}
+spec:
+  hosts: [local-name.test]
+  resolution: DNS
+  endpoints: [{address: localhost}]
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: PORT}]
+"""
+CLOSED_TO_DATAGRAMS = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: dns}
+spec: {gatewayClassName: weft, listeners: [{name: dns, protocol: UDP, port: 5353}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api-outside}
+spec:
+  type: NodePort
+  selector: {app: api}
+  ports: [{name: http, port: 80, targetPort: http}, {name: dns, protocol: UDP, port: 53}]
+"""
+
+
+def asked_from(address: str, url: str, host: str) -> Any:
+    """What the echo program says of a request that comes from this address of the machine."""
+    said = subprocess.run(
+        ["curl", "-sS", "-m", "20", "--interface", address, "-H", f"Host: {host}", url],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(said.stdout)
+
+
+@pytest.mark.tools("curl")
+def test_callers_outside_have_their_addresses(weft: OrdinaryInstance) -> None:
+    for address in ("127.0.0.76", "127.0.0.77"):
+        seen = asked_from(address, weft.gateway() + "/echo", "front.example")
+        assert seen["headers"]["X-Forwarded-For"] == address
+    # Between the two proxies an address stands in a header; a caller's own is content, and no HTTP.
+    forged = (
+        b"PROXY TCP4 10.9.9.9 10.9.9.8 1 2\r\nGET /echo HTTP/1.0\r\nhost: front.example\r\n\r\n"
+    )
+    with socket.create_connection(weft.bound(80), timeout=20) as connection:
+        connection.sendall(forged)
+        assert connection.recv(1024).startswith(b"HTTP/1.1 400")
+
+
+def test_tls_ends_at_the_gateway(weft: OrdinaryInstance) -> None:
+    weft.weft("apply", "-f", "-", stdin=tls_gateway())
+    place = weft.bound(443)
+    wait_for(
+        lambda: spoken(place, ssl.create_default_context()) == "TLSv1.3 HTTP/1.1 200",
+        "an answer over TLS",
+    )
+    unknown = spoken(place, ssl.create_default_context(), "three.tls.nowhere")
+    assert "HTTP" not in unknown
+
+
+def test_services_listen_on_the_machine_but_not_for_datagrams(weft: OrdinaryInstance) -> None:
+    weft.weft("apply", "-f", "-", stdin=CLOSED_TO_DATAGRAMS)
+    tcp, udp = (p["nodePort"] for p in weft.get("service", "api-outside")["spec"]["ports"])
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{tcp}/who", timeout=20) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    wait_for(answers, "the NodePort")
+
+    def told() -> list[str]:
+        found = weft.status()["diagnostics"]
+        return sorted(d["message"] for d in found if d["code"] == "WEFT2514")
+
+    closed = wait_for(lambda: len(told()) >= 2 and told(), "what is closed")
+    assert len(closed) == 2, closed
+    assert any("so port 5353 is closed" in text for text in closed)
+    assert any(f"so port {udp} of 127.0.0.1 is closed" in text for text in closed)
+    (dns,) = (
+        s for s in weft.get("gateway.gateway.networking.k8s.io", "dns")["status"]["listeners"]
+    )
+    programmed = next(c for c in dns["conditions"] if c["type"] == "Programmed")
+    assert (programmed["status"], programmed["reason"]) == ("False", "NoResources")
+
+
+class Listening:
+    """An HTTP server of the machine that counts who asks."""
+
+    def __init__(self, address: str) -> None:
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked += 1
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.asked = 0
+        self._server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def machine_address() -> str:
+    """An address of this machine that is not its loopback; empty where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.200", 9))  # sends nothing
+        except OSError:
+            return ""
+        found: str = probe.getsockname()[0]
+        return "" if found.startswith("127.") else found
+
+
+def test_pods_reach_the_machines_network_and_names(weft: OrdinaryInstance) -> None:
+    address = machine_address()
+    if not address:
+        pytest.skip("the machine has no address but its loopback")
+    server = Listening(address)
+    try:
+        weft.weft("apply", "-f", "-", stdin=ELSEWHERE.replace("PORT", str(server.port)))
+        urls = (f"http://{address}:{server.port}/", "https://kubernetes/version")
+        wait_for(lambda: statuses(weft, "front", "http://by-name.test/") == [200], "a name")
+        found, api = statuses(weft, "front", *urls)
+        assert found == 200
+        assert api == "ClientConnectorCertificateError"  # it spoke TLS; the program knows no CA
+        assert server.asked == 1
+    finally:
+        server.close()
+
+
+def test_what_listens_for_the_machine_alone_is_not_reached(weft: OrdinaryInstance) -> None:
+    server = Listening("127.0.0.1")
+    try:
+        weft.weft("apply", "-f", "-", stdin=ELSEWHERE.replace("PORT", str(server.port)))
+        urls = (
+            *("http://private.test/", "http://local-name.test/"),
+            *(f"http://{a}:{server.port}/" for a in ("127.0.0.1", "0.0.0.0", "[::1]")),
+            f"http://169.254.169.254:{server.port}/",
+        )
+        found = statuses(weft, "front", *urls)
+        assert [status for status in found if status == 200] == []
+        assert server.asked == 0
+    finally:
+        server.close()
+
+
+def test_other_machines_cannot_join_without_root(weft: OrdinaryInstance) -> None:
+    second = str(weft.data_dir / "second")
+    refused = ordinary.as_user(
+        *(weft.uid, sys.executable, "-m", "weft.cli", "server", "--listen", "127.0.0.1"),
+        *("--isolation", "netns", "--data-dir", second, "--port", "0"),
+    )
+    assert refused.returncode != 0
+    assert "without root" in refused.stdout + refused.stderr
+
+
+# --- faults
 
 
 def test_calls_go_on_while_weft_is_killed_and_started_again(weft: OrdinaryInstance) -> None:
@@ -270,6 +473,19 @@ def test_the_parts_of_the_node_are_back_when_they_are_killed(weft: OrdinaryInsta
     assert statuses(weft, "front", "http://api/who") == [200]
     assert not set(node_processes(weft)) & set(before)
     assert {pod["name"]: pod["pid"] for pod in weft.status()["pods"]} == pods
+
+
+async def test_new_proxies_take_over_without_a_lost_call(weft: OrdinaryInstance) -> None:
+    before = weft.status()["proxies"][0]
+    assert before["relay"]["connected"]
+    async with Load(weft.gateway() + "/who", headers={"Host": "front.example"}) as load:
+        await load.until(100)
+        await asyncio.to_thread(weft.weft, "proxy", "restart")
+        await load.until(load.total + 200)
+    assert (load.errors, set(load.statuses)) == ([], {200})
+    after = weft.status()["proxies"][0]
+    assert after["pid"] != before["pid"]
+    assert after["relay"]["pid"] != before["relay"]["pid"]
 
 
 def test_nothing_is_left_when_it_is_stopped(weft: OrdinaryInstance) -> None:

@@ -603,6 +603,28 @@ spec: {mtls: {mode: @}}
         "lacking", "places", "Service", "web", "spec.ports", "port 30080 of 127.0.0.1",
     ),
     Case(
+        "WEFT2514", "datagrams", """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: weft, listeners: [{name: dns, protocol: UDP, port: 53}]}
+---
+""" + node("relayed", "@"),
+        "true", "false", "Gateway", "edge", "spec.listeners[0]", "port 53",
+    ),
+    Case(
+        "WEFT2514", "http3", """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, annotations: {weft.dev/http3: "@"}}
+spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
+---
+""" + node("relayed", "true"),
+        "true", "false", "Gateway", "edge", "metadata.annotations[weft.dev/http3]", "HTTP/3",
+    ),
+    Case(
         "WEFT2501", "affinity", WEB.replace(
             "  selector: {app: web}\n  ports",
             "  selector: {app: web}\n  sessionAffinity: ClientIP\n"

@@ -120,6 +120,9 @@ ANNOTATION_NODE_GATEWAY_BINDINGS = "weft.dev/gateway-bindings"
 # Node: JSON object of Service or pod -> where the node listens for it (NodePort, hostPort, ...).
 ANNOTATION_NODE_SERVICE_PLACES = "weft.dev/service-places"
 # Node, host mode: the lowest port that its proxy may bind; services' ports below it move.
+ANNOTATION_NODE_RELAYED = "weft.dev/relayed"
+"""`true` on a node without root, whose proxy is in a network of its own: what comes to the
+machine's addresses is passed on to it, but no datagrams."""
 ANNOTATION_NODE_FIRST_PORT = "weft.dev/first-port"
 
 # --- conditions

@@ -336,10 +336,7 @@ class MeshLoop:
             if name == self.own_node:
                 every = self.access_log if built.model.access_log else ""
                 settings = structs.replace(
-                    settings,
-                    access_log=every,
-                    access_log_file=self.access_log,
-                    relayed=self.relay is not None,
+                    settings, access_log=every, access_log_file=self.access_log
                 )
             model = scope(built.model, settings, self._scope_memo)
             streams.update(d.name for d in model.destinations if d.protocol in BYTE_STREAMS)

@@ -30,24 +30,36 @@ class GatewayFacts(Struct, frozen=True):
     """(port, the port that is bound instead) where some node could not bind the port itself."""
     nodes: int = 0
     """How many there are."""
+    no_datagrams: tuple[str, ...] = ()
+    """Nodes that datagrams do not reach, where it has ports for some."""
+    datagrams_only: bool = False
 
 
 def gateway_facts(status: ObjectStatus, nodes: Iterable[NodeSettings]) -> GatewayFacts:
     """What the nodes have of the Gateway of a status."""
+    nodes = tuple(nodes)
     found = [_binding(status.gateway, node) for node in nodes]
+    datagrams = [p for p, transport in status.places if transport == "udp"]
+    closed = tuple(node.name for node in nodes if node.relayed and datagrams)
     addresses = tuple(dict.fromkeys(a for binding in found for a in binding.addresses))
     missing = dict.fromkeys(a for binding in found for a in binding.unusable)
     moved: dict[int, int] = {}
     bound = bool(found) and bool(addresses)
-    for binding in found:
+    for binding, node in zip(found, nodes, strict=True):
         ports = {"tcp": dict(binding.ports), "udp": dict(binding.udp_ports)}
         for port, transport in status.places:
+            if transport == "udp" and node.relayed:
+                continue
             there = ports[transport].get(port)
             bound = bound and there is not None
             if there is not None and there != port:
                 moved[port] = there
     unusable = tuple(a for a in missing if a not in addresses)
-    return GatewayFacts(addresses, unusable, bound, tuple(sorted(moved.items())), len(found))
+    return GatewayFacts(
+        *(addresses, unusable, bound, tuple(sorted(moved.items())), len(found)),
+        no_datagrams=closed,
+        datagrams_only=len(datagrams) == len(status.places),
+    )
 
 
 def _binding(gateway: str, node: NodeSettings) -> GatewayBinding:
@@ -77,7 +89,25 @@ def with_facts(status: ObjectStatus, facts: GatewayFacts, acknowledged: bool) ->
             {"type": types.get(a, "IPAddress"), "value": a} for a in facts.addresses
         ]
         conditions = [_addressed(c, facts) for c in conditions]
+    if facts.no_datagrams:
+        listeners = [_without_datagrams(each, facts) for each in listeners]
+        if facts.datagrams_only:
+            conditions = [_unreached(c, facts) for c in conditions]
     return {**body, "conditions": conditions, "listeners": listeners}
+
+
+def _without_datagrams(listener: Json, facts: GatewayFacts) -> Json:
+    if {kind["kind"] for kind in listener["supportedKinds"]} != {"UDPRoute"}:
+        return listener
+    conditions = [_unreached(c, facts) for c in listener["conditions"]]
+    return {**listener, "conditions": conditions}
+
+
+def _unreached(condition: Json, facts: GatewayFacts) -> Json:
+    if condition["type"] != "Programmed" or condition["reason"] == "Invalid":
+        return condition
+    text = f"datagrams do not reach nodes that run without root: {', '.join(facts.no_datagrams)}"
+    return {**condition, "status": "False", "reason": "NoResources", "message": text}
 
 
 def with_nodes(status: ObjectStatus, condition: Json) -> Json:

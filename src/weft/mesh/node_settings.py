@@ -15,6 +15,7 @@ from weft.api.wellknown import (
     ANNOTATION_NODE_GATEWAY_PORTS,
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
+    ANNOTATION_NODE_RELAYED,
     ANNOTATION_NODE_SERVICE_PLACES,
     ISOLATION_HOST,
     LABELS_LOCALITY,
@@ -41,6 +42,7 @@ def node_settings(node: Node) -> NodeSettings:
         places=_places(annotations.get(ANNOTATION_NODE_SERVICE_PLACES, "")),
         locality=locality(node),
         first_port=int(first_port) if first_port.isdecimal() else 0,
+        relayed=annotations.get(ANNOTATION_NODE_RELAYED) == "true",
     )
 
 

@@ -192,7 +192,7 @@ class EnvoySupervisor:
         if current is not None and await self._can_hand_over(current):
             await self._hand_over(current)
             return False
-        for state in states:
+        for state in reversed(states):
             await self._end(state)
         serial = 1 if current is None else self._generation(current).serial + 1
         await self._launch(Generation(self._digest, serial, 0))
@@ -310,7 +310,8 @@ class EnvoySupervisor:
 
     async def stop(self) -> None:
         """End it, and those that drain; it is not started again."""
-        for state in await self._states():
+        # The newest first: it waits ten seconds for a word of the one before when that is gone.
+        for state in reversed(await self._states()):
             await self._end(state)
         with contextlib.suppress(OSError, ValueError):
             number = int(self._base_id_file().read_text())

@@ -10,6 +10,7 @@ from weft.api.wellknown import (
     ANNOTATION_NODE_GATEWAY_ADDRESS,
     ANNOTATION_NODE_ISOLATION,
     ANNOTATION_NODE_PASSTHROUGH_ADDRESS,
+    ANNOTATION_NODE_RELAYED,
     ANNOTATION_NODE_VOLUMES,
     LABEL_HOSTNAME,
 )
@@ -45,6 +46,7 @@ def node_metadata(settings: AgentSettings, machine: MachineFacts) -> dict[str, A
         ANNOTATION_NODE_PASSTHROUGH_ADDRESS: settings.passthrough_address,
         ANNOTATION_NODE_GATEWAY_ADDRESS: settings.gateway_address,
         ANNOTATION_NODE_FIRST_PORT: str(settings.first_port),
+        ANNOTATION_NODE_RELAYED: "true" if settings.home else "",
         ANNOTATION_NODE_VOLUMES: f"{settings.data_dir}/volumes",
     }
     return {

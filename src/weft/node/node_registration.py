@@ -22,6 +22,7 @@ from weft.api.snapshot import Snapshot
 from weft.api.wellknown import (
     ANNOTATION_NODE_GATEWAY_BINDINGS,
     ANNOTATION_NODE_GATEWAY_PORTS,
+    ANNOTATION_NODE_RELAYED,
     ANNOTATION_NODE_SERVICE_PLACES,
 )
 from weft.lib.aio import now
@@ -111,7 +112,9 @@ class NodeRegistration:
             made = await self._client.create(self._node, wanted)
             before = msgspec.json.decode(made)
         else:
-            body = {"metadata": node_metadata(settings, machine), "spec": node_spec(settings)}
+            metadata = node_metadata(settings, machine)
+            metadata["annotations"].setdefault(ANNOTATION_NODE_RELAYED, None)  # of an earlier start
+            body = {"metadata": metadata, "spec": node_spec(settings)}
             await self._client.patch(self._node, name, body)
         self._uid = str(before["metadata"].get("uid") or "")
         annotations = before["metadata"].get("annotations") or {}
@@ -191,7 +194,9 @@ class NodeRegistration:
         if self._objects is None:
             return
         settings, services = self._settings, self._objects.list(Service)
-        own = tuple(dict.fromkeys((settings.host_ip, settings.gateway_address)))
+        # A node in a network of its own has its address there, where no caller from outside is.
+        host = () if settings.home else (settings.host_ip,)
+        own = tuple(dict.fromkeys((*host, settings.gateway_address)))
         self._balanced = load_balancers(services)
         pods = self._objects.list(Pod)
         self._asked = asked_places(services, pods, settings.node_name, own)
@@ -226,6 +231,8 @@ class NodeRegistration:
         self._published = annotations
 
     def _free(self, address: str, port: int, transport: str) -> bool:
+        if transport == "udp" and self._settings.home:
+            return False  # there is no way on for datagrams
         if not port:
             return can_bind(address, port, transport)
         return self._claims.take(address, port, transport) and can_bind(address, port, transport)

@@ -268,6 +268,12 @@ PORT_TAKEN = Finding(
     "port {port} of {address} on node `{node}` belongs to another program: nobody gets here there",
     "`ss -lntup` names the program; the port is opened once it is free",
 )
+NO_DATAGRAMS = Finding(
+    "WEFT2514",
+    "warning",
+    "node `{node}` runs without root: datagrams from outside do not reach it, so {what} is closed",
+    "run weft as root for UDP and HTTP/3 from outside; calls between pods have no such limit",
+)
 AFFINITY_ENDLESS = Finding(
     "WEFT2501",
     "info",

@@ -2,13 +2,16 @@
 nobody has, affinity that does not end."""
 
 from weft.api import gateway_bindings, service_places
+from weft.api.gateway import v1 as gw
 from weft.api.gateway_bindings import bind_owner
 from weft.api.istio import networking_v1 as istio
 from weft.api.k8s.core_v1 import Node, Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.service_places import Held, pod_owner, service_owner
 from weft.api.wellknown import (
+    ANNOTATION_GATEWAY_HTTP3,
     ANNOTATION_NODE_GATEWAY_BINDINGS,
+    ANNOTATION_NODE_RELAYED,
     ANNOTATION_NODE_SERVICE_PLACES,
 )
 from weft.mesh.analysis import catalogue as c
@@ -35,11 +38,40 @@ def lacking_ports(world: World, report: Findings) -> None:
 
 def _lacking(obj: Service | Pod, held: Held | None, node: Node, report: Findings) -> None:
     path = "spec.ports" if isinstance(obj, Service) else "spec.containers"
+    relayed = node.metadata.annotations.get(ANNOTATION_NODE_RELAYED) == "true"
     for place in held.lacking if held else ():
+        if relayed and place.transport == "udp":
+            what = f"port {place.bound} of {place.address}"
+            report.add(c.NO_DATAGRAMS, obj, path, node=node.metadata.name, what=what)
+            continue
         report.add(
             c.PORT_TAKEN, obj, path,
             port=place.bound, address=place.address, node=node.metadata.name,
         )  # fmt: skip
+
+
+def datagrams(world: World, report: Findings) -> None:
+    """Gateways that ask for datagrams, on nodes that these do not reach."""
+    nodes = [
+        node.metadata.name
+        for node in world.list(Node)
+        if node.metadata.annotations.get(ANNOTATION_NODE_RELAYED) == "true"
+    ]
+    if not nodes:
+        return
+    node = ", ".join(nodes)
+    every: tuple[gw.Gateway | istio.Gateway, ...]
+    every = (*world.list(gw.Gateway), *world.list(istio.Gateway))
+    for gateway in every:
+        if gateway.metadata.annotations.get(ANNOTATION_GATEWAY_HTTP3) == "true":
+            path = f"metadata.annotations[{ANNOTATION_GATEWAY_HTTP3}]"
+            report.add(c.NO_DATAGRAMS, gateway, path, node=node, what="HTTP/3")
+    for found in world.list(gw.Gateway):
+        for index, listener in enumerate(found.spec.listeners):
+            if listener.protocol == "UDP":
+                what = f"port {listener.port}"
+                path = f"spec.listeners[{index}]"
+                report.add(c.NO_DATAGRAMS, found, path, node=node, what=what)
 
 
 def addresses(world: World, report: Findings) -> None:
@@ -81,4 +113,4 @@ def affinity(world: World, report: Findings) -> None:
             report.add(c.AFFINITY_ENDLESS, service, path, seconds=seconds)
 
 
-CHECKS = (lacking_ports, addresses, named_addresses, affinity)
+CHECKS = (lacking_ports, datagrams, addresses, named_addresses, affinity)
