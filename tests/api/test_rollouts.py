@@ -74,6 +74,12 @@ def test_a_rollout_as_users_have_it() -> None:
     assert errors(GOOD) == []
 
 
+def test_other_routers_and_ping_pong_are_taken() -> None:
+    assert errors(GOOD.replace("istio:", "nginx: {stableIngress: web}\n        istio:")) == []
+    turns = "pingPong: {pingService: a, pongService: b}"
+    assert errors(GOOD.replace("maxUnavailable: 0", f"maxUnavailable: 0\n      {turns}")) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "path", "said"),
     [
@@ -81,13 +87,16 @@ def test_a_rollout_as_users_have_it() -> None:
         ("setWeight: 20", "plugin: {name: x}", "steps[0].plugin", "weft has no such step"),
         ("setWeight: 20\n", "setWeight: 20\n        pause: {}\n", "steps[0]", "exactly one of"),
         ("duration: 1h", "duration: soon", "steps[3].pause.duration", "must be seconds or a"),
-        ("istio:", "nginx: {stableIngress: web}\n        istio:", "trafficRouting.nginx",
-         "weft divides requests by istio"),
+        ("istio:", "plugins: {acme/edge: {}}\n        istio:", "trafficRouting.plugins[acme/edge]",
+         "weft does not run"),
         ("managedRoutes: [{name: beta}]", "managedRoutes: []", "setHeaderRoute.name",
          "is no managed route"),
         ("stableService: stable", "stableService: canary", "canaryService", ""),
         ("maxUnavailable: 0", "maxUnavailable: 0\n      pingPong: {pingService: a}",
-         "canary.pingPong", "is not there"),
+         "canary.pingPong.pongService", "two Services take turns"),
+        ("maxUnavailable: 0",
+         "maxUnavailable: 0\n      pingPong: {pingService: a, pongService: a}",
+         "canary.pingPong.pongService", ""),
         ("podTemplateHashValue: Latest", "podTemplateHashValue: Newest", "podTemplateHashValue",
          "must be Stable or Latest"),
     ],

@@ -38,6 +38,8 @@ def world(strategy: Any, replicas: int = 4, seed: int = 0, check: Any = None, **
         for key in ("stableService", "canaryService", "activeService", "previewService"):
             if part.get(key):
                 service(w, part[key])
+        for name in (part.get("pingPong") or {}).values():
+            service(w, name)
     annotations = more.pop("annotations", {})
     spec = {
         "replicas": replicas, "selector": {"matchLabels": LABELS}, "template": template("v1"),

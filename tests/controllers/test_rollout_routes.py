@@ -4,7 +4,19 @@ from typing import Any
 
 import pytest
 
-from tests.controllers.rollout_world import agent, promote, roll, rollout, wait, world, write_status
+from tests.controllers.rollout_world import (
+    agent,
+    behind,
+    images,
+    promote,
+    roll,
+    rollout,
+    service,
+    told,
+    wait,
+    world,
+    write_status,
+)
 from tests.controllers.simulate import World, make
 from weft.api.argo.common import POD_HASH
 from weft.api.gateway.v1 import HTTPRoute
@@ -145,3 +157,93 @@ def test_what_is_wrong_stops_it_and_is_said(routing: Any, routes: Any, said: str
     roll(w, "v2")
     assert rollout(w).status.phase == "Degraded"
     assert said in rollout(w).status.message
+
+
+def refs(w: World, name: str = "route", rule: int = -1) -> dict[str, int]:
+    return {b.name: b.weight for b in w.need(HTTPRoute, name).spec.rules[rule].backend_refs}
+
+
+SIMPLE = [{"setWeight": 20}, {"pause": {}}]
+
+
+def test_the_plugin_writes_only_what_its_configuration_names() -> None:
+    """A rule by its name, routes by labels, header routes where they are wanted; and a label says
+    how long a canary is under way."""
+    config = {
+        "httpRoutes": [{"name": "route", "ruleName": "mine"}],
+        "httpRouteSelector": {"matchLabels": {"canary": "yes"}},
+    }
+    w = world(strategy({"plugins": {"argoproj-labs/gatewayAPI": config}}))
+    http_route(w, {"name": "mine", "backendRefs": BOTH}, {"name": "fixed", "backendRefs": BOTH})
+    w.put(make(HTTPRoute, {"spec": {"rules": [
+        {"matches": [{"path": {"value": path}}], "backendRefs": BOTH} for path in ("/a", "/b")]}},
+        name="found", labels={"canary": "yes"}))  # fmt: skip
+    roll(w, "v2")
+    named = w.need(HTTPRoute, "route").spec.rules
+    assert [r.name for r in named] == ["copy", "mine", "fixed"]
+    assert [[b.weight for b in r.backend_refs] for r in named[1:]] == [[80, 20], [100, 0]]
+    found = w.need(HTTPRoute, "found")
+    assert [(r.name, r.matches[0].path.value) for r in found.spec.rules] == [
+        ("beta", "/a"), ("beta-1", "/b"), ("copy", "/a"), ("copy-1", "/b"), ("", "/a"), ("", "/b"),
+    ]  # fmt: skip
+    assert found.metadata.labels["rollouts.argoproj.io/gatewayapi-canary"] == "in-progress"
+    active = "rollouts.argoproj.io/gatewayapi-active-rollouts"
+    assert found.metadata.annotations[active] == "default/web"
+    promote(w)
+    wait(w, 31)
+    found = w.need(HTTPRoute, "found")
+    assert [r.name for r in found.spec.rules] == ["", ""]
+    assert (found.metadata.labels, found.metadata.annotations) == ({"canary": "yes"}, {})
+
+
+@pytest.mark.parametrize(
+    ("routing", "called"),
+    [({"nginx": {"stableIngress": "web"}}, "web"), ({"smi": {}}, "web"),
+     ({"alb": {"ingress": "web", "rootService": "root", "servicePort": 80}}, "root")],
+)  # fmt: skip
+def test_the_mesh_stands_in_for_other_routers(routing: Any, called: str) -> None:
+    w = world({"canary": {"stableService": "web", "canaryService": "web-canary",
+                          "steps": SIMPLE, "trafficRouting": routing}})  # fmt: skip
+    service(w, "root")
+    roll(w, "v2")
+    assert [p.name for p in w.need(HTTPRoute, "web").spec.parent_refs] == [called]
+    assert refs(w, "web") == {"web": 80, "web-canary": 20}
+    assert f"the mesh divides calls to {called}" in told(w, "TrafficDividedByMesh")[0]
+    promote(w)
+    wait(w, 31)
+    assert rollout(w).status.phase == "Healthy"
+
+
+def test_ping_and_pong_take_turns_and_change_no_pods_while_they_are_called() -> None:
+    turns = {"pingService": "ping", "pongService": "pong"}
+    w = world({"canary": {"pingPong": turns, "steps": SIMPLE, "trafficRouting": {}}})
+    assert rollout(w).status.canary.stable_ping_pong == "ping"
+    assert (behind(w, "ping"), behind(w, "pong")) == ({"v1"}, {"v1"})
+    roll(w, "v2")
+    assert (behind(w, "ping"), behind(w, "pong")) == ({"v1"}, {"v2"})
+    assert refs(w, "web") == {"ping": 80, "pong": 20}
+    assert {p.name for p in w.need(HTTPRoute, "web").spec.parent_refs} == {"ping", "pong"}
+    promote(w)
+    assert rollout(w).status.canary.stable_ping_pong == "pong"
+    # Whoever is in the middle of something with the old version is left there.
+    assert (behind(w, "ping"), behind(w, "pong")) == ({"v1"}, {"v2"})
+    assert refs(w, "web") == {"pong": 100, "ping": 0}
+    wait(w, 31)
+    assert images(w) == {"v2": 4}
+    roll(w, "v3")
+    assert (behind(w, "ping"), behind(w, "pong")) == ({"v3"}, {"v2"})
+    assert refs(w, "web") == {"pong": 80, "ping": 20}
+    write_status(w, abort=True)
+    assert refs(w, "web") == {"pong": 100, "ping": 0}
+    assert rollout(w).status.canary.stable_ping_pong == "pong"
+    write_status(w, abort=False)
+    promote(w)
+    assert rollout(w).status.canary.stable_ping_pong == "ping"
+    assert refs(w, "web") == {"ping": 100, "pong": 0}
+    assert selections(w) == {"ping": 1, "pong": 1}
+
+
+def selections(w: World) -> dict[str, int]:
+    """How often the pods behind a Service changed after the first version."""
+    found = told(w, "SwitchService")
+    return {n: sum(f"'{n}'" in t and "from ''" not in t for t in found) for n in ("ping", "pong")}

@@ -13,6 +13,8 @@ import yaml
 from tests.e2e.conftest import APPS, ISOLATIONS, fresh
 from tests.e2e.instance import EXAMPLES, Instance, Load, ask, wait_for
 
+INGRESS = "kube-system/ingress"
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
@@ -200,6 +202,66 @@ def test_blue_green_moves_at_once_and_loses_nothing(weft: Instance) -> None:
         assert traffic.failed == 0, traffic.report()
 
     asyncio.run(run())
+
+
+EDGE = """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: alb}
+spec: {controller: weft.dev/ingress-controller}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: turns, annotations: {kubernetes.io/ingress.class: alb}}
+spec:
+  rules:
+  - host: turns.test
+    http:
+      paths:
+      - path: /*
+        pathType: ImplementationSpecific
+        backend: {service: {name: turns-root, port: {name: use-annotation}}}
+"""
+
+
+def test_ping_pong_behind_an_ingress_for_another_load_balancer(weft: Instance) -> None:
+    """The mesh divides what the Ingress of an `alb` sends to the root Service; ping and pong take
+    turns, and no request is lost."""
+    strategy = {"canary": {
+        "pingPong": {"pingService": "turns-ping", "pongService": "turns-pong"},
+        "steps": [{"setWeight": 50}, {"pause": {}}], "scaleDownDelaySeconds": 1,
+        "trafficRouting": {"alb": {
+            "ingress": "turns", "rootService": "turns-root", "servicePort": 80}}}}  # fmt: skip
+    services = [service(f"turns-{n}", "turns") for n in ("root", "ping", "pong")]
+    apply(weft, *yaml.safe_load_all(EDGE), *services, rollout("turns", strategy))
+    reaches(weft, "turns", "Healthy")
+    assert status(weft, "turns")["canary"]["stablePingPong"] == "ping"
+    wait_for(lambda: ask(weft, "/who", "turns.test", gateway=INGRESS)[0] == 200, "reached")
+
+    async def run() -> None:
+        url = f"{weft.gateway(80, INGRESS)}/who"
+        async with Load(url, clients=4, headers={"Host": "turns.test"}) as traffic:
+            await traffic.until(50)
+            await asyncio.to_thread(change, weft, "turns", "v2")
+            await asyncio.to_thread(reaches, weft, "turns", "Paused")
+            before = dict(traffic.bodies)
+            await traffic.until(traffic.total + 300)
+            new = traffic.bodies["v2"] - before.get("v2", 0)
+            share = new / (new + traffic.bodies["v1"] - before.get("v1", 0))
+            assert 0.35 < share < 0.65
+            await asyncio.to_thread(weft.weft, "rollout", "promote", "turns")
+            await asyncio.to_thread(reaches, weft, "turns", "Healthy")
+            traffic.bodies.clear()
+            await traffic.until(traffic.total + 50)
+            assert set(traffic.bodies) == {"v2"}
+        assert traffic.failed == 0, traffic.report()
+
+    asyncio.run(run())
+    assert status(weft, "turns")["canary"]["stablePingPong"] == "pong"
+    assert "the mesh divides calls to turns-root" in weft.kubectl(
+        "events", "--for", "rollout/turns"
+    )
+    weft.kubectl("delete", "rollout/turns", "ingress/turns", "ingressclass/alb")
 
 
 PLAIN = """

@@ -2,8 +2,9 @@
 
 import pytest
 
+from weft.api.gateway import v1 as gw
 from weft.api.k8s.core_v1 import Service, ServicePort, ServiceSpec
-from weft.api.k8s.meta_v1 import ObjectMeta
+from weft.api.k8s.meta_v1 import ObjectMeta, OwnerReference
 from weft.api.k8s.networking_v1 import (
     HTTPIngressPath,
     HTTPIngressRuleValue,
@@ -19,7 +20,7 @@ from weft.api.k8s.networking_v1 import (
 )
 from weft.api.wellknown import INGRESS_CONTROLLER
 from weft.mesh.gateway_api_rules import source
-from weft.mesh.ingresses import GATEWAY, IngressObjects, class_of, ingress_objects
+from weft.mesh.ingresses import GATEWAY, IngressObjects, class_of, ingress_objects, of_rollouts
 
 OURS = IngressClass(
     metadata=ObjectMeta(
@@ -137,3 +138,36 @@ def test_other_backends_lead_nowhere() -> None:
     path = HTTPIngressPath(path="/", path_type="Prefix", backend=IngressBackend())
     rules = IngressRule(host="a.com", http=HTTPIngressRuleValue(paths=(path,)))
     assert made(ingress("a", rules)).http_routes[0].spec.rules[0].backend_refs == ()
+
+
+def test_a_rollout_divides_what_an_ingress_sends_to_its_service() -> None:
+    """Every path to that Service becomes one for each of the route's rules; others stay."""
+    owner = OwnerReference(kind="Rollout", name="web", uid="r", controller=True)
+    backends = (gw.HTTPBackendRef(name="web", port=8080, weight=80),
+                gw.HTTPBackendRef(name="canary", port=8080, weight=20))  # fmt: skip
+    header = gw.HTTPHeaderMatch(name="x", value="y")
+    made = gw.HTTPRoute(
+        metadata=ObjectMeta(name="web", namespace="default", owner_references=(owner,)),
+        spec=gw.HTTPRouteSpec(
+            parent_refs=(gw.ParentReference("", "Service", name="web", port=8080),),
+            rules=(
+                gw.HTTPRouteRule(
+                    name="beta", matches=(gw.HTTPRouteMatch(headers=(header,)),),
+                    backend_refs=backends[1:],
+                ),
+                gw.HTTPRouteRule(backend_refs=backends),
+            ),
+        ),
+    )  # fmt: skip
+    theirs = IngressClass(
+        metadata=ObjectMeta(name="alb"), spec=IngressClassSpec(controller=INGRESS_CONTROLLER)
+    )
+    paths = (("/api/*", "ImplementationSpecific"),)
+    named = ingress("a", rule("x", *paths, port="use-annotation"), cls="alb")
+    assert of_rollouts((made, gw.HTTPRoute())) == (made,)
+    [route] = ingress_objects((named,), (theirs,), (WEB,), (made,)).http_routes
+    beta, rest = route.spec.rules
+    assert (beta.matches[0].path.value, beta.matches[0].headers) == ("/api", (header,))
+    assert (rest.matches[0].path.value, rest.backend_refs) == ("/api", backends)
+    [route] = ingress_objects((named,), (theirs,), (WEB,)).http_routes
+    assert [(b.name, b.port) for b in route.spec.rules[0].backend_refs] == [("web", 8080)]

@@ -20,6 +20,7 @@ from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.wellknown import ANNOTATION_JUDGE
 from weft.controllers import analysis_templates as templates
 from weft.controllers.analysis_templates import Problem
+from weft.controllers.rollout_services import roles
 from weft.controllers.rollout_view import Draft, View, hash_of, next_revision_of
 from weft.controllers.support.ownership import owner_reference
 from weft.controllers.support.podstate import seconds
@@ -132,7 +133,8 @@ def _judge(view: View) -> AnalysisRunSpec:
     """What the mesh sees of the new version."""
     condition = view.rollout.metadata.annotations.get(ANNOTATION_JUDGE, "")
     canary = view.canary
-    service = canary.canary_service if canary is not None and canary.traffic_routing else ""
+    routed = canary is not None and canary.traffic_routing is not None
+    service = roles(view.rollout).canary if routed else ""
     mesh = WeftMetric(
         service=service,
         workload="" if service else view.rollout.metadata.name,

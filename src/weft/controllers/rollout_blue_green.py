@@ -11,8 +11,9 @@ from weft.api.k8s.apps_v1 import ReplicaSet
 from weft.api.k8s.core_v1 import Service
 from weft.controllers import rollout_analysis as analyses
 from weft.controllers import rollout_services as services
-from weft.controllers.rollout_canary import mark, scale_down_old
+from weft.controllers.rollout_canary import mark, scale_down_later, scale_down_old
 from weft.controllers.rollout_view import (
+    ANNOTATION_ABORTED,
     ANNOTATION_DEADLINE,
     DELAY_SECONDS_DEFAULT,
     Draft,
@@ -126,7 +127,9 @@ def _post_promotion(draft: Draft, strategy: BlueGreenStrategy, active: str) -> R
 def _is_fast(draft: Draft) -> bool:
     """A version whose pods are still there since it was the active one needs no questions."""
     new = draft.view.new
-    return new is not None and deadline(new) > draft.view.now
+    if new is None or ANNOTATION_ABORTED in new.metadata.annotations:
+        return False
+    return deadline(new) > draft.view.now
 
 
 def _target(draft: Draft, strategy: BlueGreenStrategy, active: str, pre: RunStatus | None) -> str:
@@ -216,6 +219,7 @@ def _resize(draft: Draft, strategy: BlueGreenStrategy, target: str) -> None:
             fast = _is_fast(draft) and active != view.hash
             if not fast:
                 draft.note(view.new, ANNOTATION_DEADLINE, None)
+                draft.note(view.new, ANNOTATION_ABORTED, None)
             goal = _preview_count(draft, strategy, first)
             draft.resize(view.new, view.wanted if fast else goal)
     if view.stable is not None and view.stable is not view.new:
@@ -238,9 +242,7 @@ def _scale_down_aborted(
     delay = DELAY_SECONDS_DEFAULT if delay is None else delay
     if active == draft.view.hash or not delay:
         return
-    at = seconds(draft.status.aborted_at) or draft.view.now
-    if draft.wait(at + delay):
-        draft.resize(new, 0)
+    scale_down_later(draft, new, delay)
 
 
 def _marks(draft: Draft, strategy: BlueGreenStrategy, target: str) -> list[Action]:

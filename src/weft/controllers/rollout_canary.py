@@ -11,6 +11,7 @@ from weft.api.argo.strategy import CanaryStep, CanaryStrategy
 from weft.api.k8s.apps_v1 import ReplicaSet
 from weft.controllers import rollout_analysis as analyses
 from weft.controllers import rollout_experiment as experiments
+from weft.controllers import rollout_gateway_api as gateway_api
 from weft.controllers import rollout_istio as istio
 from weft.controllers import rollout_routes as routes
 from weft.controllers import rollout_scaling as scaling
@@ -19,6 +20,7 @@ from weft.controllers import rollout_sets as sets
 from weft.controllers import rollout_traffic as traffic
 from weft.controllers.rollout_scaling import Version
 from weft.controllers.rollout_view import (
+    ANNOTATION_ABORTED,
     ANNOTATION_DEADLINE,
     ANNOTATION_DESIRED,
     DELAY_SECONDS_DEFAULT,
@@ -58,6 +60,10 @@ def plan(draft: Draft, canary: CanaryStrategy) -> list[Action]:
     comes = not view.promoted and view.available(view.new) and not draft.status.abort
     if over or comes:
         actions += services.point(draft, canary.canary_service, hash_of(view.new))
+    elif draft.status.abort and idle:
+        actions += services.point(draft, canary.canary_service, hash_of(view.stable))
+    if canary.ping_pong is not None:
+        actions += services.take_turns(draft, comes=bool(comes or view.initial))
     if canary.traffic_routing is not None and view.new is not None:
         actions += _route(draft, canary, goals)
     return actions + _marks(draft, canary)
@@ -193,7 +199,10 @@ def _promote(draft: Draft, canary: CanaryStrategy) -> None:
         stable_rs=view.hash, current_step_index=len(canary.steps) if canary.steps else None,
         promote_full=False, controller_pause=False,
     )  # fmt: skip
-    draft.canary(current_background_analysis_run_status=None, current_experiment="")
+    draft.canary(
+        current_background_analysis_run_status=None, current_experiment="",
+        stable_ping_pong=services.next_turn(view.rollout),
+    )  # fmt: skip
     draft.event("RolloutCompleted", f"Rollout completed update to {view.new.metadata.name}")
 
 
@@ -310,6 +319,7 @@ def _resize_routed(draft: Draft, canary: CanaryStrategy, goals: tuple[int, int])
             _scale_down_aborted(draft, canary, view.new)
         else:
             draft.note(view.new, ANNOTATION_DEADLINE, None)
+            draft.note(view.new, ANNOTATION_ABORTED, None)
             draft.resize(view.new, goals[0])
     if view.stable is not None and view.stable is not view.new:
         draft.note(view.stable, ANNOTATION_DEADLINE, None)
@@ -333,14 +343,23 @@ def _scale_down_aborted(draft: Draft, canary: CanaryStrategy, new: ReplicaSet) -
     if weights is not None and weights.canary.weight:
         return
     delay = canary.abort_scale_down_delay_seconds
-    delay = DELAY_SECONDS_DEFAULT if delay is None else delay
-    if canary.dynamic_stable_scale:
-        delay = 0
-    elif delay == 0:
+    if delay == 0:
         return
-    at = seconds(draft.status.aborted_at) or draft.view.now
-    if draft.wait(at + delay):
-        draft.resize(new, 0)
+    if delay is None:
+        delay = 0 if canary.dynamic_stable_scale else DELAY_SECONDS_DEFAULT
+    scale_down_later(draft, new, delay)
+
+
+def scale_down_later(draft: Draft, replica_set: ReplicaSet, delay: int) -> None:
+    """Give up its pods at the time that its annotation says, written when there is none yet."""
+    until = deadline(replica_set) or draft.view.now + delay
+    if not size(replica_set) or draft.wait(until):
+        draft.note(replica_set, ANNOTATION_DEADLINE, None)
+        draft.note(replica_set, ANNOTATION_ABORTED, None)
+        draft.resize(replica_set, 0)
+    else:
+        draft.note(replica_set, ANNOTATION_DEADLINE, rfc3339(until))
+        draft.note(replica_set, ANNOTATION_ABORTED, "true")
 
 
 def scale_down_old(draft: Draft, old: Sequence[ReplicaSet], delay: int, limit: int | None) -> None:
@@ -376,9 +395,9 @@ def _route(draft: Draft, canary: CanaryStrategy, goals: tuple[int, int]) -> list
         by_whom = True
     for name, config in (routing.plugins or {}).items():
         if name == "argoproj-labs/gatewayAPI":
-            actions += routes.named(draft, wish, config)
+            actions += gateway_api.named(draft, wish, config)
             by_whom = True
-    if not by_whom:
+    if not by_whom or routes.stood_in_for(draft):
         actions += routes.own(draft, wish)
     if draft.invalid:
         return []

@@ -1,12 +1,10 @@
-"""Routes of the Gateway API that divide the requests to a Rollout: weft's own, made beside the
-stable Service, and those that a user names (plugin argoproj-labs/gatewayAPI).
+"""weft's own HTTPRoute, which divides the calls to a Rollout's Service: made beside that Service
+where no route is named, or one of a router that weft has not.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import re2
-from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api import conditions
@@ -22,43 +20,56 @@ from weft.api.gateway.http_route import (
     HTTPRouteRule,
     HTTPRouteSpec,
 )
-from weft.api.k8s.core_v1 import Service
+from weft.api.k8s.core_v1 import Service, ServicePort
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.snapshot import controller_of
-from weft.controllers.rollout_traffic import Managed, Wish, changed, destinations
+from weft.controllers.rollout_traffic import Managed, Wish, destinations, routing_of
 from weft.controllers.rollout_view import Draft
 from weft.controllers.support.ownership import owner_reference
 from weft.controllers.support.patches import object_patch
 from weft.runtime.plan import Action, Create
 
-_KINDS: Mapping[str, type[Struct]] = {
-    "httpRoute": gw.HTTPRoute, "grpcRoute": gw.GRPCRoute, "tcpRoute": gw.TCPRoute,
+OTHER_ROUTERS: Mapping[str, str] = {
+    "nginx": "nginx", "alb": "alb", "smi": "smi", "ambassador": "ambassador",
+    "app_mesh": "appMesh", "traefik": "traefik", "apisix": "apisix",
 }  # fmt: skip
-"""What the plugin's configuration may name, one or (with an s) a list of {name}."""
+"""Routers that weft stands in for, by attribute."""
 
 
-# ------------------------------------------------------------------ weft's own
+def stood_in_for(draft: Draft) -> list[str]:
+    """Routers that the Rollout names and weft divides the calls for."""
+    canary = draft.view.canary
+    if canary is None:
+        return []
+    routing = routing_of(canary)
+    return [word for name, word in OTHER_ROUTERS.items() if getattr(routing, name) is not None]
 
 
 def own(draft: Draft, wish: Wish) -> list[Action]:
-    """An HTTPRoute for each port of the stable Service, made when it is first needed."""
+    """An HTTPRoute for each port of the Service that is called, made when it is first needed."""
     view = draft.view
     namespace = view.rollout.metadata.namespace
-    service = view.snapshot.get(Service, wish.stable_service, namespace)
-    if service is None:
+    called = [n for n in _called(draft, wish) if n]
+    services = [view.snapshot.get(Service, name, namespace) for name in called]
+    for name, service in zip(called, services, strict=True):
+        if service is None:
+            draft.fail(f"the Service {name} does not exist")
+    there = [s for s in services if s is not None]
+    if len(there) < len(called) or not there:
         return []
     idle = not wish.weights.canary.weight and not wish.managed and not wish.weights.additional
     actions: list[Action] = []
     refused = []
-    ports = [p for p in service.spec.ports if p.protocol in ("", "TCP") and p.port]
+    ports = [p for p in there[0].spec.ports if p.protocol in ("", "TCP") and p.port]
     for number, port in enumerate(ports):
         name = view.rollout.metadata.name + (f"-{port.port}" if number else "")
         found = view.snapshot.get(gw.HTTPRoute, name, namespace)
         if found is None and idle:
             continue
-        made = _own_route(draft, wish, name, port.port or 0)
+        made = _own_route(draft, wish, name, (port, called))
         if found is None:
             actions.append(Create(made))
+            _tell(draft, name, called)
         elif (owner := controller_of(found)) is None or owner.uid != view.rollout.metadata.uid:
             draft.fail(f"the HTTPRoute {name} is not of this Rollout; rename it")
         else:
@@ -69,6 +80,29 @@ def own(draft: Draft, wish: Wish) -> list[Action]:
     return actions
 
 
+def _called(draft: Draft, wish: Wish) -> Sequence[str]:
+    """The Services whose calls are divided: the root that an `alb` or `smi` names; ping and pong;
+    else the stable one."""
+    canary = draft.view.canary
+    if canary is None:
+        return ()
+    routing = routing_of(canary)
+    roots = [str((each or {}).get("rootService") or "") for each in (routing.alb, routing.smi)]
+    if any(roots):
+        return tuple(dict.fromkeys(root for root in roots if root))
+    turns = canary.ping_pong
+    if turns is not None and wish.stable_service in (turns.ping_service, turns.pong_service):
+        return (turns.ping_service, turns.pong_service)
+    return (wish.stable_service,)
+
+
+def _tell(draft: Draft, route: str, called: Sequence[str]) -> None:
+    routers = stood_in_for(draft)
+    if routers:
+        text = f"weft has no {', '.join(routers)}: the mesh divides calls to {' and '.join(called)}"
+        draft.event("TrafficDividedByMesh", f"{text}, and of Ingresses to it (HTTPRoute {route})")
+
+
 def _refused(route: gw.HTTPRoute) -> str:
     """Why no parent takes the route; "" when one does, or when nobody looked yet."""
     told = [conditions.condition(p.conditions, "Accepted") for p in route.status.parents]
@@ -76,9 +110,16 @@ def _refused(route: gw.HTTPRoute) -> str:
     return bad[0].message if bad and len(bad) == len(told) else ""
 
 
-def _own_route(draft: Draft, wish: Wish, name: str, port: int) -> gw.HTTPRoute:
-    backends = _backends(wish, port)
-    rules = [_managed_rule(m, wish, backends, port) for m in wish.managed]
+def _own_route(
+    draft: Draft, wish: Wish, name: str, place: tuple[ServicePort, Sequence[str]]
+) -> gw.HTTPRoute:
+    port, called = place
+    backends = tuple(
+        HTTPBackendRef(name=service, port=_port(draft, service, port), weight=weight)
+        for service, weight in destinations(wish).items()
+    )
+    at = _port(draft, wish.canary_service, port)
+    rules = [managed_rule(m, wish, backends, at) for m in wish.managed]
     rollout = draft.view.rollout
     return gw.HTTPRoute(
         api_version="gateway.networking.k8s.io/v1",
@@ -89,20 +130,30 @@ def _own_route(draft: Draft, wish: Wish, name: str, port: int) -> gw.HTTPRoute:
             owner_references=(owner_reference(rollout),),
         ),
         spec=HTTPRouteSpec(
-            parent_refs=(ParentReference("", "Service", name=wish.stable_service, port=port),),
+            parent_refs=tuple(
+                ParentReference("", "Service", name=each, port=_port(draft, each, port))
+                for each in called
+            ),
             rules=(*rules, HTTPRouteRule(backend_refs=backends)),
         ),
     )
 
 
-def _backends(wish: Wish, port: int) -> tuple[HTTPBackendRef, ...]:
-    return tuple(
-        HTTPBackendRef(name=service, port=port, weight=weight)
-        for service, weight in destinations(wish).items()
+def _port(draft: Draft, service: str, port: ServicePort) -> int:
+    """The port of a Service that stands for this one of another: of the same number, else of the
+    same name, else its only one."""
+    found = draft.view.snapshot.get(Service, service, draft.view.rollout.metadata.namespace)
+    ports = found.spec.ports if found is not None else ()
+    number = port.port or 0
+    if any(p.port == number for p in ports):
+        return number
+    alike = [p for p in ports if p.name and p.name == port.name] or (
+        ports if len(ports) == 1 else ()
     )
+    return next((p.port for p in alike if p.port), number)
 
 
-def _managed_rule(
+def managed_rule(
     managed: Managed, wish: Wish, backends: Sequence[HTTPBackendRef], port: int | None
 ) -> HTTPRouteRule:
     """The rule of a header route or mirror route."""
@@ -146,69 +197,3 @@ def _path(match: StringMatch | None) -> HTTPPathMatch:
     if match.prefix:
         return HTTPPathMatch(type="PathPrefix", value=match.prefix)
     return HTTPPathMatch(type="RegularExpression", value=match.regex)
-
-
-# ------------------------------------------------------------------ those of users
-
-
-def named(draft: Draft, wish: Wish, config: Any) -> list[Action]:
-    """Weights in the routes that the plugin's configuration names."""
-    actions: list[Action] = []
-    namespace = draft.view.rollout.metadata.namespace
-    if not isinstance(config, Mapping) or not list(_names(config)):
-        draft.fail("argoproj-labs/gatewayAPI names no route: write `httpRoute: NAME`")
-        return []
-    for kind, name in _names(config):
-        found: Any = draft.view.snapshot.get(kind, name, config.get("namespace") or namespace)
-        if found is None:
-            draft.fail(f"the {kind.__name__} {name} does not exist")
-            continue
-        rules = [r for r in found.spec.rules if getattr(r, "name", "") not in wish.names]
-        if not any(_divides(rule, wish) for rule in rules):
-            text = f"no rule of the {kind.__name__} {name} has both {wish.stable_service}"
-            draft.fail(f"{text} and {wish.canary_service}")
-            continue
-        after = [_weighted(rule, wish) for rule in rules]
-        if kind is gw.HTTPRoute:
-            after = [*_managed_of(after, wish), *after]
-        actions += object_patch(found, changed(found, rules=tuple(after)), conditional=True)
-    return actions
-
-
-def _names(config: Mapping[str, Any]) -> Iterable[tuple[type[Struct], str]]:
-    for word, kind in _KINDS.items():
-        if config.get(word):
-            yield kind, str(config[word])
-        for item in config.get(f"{word}s") or ():
-            if isinstance(item, Mapping) and item.get("name"):
-                yield kind, str(item["name"])
-
-
-def _divides(rule: Any, wish: Wish) -> bool:
-    names = {b.name for b in rule.backend_refs}
-    return {wish.stable_service, wish.canary_service} <= names
-
-
-def _weighted(rule: Any, wish: Wish) -> Any:
-    if not _divides(rule, wish):
-        return rule
-    shares = destinations(wish)
-    refs = [replace(b, weight=shares.get(b.name, b.weight)) for b in rule.backend_refs]
-    return replace(rule, backend_refs=tuple(refs))
-
-
-def _managed_of(rules: Sequence[Any], wish: Wish) -> list[Any]:
-    """For each rule that is divided, its like for each managed route."""
-    found = []
-    for managed in wish.managed:
-        for rule in rules:
-            if not _divides(rule, wish):
-                continue
-            port = next(b.port for b in rule.backend_refs if b.name == wish.canary_service)
-            made = _managed_rule(managed, wish, rule.backend_refs, port)
-            if managed.header is not None:
-                headers = made.matches[0].headers
-                matches = [replace(m, headers=(*m.headers, *headers)) for m in rule.matches]
-                made = replace(made, matches=tuple(matches))
-            found.append(replace(made, filters=(*rule.filters, *made.filters)))
-    return found

@@ -2,15 +2,48 @@
 
 from collections.abc import Iterable, Mapping
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.api.argo.common import POD_HASH
 from weft.api.argo.rollout import Rollout
 from weft.api.k8s.core_v1 import Service
 from weft.api.snapshot import Snapshot
-from weft.controllers.rollout_view import ANNOTATION_MANAGED, Draft
+from weft.controllers.rollout_view import ANNOTATION_MANAGED, Draft, hash_of
 from weft.controllers.support.patches import object_patch
 from weft.runtime.plan import Action
+
+PING, PONG = "ping", "pong"
+
+
+class Roles(Struct, frozen=True):
+    """The Services that requests are divided between."""
+
+    stable: str
+    canary: str
+
+
+def roles(rollout: Rollout) -> Roles:
+    """Which Service is the stable one now. Of ping and pong, the status says it; where other
+    Services are named, too, only an `alb` uses ping and pong, as in Argo Rollouts."""
+    canary = rollout.spec.strategy.canary
+    if canary is None:
+        return Roles("", "")
+    routing, turns = canary.traffic_routing, canary.ping_pong
+    others = bool(canary.stable_service and canary.canary_service)
+    if turns is None or (others and (routing is None or routing.alb is None)):
+        return Roles(canary.stable_service, canary.canary_service)
+    if rollout.status.canary.stable_ping_pong == PING:
+        return Roles(turns.ping_service, turns.pong_service)
+    return Roles(turns.pong_service, turns.ping_service)
+
+
+def next_turn(rollout: Rollout) -> str:
+    """What `stablePingPong` is after a promotion."""
+    canary = rollout.spec.strategy.canary
+    if canary is None or canary.ping_pong is None:
+        return ""
+    return PONG if rollout.status.canary.stable_ping_pong == PING else PING
 
 
 def named(rollout: Rollout) -> tuple[str, ...]:
@@ -18,6 +51,8 @@ def named(rollout: Rollout) -> tuple[str, ...]:
     canary, blue_green = rollout.spec.strategy.canary, rollout.spec.strategy.blue_green
     if canary is not None:
         found = [canary.stable_service, canary.canary_service]
+        if canary.ping_pong is not None:
+            found += [canary.ping_pong.ping_service, canary.ping_pong.pong_service]
     elif blue_green is not None:
         found = [blue_green.active_service, blue_green.preview_service]
     else:
@@ -46,6 +81,21 @@ def point(draft: Draft, service: str, template_hash: str) -> list[Action]:
         text = f"Switched selector for service '{service}' from '{selected(found)}' to "
         draft.event("SwitchService", f"{text}'{template_hash}'")
     return [*object_patch(found, _with(found, annotations, selector))]
+
+
+def take_turns(draft: Draft, *, comes: bool) -> list[Action]:
+    """Ping and pong: one means the stable version, the other the new one from when it `comes`.
+    After a promotion the other still means the version before: what is in flight stays there."""
+    view, canary = draft.view, draft.view.canary
+    if canary is None or canary.ping_pong is None:
+        return []
+    turns = canary.ping_pong
+    first = view.rollout.status.canary.stable_ping_pong == PING
+    stable, other = turns.ping_service, turns.pong_service
+    if not first:
+        stable, other = other, stable
+    actions = point(draft, stable, hash_of(view.stable) or hash_of(view.new))
+    return actions + (point(draft, other, hash_of(view.new)) if comes else [])
 
 
 def selected(service: Service) -> str:

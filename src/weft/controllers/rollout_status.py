@@ -43,6 +43,10 @@ def counted(draft: Draft) -> None:
         active = view.find(draft.status.blue_green.active_selector)
         selector += f",{POD_HASH}={draft.status.blue_green.active_selector}"
         scaled = view.pods.get(active.metadata.name, 0) if active is not None else 0
+    if view.canary is not None and view.canary.traffic_routing is not None:
+        # Pods of both versions would look to an autoscaler as if it had scaled up.
+        kept = view.find(draft.status.stable_rs)
+        scaled = view.pods.get(kept.metadata.name, 0) if kept is not None else total
     draft.set(
         replicas=total,
         updated_replicas=view.pods.get(new, 0),

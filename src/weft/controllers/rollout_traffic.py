@@ -20,6 +20,7 @@ from weft.api.argo.strategy import (
     SetMirrorRoute,
 )
 from weft.controllers import rollout_scaling as scaling
+from weft.controllers.rollout_services import roles
 from weft.controllers.rollout_view import Draft, View, hash_of, serves
 
 
@@ -68,10 +69,10 @@ def set_weight(steps: Sequence[CanaryStep], index: int, full: int) -> int:
 def canary_weight(draft: Draft, canary: CanaryStrategy, ready: bool) -> int:
     """The share that the new version gets now. `ready`: it has the pods that the step wants."""
     view, status, full = draft.view, draft.status, most(canary)
-    before = status.canary.weights.canary.weight if status.canary.weights else 0
+    before = _sent(draft, full)
     by_subset = _by_subset(canary)
     if view.promoted or view.initial:
-        safe = by_subset or serves(view, canary.stable_service, view.stable or view.new)
+        safe = by_subset or serves(view, roles(view.rollout).stable, view.stable or view.new)
         return _falling(draft, canary, 0, before) if safe else before
     if view.new is None or not view.available(view.new):
         return 0 if not before else _falling(draft, canary, 0, before)
@@ -82,9 +83,19 @@ def canary_weight(draft: Draft, canary: CanaryStrategy, ready: bool) -> int:
     goal = set_weight(steps, index, full)
     if not ready:
         goal = before if index >= len(steps) else set_weight(steps, index - 1, full) if index else 0
-    if goal > before and not (by_subset or serves(view, canary.canary_service, view.new)):
+    if goal > before and not (by_subset or serves(view, roles(view.rollout).canary, view.new)):
         return before
     return _falling(draft, canary, goal, before)
+
+
+def _sent(draft: Draft, full: int) -> int:
+    """The share that the canary's Service has now. Where ping and pong just changed turns, the
+    Service that had it is the stable one."""
+    weights = draft.status.canary.weights
+    if weights is None:
+        return 0
+    turned = weights.canary.service_name == roles(draft.view.rollout).stable != ""
+    return full - weights.canary.weight if turned else weights.canary.weight
 
 
 def _falling(draft: Draft, canary: CanaryStrategy, goal: int, before: int) -> int:
@@ -107,7 +118,7 @@ def called(draft: Draft, canary: CanaryStrategy) -> str:
     if view.promoted or draft.status.abort or not view.available(view.new):
         return before
     if before != view.hash and not _by_subset(canary):
-        return view.hash if serves(view, canary.canary_service, view.new) else before
+        return view.hash if serves(view, roles(view.rollout).canary, view.new) else before
     return view.hash
 
 
@@ -143,17 +154,19 @@ def wish(draft: Draft, canary: CanaryStrategy, ready: bool) -> Wish:
     full = most(canary)
     stable = max(0, full - weight - sum(e.weight for e in extra))
     new, old = called(draft, canary), hash_of(view.stable) or view.hash
+    # Of the status that the plan began with: a promotion changes turns once for all that it does.
+    services = roles(view.rollout)
     weights = TrafficWeights(
-        canary=WeightDestination(weight, canary.canary_service, new),
-        stable=WeightDestination(stable, canary.stable_service, old),
+        canary=WeightDestination(weight, services.canary, new),
+        stable=WeightDestination(stable, services.stable, old),
         additional=extra,
     )
     return Wish(
         weights=weights,
         managed=managed_routes(draft, canary),
         names=tuple(route.name for route in routing_of(canary).managed_routes),
-        canary_service=canary.canary_service,
-        stable_service=canary.stable_service,
+        canary_service=services.canary,
+        stable_service=services.stable,
         canary_hash=new,
         stable_hash=old,
         most=full,

@@ -26,6 +26,8 @@ ANNOTATION_REVISION = "rollout.argoproj.io/revision"
 ANNOTATION_DESIRED = "rollout.argoproj.io/desired-replicas"
 ANNOTATION_DEADLINE = "scale-down-deadline"
 """Of an old ReplicaSet: until when it keeps its pods."""
+ANNOTATION_ABORTED = "weft.dev/aborted"
+"""Of a ReplicaSet with such a deadline that never was promoted: no way back without questions."""
 ANNOTATION_MANAGED = "argo-rollouts.argoproj.io/managed-by-rollouts"
 """Of a Service: the Rollout that writes its selector."""
 WORKLOADS: Mapping[str, type[Deployment | ReplicaSet | PodTemplate]] = {

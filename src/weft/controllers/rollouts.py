@@ -12,7 +12,7 @@ from weft.api.argo.analysis import AnalysisRun, AnalysisTemplate, ClusterAnalysi
 from weft.api.argo.common import POD_HASH
 from weft.api.argo.experiment import Experiment
 from weft.api.argo.rollout import BlueGreenStatus, CanaryStatus, Rollout, RolloutStatus
-from weft.api.gateway.v1 import GRPCRoute, HTTPRoute, TCPRoute
+from weft.api.gateway.v1 import GRPCRoute, HTTPRoute, TCPRoute, TLSRoute
 from weft.api.istio.networking_v1 import DestinationRule, VirtualService
 from weft.api.k8s.apps_v1 import Deployment, ReplicaSet
 from weft.api.k8s.core_v1 import PodTemplate, PodTemplateSpec, Service
@@ -147,7 +147,7 @@ def _fresh(view: View) -> RolloutStatus:
             current_step_index=(count if skip else 0) if count else None,
             pause_conditions=(), controller_pause=False, abort=False, aborted_at="",
             promote_full=False, message="",
-            canary=CanaryStatus(weights=status.canary.weights),
+            canary=_kept(status),
             blue_green=BlueGreenStatus(active_selector=status.blue_green.active_selector),
         )  # fmt: skip
     if status.current_step_hash != steps:
@@ -155,7 +155,7 @@ def _fresh(view: View) -> RolloutStatus:
         status = replace(
             status, current_step_hash=steps, pause_conditions=(), controller_pause=False,
             current_step_index=count if done and count else start,
-            canary=CanaryStatus(weights=status.canary.weights),
+            canary=_kept(status),
         )  # fmt: skip
     if status.abort and (view.promoted or view.initial):
         # There is nothing to go back to.
@@ -168,13 +168,19 @@ def _fresh(view: View) -> RolloutStatus:
     if status.aborted_at:  # somebody retries
         return replace(
             status, aborted_at="", current_step_index=start, message="",
-            canary=CanaryStatus(weights=status.canary.weights),
+            canary=_kept(status),
             blue_green=BlueGreenStatus(active_selector=status.blue_green.active_selector),
         )  # fmt: skip
     if count and (status.current_step_index is None or (view.promoted or view.initial)):
         done = view.promoted or view.initial
         return replace(status, current_step_index=count if done else 0)
     return status
+
+
+def _kept(status: RolloutStatus) -> CanaryStatus:
+    """Of a canary, what is true of the mesh whatever the steps are."""
+    found = status.canary
+    return CanaryStatus(weights=found.weights, stable_ping_pong=found.stable_ping_pong)
 
 
 def _within_window(view: View) -> bool:
@@ -262,7 +268,7 @@ def _names(rollout: Rollout, obj: Struct) -> bool:
     routing = canary.traffic_routing if canary is not None else None
     if isinstance(obj, VirtualService | DestinationRule):
         return routing is not None and routing.istio is not None
-    if isinstance(obj, HTTPRoute | GRPCRoute | TCPRoute):
+    if isinstance(obj, HTTPRoute | GRPCRoute | TCPRoute | TLSRoute):
         return routing is not None and (
             bool(routing.plugins) or meta(obj).name.startswith(rollout.metadata.name)
         )
@@ -284,7 +290,7 @@ CONTROLLER = Controller(
             Watch(cls, _of_namespace)
             for cls in (
                 Deployment, PodTemplate, VirtualService, DestinationRule, HTTPRoute, GRPCRoute,
-                TCPRoute, AnalysisTemplate, ClusterAnalysisTemplate,
+                TCPRoute, TLSRoute, AnalysisTemplate, ClusterAnalysisTemplate,
             )
         ),
     ),

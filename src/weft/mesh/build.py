@@ -52,7 +52,7 @@ from weft.mesh.gateway_api_objects import GatewayApiObjects, ObjectStatus, Servi
 from weft.mesh.gateway_authentication import Guarded, with_logins
 from weft.mesh.hosts import Host, HostPort
 from weft.mesh.http3 import AnyGateway, with_http3
-from weft.mesh.ingresses import IngressObjects, ingress_objects
+from weft.mesh.ingresses import IngressObjects, ingress_objects, of_rollouts
 from weft.mesh.issuer_keys import IssuerKeys
 from weft.mesh.istio_policies import Policy
 from weft.mesh.memo import Memo
@@ -421,7 +421,9 @@ def _ingresses(snapshot: Snapshot, memo: Memo) -> IngressObjects:
     if not found:
         return IngressObjects()
     classes, services = snapshot.list(IngressClass), snapshot.list(Service)
-    return memo("ingresses", ingress_objects, found, tuple(classes), tuple(services))
+    ours = of_rollouts(snapshot.list(gw.HTTPRoute))
+    divided = memo.mapped("routes of Rollouts", _without_status, zip(ours))
+    return memo("ingresses", ingress_objects, found, tuple(classes), tuple(services), divided)
 
 
 def _gateway_api_objects(

@@ -8,8 +8,10 @@ bring a Secret for one host, the older one's is shown. Source: networking.k8s.io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from weft.api.gateway import v1 as gw
+from weft.api.gateway.overlaps import both
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.k8s.networking_v1 import (
@@ -20,6 +22,7 @@ from weft.api.k8s.networking_v1 import (
     IngressRule,
 )
 from weft.api.network_columns import CLASS_ANNOTATION
+from weft.api.snapshot import controller_of
 from weft.api.wellknown import INGRESS_CONTROLLER
 from weft.mesh.gateway_api_objects import MADE_FROM, ObjectStatus
 
@@ -27,10 +30,20 @@ DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 GATEWAY_NAMESPACE, GATEWAY_NAME = "kube-system", "ingress"
 GATEWAY = f"{GATEWAY_NAMESPACE}/{GATEWAY_NAME}"
 HTTP_PORT, HTTPS_PORT = 80, 443
+USE_ANNOTATION = "use-annotation"
+"""Of Ingresses for load balancers of AWS: a Rollout divides the requests to this Service."""
 _CLASS = "weft.dev/ingress"
 _EVERYBODY = gw.AllowedRoutes(namespaces=gw.RouteNamespaces(from_="All"))
 _Ports = Mapping[tuple[str, str], Mapping[str, int]]
 """(namespace, name) of a Service -> its ports by name."""
+
+
+class _Known(Struct, frozen=True):
+    """What there is to know of the Services that Ingresses name."""
+
+    ports: _Ports
+    divided: Mapping[tuple[str, str, int], tuple[gw.HTTPRouteRule, ...]]
+    """(namespace, name, port) of a Service whose calls are divided -> how."""
 
 
 class IngressObjects(Struct, frozen=True):
@@ -55,8 +68,10 @@ def ingress_objects(
     ingresses: Iterable[Ingress],
     classes: Sequence[IngressClass],
     services: Iterable[Service] = (),
+    divided: Iterable[gw.HTTPRoute] = (),
 ) -> IngressObjects:
-    """Of all Ingresses whose class is weft's. Only routes need the Services."""
+    """Of all Ingresses whose class is weft's. Only routes need the Services. `divided`: routes that
+    divide all calls to a Service, so also those of Ingresses."""
     served = our_classes(classes)
     ours = [each for each in ingresses if class_of(each, classes) in served]
     ours.sort(key=lambda i: (i.metadata.creation_timestamp, i.metadata.namespace, i.metadata.name))
@@ -67,7 +82,8 @@ def ingress_objects(
         for s in services
     }
     sets = tuple(_listener_sets(ours))
-    routes = tuple(route for each in ours for route in _routes(each, sets, ports))
+    known = _Known(ports, _by_parent(divided))
+    routes = tuple(route for each in ours for route in _routes(each, sets, known))
     return IngressObjects(
         classes=(_class(),),
         gateways=(_gateway(ours[0]),),
@@ -161,8 +177,24 @@ def _metadata(ingress: Ingress, host: str) -> ObjectMeta:
 # ------------------------------------------------------------------ routes
 
 
+def of_rollouts(routes: Iterable[gw.HTTPRoute]) -> tuple[gw.HTTPRoute, ...]:
+    """The routes by which Rollouts divide the calls to a Service."""
+    return tuple(r for r in routes if (o := controller_of(r)) is not None and o.kind == "Rollout")
+
+
+def _by_parent(
+    divided: Iterable[gw.HTTPRoute],
+) -> Mapping[tuple[str, str, int], tuple[gw.HTTPRouteRule, ...]]:
+    return {
+        (route.metadata.namespace, parent.name, parent.port or 0): route.spec.rules
+        for route in divided
+        for parent in route.spec.parent_refs
+        if parent.kind == "Service"
+    }
+
+
 def _routes(
-    ingress: Ingress, sets: Iterable[gw.ListenerSet], ports: _Ports
+    ingress: Ingress, sets: Iterable[gw.ListenerSet], known: _Known
 ) -> Iterator[gw.HTTPRoute]:
     """One route for each host; what no path of a host takes goes to the default backend."""
     by_host: dict[str, list[IngressRule]] = {}
@@ -180,7 +212,7 @@ def _routes(
         ),
     )
     for host, rules in by_host.items():
-        made = tuple(_rules(ingress, rules, ports))
+        made = tuple(_rules(ingress, rules, known))
         if made:
             spec = gw.HTTPRouteSpec(
                 parent_refs=parents, hostnames=(host,) if host else (), rules=made
@@ -189,27 +221,43 @@ def _routes(
 
 
 def _rules(
-    ingress: Ingress, rules: Iterable[IngressRule], ports: _Ports
+    ingress: Ingress, rules: Iterable[IngressRule], known: _Known
 ) -> Iterator[gw.HTTPRouteRule]:
     namespace, all_taken = ingress.metadata.namespace, False
     for rule in rules:
         for path in rule.http.paths if rule.http else ():
             match = _match(path)
             all_taken = all_taken or (match.type, match.value) == ("PathPrefix", "/")
-            backends = _backend(path.backend, namespace, ports)
-            yield gw.HTTPRouteRule(
-                matches=(gw.HTTPRouteMatch(path=match),), backend_refs=backends
-            )  # fmt: skip
+            backends = _backend(path.backend, namespace, known.ports)
+            yield from _divided(gw.HTTPRouteMatch(path=match), backends, namespace, known)
     if ingress.spec.default_backend is not None and not all_taken:
-        backends = _backend(ingress.spec.default_backend, namespace, ports)
-        yield gw.HTTPRouteRule(backend_refs=backends)
+        backends = _backend(ingress.spec.default_backend, namespace, known.ports)
+        yield from _divided(gw.HTTPRouteMatch(), backends, namespace, known)
+
+
+def _divided(
+    match: gw.HTTPRouteMatch, backends: tuple[gw.HTTPBackendRef, ...], namespace: str, known: _Known
+) -> Iterator[gw.HTTPRouteRule]:
+    """The rule; or where a Rollout divides the calls to its Service, what that makes of it."""
+    keys = [(namespace, b.name, b.port or 0) for b in backends]
+    rules = known.divided.get(keys[0]) if keys else None
+    if rules is None:
+        yield gw.HTTPRouteRule(matches=(match,), backend_refs=backends)
+        return
+    for rule in rules:
+        matches = tuple(m for own in rule.matches if (m := both(match, own)) is not None)
+        if matches:
+            yield replace(rule, name="", matches=matches)
 
 
 def _match(path: HTTPIngressPath) -> gw.HTTPPathMatch:
     """ImplementationSpecific is a prefix here, by whole segments as any other."""
     if path.path_type == "Exact":
         return gw.HTTPPathMatch(type="Exact", value=path.path or "/")
-    return gw.HTTPPathMatch(type="PathPrefix", value=path.path.rstrip("/") or "/")
+    text = path.path
+    if path.path_type == "ImplementationSpecific":
+        text = text.removesuffix("/*")  # as load balancers write a prefix
+    return gw.HTTPPathMatch(type="PathPrefix", value=text.rstrip("/") or "/")
 
 
 def _backend(
@@ -222,7 +270,10 @@ def _backend(
     port = service.port
     number = port.number if port else None
     if port and port.name:
-        number = ports.get((namespace, service.name), {}).get(port.name)
+        has = ports.get((namespace, service.name), {})
+        number = has.get(port.name)
+        if port.name == USE_ANNOTATION:
+            number = next(iter(has.values()), None)
     return (gw.HTTPBackendRef(name=service.name, port=number),)
 
 

@@ -124,6 +124,8 @@ class CanaryStatus(Message, frozen=True):
     """The experiment of the present step."""
     weights: TrafficWeights | None = None
     """How requests are divided."""
+    stable_ping_pong: str = ""
+    """Whose turn it is to be stable: ping or pong."""
 
 
 class BlueGreenStatus(Message, frozen=True):

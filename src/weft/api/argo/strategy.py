@@ -292,19 +292,19 @@ class RolloutTrafficRouting(Message, frozen=True):
     max_traffic_weight: Count | None = None
     """What all weights sum up to; 100 when absent."""
     nginx: Mapping[str, Any] | None = None
-    """Refused."""
+    """For ingress-nginx; the mesh divides calls to the stable Service, and of Ingresses to it."""
     alb: Mapping[str, Any] | None = None
-    """Refused."""
+    """For a load balancer of AWS; the mesh divides calls to `rootService`, and of Ingresses."""
     smi: Mapping[str, Any] | None = None
-    """Refused."""
+    """For a TrafficSplit; the mesh divides calls to `rootService`."""
     ambassador: Mapping[str, Any] | None = None
-    """Refused."""
+    """For Ambassador; the mesh divides calls to the stable Service."""
     app_mesh: Mapping[str, Any] | None = None
-    """Refused."""
+    """For App Mesh; the mesh divides calls to the stable Service."""
     traefik: Mapping[str, Any] | None = None
-    """Refused."""
+    """For Traefik; the mesh divides calls to the stable Service."""
     apisix: Mapping[str, Any] | None = None
-    """Refused."""
+    """For APISIX; the mesh divides calls to the stable Service."""
 
 
 class PingPong(Message, frozen=True):
@@ -348,7 +348,8 @@ class CanaryStrategy(Message, frozen=True):
     dynamic_stable_scale: bool | None = None
     """The old version shrinks as its share of requests does."""
     ping_pong: PingPong | None = None
-    """Refused."""
+    """Two Services that take turns as the stable one: none of them changes its pods while it is
+    called."""
     min_pods_per_replica_set: Count | None = None
     """Pods that a version has at least while it has any. With traffic routing only."""
 

@@ -15,16 +15,20 @@ STEPS_MAX = 256
 _AT: Location = ("spec", "strategy")
 _CANARY: Location = (*_AT, "canary")
 _ROUTING: Location = (*_CANARY, "trafficRouting")
-REFUSED_ROUTERS = ("nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix")
 GATEWAY_PLUGIN = "argoproj-labs/gatewayAPI"
 _ROUTER_HINT = (
-    "weft divides requests by istio, by the plugin argoproj-labs/gatewayAPI, or by itself: "
-    "`trafficRouting: {}`"
+    "plugins are programs that weft does not run; it divides requests by istio, by "
+    "argoproj-labs/gatewayAPI (built in), or by itself: `trafficRouting: {}`"
 )
 _STEPS = (
     "setWeight", "pause", "experiment", "analysis", "setCanaryScale", "setHeaderRoute",
     "setMirrorRoute", "plugin", "replicaProgressThreshold",
 )  # fmt: skip
+
+_STEP_HINTS = {
+    "plugin": "plugins are programs that weft does not run; `analysis` with a `job` runs a program",
+    "replicaProgressThreshold": "weft waits for all pods of a step",
+}
 
 
 def validate(obj: Json) -> list[FieldError]:
@@ -87,9 +91,8 @@ def _canary(strategy: Json) -> list[FieldError]:
     canary, stable = strategy.get("canaryService"), strategy.get("stableService")
     if canary and canary == stable:
         errors.append(duplicate((*_CANARY, "canaryService"), canary))
-    if strategy.get("pingPong"):
-        errors.append(forbidden((*_CANARY, "pingPong"), "is not there", "name the two Services"))
     routing = strategy.get("trafficRouting")
+    errors += _ping_pong(strategy, routing)
     if routing is not None:
         errors += _routing(strategy, routing)
     elif strategy.get("scaleDownDelaySeconds") is not None:
@@ -108,6 +111,21 @@ def _canary(strategy: Json) -> list[FieldError]:
     return errors + _anti_affinity(strategy, _CANARY)
 
 
+def _ping_pong(strategy: Json, routing: Json | None) -> list[FieldError]:
+    turns = strategy.get("pingPong")
+    if turns is None:
+        return []
+    at: Location = (*_CANARY, "pingPong")
+    fields = ("pingService", "pongService")
+    errors = [required((*at, field), "two Services take turns") for field in fields
+              if not turns.get(field)]  # fmt: skip
+    if turns.get("pingService") and turns.get("pingService") == turns.get("pongService"):
+        errors.append(duplicate((*at, "pongService"), turns["pongService"]))
+    if routing is None:
+        errors.append(invalid(at, "", "can only be used with `trafficRouting`"))
+    return errors
+
+
 def _dynamic(strategy: Json, routing: Json | None) -> list[FieldError]:
     if not strategy.get("dynamicStableScale"):
         return []
@@ -120,11 +138,7 @@ def _dynamic(strategy: Json, routing: Json | None) -> list[FieldError]:
 
 
 def _routing(strategy: Json, routing: Json) -> list[FieldError]:
-    errors = [
-        forbidden((*_ROUTING, name), "weft has no such router", _ROUTER_HINT)
-        for name in REFUSED_ROUTERS
-        if routing.get(name) is not None
-    ]
+    errors: list[FieldError] = []
     for name in routing.get("plugins") or {}:
         if name != GATEWAY_PLUGIN:
             text = "weft has no such router"
@@ -133,7 +147,7 @@ def _routing(strategy: Json, routing: Json) -> list[FieldError]:
     by_subset = istio.get("destinationRule") is not None
     if istio and not (istio.get("virtualService") or istio.get("virtualServices") or by_subset):
         errors.append(required((*_ROUTING, "istio", "virtualService"), "names what is edited"))
-    if not by_subset:
+    if not by_subset and strategy.get("pingPong") is None:
         errors += [
             required((*_CANARY, field), "requests are divided between two Services")
             for field in ("canaryService", "stableService")
@@ -153,7 +167,7 @@ def _step(step: Json, at: Location, routing: Json | None, most: int) -> list[Fie
     name = given[0]
     here: Location = (*at, name)
     if name in ("plugin", "replicaProgressThreshold"):
-        return [forbidden(here, "weft has no such step")]
+        return [forbidden(here, "weft has no such step", _STEP_HINTS[name])]
     if name == "setWeight" and not 0 <= step[name] <= most:
         return [invalid(here, step[name], f"must be between 0 and {most}")]
     if name == "pause":

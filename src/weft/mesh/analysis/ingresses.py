@@ -8,7 +8,7 @@ from weft.mesh import findings as f
 from weft.mesh.analysis import catalogue as c
 from weft.mesh.analysis.world import World
 from weft.mesh.findings import Findings
-from weft.mesh.ingresses import class_of, our_classes
+from weft.mesh.ingresses import USE_ANNOTATION, class_of, our_classes
 
 
 def classes(world: World, report: Findings) -> None:
@@ -52,6 +52,8 @@ def backends(world: World, report: Findings) -> None:
             port = backend.service.port
             wanted = (port.name or port.number) if port else None
             has = {p.name: p.port for p in service.spec.ports}
+            if wanted == USE_ANNOTATION:
+                continue
             if wanted not in has and wanted not in has.values():
                 report.add(
                     c.BACKEND_PORT_UNKNOWN, ingress, f"{at}.port", name=name, transport="TCP",
