@@ -33,6 +33,7 @@ spec:
       job:
         spec:
           template:
+            metadata: {labels: {rev: "{{ args.rev }}"}}
             spec: {restartPolicy: Never, containers: [{name: main, image: "x:1"}]}
 """
 EXPERIMENT = """

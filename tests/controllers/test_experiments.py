@@ -122,3 +122,21 @@ def test_a_failed_one_aborts_the_canary() -> None:
     finish_run(w, "Failed", "too slow")
     assert rollout(w).status.abort
     assert "too slow" in rollout(w).status.message
+
+
+def test_its_services_have_the_ports_that_are_asked_for() -> None:
+    """By the name or number of the container's; only headless ones can do without."""
+    w = World(CONTROLLERS)
+    bare = template("orange")
+    bare["spec"]["containers"][0].pop("ports")
+    ports = [{"name": "web", "port": 8000, "targetPort": "http"}]
+    templates = [
+        {"name": "purple", "selector": SELECTOR, "template": template("purple"),
+         "service": {"ports": ports}},
+        {"name": "orange", "selector": SELECTOR, "template": bare, "service": {}},
+    ]  # fmt: skip
+    w.put(make(Experiment, {"spec": {"templates": templates}}, name="exp"))
+    w.settle(agent)
+    found = w.need(Service, "exp-purple").spec.ports
+    assert [(p.name, p.port, p.target_port) for p in found] == [("web", 8000, 80)]
+    assert w.need(Service, "exp-orange").spec.cluster_ip == "None"

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.controllers.rollout_world import (
+    agent,
     behind,
     finish_run,
     images,
@@ -193,6 +194,7 @@ def analysed(w: World) -> None:
     metric = {"name": "m", "provider": {"web": {"url": "http://x/"}}}
     args = [{"name": "hash"}, {"name": "who", "value": "nobody"}]
     w.put(make(AnalysisTemplate, {"spec": {"metrics": [metric], "args": args}}, name="check"))
+    w.settle(agent)
 
 
 ANALYSIS = {
@@ -256,12 +258,14 @@ def test_an_analysis_before_and_after_the_switch() -> None:
 
 def test_a_missing_template_and_a_missing_service_are_told() -> None:
     w = world({"canary": {"steps": [{"setWeight": 25}, {"analysis": ANALYSIS}]}})
-    roll(w, "v2")
-    assert rollout(w).status.message == (
-        "InvalidSpec: Step analysis: the AnalysisTemplate check does not exist"
-    )
+    told = "InvalidSpec: the AnalysisTemplate check does not exist"
+    assert rollout(w).status.message == told
     analysed(w)
-    w.settle()
+    assert rollout(w).status.phase == "Healthy"
+    w.delete(AnalysisTemplate, "check")
+    roll(w, "v2")
+    assert rollout(w).status.message == told
+    analysed(w)
     assert rollout(w).status.phase == "Progressing"
     w = world(BLUE_GREEN)
     w.delete(Service, "preview")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import re2
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -134,7 +135,11 @@ def _is_dry(run: AnalysisRun, name: str) -> bool:
 
 
 def _named(pattern: str, name: str) -> bool:
-    return pattern == "*" or re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
+    """A name, an expression such as `error-.*`, or `*` for all."""
+    try:
+        return pattern in ("*", name) or re2.fullmatch(pattern, name) is not None
+    except re2.error:
+        return False
 
 
 def _open(result: MetricResult) -> Measurement | None:

@@ -19,6 +19,7 @@ from weft.api.argo.experiment import (
     TemplateStatus,
 )
 from weft.api.k8s.apps_v1 import ReplicaSet, ReplicaSetSpec
+from weft.api.k8s.container_v1 import ContainerPort
 from weft.api.k8s.core_v1 import Service, ServicePort, ServiceSpec
 from weft.api.k8s.meta_v1 import LabelSelector, ObjectMeta
 from weft.api.snapshot import Snapshot
@@ -191,8 +192,9 @@ def _replica_set(experiment: Experiment, template: TemplateSpec, replicas: int) 
 
 
 def _service(experiment: Experiment, template: TemplateSpec, name: str) -> Service:
-    """With the ports that the pods declare."""
-    ports = [p for c in template.template.spec.containers for p in c.ports if p.container_port]
+    """With the ports that the pods declare; only a headless Service can do without."""
+    declared = [p for c in template.template.spec.containers for p in c.ports if p.container_port]
+    ports = tuple(_service_port(p, template) for p in declared)
     selector = dict(template.selector.match_labels) if template.selector is not None else {}
     return Service(
         api_version="v1",
@@ -204,17 +206,25 @@ def _service(experiment: Experiment, template: TemplateSpec, name: str) -> Servi
         ),
         spec=ServiceSpec(
             selector=selector | {POD_HASH: _digest(experiment, template)},
-            ports=tuple(
-                ServicePort(
-                    name=p.name or f"port-{p.container_port}",
-                    port=p.container_port,
-                    target_port=p.container_port,
-                    protocol=p.protocol or "TCP",
-                )
-                for p in ports
-            ),
+            cluster_ip="" if ports else "None",
+            ports=ports,
         ),
     )
+
+
+def _service_port(port: ContainerPort, template: TemplateSpec) -> ServicePort:
+    number = port.container_port or 0
+    made = ServicePort(
+        name=port.name or f"port-{number}",
+        port=number,
+        target_port=number,
+        protocol=port.protocol or "TCP",
+    )
+    wanted = template.service.ports if template.service is not None else ()
+    for other in wanted:
+        if other.target_port in (number, port.name or None):
+            return replace(made, port=other.port or number, name=other.name or made.name)
+    return made
 
 
 # ------------------------------------------------------------------ analyses

@@ -81,6 +81,25 @@ def ensure(draft: Draft, wanted: Wanted, known: RunStatus | None) -> RunStatus |
     return RunStatus(name=made.metadata.name, status="Pending")
 
 
+def require(draft: Draft) -> None:
+    """Templates that are missing are told before their time comes, with all other mistakes."""
+    view = draft.view
+    canary, blue_green = view.canary, view.blue_green
+    wanted: list[RolloutAnalysis | None] = []
+    if canary is not None:
+        wanted = [canary.analysis, *(step.analysis for step in canary.steps)]
+    if blue_green is not None:
+        wanted = [blue_green.pre_promotion_analysis, blue_green.post_promotion_analysis]
+    for analysis in wanted:
+        if analysis is None:
+            continue
+        try:
+            namespace = view.rollout.metadata.namespace
+            templates.templates(view.snapshot, namespace, analysis.templates)
+        except Problem as problem:
+            draft.fail(str(problem))
+
+
 def shown(run: AnalysisRun) -> RunStatus:
     return RunStatus(run.metadata.name, run.status.phase or "Pending", run.status.message)
 

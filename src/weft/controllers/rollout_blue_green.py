@@ -4,14 +4,15 @@ Source of the order: Argo Rollouts ("BlueGreen").
 """
 
 from weft.api.argo.analysis import FINISHED
-from weft.api.argo.common import PodTemplateMetadata
+from weft.api.argo.common import POD_HASH, PodTemplateMetadata
 from weft.api.argo.rollout import PauseCondition, RunStatus
 from weft.api.argo.strategy import BlueGreenStrategy
 from weft.api.k8s.apps_v1 import ReplicaSet
 from weft.api.k8s.core_v1 import Service
+from weft.api.selectors import matches_labels
 from weft.controllers import rollout_analysis as analyses
 from weft.controllers import rollout_services as services
-from weft.controllers.rollout_canary import mark, scale_down_later, scale_down_old
+from weft.controllers.rollout_canary import keep_replaced, mark, scale_down_later, scale_down_old
 from weft.controllers.rollout_view import (
     ANNOTATION_ABORTED,
     ANNOTATION_DEADLINE,
@@ -114,8 +115,9 @@ def _post_promotion(draft: Draft, strategy: BlueGreenStrategy, active: str) -> R
         or active != view.hash
         or draft.status.promote_full
         or (view.promoted and known is None)
+        or (_is_fast(draft) and not view.promoted)
     )
-    if skip or not serves(view, strategy.active_service, view.new):
+    if skip or not _has_moved(view, strategy.active_service, view.hash):
         return known
     wanted = analyses.Wanted(analyses.POST, strategy.post_promotion_analysis)
     run = analyses.ensure(draft, wanted, known)
@@ -196,6 +198,7 @@ def _promote(
     if active != view.hash or view.available(view.new) < view.wanted:
         return
     judged = strategy.post_promotion_analysis is None or view.initial or status.promote_full
+    judged = judged or _is_fast(draft)
     state = post.status if post is not None else ""
     if not judged and state not in FINISHED:
         return
@@ -216,23 +219,35 @@ def _resize(draft: Draft, strategy: BlueGreenStrategy, target: str) -> None:
         if status.abort and not view.promoted and not first:
             _scale_down_aborted(draft, strategy, view.new, active)
         else:
-            fast = _is_fast(draft) and active != view.hash
+            fast = _is_fast(draft) and not view.promoted
             if not fast:
                 draft.note(view.new, ANNOTATION_DEADLINE, None)
                 draft.note(view.new, ANNOTATION_ABORTED, None)
             goal = _preview_count(draft, strategy, first)
             draft.resize(view.new, view.wanted if fast else goal)
-    if view.stable is not None and view.stable is not view.new:
-        draft.note(view.stable, ANNOTATION_DEADLINE, None)
-        draft.resize(view.stable, view.wanted)
     delay = strategy.scale_down_delay_seconds
     delay = DELAY_SECONDS_DEFAULT if delay is None else delay
-    moved = serves(view, strategy.active_service, view.find(target)) if target else True
+    if view.stable is not None and view.stable is not view.new:
+        keep_replaced(draft, view.stable, delay)
+        draft.resize(view.stable, view.wanted)
+    moved = not target or _has_moved(view, strategy.active_service, target)
     old = [r for r in view.others if hash_of(r) not in (active, target)]
     if moved or not view.promoted:
         scale_down_old(
             draft, old, delay if view.promoted else 0, strategy.scale_down_delay_revision_limit
         )
+
+
+def _has_moved(view: View, service: str, target: str) -> bool:
+    """Whether requests go to a version: the Service's endpoints are its pods. A Service that
+    selects none of them, by mistake or since nobody calls it, is not waited for."""
+    replica_set = view.find(target)
+    found = view.snapshot.get(Service, service, view.rollout.metadata.namespace)
+    if replica_set is None or found is None:
+        return serves(view, service, replica_set)
+    labels = replica_set.spec.template.metadata.labels
+    own = {k: v for k, v in found.spec.selector.items() if k != POD_HASH}
+    return not matches_labels(own, labels) or serves(view, service, replica_set)
 
 
 def _scale_down_aborted(
@@ -246,8 +261,6 @@ def _scale_down_aborted(
 
 
 def _marks(draft: Draft, strategy: BlueGreenStrategy, target: str) -> list[Action]:
-    if strategy.preview_metadata is None and strategy.active_metadata is None:
-        return []
     return mark(
         draft,
         new=strategy.preview_metadata or _NOTHING,

@@ -64,7 +64,9 @@ def plan(draft: Draft, canary: CanaryStrategy) -> list[Action]:
         actions += services.point(draft, canary.canary_service, hash_of(view.stable))
     if canary.ping_pong is not None:
         actions += services.take_turns(draft, comes=bool(comes or view.initial))
-    if canary.traffic_routing is not None and view.new is not None:
+    if canary.traffic_routing is None:
+        draft.canary(weights=None)
+    elif view.new is not None:
         actions += _route(draft, canary, goals)
     return actions + _marks(draft, canary)
 
@@ -131,7 +133,22 @@ def _advance(draft: Draft, canary: CanaryStrategy) -> None:
     index = (status.current_step_index or 0) + 1
     draft.set(current_step_index=index)
     draft.canary(current_step_analysis_run_status=None, current_experiment="")
-    draft.event("RolloutStepCompleted", f"Rollout step {index}/{len(canary.steps)} completed")
+    text = f"Rollout step {index}/{len(canary.steps)} completed ({_told(step)})"
+    draft.event("RolloutStepCompleted", text)
+
+
+def _told(step: CanaryStep) -> str:
+    """A step in a few words."""
+    if step.set_weight is not None:
+        return f"setWeight: {step.set_weight}"
+    if step.pause is not None:
+        return "pause" if step.pause.duration is None else f"pause: {step.pause.duration}"
+    names = {
+        "experiment": step.experiment, "analysis": step.analysis,
+        "setCanaryScale": step.set_canary_scale, "setHeaderRoute": step.set_header_route,
+        "setMirrorRoute": step.set_mirror_route,
+    }  # fmt: skip
+    return next((name for name, given in names.items() if given is not None), "")
 
 
 def _is_done(draft: Draft, canary: CanaryStrategy, step: CanaryStep) -> bool:
@@ -167,6 +184,7 @@ def _pause(draft: Draft, step: CanaryStep) -> bool:
     if found is None:
         if status.controller_pause and not status.pause_conditions:
             draft.set(controller_pause=False)
+            draft.event("RolloutResumed", "Rollout is resumed")
             return True
         draft.event("RolloutPaused", f"Rollout is paused ({PAUSE})")
         began = PauseCondition(PAUSE, rfc3339(draft.view.now))
@@ -177,6 +195,8 @@ def _pause(draft: Draft, step: CanaryStep) -> bool:
         return False
     rest = tuple(p for p in draft.status.pause_conditions if p.reason != PAUSE)
     draft.set(pause_conditions=rest, controller_pause=bool(rest))
+    if not rest:
+        draft.event("RolloutResumed", "Rollout is resumed")
     return not rest
 
 
@@ -321,13 +341,13 @@ def _resize_routed(draft: Draft, canary: CanaryStrategy, goals: tuple[int, int])
             draft.note(view.new, ANNOTATION_DEADLINE, None)
             draft.note(view.new, ANNOTATION_ABORTED, None)
             draft.resize(view.new, goals[0])
-    if view.stable is not None and view.stable is not view.new:
-        draft.note(view.stable, ANNOTATION_DEADLINE, None)
-        draft.resize(view.stable, goals[1])
     delay = canary.scale_down_delay_seconds
     delay = DELAY_SECONDS_DEFAULT if delay is None else delay
     if canary.dynamic_stable_scale:
         delay = 0
+    if view.stable is not None and view.stable is not view.new:
+        keep_replaced(draft, view.stable, delay)
+        draft.resize(view.stable, goals[1])
     weights = status.canary.weights
     called = traffic.called(draft, canary) if weights and weights.canary.weight else ""
     settled = not view.promoted or (weights is not None and not weights.canary.weight)
@@ -340,14 +360,25 @@ def _resize_routed(draft: Draft, canary: CanaryStrategy, goals: tuple[int, int])
 def _scale_down_aborted(draft: Draft, canary: CanaryStrategy, new: ReplicaSet) -> None:
     """Keep its pods while requests may still go to it, and for the time after."""
     weights = draft.status.canary.weights
-    if weights is not None and weights.canary.weight:
-        return
     delay = canary.abort_scale_down_delay_seconds
+    if weights is not None and weights.canary.weight:
+        if canary.dynamic_stable_scale and delay is None:
+            sent, full = weights.canary.weight, traffic.most(canary)
+            draft.resize(new, min(size(new), scaling.share(draft.view.wanted, sent, full)))
+        return
     if delay == 0:
         return
     if delay is None:
         delay = 0 if canary.dynamic_stable_scale else DELAY_SECONDS_DEFAULT
     scale_down_later(draft, new, delay)
+
+
+def keep_replaced(draft: Draft, stable: ReplicaSet, delay: int) -> None:
+    """Until when the version that was just replaced keeps its pods; written at once, for the next
+    change of the template may come before the next plan."""
+    replaced = draft.status.stable_rs != hash_of(stable)
+    until = rfc3339(draft.view.now + delay) if replaced and delay else None
+    draft.note(stable, ANNOTATION_DEADLINE, until)
 
 
 def scale_down_later(draft: Draft, replica_set: ReplicaSet, delay: int) -> None:
@@ -412,8 +443,6 @@ def _route(draft: Draft, canary: CanaryStrategy, goals: tuple[int, int]) -> list
 
 
 def _marks(draft: Draft, canary: CanaryStrategy) -> list[Action]:
-    if canary.canary_metadata is None and canary.stable_metadata is None:
-        return []
     return mark(
         draft,
         new=canary.canary_metadata or _NOTHING,
@@ -429,12 +458,17 @@ def mark(
 ) -> list[Action]:  # fmt: skip
     """Give the pods of each version the labels and annotations of its role."""
     view = draft.view
-    names = {
-        "labels": frozenset((*new.labels, *old.labels)),
-        "annotations": frozenset((*new.annotations, *old.annotations)),
-    }
-    role = old if is_old else new
-    actions = sets.mark_pods(view.snapshot, view.new, role.labels, role.annotations, names)
-    if stable is not None and stable is not view.new:
-        actions += sets.mark_pods(view.snapshot, stable, old.labels, old.annotations, names)
+    roles = [(view.new, old if is_old else new)]
+    if stable is not view.new:
+        roles.append((stable, old))
+    actions: list[Action] = []
+    for replica_set, role in roles:
+        if replica_set is not None:
+            given = sets.given(replica_set)
+            gone = {
+                "labels": frozenset((*new.labels, *old.labels, *given.labels)),
+                "annotations": frozenset((*new.annotations, *old.annotations, *given.annotations)),
+            }
+            actions += sets.mark_pods(view.snapshot, replica_set, role, gone)
+            draft.note(replica_set, sets.ANNOTATION_GIVEN, sets.noted(role))
     return actions

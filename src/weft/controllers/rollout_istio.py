@@ -1,12 +1,13 @@
 """VirtualServices and DestinationRules that a Rollout names: weft writes their weights and subsets
 as Argo Rollouts does, and the routes that steps make in front of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from weft.api.argo.common import POD_HASH
+from weft.api.argo.rollout import Rollout
 from weft.api.argo.strategy import (
     IstioDestinationRule,
     IstioTrafficRouting,
@@ -16,8 +17,9 @@ from weft.api.argo.strategy import (
 )
 from weft.api.istio import virtual_service as vs
 from weft.api.istio.networking_v1 import DestinationRule, VirtualService
+from weft.api.snapshot import Snapshot
 from weft.controllers.rollout_traffic import Managed, Wish, changed, hosts
-from weft.controllers.rollout_view import Draft
+from weft.controllers.rollout_view import ANNOTATION_MANAGED, Draft
 from weft.controllers.support.patches import object_patch
 from weft.runtime.plan import Action
 
@@ -51,7 +53,38 @@ def _subsets(draft: Draft, wish: Wish, reference: IstioDestinationRule) -> list[
         replace(s, labels=dict(s.labels) | {POD_HASH: wanted[s.name]}) if s.name in wanted else s
         for s in rule.spec.subsets
     )
-    return [*object_patch(rule, changed(rule, subsets=subsets), conditional=True)]
+    mine = {ANNOTATION_MANAGED: draft.view.rollout.metadata.name}
+    after = _noted(changed(rule, subsets=subsets), dict(rule.metadata.annotations) | mine)
+    return [*object_patch(rule, after, conditional=True)]
+
+
+def _noted(rule: DestinationRule, annotations: Mapping[str, str]) -> DestinationRule:
+    return replace(rule, metadata=replace(rule.metadata, annotations=annotations))
+
+
+def released(snapshot: Snapshot, namespace: str, rollout: str, kept: str) -> list[Action]:
+    """DestinationRules that a Rollout wrote and names no more, or that outlived it: their subsets
+    mean pods of all versions again."""
+    found: list[Action] = []
+    for rule in snapshot.list(DestinationRule, namespace):
+        notes = {k: v for k, v in rule.metadata.annotations.items() if k != ANNOTATION_MANAGED}
+        mine = rule.metadata.annotations.get(ANNOTATION_MANAGED) == rollout
+        if not mine or rule.metadata.name == kept:
+            continue
+        subsets = tuple(
+            replace(s, labels={k: v for k, v in s.labels.items() if k != POD_HASH})
+            for s in rule.spec.subsets
+        )
+        after = _noted(changed(rule, subsets=subsets), notes)
+        found += object_patch(rule, after, conditional=True)
+    return found
+
+
+def named_rule(rollout: Rollout) -> str:
+    """The DestinationRule that a Rollout writes; "" for none."""
+    canary = rollout.spec.strategy.canary
+    istio = canary.traffic_routing.istio if canary and canary.traffic_routing else None
+    return istio.destination_rule.name if istio and istio.destination_rule else ""
 
 
 class _Targets:

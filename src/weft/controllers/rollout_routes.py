@@ -51,11 +51,10 @@ def own(draft: Draft, wish: Wish) -> list[Action]:
     namespace = view.rollout.metadata.namespace
     called = [n for n in _called(draft, wish) if n]
     services = [view.snapshot.get(Service, name, namespace) for name in called]
-    for name, service in zip(called, services, strict=True):
-        if service is None:
-            draft.fail(f"the Service {name} does not exist")
     there = [s for s in services if s is not None]
-    if len(there) < len(called) or not there:
+    if not there:
+        for name in called:
+            draft.fail(f"the Service {name} does not exist")
         return []
     idle = not wish.weights.canary.weight and not wish.managed and not wish.weights.additional
     actions: list[Action] = []
@@ -82,18 +81,21 @@ def own(draft: Draft, wish: Wish) -> list[Action]:
 
 def _called(draft: Draft, wish: Wish) -> Sequence[str]:
     """The Services whose calls are divided: the root that an `alb` or `smi` names; ping and pong;
-    else the stable one."""
+    else the stable one. The root of an `alb` may be the name of an action of an Ingress only; then
+    the others are called, too."""
     canary = draft.view.canary
     if canary is None:
         return ()
     routing = routing_of(canary)
-    roots = [str((each or {}).get("rootService") or "") for each in (routing.alb, routing.smi)]
-    if any(roots):
-        return tuple(dict.fromkeys(root for root in roots if root))
+    found = [str((each or {}).get("rootService") or "") for each in (routing.alb, routing.smi)]
+    roots = tuple(dict.fromkeys(root for root in found if root))
+    namespace = draft.view.rollout.metadata.namespace
+    if roots and all(draft.view.snapshot.get(Service, r, namespace) is not None for r in roots):
+        return roots
     turns = canary.ping_pong
     if turns is not None and wish.stable_service in (turns.ping_service, turns.pong_service):
-        return (turns.ping_service, turns.pong_service)
-    return (wish.stable_service,)
+        return (turns.ping_service, turns.pong_service, *roots)
+    return (wish.stable_service, *roots)
 
 
 def _tell(draft: Draft, route: str, called: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ def split(replicas: int, weight: int, surge: int) -> tuple[int, int]:
     for total in (replicas, replicas + 1) if surge else (replicas,):
         exact = total * weight / PERCENT
         for canary in {int(exact), min(total, int(exact) + 1)}:
-            if total == 1 or 0 < canary < total:
+            if (total == 1 and not surge) or 0 < canary < total:
                 options.append((abs(canary * PERCENT / total - weight), total, -canary))
     if not options:
         return 1, 0
@@ -77,6 +77,15 @@ def roll(versions: Sequence[Version], replicas: int, surge: int, gone: int) -> M
         more = max(0, min(room, version.goal - version.size))
         sizes[version.name] += more
         room -= more
+    if any(sizes[v.name] != v.size for v in versions):
+        return sizes
+    # Fewer are asked for than there are: pods that are not available go first, new ones too.
+    over = sum(v.size for v in versions) - replicas - surge
+    for version in reversed(versions):
+        idle = version.size - min(version.available, version.size)
+        less = max(0, min(over, idle))
+        sizes[version.name] -= less
+        over -= less
     if any(sizes[v.name] != v.size for v in versions):
         return sizes
     floor = replicas - gone

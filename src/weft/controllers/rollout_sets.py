@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
-from weft.api.argo.common import POD_HASH
+from weft.api.argo.common import POD_HASH, PodTemplateMetadata
 from weft.api.argo.rollout import Rollout
 from weft.api.argo.strategy import AntiAffinity
 from weft.api.k8s.apps_v1 import ReplicaSet, ReplicaSetSpec
@@ -35,6 +36,8 @@ from weft.controllers.support.podstate import seconds
 from weft.runtime.plan import Action, Create, Delete, Patch, RecordEvent
 
 HISTORY_LIMIT_DEFAULT = 10
+ANNOTATION_GIVEN = "rollout.argoproj.io/ephemeral-metadata"
+"""Of a ReplicaSet: labels and annotations that its pods have for their role."""
 _HOSTNAME = "kubernetes.io/hostname"
 _NOT_COPIED = frozenset({
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -168,14 +171,30 @@ def expired(view: View, keep: Sequence[str]) -> list[Action]:
     ]
 
 
+def given(replica_set: ReplicaSet) -> PodTemplateMetadata:
+    """What the pods of a set were given for their role, as the set remembers it."""
+    try:
+        text = replica_set.metadata.annotations.get(ANNOTATION_GIVEN, "{}")
+        return msgspec.json.decode(text, type=PodTemplateMetadata)
+    except msgspec.DecodeError:
+        return PodTemplateMetadata()
+
+
+def noted(role: PodTemplateMetadata) -> str | None:
+    """What a set is to remember."""
+    empty = not role.labels and not role.annotations
+    return None if empty else msgspec.json.encode(role, order="sorted").decode()
+
+
 def mark_pods(
-    snapshot: Snapshot, replica_set: ReplicaSet | None, labels: Mapping[str, str],
-    annotations: Mapping[str, str], gone: Mapping[str, frozenset[str]],
+    snapshot: Snapshot, replica_set: ReplicaSet, role: PodTemplateMetadata,
+    gone: Mapping[str, frozenset[str]],
 ) -> list[Action]:  # fmt: skip
     """Give the pods of a set labels and annotations of their role; take away those in `gone`
-    (`labels`, `annotations`: names that only another role has)."""
-    if replica_set is None:
+    (`labels`, `annotations`: names that only another role has, or this one had)."""
+    if not role.labels and not role.annotations and not any(gone.values()):
         return []
+    labels, annotations = role.labels, role.annotations
     actions: list[Action] = []
     for pod in snapshot.owned(Pod, replica_set.metadata.uid):
         changes: dict[str, dict[str, str | None]] = {}

@@ -39,10 +39,14 @@ def counted(draft: Draft) -> None:
     new = view.new.metadata.name if view.new is not None else ""
     selector = format_selector(view.selector)
     scaled = total
+    ready = sum(r.status.ready_replicas or 0 for r in view.all)
     if view.blue_green is not None and draft.status.blue_green.active_selector:
+        # What is beside the active version serves nobody yet, or no more.
         active = view.find(draft.status.blue_green.active_selector)
+        name = active.metadata.name if active is not None else ""
         selector += f",{POD_HASH}={draft.status.blue_green.active_selector}"
-        scaled = view.pods.get(active.metadata.name, 0) if active is not None else 0
+        scaled, available = view.pods.get(name, 0), view.available_pods.get(name, 0)
+        ready = active.status.ready_replicas or 0 if active is not None else 0
     if view.canary is not None and view.canary.traffic_routing is not None:
         # Pods of both versions would look to an autoscaler as if it had scaled up.
         kept = view.find(draft.status.stable_rs)
@@ -50,7 +54,7 @@ def counted(draft: Draft) -> None:
     draft.set(
         replicas=total,
         updated_replicas=view.pods.get(new, 0),
-        ready_replicas=sum(r.status.ready_replicas or 0 for r in view.all),
+        ready_replicas=ready,
         available_replicas=available,
         hpa_replicas=scaled,
         selector=selector,

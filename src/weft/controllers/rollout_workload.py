@@ -11,6 +11,7 @@ def plan(draft: Draft) -> list[Action]:
     """Scale the Deployment as its `scaleDown` says, and note which generation was looked at."""
     view = draft.view
     reference = view.rollout.spec.workload_ref
+    draft.set(workload_observed_generation="")
     if reference is None or reference.kind != "Deployment":
         return []
     found = view.snapshot.get(Deployment, reference.name, view.rollout.metadata.namespace)

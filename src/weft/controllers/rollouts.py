@@ -19,11 +19,13 @@ from weft.api.k8s.core_v1 import PodTemplate, PodTemplateSpec, Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.meta_v1 import LabelSelector
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.k8s.policy_v1 import PodDisruptionBudget
 from weft.api.snapshot import Snapshot, controller_of, meta
 from weft.controllers import (
     rollout_analysis,
     rollout_blue_green,
     rollout_canary,
+    rollout_istio,
     rollout_restart,
     rollout_services,
     rollout_sets,
@@ -53,7 +55,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     """The next step of whatever the Rollout is doing, and its status."""
     rollout = snapshot.get(Rollout, key.name, key.namespace)
     if rollout is None:
-        return Plan(tuple(rollout_services.released(snapshot, key.namespace, key.name, ())))
+        return Plan(tuple(_released(snapshot, key, (), "")))
     if rollout.metadata.deletion_timestamp:
         return NOTHING
     found = resolved(snapshot, rollout)
@@ -73,6 +75,9 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
             return Plan(status_patch(rollout, replace(rollout.status, collision_count=count)))
         actions += rollout_sets.create(view)
     rollout_sets.keep_revision(draft)
+    if rollout.status.current_pod_hash != view.hash:
+        draft.event("RolloutUpdated", f"Rollout updated to revision {next_revision_of(view)}")
+    rollout_analysis.require(draft)
     if view.canary is not None:
         steps = rollout_canary.plan(draft, view.canary)
     elif view.blue_green is not None:
@@ -87,13 +92,17 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     workload = rollout_workload.plan(draft)
     if draft.status.abort and not draft.status.aborted_at:
         draft.set(aborted_at=rfc3339(now))
+        if not why:  # somebody did it
+            number = next_revision_of(view)
+            text = f"Rollout aborted update to revision {number}"
+            draft.event("RolloutAborted", text, warning=True)
     actions += [
         *rollout_sets.written(draft),
         *steps,
         *draft.actions,
         *workload,
-        *rollout_services.released(
-            snapshot, key.namespace, key.name, rollout_services.named(rollout)
+        *_released(
+            snapshot, key, rollout_services.named(rollout), rollout_istio.named_rule(rollout)
         ),
         *_write_revision(draft),
         *status_patch(rollout, draft.status),
@@ -101,6 +110,16 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     if view.promoted:
         actions += rollout_sets.expired(view, (view.hash, rollout.status.stable_rs))
     return Plan(tuple(actions), requeue_after=min(draft.waits, default=None))
+
+
+def _released(
+    snapshot: Snapshot, key: Key, services: Sequence[str], rule: str
+) -> list[Action]:  # fmt: skip
+    """What the Rollout wrote and names no more."""
+    return [
+        *rollout_services.released(snapshot, key.namespace, key.name, services),
+        *rollout_istio.released(snapshot, key.namespace, key.name, rule),
+    ]
 
 
 def _unresolved(rollout: Rollout, problem: str, now: float) -> Plan:
@@ -160,6 +179,9 @@ def _fresh(view: View) -> RolloutStatus:
     if status.abort and (view.promoted or view.initial):
         # There is nothing to go back to.
         return replace(status, abort=False, aborted_at="")
+    if status.abort and status.aborted_at and status.promote_full:
+        # Somebody wants it after all, at once.
+        status = replace(status, abort=False, aborted_at="", message="")
     if status.abort:
         return replace(
             status, pause_conditions=(), controller_pause=False, promote_full=False,
@@ -264,6 +286,8 @@ def _names(rollout: Rollout, obj: Struct) -> bool:
     if isinstance(obj, Deployment | PodTemplate):
         reference = rollout.spec.workload_ref
         return reference is not None and reference.name == meta(obj).name
+    if isinstance(obj, PodDisruptionBudget):
+        return rollout.spec.restart_at > rollout.status.restarted_at
     canary = rollout.spec.strategy.canary
     routing = canary.traffic_routing if canary is not None else None
     if isinstance(obj, VirtualService | DestinationRule):
@@ -290,7 +314,7 @@ CONTROLLER = Controller(
             Watch(cls, _of_namespace)
             for cls in (
                 Deployment, PodTemplate, VirtualService, DestinationRule, HTTPRoute, GRPCRoute,
-                TCPRoute, TLSRoute, AnalysisTemplate, ClusterAnalysisTemplate,
+                TCPRoute, TLSRoute, PodDisruptionBudget, AnalysisTemplate, ClusterAnalysisTemplate,
             )
         ),
     ),

@@ -185,12 +185,15 @@ def of_rollouts(routes: Iterable[gw.HTTPRoute]) -> tuple[gw.HTTPRoute, ...]:
 def _by_parent(
     divided: Iterable[gw.HTTPRoute],
 ) -> Mapping[tuple[str, str, int], tuple[gw.HTTPRouteRule, ...]]:
-    return {
-        (route.metadata.namespace, parent.name, parent.port or 0): route.spec.rules
-        for route in divided
-        for parent in route.spec.parent_refs
-        if parent.kind == "Service"
-    }
+    """Under port 0 stands what is meant where no port is known, as of an action of an Ingress."""
+    found: dict[tuple[str, str, int], tuple[gw.HTTPRouteRule, ...]] = {}
+    for route in divided:
+        for parent in route.spec.parent_refs:
+            if parent.kind == "Service":
+                for port in (parent.port or 0, 0):
+                    key = (route.metadata.namespace, parent.name, port)
+                    found.setdefault(key, route.spec.rules)
+    return found
 
 
 def _routes(

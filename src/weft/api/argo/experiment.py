@@ -12,7 +12,7 @@ from weft.api.argo.common import (
     PodTemplateMetadata,
 )
 from weft.api.istio.common import Message
-from weft.api.k8s.core_v1 import PodTemplateSpec
+from weft.api.k8s.core_v1 import PodTemplateSpec, ServicePort
 from weft.api.k8s.meta_v1 import LabelSelector, ObjectMeta
 
 
@@ -21,6 +21,8 @@ class TemplateService(Message, frozen=True):
 
     name: str = ""
     """Its name; that of the ReplicaSet when absent."""
+    ports: tuple[ServicePort, ...] = ()
+    """Ports in place of those of the containers, by `targetPort`."""
 
 
 class TemplateSpec(Message, frozen=True):

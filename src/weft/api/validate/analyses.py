@@ -1,5 +1,6 @@
 """Rules of AnalysisTemplates, AnalysisRuns and Experiments beyond their schemas."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from weft.api.validate.workloads import selector_of
 from weft.lib.durations import parse_duration
 
 Json = Mapping[str, Any]
+_PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 
 METRICS_MAX = 64
 PROVIDERS = ("prometheus", "web", "job", "weft")
@@ -115,9 +117,20 @@ def _provider(provider: Json, at: Location) -> list[FieldError]:
     if given[0] == "weft":
         errors += duration(found, here, "window")
     if given[0] == "job":
-        template = (found.get("spec") or {}).get("template") or {}
+        template = _filled((found.get("spec") or {}).get("template") or {})
         errors += pods.template(template, (*here, "spec", "template"))
     return errors
+
+
+def _filled(value: Any) -> Any:
+    """A value whose arguments have some value: what they will be is not known here."""
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub("x", value)
+    if isinstance(value, Mapping):
+        return {key: _filled(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(each) for each in value]
+    return value
 
 
 def _web(web: Json, at: Location) -> list[FieldError]:

@@ -92,7 +92,7 @@ def _canary(strategy: Json) -> list[FieldError]:
     if canary and canary == stable:
         errors.append(duplicate((*_CANARY, "canaryService"), canary))
     routing = strategy.get("trafficRouting")
-    errors += _ping_pong(strategy, routing)
+    errors += _ping_pong(strategy)
     if routing is not None:
         errors += _routing(strategy, routing)
     elif strategy.get("scaleDownDelaySeconds") is not None:
@@ -111,7 +111,7 @@ def _canary(strategy: Json) -> list[FieldError]:
     return errors + _anti_affinity(strategy, _CANARY)
 
 
-def _ping_pong(strategy: Json, routing: Json | None) -> list[FieldError]:
+def _ping_pong(strategy: Json) -> list[FieldError]:
     turns = strategy.get("pingPong")
     if turns is None:
         return []
@@ -121,8 +121,6 @@ def _ping_pong(strategy: Json, routing: Json | None) -> list[FieldError]:
               if not turns.get(field)]  # fmt: skip
     if turns.get("pingService") and turns.get("pingService") == turns.get("pongService"):
         errors.append(duplicate((*at, "pongService"), turns["pongService"]))
-    if routing is None:
-        errors.append(invalid(at, "", "can only be used with `trafficRouting`"))
     return errors
 
 
