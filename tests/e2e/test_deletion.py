@@ -19,7 +19,7 @@ from tests.e2e.instance import Instance, wait_for
 pytestmark = pytest.mark.e2e
 
 GRACE_SECONDS = 2
-SPARE_SECONDS = 3
+SPARE_SECONDS = 10
 OBEDIENT = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 DEAF = "trap '' TERM; while :; do sleep 0.1; done"
 FILES = ("node/pods", "node/logs")

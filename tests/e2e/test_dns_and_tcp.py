@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 GREET_PORT = 2525
 CLIENT = "client.example"
 OTHER = "other.example"
-GREETING_SECONDS_MAX = 0.5
+GREETING_SECONDS_MAX = 1.5
 
 SERVICES = f"""
 ---

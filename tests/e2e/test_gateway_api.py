@@ -317,8 +317,8 @@ def test_rewrites_and_headers(shop: Instance) -> None:
 def test_limits(shop: Instance) -> None:
     host = serve(shop, "limits", [{"timeouts": {"request": "300ms"}, "backendRefs": [to("one")]}])
     started = time.monotonic()
-    assert ask(shop, "/slow?seconds=5", host)[0] == 504
-    assert time.monotonic() - started < 3
+    assert ask(shop, "/slow?seconds=15", host)[0] == 504
+    assert time.monotonic() - started < 10
 
 
 # --- references across namespaces

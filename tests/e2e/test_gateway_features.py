@@ -870,7 +870,7 @@ def test_time_outs_and_retries(world: Instance) -> None:
     for path in ("/slow/request/9", "/slow/once/9"):
         started = time.monotonic()
         assert answers(place, "l.test", path) == 504
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8
     assert answers(place, "l.test", "/slow/first/1") == 200
     assert answers(place, "l.test", "/reset/connection/1") == 200
     assert answers(place, "l.test", "/reset/always/9") == 503

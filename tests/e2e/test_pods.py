@@ -280,7 +280,7 @@ def test_sigterm_gives_time(zoo: Instance, out: Path) -> None:
     wait_for(lambda: "up" in log(zoo, "graceful"), "running")
     started = time.monotonic()
     assert zoo.api("/api/v1/namespaces/default/pods/graceful", "DELETE")[0] == 200
-    wait_for(lambda: "deletionTimestamp" in zoo.pod("graceful")["metadata"], "terminating", 2)
+    wait_for(lambda: "deletionTimestamp" in zoo.pod("graceful")["metadata"], "terminating")
     assert "Terminating" in zoo.weft("get", "pods")
     wait_for(lambda: gone(zoo, "graceful"), "gone")
     took = time.monotonic() - started
@@ -293,8 +293,8 @@ def test_sigkill_after_the_grace_period(zoo: Instance) -> None:
     pid = zoo.pid_of("stubborn")
     started = time.monotonic()
     zoo.api("/api/v1/namespaces/default/pods/stubborn", "DELETE")
-    wait_for(lambda: gone(zoo, "stubborn"), "gone", 10)
-    assert 0.9 <= time.monotonic() - started < 5.0
+    wait_for(lambda: gone(zoo, "stubborn"), "gone")
+    assert 0.9 <= time.monotonic() - started < 15
     assert not os.path.exists(f"/proc/{pid}")
 
 

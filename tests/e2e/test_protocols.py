@@ -236,7 +236,7 @@ async def main():
 
 
 RAW = """
-async def talk(text, count=1):
+async def talk(text, count=1, end_seconds=0.3):
     reader, writer = await asyncio.open_connection(WEB, PORT)
     found = []
     for _ in range(count):
@@ -247,7 +247,7 @@ async def talk(text, count=1):
         found.append([head, body.decode()])
     at_end = False
     try:
-        at_end = await asyncio.wait_for(reader.read(1), 0.3) == b""
+        at_end = await asyncio.wait_for(reader.read(1), end_seconds) == b""
     except TimeoutError:
         pass
     writer.close()
@@ -259,8 +259,8 @@ def test_keep_alive_and_http_1_0(net: Instance) -> None:
     found = inside(net, RAW + """
 async def main():
     kept = await talk("GET /who HTTP/1.1\\nHost: web\\n\\n", 5)
-    closed = await talk("GET /who HTTP/1.1\\nHost: web\\nConnection: close\\n\\n")
-    old = await talk("GET /who HTTP/1.0\\nHost: web\\n\\n")
+    closed = await talk("GET /who HTTP/1.1\\nHost: web\\nConnection: close\\n\\n", 1, 10)
+    old = await talk("GET /who HTTP/1.0\\nHost: web\\n\\n", 1, 10)
     return [kept, closed, old]
 """)  # fmt: skip
     (kept, kept_end), (closed, closed_end), (old, old_end) = found
