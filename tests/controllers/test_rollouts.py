@@ -221,6 +221,13 @@ def test_an_analysis_decides_about_a_step() -> None:
     assert images(w) == {"v1": 4}
 
 
+@pytest.mark.parametrize(("judge", "runs"), [("true", 1), ("result.p99Ms < 9", 1), ("false", 0)])
+def test_the_mesh_judges_when_it_is_told_to(judge: str, runs: int) -> None:
+    w = world(ROUTED, annotations={"weft.dev/judge": judge})
+    roll(w, "v2")
+    assert len(w.all(AnalysisRun)) == runs
+
+
 def test_an_analysis_in_the_background_ends_with_the_rollout() -> None:
     w = world({"canary": ROUTED["canary"] | {"analysis": ANALYSIS}})
     analysed(w)

@@ -400,6 +400,9 @@ class Others:
 
     def grow(self) -> None:
         wait_for(lambda: self.sizes() == (3, 2, 2), "all have grown", 60)
+        again = self.weft.kubectl("apply", "-f", "-", stdin=m.echo("flight"), check=False)
+        assert "spec.replicas stays 3: HorizontalPodAutoscaler flight decides it" in again
+        assert read(self.weft, "deployment", "flight-v1")["spec"]["replicas"] == 3
         apply(self.weft, self._memory("1Gi"))
 
     def shrink(self) -> None:

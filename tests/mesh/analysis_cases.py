@@ -454,6 +454,13 @@ spec: {rules: [{from: [{source: {@: ["*"]}}]}]}
         "metadata.annotations[traffic.sidecar.istio.io/excludeOutboundPorts]", "`http` is no port",
     ),
     Case(
+        "WEFT2350", "start-after", pod(
+            "containers: [{name: a, image: a:1}]", ", annotations: {weft.dev/start-after: @/db}",
+        ),
+        "deploymnt", "deployment", "Pod", "p", "metadata.annotations[weft.dev/start-after]",
+        "did you mean `deployment/db`?",
+    ),
+    Case(
         "WEFT2351", "addresses", entry(
             "hosts: [db.corp], @ports: [{number: 5432, name: tcp, protocol: TCP}]"
         ),

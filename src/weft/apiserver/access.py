@@ -82,6 +82,8 @@ class Review(Struct, frozen=True):
     dry_run: bool = False
     version: str = ""
     """The served version that the request names; "" is the stored one."""
+    applies: bool = False
+    """A whole configuration is applied (server-side, or by kubectl, helm, weft)."""
 
 
 class Verdict(Struct, frozen=True):

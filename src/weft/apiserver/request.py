@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from weft.api.kinds import MEASURED, QUESTION, Kind
 from weft.api.selectors import parse_fields
+from weft.api.wellknown import MANAGER
 from weft.apiserver import failures
 from weft.apiserver.access import Attributes
 from weft.apiserver.catalog import BUILT_IN, Catalog
@@ -35,6 +36,10 @@ class Target(Struct, frozen=True):
     subresource: str = ""
 
 
+APPLIERS = ("kubectl-client-side-apply", "helm", MANAGER)
+"""Field managers of tools that write whole configurations by patches."""
+
+
 class WriteOptions(Struct, frozen=True):
     """Query parameters of create, update and patch."""
 
@@ -44,6 +49,13 @@ class WriteOptions(Struct, frozen=True):
     force: bool = False
     tracks: bool = False
     """Whether an object that has no managedFields yet gets some."""
+    server_side: bool = False
+    """Server-side apply."""
+
+    @property
+    def applies(self) -> bool:
+        """Whether a whole configuration is applied, by whatever tool."""
+        return self.server_side or self.field_manager in APPLIERS
 
 
 class ListOptions(Struct, frozen=True):

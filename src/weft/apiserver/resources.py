@@ -77,6 +77,8 @@ class Asking(Struct, frozen=True):
     """The subresource by which the object itself is changed (scale)."""
     posted: dict[str, Any] | None = None
     """What was posted to the subresource, where that is no state of the object (binding)."""
+    applies: bool = False
+    """A whole configuration is applied, by whatever tool."""
 
 
 class Resources(Reading):
@@ -283,6 +285,7 @@ class Resources(Reading):
         """Server-side apply: merge by ownership; an object that is not there yet is created."""
         kind = target.kind
         apply_patch.check_options(options)
+        options = structs.replace(options, server_side=True)
         config = apply_patch.configuration(target, body)
         config, _ = rules.decode(kind, target.version, config, "Strict")
         writer = self._writer(target, options)
@@ -372,7 +375,7 @@ class Resources(Reading):
         """Read, change, write if still unchanged; again unless `once`."""
         kind = target.kind
         owned = owned or self._tracked(target, options)
-        asking = Asking(user, options.dry_run, through, posted)
+        asking = Asking(user, options.dry_run, through, posted, options.applies)
         for _ in range(1 if once else WRITE_ATTEMPTS_MAX):
             entry = await self.entry(target)
             old = codec.to_object(entry.value, entry.mod_revision)
@@ -530,7 +533,7 @@ class Resources(Reading):
         name = target.name or str(((new or old or {}).get("metadata") or {}).get("name") or "")
         return Review(
             operation, target.kind, target.namespace, name, new, old, asking.user,
-            asking.through or target.subresource, asking.dry_run, target.version,
+            asking.through or target.subresource, asking.dry_run, target.version, asking.applies,
         )  # fmt: skip
 
     async def _admit(

@@ -189,7 +189,7 @@ def _name(view: View, wanted: Wanted) -> str:
 
 
 def is_judged(view: View) -> bool:
-    return bool(view.rollout.metadata.annotations.get(ANNOTATION_JUDGE))
+    return view.rollout.metadata.annotations.get(ANNOTATION_JUDGE, "false") not in ("", "false")
 
 
 # ------------------------------------------------------------------ what an end means

@@ -56,6 +56,7 @@ from weft.daemon.proxy_gate import AdsGate
 from weft.daemon.queue_page import QUEUES, QueuePage
 from weft.daemon.relay_feed import RelayFeed
 from weft.daemon.route_keeper import RouteKeeper
+from weft.daemon.scale_admission import ScaleAdmission
 from weft.daemon.scale_to_zero import ScaleToZero
 from weft.daemon.telemetry import REQUESTS, SERVICE, TOPOLOGY, TRACES, TRAFFIC, Telemetry
 from weft.daemon.trace_export import HEADERS_VARIABLE
@@ -316,6 +317,7 @@ class Instance:
         self.mesh.before_first_build = objects.resume
         self.mesh.on_refused = self._record_refusal
         self.api.add_admission(MeshAdmission(self.informers, build_settings))
+        self.api.add_admission(ScaleAdmission(self.informers))
         why = WhyPage(self.informers.cache, self.mesh, self.ads, self.machine.admin)
         self.api.add_question(WHY, why)
         self.machine.byte_streams = self.mesh.byte_streams

@@ -9,7 +9,9 @@ from typing import Literal
 from msgspec import Struct
 
 from weft.api import wellknown
+from weft.api.argo.expressions import ExpressionError, compiled
 from weft.lib.durations import parse_duration
+from weft.mesh.names import nearest
 from weft.mesh.values import is_network
 
 Status = Literal["honoured", "idle", "deprecated"]
@@ -111,12 +113,63 @@ def _of_weft() -> dict[str, Annotation]:
     }
 
 
+SLEEP_SECONDS_MIN = 6.0
+"""What `weft.dev/scale-to-zero-after` means at least: proxies report every 5 s whom they called."""
+START_AFTER = ("deployment", "statefulset", "service", "job", "pod")
+"""Kinds that pods can start after, by all names that are read."""
+_SHORT = ("deploy", "sts", "svc", "po", *(f"{kind}s" for kind in START_AFTER))
+_SLEEPERS = ("Deployment", "StatefulSet", "HorizontalPodAutoscaler")
+
+
+def _sleep(value: str) -> str:
+    if problem := _duration(value):
+        return problem
+    short = parse_duration(value) < SLEEP_SECONDS_MIN
+    return f"`{value}` counts as {SLEEP_SECONDS_MIN:.0f}s, which is the least" if short else ""
+
+
+def _start_after(value: str) -> str:
+    for part in value.replace(",", " ").split():
+        kind, slash, name = part.lower().partition("/")
+        if slash and kind not in (*START_AFTER, *_SHORT):
+            near = nearest(kind, START_AFTER)
+            hint = f"did you mean `{near}/{name}`?" if near else "use " + ", ".join(START_AFTER)
+            return f"`{part}` is of no kind that pods start after: {hint}"
+        if slash and not name:
+            return f"`{part}` lacks a name"
+    return "" if value.strip() else "it names nothing"
+
+
+def _judge(value: str) -> str:
+    if value in ("true", "false"):
+        return ""
+    try:
+        compiled(value)
+    except ExpressionError as error:
+        return f"it is neither `true` nor a condition such as `result.errorPercent < 1`: {error}"
+    return ""
+
+
+_VALUES = {
+    wellknown.ANNOTATION_AUTO_ROLLBACK: Annotation(("Deployment",), "honoured", problem=_boolean),
+    wellknown.ANNOTATION_ROLL_ON_CONFIG: Annotation(("Deployment",), "honoured", problem=_boolean),
+    wellknown.ANNOTATION_JUDGE: Annotation(("Rollout",), "honoured", problem=_judge),
+    wellknown.ANNOTATION_PREDICT_SECONDS: Annotation(
+        ("HorizontalPodAutoscaler",), "honoured", problem=_number
+    ),
+    wellknown.ANNOTATION_SCALE_TO_ZERO_AFTER: Annotation(_SLEEPERS, "honoured", problem=_sleep),
+    wellknown.ANNOTATION_HOLD_TIMEOUT: Annotation(_SLEEPERS, "honoured", problem=_duration),
+    wellknown.ANNOTATION_START_AFTER: Annotation(POD, "honoured", problem=_start_after),
+    wellknown.ANNOTATION_DURATION: Annotation(ANY, "honoured", problem=_duration),
+}
+"""Those of weft's own that people write."""
 KNOWN: dict[str, Annotation] = {
     **{name: Annotation(POD) for name in _IDLE_ON_PODS},
     **{name: Annotation(POD, "deprecated") for name in _DEPRECATED_ON_PODS},
     **{name: Annotation(SERVICE, "deprecated") for name in _DEPRECATED_ON_SERVICES},
     **{name: Annotation(ENTRY, reason="it is Istio's own note") for name in _OF_ENTRIES},
     **_of_weft(),
+    **_VALUES,
     wellknown.ANNOTATION_EXPORT_TO: Annotation(SERVICE, "honoured", problem=_export_to),
     SUPPRESS: Annotation(ANY, "honoured"),
     SUPPRESS_ISTIO: Annotation(ANY, "honoured"),
