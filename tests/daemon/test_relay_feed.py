@@ -135,6 +135,8 @@ async def test_a_relay_that_cannot_have_an_address_says_so_for_the_node(node: No
     (report,) = node.ads.nacks("n")
     assert (report.name, report.node) == ("gateway|80", "n|relay")
     assert "gateway|80" in proxy.listeners
+    states = {n: node.ads.resource_state("n", LISTENER, n) for n in ("gateway|80", EGRESS)}
+    assert states == {"gateway|80": "refused", EGRESS: "acknowledged"}
     assert node.ads.nodes() == ("n",)
     relay.refuses = ""
     await node.until(lambda: not node.ads.nacks("n"))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.golden_support import Golden, to_yaml
 from tests.xds.support import (
     APPS,
     NetnsNode,
@@ -24,7 +25,7 @@ from tests.xds.support import (
     to,
     virtual_host,
 )
-from tests.xds.test_translate import load
+from tests.xds.test_translate import as_dict, load, readable
 from tests.xds.validation import message, validate
 from weft.api import wellknown
 from weft.mesh.model import (
@@ -92,6 +93,14 @@ def test_every_listener_for_outside_is_divided(case: str) -> None:
         assert name in {r.name for r in found.relay if r.type_url == CLUSTER}
     for name in set(whole) - outside:
         assert node[name] == whole[name]
+
+
+def test_recorded(golden: Golden) -> None:
+    _, found = divided("gateways")
+    node = [r for r in found.node if r.name.startswith("relay|")]
+    parts = {"node": node, "relay": found.relay}
+    text = {name: [readable(as_dict(r)) for r in each] for name, each in parts.items()}
+    golden.check("xds", "gateways", "relay.yaml", to_yaml(text))
 
 
 def test_no_path_of_a_socket_is_too_long_or_taken_twice() -> None:

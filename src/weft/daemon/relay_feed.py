@@ -60,5 +60,5 @@ class RelayFeed:
 
     def _states(self) -> tuple[str, ...]:
         """What the node's proxy says of those: refused, or nothing yet."""
-        states = (self._ads.resource_state(self._node, LISTENER, n) for n in self._waiting())
+        states = (self._ads.state_at(self._node, LISTENER, n) for n in self._waiting())
         return tuple("refused" if state == "refused" else "pending" for state in states)

@@ -40,7 +40,7 @@ def in_force(state: StreamState, type_url: str, name: str) -> bool:
 
 ResourceState = Literal["acknowledged", "pending", "refused", "absent"]
 """What a proxy has of a resource as it is wanted; absent: it shall not have it."""
-_WORST_FIRST: tuple[ResourceState, ...] = ("refused", "pending", "absent", "acknowledged")
+WORST_FIRST: tuple[ResourceState, ...] = ("refused", "pending", "absent", "acknowledged")
 
 
 def resource_state(state: StreamState, type_url: str, name: str) -> ResourceState:
@@ -48,7 +48,7 @@ def resource_state(state: StreamState, type_url: str, name: str) -> ResourceStat
     wanted = state.world.get(type_url, {}).get(name)
     if wanted is None and type_url == ROUTES and part_name(name, 0) in state.world.get(ROUTES, {}):
         states = {resource_state(state, ROUTES, part_name(name, n)) for n in range(PARTS)}
-        return next(each for each in _WORST_FIRST if each in states)
+        return next(each for each in WORST_FIRST if each in states)
     if wanted is None:
         return "absent"
     current = state.types.get(type_url)

@@ -278,8 +278,16 @@ class AdsServer:
         return {} if stream is None else acks.acked_versions(stream.state, type_url)
 
     def resource_state(self, node: str, type_url: str, name: str) -> acks.ResourceState:
-        """How far the node's proxy is with one resource."""
-        stream = self._newest(node)
+        """How far the node's proxies are with one resource."""
+        known = self._nodes.get(relay_of(node))
+        both = known is not None and known.world is not None and name in known.world[type_url]
+        proxies = (node, relay_of(node)) if both else (node,)
+        states = {self.state_at(proxy, type_url, name) for proxy in proxies}
+        return next(state for state in acks.WORST_FIRST if state in states)
+
+    def state_at(self, proxy: str, type_url: str, name: str) -> acks.ResourceState:
+        """How far one proxy is with one resource."""
+        stream = self._newest(proxy)
         return "pending" if stream is None else acks.resource_state(stream.state, type_url, name)
 
     def nacks(self, node: str) -> tuple[NackReport, ...]:
