@@ -326,14 +326,16 @@ def test_who_may_pass_the_one_that_finds_no_room(weft: Instance, tmp_path: Path)
         wait_for(lambda n=name: state(weft, f"{n}-large", "QuotaReserved")["message"], "it waits")
         team_job(weft, f"{name}-small", name, stop)
     wait_for(lambda: state(weft, "loose-small")["status"] == "True", "it passes")
-    why = state(weft, "strict-small", "QuotaReserved")["message"]
-    assert why == "waits for its turn in ClusterQueue strict, after teams/strict-large"
+    turn = "waits for its turn in ClusterQueue strict, after teams/strict-large"
+    wait_for(lambda: state(weft, "strict-small", "QuotaReserved")["message"] == turn, "it does not")
     lacks = "insufficient unused quota in ClusterQueue loose: 200m cpu of flavor plain more needed"
     wait_for(lambda: lacks in state(weft, "loose-large", "QuotaReserved")["message"], "it says why")
     team_job(weft, "never", "loose", stop, "300m")
     never = "insufficient quota for 300m cpu of flavor plain: 200m cpu at most"
     wait_for(lambda: never in state(weft, "never", "QuotaReserved")["message"], "it never fits")
     assert never in weft.kubectl("describe", "job", "never", "-n", "teams")
+    weft.kubectl("delete", "job", "never", "-n", "teams")
+    wait_for(lambda: "never" not in workloads(weft), "its Workload goes with it")
     listed = weft.weft("queue", "get", "strict").splitlines()
     states = {line.split()[3]: line.split()[0] for line in listed if "teams" in line.split()[2:3]}
     assert states == {
@@ -406,6 +408,26 @@ def test_groups_of_pods_and_jobs_that_name_no_queue(weft: Instance, tmp_path: Pa
     selector = "jsonpath={.items[*].spec.nodeSelector.kueue-test}"
     assert weft.kubectl("get", "pods", "-n", "teams", "-l", "kueue.x-k8s.io/pod-group-name=gang",
                         "-o", selector) == "here here"  # fmt: skip
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "sh:1", "args": ["-c", "sleep 600"],
+                                 "resources": {"requests": {"cpu": "900m"}}}]},
+    }  # fmt: skip
+    served = {
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "teams",
+                     "labels": {"kueue.x-k8s.io/queue-name": "default"}},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},
+    }  # fmt: skip
+    weft.kubectl("create", "-f", "-", stdin=json.dumps(served))
+    wait_for(
+        lambda: (
+            "insufficient quota for 900m cpu"
+            in weft.kubectl("describe", "pods", "-n", "teams", "-l", "app=web")
+        ),
+        "pods of a Deployment wait, too",
+    )
+    weft.kubectl("delete", "deployment", "web", "-n", "teams")
     stop.touch()
     finished = '{.status.conditions[?(@.type=="Finished")].reason}'
     wait_for(lambda: of_gang(finished) == "Succeeded", "all its pods ended")

@@ -25,6 +25,9 @@ class PodPolicies:
         new, kind = asked.new, asked.kind
         if new is None or asked.operation == "DELETE" or asked.subresource:
             return _NOTHING
+        if (kind.group, kind.plural) == ("apps", "deployments"):
+            made = queue_gates.labelled_template(new)
+            return Verdict(made) if made is not new else _NOTHING
         if asked.operation != "CREATE":
             return _NOTHING
         if (kind.group, kind.plural) == ("batch", "jobs"):

@@ -21,6 +21,16 @@ def in_queue(obj: dict[str, Any], queue: str) -> dict[str, Any]:
     return obj | {"metadata": {**metadata, "labels": labels}}
 
 
+def labelled_template(obj: dict[str, Any]) -> dict[str, Any]:
+    """A Deployment whose pods name the LocalQueue that it names, as Kueue has it."""
+    queue = ((obj.get("metadata") or {}).get("labels") or {}).get(LABELS_QUEUE[1])
+    spec = obj.get("spec") or {}
+    template = spec.get("template") or {}
+    if not queue or queue_of(template) == queue:
+        return obj
+    return obj | {"spec": {**spec, "template": in_queue(template, str(queue))}}
+
+
 def held(obj: dict[str, Any], plural: str) -> dict[str, Any]:
     """A new Job or pod, held if it names a queue. Pods of Jobs wait with their Job."""
     if not queue_of(obj):

@@ -57,7 +57,7 @@ def look(snapshot: Snapshot, now: float) -> tuple[Setup, Sequence[Item], Decisio
 
 def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
     """Write what is decided, and make Jobs and pods follow. Idempotent."""
-    if not snapshot.list(LocalQueue) and not snapshot.list(ClusterQueue):
+    if not any(snapshot.list(cls) for cls in (LocalQueue, ClusterQueue, WorkloadObject)):
         return NOTHING
     found, every, decision = look(snapshot, now)
     by_key = {item.workload.key: item for item in every}

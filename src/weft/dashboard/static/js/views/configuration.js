@@ -8,7 +8,7 @@ import { NewObject, ObjectPage } from "/js/views/object.js";
 
 const SECTIONS = [
   ["Mesh", (each) => ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io", "gateway.networking.x-k8s.io"].includes(each.group) || each.group.endsWith("weft.dev")],
-  ["Workloads", (each) => ["apps", "batch", "argoproj.io", "autoscaling", "policy"].includes(each.group) || (each.group === "" && ["pods", "replicationcontrollers"].includes(each.resource))],
+  ["Workloads", (each) => ["apps", "batch", "argoproj.io", "kueue.x-k8s.io", "autoscaling", "policy"].includes(each.group) || (each.group === "" && ["pods", "replicationcontrollers"].includes(each.resource))],
   ["Network", (each) => ["discovery.k8s.io", "networking.k8s.io"].includes(each.group) || (each.group === "" && ["services", "endpoints"].includes(each.resource))],
   ["Settings", (each) => each.group === "" && ["configmaps", "secrets", "namespaces", "serviceaccounts", "resourcequotas", "limitranges"].includes(each.resource)],
   ["Access", (each) => ["rbac.authorization.k8s.io", "certificates.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io"].includes(each.group)],
