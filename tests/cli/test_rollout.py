@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from weft.cli.rollout import earlier, promotion
+from weft.cli.rollout import earlier, idle, promotion
 from weft.views.rollouts import Parts
 
 STEPS = {"spec": {"strategy": {"canary": {"steps": [{"setWeight": 5}, {"pause": {}}]}}}}
@@ -25,6 +25,20 @@ STEPS = {"spec": {"strategy": {"canary": {"steps": [{"setWeight": 5}, {"pause": 
 def test_promotion(status: Any, how: str, wanted: Any) -> None:
     flags = {"full": False, "one": False, "all_": False} | ({how: True} if how else {})
     assert promotion(STEPS | {"status": status}, **flags) == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({"phase": "Healthy", "currentPodHash": "a", "stableRS": "a"}, "no update to promote"),
+        ({"phase": "Degraded", "abort": True, "currentPodHash": "b", "stableRS": "a"},
+         "`weft rollout retry web` begins it anew"),
+        ({"phase": "Paused", "currentPodHash": "b", "stableRS": "a"}, ""),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_said(status: Any, said: str) -> None:
+    found = idle({"metadata": {"name": "web"}, "spec": {}, "status": status}, "promote")
+    assert said in found if said else found == ""
 
 
 def test_earlier_revisions(capsys: pytest.CaptureFixture[str]) -> None:

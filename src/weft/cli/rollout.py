@@ -4,6 +4,7 @@ State is written in the same fields, so both can be used side by side.
 """
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +18,16 @@ from weft.api.errors import ApiError
 from weft.cli import options, output
 from weft.cli.connection import Connection, connect
 from weft.cli.resources import run
+from weft.cli.traffic import traffic_of
 from weft.lib.aio import now, ticks
 from weft.lib.durations import parse_duration
 from weft.lib.timefmt import rfc3339
+from weft.telemetry.signals import TrafficDocument
 from weft.views import rollouts as view
 
 REFRESH_SECONDS = 0.5
+CALLS_SECONDS = 30.0
+"""Of which the tree shows rate, errors and latency."""
 TIMEOUT_DEFAULT = "10m"
 DEGRADED_CODE, TIMEOUT_CODE = 1, 3
 Json = Mapping[str, Any]
@@ -62,14 +67,20 @@ async def _parts(connection: Connection, namespace: str, name: str) -> view.Part
         found = await connection.json("GET", path)
         return [{**item, "kind": kind} for item in found["items"]]
 
+    async def calls() -> TrafficDocument | None:
+        with contextlib.suppress(ApiError):  # not everybody may read it
+            return await traffic_of(connection, CALLS_SECONDS, namespace)
+        return None
+
     space = quote(namespace)
-    sets, pods, runs, experiments = await asyncio.gather(
+    sets, pods, runs, experiments, traffic = await asyncio.gather(
         items(f"/apis/apps/v1/namespaces/{space}/replicasets", "ReplicaSet"),
         items(f"/api/v1/namespaces/{space}/pods", "Pod"),
         items(_path(namespace, plural="analysisruns"), "AnalysisRun"),
         items(_path(namespace, plural="experiments"), "Experiment"),
+        calls(),
     )
-    return view.Parts(rollout_, sets, pods, runs, experiments)
+    return view.Parts(rollout_, sets, pods, runs, experiments, traffic)
 
 
 async def _patch(
@@ -236,8 +247,23 @@ def promote(
             if body is not None:
                 await _patch(connection, namespace, name, {"status": body}, "status")
         print(f"rollout '{name}' {'fully ' if full else ''}promoted")
+        if note := idle(found, "promote"):
+            output.note(note)
 
     run(work())
+
+
+def idle(found: Json, verb: str) -> str:
+    """Why promoting or aborting changes nothing; "" when it does."""
+    there = found.get("status") or {}
+    rolls = there.get("currentPodHash") != there.get("stableRS")
+    if there.get("abort") and rolls:
+        name = found["metadata"]["name"]
+        return f"note: the update is aborted; `weft rollout retry {name}` begins it anew"
+    paused = there.get("pauseConditions") or (found.get("spec") or {}).get("paused")
+    if not rolls and not paused and there.get("phase") == "Healthy":
+        return f"note: it is healthy; there is no update to {verb}"
+    return ""
 
 
 def promotion(found: Json, *, full: bool, one: bool, all_: bool) -> dict[str, Any] | None:
@@ -264,7 +290,16 @@ def promotion(found: Json, *, full: bool, one: bool, all_: bool) -> dict[str, An
 @options.data_dir
 def abort(name: str, namespace: str, data_dir: str | None) -> None:
     """Go back to the stable version; the template stays as it is until it is changed or retried."""
-    _write(name, namespace, data_dir, {"status": {"abort": True}}, "aborted", "status")
+
+    async def work() -> None:
+        async with connect(data_dir) as connection:
+            found = await _get(connection, namespace, name)
+            await _patch(connection, namespace, name, {"status": {"abort": True}}, "status")
+        print(f"rollout '{name}' aborted")
+        if note := idle(found, "abort"):
+            output.note(note)
+
+    run(work())
 
 
 @rollout.command(epilog="Example: weft rollout retry web")

@@ -5,7 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from weft.api.pod_columns import pod_state
+from weft.lib.durations import parse_duration
 from weft.lib.timefmt import age, parse_rfc3339
+from weft.telemetry.signals import TrafficDocument, signals
 from weft.views.tables import PLAIN, Style, render
 
 Json = Mapping[str, Any]
@@ -17,6 +20,11 @@ _SIGNS = {
     "Progressing": "◌", "Pending": "◌", "ScaledDown": "•", "Degraded": "✖", "Failed": "✖",
     "Error": "⚠", "Inconclusive": "?",
 }  # fmt: skip
+_BAD = ("BackOff", "Error", "Killed", "Evicted", "Lost")
+"""How words of pods end that do not run as they should."""
+UNREACHED = "unknown"
+"""The version of calls that the proxy answered itself."""
+WHY_CHARACTERS_MAX = 100
 STEP_WORDS = {
     "setWeight": "weight", "pause": "pause", "experiment": "experiment", "analysis": "analysis",
     "setCanaryScale": "scale", "setHeaderRoute": "header route", "setMirrorRoute": "mirror route",
@@ -31,6 +39,8 @@ class Parts(Struct, frozen=True):
     pods: Sequence[Json] = ()
     runs: Sequence[Json] = ()
     experiments: Sequence[Json] = ()
+    traffic: TrafficDocument | None = None
+    """What the mesh saw of calls lately."""
 
 
 def strategy_of(rollout: Json) -> str:
@@ -105,10 +115,10 @@ def list_lines(rollouts: Iterable[Json], style: Style = PLAIN) -> list[str]:
 
 def lines(parts: Parts, now: float, style: Style = PLAIN) -> list[str]:
     """Where it stands, then revisions with their sets, pods and runs."""
-    return [*_head(parts, style), "", *_tree(parts, now, style)]
+    return [*_head(parts, now, style), *_calls(parts, style), "", *_tree(parts, now, style)]
 
 
-def _head(parts: Parts, style: Style) -> list[str]:
+def _head(parts: Parts, now: float, style: Style) -> list[str]:
     rollout = parts.rollout
     status, spec = _status(rollout), _spec(rollout)
     phase = str(status.get("phase") or "Progressing")
@@ -118,11 +128,11 @@ def _head(parts: Parts, style: Style) -> list[str]:
         ("Status", f"{_toned(phase, style)}"),
         ("Message", status.get("message") or ""),
         ("Strategy", strategy_of(rollout)),
-        ("Step", step_text(rollout)),
+        ("Step", step_text(rollout) + _left(rollout, now)),
     ]
     weight = weight_of(rollout)
     if weight is not None:
-        facts.append(("Weight", f"{weight} of requests to the new version"))
+        facts.append(("Weight", f"{weight}% of requests to the new version"))
     lines_ = [f"{name + ':':<12}{value}" for name, value in facts if value != ""]
     images = _images(parts)
     for number, (image, roles) in enumerate(images.items()):
@@ -137,6 +147,60 @@ def _head(parts: Parts, style: Style) -> list[str]:
     ]  # fmt: skip
     lines_.append("Replicas:")
     return lines_ + [f"  {name + ':':<11}{value}" for name, value in counts]
+
+
+def _left(rollout: Json, now: float) -> str:
+    """How much of a pause is still to come."""
+    steps, at = steps_of(rollout), _status(rollout).get("currentStepIndex")
+    pause = steps[at].get("pause") if steps and at is not None and at < len(steps) else None
+    since = next((c.get("startTime") for c in _status(rollout).get("pauseConditions") or ()), "")
+    if not pause or not pause.get("duration") or not since:
+        return ""
+    try:
+        written = str(pause["duration"])
+        seconds = float(written) if written.isdecimal() else parse_duration(written)
+        left = parse_rfc3339(since) + seconds - now
+    except ValueError:
+        return ""
+    return f", {age(left)} left" if left > 0 else ""
+
+
+def _calls(parts: Parts, style: Style) -> list[str]:
+    """What the mesh saw of each version; nothing when nobody called."""
+    if parts.traffic is None:
+        return []
+    names = {_version(s): ", ".join(_roles(parts.rollout, s)) for s in reversed(_current(parts))}
+    names[UNREACHED] = "no pod reached"
+    owner = (_meta(parts.rollout).get("namespace", ""), _meta(parts.rollout).get("name", ""))
+    rows = [
+        (version, names.get(version, ""), f"{found.rate:.1f}/s", f"{found.error_percent:.1f}%",
+         *("-" if ms is None else f"{ms:.0f} ms" for ms in (found.p50_ms, found.p99_ms)))
+        for found in signals(parts.traffic, lambda e: (*e.callee, e.destination_version))
+        for *callee, version in (found.name,)
+        if tuple(callee) == owner and found.requests
+    ]  # fmt: skip
+    if not rows:
+        return []
+    headers = ("Version", "Is", "Requests", "Errors", "P50", "P99")
+    table = render(headers, sorted(rows), style)
+    return [
+        "",
+        f"Calls of the last {parts.traffic.seconds:.0f} s:",
+        *(f"  {line}" for line in table),
+    ]
+
+
+def _current(parts: Parts) -> list[Json]:
+    """Its ReplicaSets, the newest first."""
+    return sorted(_owned(parts.sets, parts.rollout), key=_number, reverse=True)
+
+
+def _version(replica_set: Json) -> str:
+    """What the mesh calls its pods' version."""
+    template = _spec(replica_set).get("template") or {}
+    labels = _meta(template).get("labels") or {}
+    names = ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version", HASH)
+    return next((str(labels[name]) for name in names if labels.get(name)), "")
 
 
 def _images(parts: Parts) -> dict[str, list[str]]:
@@ -186,10 +250,14 @@ def _age(obj: Json, now: float) -> str:
         return ""
 
 
-def _toned(word: str, style: Style) -> str:
-    good, bad = ("Healthy", "Running", "Successful", "Succeeded"), ("Degraded", "Failed", "Error")
-    colour = style.good if word in good else style.bad if word in bad else style.busy
-    return f"{colour}{_SIGNS.get(word, '◌')} {word}{style.reset}"
+def _toned(word: str, style: Style, *, ends: bool = False) -> str:
+    """`ends`: running is not the aim."""
+    if ends and word == "Running":
+        return f"{style.busy}◌ {word}{style.reset}"
+    good = word in ("Healthy", "Running", "Successful", "Succeeded")
+    bad = word in ("Degraded", "Failed", "Error") or "Err" in word or word.endswith(_BAD)
+    colour = style.good if good else style.bad if bad else style.busy
+    return f"{colour}{_SIGNS.get(word, '⚠' if bad else '◌')} {word}{style.reset}"
 
 
 class _Node(Struct, frozen=True):
@@ -225,8 +293,9 @@ def _node(parts: Parts, obj: Json, now: float, style: Style) -> _Node:
         return _Node(text, tuple(pods))
     phase = str(_status(obj).get("phase") or "Pending")
     sign = "α" if kind == "AnalysisRun" else "Σ"
-    message = _status(obj).get("message") or ""
-    text = f"{sign} {name}  {kind}  {_toned(phase, style)}  {_age(obj, now)}  {message}".rstrip()
+    message = "  ".join(t for t in (_counts(obj), _status(obj).get("message") or "") if t)
+    state = _toned(phase, style, ends=True)
+    text = f"{sign} {name}  {kind}  {state}  {_age(obj, now)}  {message}".rstrip()
     below = [
         _node(parts, o, now, style)
         for o in (*_owned(parts.sets, obj), *_owned(parts.runs, obj))
@@ -234,17 +303,41 @@ def _node(parts: Parts, obj: Json, now: float, style: Style) -> _Node:
     return _Node(text, tuple(below))
 
 
+def _counts(run: Json) -> str:
+    """Measurements of an AnalysisRun: good, bad, neither, errors."""
+    results = _status(run).get("metricResults") or ()
+    kinds = (("✔", "successful"), ("✖", "failed"), ("?", "inconclusive"), ("⚠", "error"))
+    found = ((sign, sum(r.get(key) or 0 for r in results)) for sign, key in kinds)
+    return " ".join(f"{sign} {number}" for sign, number in found if number)
+
+
+def _why(pod: Json) -> str:
+    """Why it does not run, in the words of its conditions and containers."""
+    status = _status(pod)
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("message") or "")
+    for container in (
+        *(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()),
+    ):  # fmt: skip
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("message"):
+            return str(waiting["message"])
+    return ""
+
+
 def _pod(pod: Json, now: float, style: Style) -> _Node:
     status = _status(pod)
-    phase = str(status.get("phase") or "Pending")
-    if _meta(pod).get("deletionTimestamp"):
-        phase = "Terminating"
+    phase = pod_state(pod)
     states = status.get("containerStatuses") or ()
     ready = sum(bool(s.get("ready")) for s in states)
     total = len(_spec(pod).get("containers") or ())
     name = _meta(pod).get("name", "")
     text = f"□ {name}  Pod  {_toned(phase, style)}  {_age(pod, now)}  ready:{ready}/{total}"
-    return _Node(text)
+    why = _why(pod) if ready < total else ""
+    if len(why) > WHY_CHARACTERS_MAX:
+        why = why[: WHY_CHARACTERS_MAX - 1] + "…"
+    return _Node(f"{text}  {why}".rstrip())
 
 
 def _drawn(nodes: Sequence[_Node], indent: str) -> list[str]:
