@@ -475,17 +475,29 @@ def test_the_parts_of_the_node_are_back_when_they_are_killed(weft: OrdinaryInsta
     assert {pod["name"]: pod["pid"] for pod in weft.status()["pods"]} == pods
 
 
-async def test_new_proxies_take_over_without_a_lost_call(weft: OrdinaryInstance) -> None:
+async def test_callers_outside_lose_no_call_when_weft_is_killed_or_proxies_are_replaced(
+    weft: OrdinaryInstance,
+) -> None:
     before = weft.status()["proxies"][0]
     assert before["relay"]["connected"]
     async with Load(weft.gateway() + "/who", headers={"Host": "front.example"}) as load:
         await load.until(100)
+        weft.kill_9()
+        await load.until(load.total + 50)
+        await asyncio.to_thread(weft.up)
+        await asyncio.to_thread(wait_for, lambda: in_sync(weft), "proxies in sync")
+        await load.until(load.total + 50)
         await asyncio.to_thread(weft.weft, "proxy", "restart")
         await load.until(load.total + 200)
     assert (load.errors, set(load.statuses)) == ([], {200})
     after = weft.status()["proxies"][0]
     assert after["pid"] != before["pid"]
     assert after["relay"]["pid"] != before["relay"]["pid"]
+
+
+def in_sync(weft: OrdinaryInstance) -> bool:
+    (proxy,) = weft.status()["proxies"]
+    return bool(proxy["inSync"] and proxy["relay"]["connected"])
 
 
 def test_nothing_is_left_when_it_is_stopped(weft: OrdinaryInstance) -> None:
