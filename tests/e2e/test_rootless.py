@@ -210,7 +210,7 @@ def test_ports_are_forwarded_and_logs_read(weft: OrdinaryInstance) -> None:
 
 def test_a_pod_is_no_way_into_its_node_or_its_neighbours(weft: OrdinaryInstance) -> None:
     program = str(APPS / "intruder.py")
-    run_dir, data_dir = str(weft.run_dir), str(weft.data_dir)
+    run_dir, data_dir = str(weft.run_dir.parent), str(weft.data_dir)
     assert weft.run_dir.joinpath("podhost.sock").exists()
     parts = [str(pid) for pid in node_processes(weft)]
     neighbour = str(weft.pid_of(pod_of(weft, "api")["metadata"]["name"]))

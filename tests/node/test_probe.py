@@ -42,7 +42,9 @@ def test_one_missing_thing_is_enough_for_host(question: str) -> None:
 
 def test_an_ordinary_user_may_have_network_namespaces_in_a_user_namespace() -> None:
     assert decide("netns", WITH_NAMESPACES) == IsolationReport("netns", rootless=True)
+    assert decide("auto", WITH_NAMESPACES).rootless
     assert decide("host", WITH_NAMESPACES).isolation == "host"
+    assert decide("auto", WITH_NAMESPACES, as_user=False).isolation == "host"
 
 
 def test_root_needs_no_user_namespace() -> None:
@@ -51,8 +53,12 @@ def test_root_needs_no_user_namespace() -> None:
 
 @pytest.mark.parametrize("question", USER_NETNS)
 def test_one_thing_that_a_user_namespace_lacks_is_named(question: str) -> None:
-    report = decide("netns", {**WITH_NAMESPACES, f"user.{question}": "no such thing"})
+    answers = {**WITH_NAMESPACES, f"user.{question}": "no such thing"}
+    report = decide("netns", answers)
     assert (report.possible, report.rootless) == (False, False)
+    assert "(no such thing)" in report.missing[0]
+    report = decide("auto", answers)
+    assert report.isolation == "host"
     assert "(no such thing)" in report.missing[0]
 
 

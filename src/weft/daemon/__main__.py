@@ -9,6 +9,7 @@ import sys
 import msgspec
 import uvloop
 
+from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib.instance import Settings
 from weft.node.rootless import Place
 
@@ -25,13 +26,20 @@ def main() -> int:
     place = Place(settings.run_dir)
     try:
         if not settings.no_node:
-            place.enter(settings.isolation, create=verb != "clean-up")
+            place.enter(settings.isolation, create=may_make(verb, settings))
         return serve(verb, settings, tuple(files))
     except OSError as error:
         say(f"error: {describe(error)}")
         return 1
     finally:
         place.leave()
+
+
+def may_make(verb: str, settings: Settings) -> bool:
+    """Whether a user namespace is made for a node that has none. One of several machines is
+    reached by others, which has to be asked for to hear why it cannot be."""
+    alone = not settings.listen and not settings.join
+    return verb != "clean-up" and (alone or settings.isolation == ISOLATION_NETNS)
 
 
 def serve(verb: str, settings: Settings, files: tuple[str, ...]) -> int:

@@ -54,7 +54,7 @@ def make_agent(
         first_port=0 if own_network else _first_port(),
         home=machine.home,
         dialer=machine.dialer,
-        hidden=(settings.run_dir, settings.data_dir) if machine.rootless else (),
+        hidden=_hidden(settings) if machine.rootless else (),
         service_account_ca=api_ca,
         as_root=userns.outer_uid() == 0,
         rootless=machine.runtime.privilege != "root",
@@ -79,6 +79,12 @@ def make_agent(
         gate=gate,
         inflight=inflight or machine,
     )
+
+
+def _hidden(settings: Settings) -> tuple[str, ...]:
+    """What is weft's own: pods are the same user for the machine. Beside the run directory are
+    those of this user's other instances."""
+    return str(Path(settings.run_dir).parent), settings.data_dir
 
 
 def _oci_runtime(wanted: str) -> str:

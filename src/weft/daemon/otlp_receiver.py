@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from weft.lib.aio import ticks
-from weft.node.dialing import HERE, Dialer, relay
+from weft.node.dialing import HERE, Dialer, open_abstract, relay
 from weft.telemetry import otlp_json
 from weft.telemetry.collector import span_count, trace_handler, trace_request
 
@@ -111,8 +111,7 @@ class OtlpReceiver:
             raise RuntimeError(str(error)) from error
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            far = await asyncio.open_unix_connection(f"\0{name}")
-            await relay((reader, writer), far)
+            await relay((reader, writer), await open_abstract(name))
 
         self._relay = await asyncio.start_server(serve, sock=listener)
 

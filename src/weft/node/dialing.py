@@ -85,7 +85,9 @@ class Dialer(Struct, frozen=True):
                 return
             tasks.spawn(relay((reader, writer), far), "relay")
 
-        server = await asyncio.start_unix_server(serve, f"\0{name}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        listener.bind(f"\0{name}")
+        server = await asyncio.start_unix_server(serve, sock=listener)
         try:
             yield f"unix-abstract:{name}"
         finally:
@@ -95,6 +97,19 @@ class Dialer(Struct, frozen=True):
 
 HERE = Dialer()
 """Where all is one network."""
+
+
+async def open_abstract(name: str) -> Stream:
+    """A connection to the Unix socket of this abstract name; uvloop does not take such names.
+    OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, f"\0{name}")
+    except BaseException:
+        sock.close()
+        raise
+    return await asyncio.open_unix_connection(sock=sock)
 
 
 async def relay(one: Stream, other: Stream) -> None:

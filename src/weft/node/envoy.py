@@ -179,6 +179,8 @@ class EnvoySupervisor:
         self._arguments = arguments
         self._bootstrap = json.dumps(bootstrap, indent=1, sort_keys=True).encode()
         parts = (program_facts(self._path), *(a.encode() for a in arguments), self._bootstrap)
+        if netns:
+            parts += (str(os.stat(netns).st_ino).encode(),)
         self._digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
         """Says how it is started, so that a running one is adopted only if nothing changed."""
         self.admin = EnvoyAdmin(admin_socket(run_dir, name))

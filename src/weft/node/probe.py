@@ -13,8 +13,6 @@ from weft.node.linux import userns
 
 PROBE_TIMEOUT_SECONDS = 20.0
 AUTO = "auto"
-ROOTLESS_FOR = (ISOLATION_NETNS,)
-"""The words with which an ordinary user gets a user namespace."""
 
 _NETNS_NEEDS = {
     "mounts": "mount namespaces",
@@ -63,9 +61,8 @@ async def choose(requested: str = AUTO, run_dir: str = "") -> IsolationReport:
     With a run directory: as the node there is, when it lives in a user namespace already."""
     if run_dir and userns.is_inside(run_dir):
         return IsolationReport(ISOLATION_NETNS, rootless=True, missing=LACKS)
-    report = decide(requested, await probe())
-    # Outside, this process has nothing to do with a user namespace: it would be made by now.
-    return decide(ISOLATION_HOST, {}) if report.rootless else report
+    # It would be in a user namespace by now, if the node belonged there.
+    return decide(requested, await probe(), as_user=False)
 
 
 async def probe() -> dict[str, str]:
@@ -85,23 +82,23 @@ async def probe() -> dict[str, str]:
     return answers
 
 
-def decide(requested: str, answers: Mapping[str, str]) -> IsolationReport:
-    """The choice from the probe's answers. Pure."""
+def decide(requested: str, answers: Mapping[str, str], *, as_user: bool = True) -> IsolationReport:
+    """The choice from the probe's answers; `as_user`: a user namespace may be made. Pure."""
     refused = _refusals(_NETNS_NEEDS, answers)
     if requested != ISOLATION_HOST and not refused:
         return IsolationReport(ISOLATION_NETNS)
-    as_user = _refusals(_USER_NEEDS, answers)
-    if requested in ROOTLESS_FOR and not as_user:
+    in_namespace = _refusals(_USER_NEEDS, answers)
+    if requested != ISOLATION_HOST and as_user and not in_namespace:
         return IsolationReport(ISOLATION_NETNS, rootless=True)
     if requested == ISOLATION_NETNS:
         sentence = (
             f"isolation netns is not possible here, it lacks {_reached(refused)}; it needs root, or"
-            f" user namespaces that allow all of it, which lack {_reached(as_user)}"
+            f" user namespaces that allow all of it, which lack {_reached(in_namespace)}"
         )
         return IsolationReport(
             ISOLATION_NETNS, possible=False, private_files=False, missing=(sentence,)
         )
-    missing = [_shared_network(requested, refused)]
+    missing = [_shared_network(requested, refused, in_namespace)]
     files = _own_files(answers)
     if not files:
         missing.append(
@@ -133,8 +130,10 @@ def _own_files(answers: Mapping[str, str]) -> bool:
     )
 
 
-def _shared_network(requested: str, refused: list[str]) -> str:
+def _shared_network(requested: str, refused: list[str], in_namespace: list[str]) -> str:
     because = "as asked" if requested == ISOLATION_HOST else f"for lack of {refused[0]}"
+    if requested != ISOLATION_HOST and in_namespace:
+        because += f", and in a user namespace of {in_namespace[0]}"
     return (
         f"Pods share this machine's network ({because}): programs listen on $PORT, and only calls"
         " through http_proxy or to a Service's address go through the mesh."

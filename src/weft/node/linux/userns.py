@@ -84,7 +84,9 @@ def enter(run_dir: str, *, create: bool) -> bool:
 
 
 def _join(member: int) -> None:
-    here = os.getcwd()
+    here = "/"
+    with contextlib.suppress(OSError):
+        here = os.getcwd()
     pidfd = os.pidfd_open(member)
     try:
         ns.setns(pidfd, _FLAGS)
