@@ -6,7 +6,15 @@ from msgspec.structs import replace
 
 from tests.examples import examples
 from weft.scheduler.queues.admission import decide
-from weft.scheduler.queues.model import Decision, Group, Passing, Preemption, Queue, Workload
+from weft.scheduler.queues.model import (
+    Cohort,
+    Decision,
+    Group,
+    Passing,
+    Preemption,
+    Queue,
+    Workload,
+)
 
 PASSING: tuple[Passing, ...] = ("Nobody", "Anybody")
 
@@ -88,6 +96,23 @@ def test_what_is_larger_than_its_queue_ends_nobody() -> None:
     lent = replace(job("y", "b", 1), flavors={"cpu": "own"})
     assert ended(look([mine, other], busy, lent, job("m", "a", 3, 5, on=False))) == {}
     assert ended(look([mine, other], busy, lent, job("m", "a", 2, 5, on=False))) != {}
+
+
+def test_what_is_an_inner_cohorts_own_is_taken_back_of_those_outside() -> None:
+    policy = Preemption(reclaim="Any")
+    queues = {
+        "a": queue("a", 1, cohort="left", preemption=policy), "b": queue("b", 2, cohort="left"),
+        "z": queue("z", 1, cohort="right"),
+    }  # fmt: skip
+    cohorts = {name: Cohort(name, "all") for name in ("left", "right")}
+    outside, inside = [job(f"z{n}", "z") for n in range(3)], job("x", "b")
+    mine = job("m", "a", 2, on=False)
+    found = decide(queues, [*outside, inside, mine], {}, 0.0, cohorts=cohorts, by_share=False)
+    assert set(ended(found)) <= {"z0", "z1", "z2"}
+    assert len(found.evicted) == 2
+    flat = {name: replace(each, cohort="all") for name, each in queues.items()}
+    found = decide(flat, [*outside, inside, mine], {}, 0.0, by_share=False)
+    assert ended(found) == {}
 
 
 # --- what holds whatever comes

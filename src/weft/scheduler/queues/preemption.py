@@ -6,7 +6,7 @@ Source of the order of attempts: Kueue ("Classic Preemption").
 from collections.abc import Iterable, Iterator, Sequence
 
 from weft.scheduler.queues.model import NO_PREEMPTION, Amounts, Queue, Why, Workload
-from weft.scheduler.queues.quotas import Ledger
+from weft.scheduler.queues.quotas import Ledger, Member
 
 Victims = tuple[tuple[Workload, Why], ...]
 
@@ -20,23 +20,45 @@ def victims(
     lacking = ledger.lacking(queue, charges)
     if queue.preemption == NO_PREEMPTION:
         return ()
-    if queue.groups and not queue.preemption.borrowing and _is_beyond(queue, charges):
+    if queue.groups and not queue.preemption.borrowing and _is_beyond(queue, charges, ledger):
         return ()
     possible = [w for w in running if any(w.charges.get(name) for name in lacking)]
     own = _least_first(w for w in possible if w.queue == queue.name and _within(queue, head, w))
     others = _least_first(_of_others(queue, head, possible, lacking, ledger))
-    below = ledger.is_below(queue, lacking)
-    for candidates, borrowing in _attempts(queue, head, own, others, below=below):
-        chosen = _chosen(queue, charges, candidates, ledger, borrowing=borrowing)
+    below = [m for m in _quotas(queue, ledger) if ledger.is_below(queue, lacking, m)]
+    for candidates, of in _attempts(queue, head, own, _outside(others, below, ledger)):
+        chosen = _chosen(queue, charges, candidates, ledger, of)
         if chosen:
-            soft: Why = "InCohortReclaimWhileBorrowing" if borrowing else "InCohortReclamation"
+            soft: Why = "InCohortReclamation" if of else "InCohortReclaimWhileBorrowing"
             return tuple((w, "InClusterQueue" if w.queue == queue.name else soft) for w in chosen)
     return ()
 
 
-def _is_beyond(queue: Queue, charges: Amounts) -> bool:
-    """Whether it is more than its queue has, though nobody else had any of it."""
-    return any(need > queue.quota.get(name, 0) for name, need in charges.items())
+def _is_beyond(queue: Queue, charges: Amounts, ledger: Ledger) -> bool:
+    """Whether it is more than its queue has, and each cohort that it is in but the last one,
+    though nobody else had any of it."""
+    return not any(
+        all(need <= ledger.tree.total(of, name) for name, need in charges.items())
+        for of in _quotas(queue, ledger)
+    )
+
+
+def _quotas(queue: Queue, ledger: Ledger) -> list[Member]:
+    """Whose quota may be taken back for a queue: not that of all who lend to one another."""
+    path = ledger.tree.path(queue)
+    return path[:-1] or path
+
+
+def _outside(
+    others: Sequence[Workload], below: Iterable[Member], ledger: Ledger
+) -> list[tuple[Sequence[Workload], Member | None]]:
+    """Of whom each quota is taken back. None: all others, whatever becomes of quotas."""
+    queues = ledger.tree.queues
+    found: list[tuple[Sequence[Workload], Member | None]] = [(others, None)]
+    for of in below:
+        outside = [w for w in others if not ledger.tree.inside(of, queues[w.queue])]
+        found.append((outside, of))
+    return found
 
 
 def _within(queue: Queue, head: Workload, other: Workload) -> bool:
@@ -72,20 +94,18 @@ def _attempts(
     queue: Queue,
     head: Workload,
     own: Sequence[Workload],
-    others: Sequence[Workload],
-    *,
-    below: bool,
-) -> Iterator[tuple[Sequence[Workload], bool]]:
-    """Candidates, and whether the queue may borrow afterwards. `below`: it uses less than its
-    own of what is lacking."""
+    others: Iterable[tuple[Sequence[Workload], Member | None]],
+) -> Iterator[tuple[Sequence[Workload], Member | None]]:
+    """Candidates, and whose quota must not be exceeded afterwards."""
     policy = queue.preemption
-    if others and policy.borrowing:
-        most = policy.borrowing_priority_max
-        soft = [w for w in others if w.priority < head.priority]
-        yield [*(w for w in soft if most is None or w.priority <= most), *own], True
-    if others and below:
-        yield [*others, *own], False
-    yield own, True
+    for found, of in others:
+        if of is not None and found:
+            yield [*found, *own], of
+        elif of is None and found and policy.borrowing:
+            most = policy.borrowing_priority_max
+            soft = [w for w in found if w.priority < head.priority]
+            yield [*(w for w in soft if most is None or w.priority <= most), *own], None
+    yield own, None
 
 
 def _chosen(
@@ -93,13 +113,14 @@ def _chosen(
     charges: Amounts,
     candidates: Iterable[Workload],
     ledger: Ledger,
-    *,
-    borrowing: bool,
+    of: Member | None,
 ) -> tuple[Workload, ...]:
     after, found = ledger.copy(), []
 
     def fits() -> bool:
-        return not after.lacking(queue, charges) and (borrowing or after.is_own(queue, charges))
+        if after.lacking(queue, charges):
+            return False
+        return of is None or after.is_own(queue, charges, of)
 
     for workload in candidates:
         if fits():

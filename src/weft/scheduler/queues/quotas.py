@@ -33,12 +33,21 @@ class Tree:
     def children(self, member: Member) -> Iterable[Member]:
         return self._children.get(member.name, ()) if isinstance(member, Cohort) else ()
 
+    def path(self, queue: Queue) -> list[Member]:
+        """From the queue up."""
+        found: list[Member] = [queue]
+        while (above := self.parent(found[-1])) is not None:
+            found.append(above)
+        return found
+
     def root(self, queue: Queue) -> str:
         """Queues of one root lend to one another."""
-        found: Member = queue
-        while (above := self.parent(found)) is not None:
-            found = above
-        return found.name if isinstance(found, Cohort) else ""
+        top = self.path(queue)[-1]
+        return top.name if isinstance(top, Cohort) else ""
+
+    def inside(self, member: Member, queue: Queue) -> bool:
+        """Whether the queue is the member, or somewhere in it."""
+        return any(each is member for each in self.path(queue))
 
     def members(self, queue: Queue) -> tuple[Queue, ...]:
         """The queues that lend to one another, itself among them."""
@@ -143,19 +152,23 @@ class Ledger:
         """What the queue may use when nothing else runs."""
         return Ledger(self.tree, (), self._capacity).room(queue, name)
 
-    def is_own(self, queue: Queue, charges: Amounts) -> bool:
-        """Whether the queue's own quota would be enough."""
-        mine = self.used(queue.name)
-        return all(
-            mine.get(name, 0) + need <= queue.quota[name]
-            for name, need in charges.items()
-            if name in queue.quota
-        )
+    def is_own(self, queue: Queue, charges: Amounts, of: Member | None = None) -> bool:
+        """Whether the queue's own quota would be enough, or that of a cohort that it is in."""
+        mine = self._used.setdefault(queue.name, {})
+        for name, need in charges.items():
+            if name not in queue.quota:
+                continue
+            mine[name] = mine.get(name, 0) + need
+            used = self._usage(of or queue, name)
+            mine[name] -= need
+            if used > self.tree.total(of or queue, name):
+                return False
+        return True
 
-    def is_below(self, queue: Queue, names: Iterable[str]) -> bool:
-        """Whether it uses less than its own quota of each of these."""
-        mine = self.used(queue.name)
-        return all(mine.get(n, 0) < queue.quota[n] for n in names if n in queue.quota)
+    def is_below(self, queue: Queue, names: Iterable[str], of: Member) -> bool:
+        """Whether the queue, or a cohort that it is in, uses less than its own of each of these."""
+        known = [name for name in names if name in queue.quota]
+        return all(self._usage(of, name) < self.tree.total(of, name) for name in known)
 
     def borrows(self, queue: Queue, names: Iterable[str]) -> bool:
         """Whether it uses more than its own of one of these."""
