@@ -334,7 +334,7 @@ async def test_closing_the_server_ends_watches_at_once(live: Running) -> None:
         closing = asyncio.ensure_future(live.server.close())
         assert [e async for e in lines(response)] == []
         await closing
-        assert asyncio.get_running_loop().time() - started < 1.5
+        assert asyncio.get_running_loop().time() - started < 5
 
 
 # ------------------------------------------------------------------ logs

@@ -241,4 +241,4 @@ async def test_time_from_creation_to_running_process(netns: RealWorld) -> None:
         await netns.create_pod(f"p{index}", containers=[{"name": "web", "image": "true:1.0"}])
         await netns.when(ready, f"p{index}", seconds=20)
         took.append(loop.time() - at)
-    assert min(took) < 0.1, [f"{t * 1000:.0f} ms" for t in took]
+    assert min(took) < 1, [f"{t * 1000:.0f} ms" for t in took]

@@ -131,4 +131,4 @@ async def test_hooks(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     started = loop.time()
     assert await hook(sleep={"seconds": 0}) == ""
-    assert loop.time() - started < 1
+    assert loop.time() - started < 4
