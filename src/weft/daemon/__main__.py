@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from weft.api.wellknown import ISOLATION_NETNS
+from weft.daemon.late_trust import authorities_read_later
 from weft.lib.instance import Settings
 from weft.node.rootless import Place
 
@@ -45,12 +46,16 @@ def may_make(verb: str, settings: Settings) -> bool:
 def serve(verb: str, settings: Settings, files: tuple[str, ...]) -> int:
     """Do what is asked; exit code."""
     gc.disable()  # looking for garbage would be a tenth of the time that these imports take
+    with authorities_read_later():
+        import aiohttp  # noqa: F401, PLC0415
+
     # gRPC reads its settings when it is imported.
     from weft.cli.apply import BadManifests  # noqa: PLC0415
     from weft.daemon import instance  # noqa: PLC0415
     from weft.daemon.agent_instance import run_agent  # noqa: PLC0415
     from weft.daemon.joining import CannotJoin  # noqa: PLC0415
 
+    gc.freeze()  # it stays as it is, and is never looked through
     gc.enable()
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
