@@ -270,8 +270,8 @@ def test_fewer_pods_when_fewer_are_enough() -> None:
     assert admission.pod_set_assignments[0].count == 3
 
 
-def member(w: World, name: str, queue: str, total: int = 2) -> None:
-    labels = {LABEL: queue, "kueue.x-k8s.io/pod-group-name": "gang"}
+def member(w: World, name: str, queue: str, total: int = 2, gang: str = "gang") -> None:
+    labels = {LABEL: queue, "kueue.x-k8s.io/pod-group-name": gang}
     notes = {"kueue.x-k8s.io/pod-group-total-count": str(total)}
     spec = {"containers": containers("1"), "schedulingGates": GATED}
     w.put(make(Pod, {"spec": spec}, name=name, labels=labels, annotations=notes))
@@ -292,6 +292,15 @@ def test_a_group_of_pods_is_one_workload() -> None:
     for pod in w.snapshot().list(Pod):
         assert pod.spec.scheduling_gates == ()
         assert pod.spec.node_selector == {"kind": "own"}
+
+
+def test_a_group_without_a_possible_workload_says_so() -> None:
+    w = world()
+    cluster_queue(w, "team")
+    member(w, "p", "team", 1, "My_Gang")
+    settle(w)
+    why = w.need(Pod, "p").metadata.annotations["weft.dev/waits-for"]
+    assert "`My_Gang` is no name of a Workload" in why
 
 
 def test_what_keeps_a_queue_from_admitting_is_said_where_it_matters() -> None:

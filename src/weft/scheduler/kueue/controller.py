@@ -27,6 +27,8 @@ from weft.api.kueue.v1beta2 import (
 from weft.api.kueue.workload import Admission, WorkloadSpec
 from weft.api.kueue.workload import Workload as WorkloadObject
 from weft.api.snapshot import Snapshot
+from weft.api.validate.kueue import POD_SETS_MAX
+from weft.api.validate.names import subdomain_problem
 from weft.api.wellknown import ANNOTATION_POD_WAITS_FOR, GATE_QUEUE
 from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Patch, Plan, RecordEvent
@@ -105,8 +107,9 @@ def _made(item: Item, now: float) -> list[Action]:
     if not item.targets or any(t.metadata.deletion_timestamp for t in item.targets):
         return []
     first = item.targets[0]
-    if text := incomplete(first.metadata, len(item.targets)):
-        return told(item.targets, text, now)
+    problem = incomplete(first.metadata, len(item.targets)) or _unwritable(item)
+    if problem:
+        return told(item.targets, problem, now)
     owners = tuple(_owner(t, alone=len(item.targets) == 1) for t in item.targets)
     meta = ObjectMeta(
         namespace=item.workload.namespace,
@@ -117,6 +120,16 @@ def _made(item: Item, now: float) -> list[Action]:
     made = WorkloadObject(metadata=meta, spec=item.wanted)
     text = f"Created Workload: {meta.namespace}/{meta.name}"
     return [Create(made), RecordEvent(first, "Normal", "CreatedWorkload", text)]
+
+
+def _unwritable(item: Item) -> str:
+    """Why there can be no Workload for it."""
+    name, sets = workload_name(item.targets[0]), len(item.wanted.pod_sets)
+    if problem := subdomain_problem(name):
+        return f"its group's name `{name}` is no name of a Workload: {problem}"
+    if sets > POD_SETS_MAX:
+        return f"its pods are of {sets} kinds, a Workload has {POD_SETS_MAX} at most"
+    return ""
 
 
 def _owner(obj: Job | Pod, *, alone: bool) -> OwnerReference:

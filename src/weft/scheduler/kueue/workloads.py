@@ -191,7 +191,7 @@ class _Reader:
             for pods in admission.pod_set_assignments:
                 flavors |= pods.flavors
             at = condition(obj.status.conditions, "QuotaReserved")
-            started = parse_rfc3339(at.last_transition_time) if at is not None else 0.0
+            started = _time(at.last_transition_time) if at is not None else 0.0
         return Workload(
             *(key, cluster_queue, {}),
             priority=asked.priority or 0,
@@ -326,6 +326,13 @@ def _known_part(spec: PodSpec, labels: Mapping[str, str]) -> PodSpec:
         required_during_scheduling_ignored_during_execution=NodeSelector(tuple(terms)),
     )
     return replace(made, affinity=replace(spec.affinity, node_affinity=required))
+
+
+def _time(text: str) -> float:
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        return 0.0
 
 
 def _least(meta: ObjectMeta, count: int) -> int | None:
