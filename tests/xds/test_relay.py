@@ -1,11 +1,13 @@
 """The relay: listeners of a node proxy in a network of its own, reached from the machine's."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from weft.mesh.model import (
     NodeSettings,
     OutboundPort,
 )
+from weft.xds.listeners import INSPECTION_TIMEOUT
 from weft.xds.relay import (
     API,
     EGRESS,
@@ -87,7 +90,11 @@ def test_every_listener_for_outside_is_divided(case: str) -> None:
         assert node[name].address.pipe.path == socket_path(SETTINGS, name)
         assert node[name].address.pipe.mode == 0o600
         assert not node[name].additional_addresses
-        assert node[name].filter_chains == whole[name].filter_chains
+        chains = zip(node[name].filter_chains, whole[name].filter_chains, strict=True)
+        for inner, before in chains:
+            assert inner.filters[0].name == "envoy.filters.network.rbac"
+            assert list(inner.filters[1:]) == list(before.filters)
+            assert inner.filter_chain_match == before.filter_chain_match
         first = node[name].listener_filters[0].name
         assert first == "envoy.filters.listener.proxy_protocol"
         assert name in {r.name for r in found.relay if r.type_url == CLUSTER}
@@ -155,7 +162,7 @@ def test_accepted_by_envoy(case: str, tmp_path: Path) -> None:
 
 MACHINE = "192.0.2.1"
 """The machine's address; it is a network namespace here, so that nothing of the host changes."""
-GATEWAY = 8080
+PORT, GATEWAY = 80, 8080
 NFT_NODE = f"""
 table ip egress {{
   chain out {{
@@ -179,9 +186,9 @@ class Machine(NetnsNode):
         run("ip", "-n", self.tag, "route", "add", "default", "dev", "lo", "src", "10.244.9.1")
         run("nsenter", f"--net=/run/netns/{self.tag}", "nft", "-f", "-", text=NFT_NODE)
         self.outer = Proxy(NodeSettings("relay"), ("nsenter", f"--net=/run/netns/{self.machine}"))
-        settings = RelaySettings(str(self.directory), 6443)
-        self.relay = Relay(settings)
-        self.egress = socket_path(settings, EGRESS)
+        self.settings = RelaySettings(str(self.directory), 6443)
+        self.relay = Relay(self.settings)
+        self.egress = socket_path(self.settings, EGRESS)
 
     async def up(self, **model: Any) -> None:
         for proxy in (self, self.outer):
@@ -237,7 +244,7 @@ def gateway_model(node: Machine) -> dict[str, Any]:
             address=node.node.address,
             passthrough_address=node.node.passthrough_address,
             gateway_address="127.0.0.1",
-            gateway_ports=((80, GATEWAY),),
+            gateway_ports=((PORT, GATEWAY),),
         ),
         "workloads": (
             node.workload(1, "caller", outbound=(OutboundPort(80, "80"),)),
@@ -248,7 +255,7 @@ def gateway_model(node: Machine) -> dict[str, Any]:
             table(),
             table(virtual_host("web", to(web)), name="gateway", access=(denied("127.0.0.5"),)),
         ),
-        "gateways": (GatewayListener(80, "http", (GatewayServer("web", ("*",), "gateway"),)),),
+        "gateways": (GatewayListener(PORT, "http", (GatewayServer("web", ("*",), "gateway"),)),),
     }
 
 
@@ -279,6 +286,10 @@ async def test_in_and_out_through_the_relay(machine: Machine) -> None:
     machine.listen("api", "127.0.0.1", 6443)
     await machine.up(**gateway_model(machine))
 
+    silent = socket.socket(socket.AF_UNIX)
+    silent.connect(socket_path(machine.settings, f"gateway|{PORT}"))
+    silent_until = time.monotonic() + 1.5 * INSPECTION_TIMEOUT
+
     # In: callers have the addresses that they have.
     url = f"http://127.0.0.1:{GATEWAY}/"
     answer = json.loads(await machine.ask("--interface", "127.0.0.6", "-H", "Host: web", url))
@@ -300,3 +311,12 @@ async def test_in_and_out_through_the_relay(machine: Machine) -> None:
     assert b"outside" in answered
     for forbidden in (("127.0.0.1", 9001), ("0.0.0.0", 9001), ("127.0.0.1", 6443)):
         assert await asyncio.to_thread(asked_by_hand, machine.egress, forbidden) == b""
+
+    # Who never says where a connection comes from, and waits until nobody asks any more, is not
+    # served: policies could not tell it from others.
+    await asyncio.sleep(max(silent_until - time.monotonic(), 0))
+    with silent:
+        silent.settimeout(20)
+        silent.sendall(b"GET / HTTP/1.0\r\nhost: web\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(silent.recv, 1) == b""

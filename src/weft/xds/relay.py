@@ -17,14 +17,18 @@ from collections.abc import Iterable
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, proxy_protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.rbac.v3 import rbac_pb2 as rules_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2 as filter_pb2
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.type.matcher.v3 import address_pb2 as address_matcher_pb2
+from envoy.type.matcher.v3 import filter_state_pb2
 from msgspec import Struct
 from msgspec.structs import replace
 
 from weft.xds.clusters import CONNECTION_BUFFER_BYTES_MAX
-from weft.xds.identity import peer_address
+from weft.xds.identity import PEER_ADDRESS_KEY, peer_address
 from weft.xds.listeners import finish_listener
 from weft.xds.proto import (
     UNLIMITED,
@@ -35,6 +39,7 @@ from weft.xds.proto import (
     resource,
     socket_address,
     uint32,
+    xds_cidr,
 )
 from weft.xds.proxy_protocol import announce_callers
 from weft.xds.resource import CLUSTER, LISTENER, Resource, content_version
@@ -184,6 +189,7 @@ def relay_ways_out(settings: RelaySettings) -> list[Resource]:
         listeners.append(_passing(API, _pipe(socket_path(settings, API)), API))
     for listener in listeners:
         _finish_pipe(listener)
+        listener.continue_on_listener_filters_timeout = False
         made.append(resource(LISTENER, listener.name, listener))
     return made
 
@@ -197,8 +203,28 @@ def _behind_pipe(content: Proto, path: str) -> Proto:
         inner.ClearField(field)
     del inner.listener_filters[:]
     inner.listener_filters.extend([_reads_addresses(), peer_address(), *content.listener_filters])
+    default = [inner.default_filter_chain] if inner.HasField("default_filter_chain") else []
+    for chain in (*inner.filter_chains, *default):
+        filters = [_known_callers(), *chain.filters]
+        del chain.filters[:]
+        chain.filters.extend(filters)
     _finish_pipe(inner)
     return inner
+
+
+def _known_callers() -> Proto:
+    """The filter that closes connections of which nobody said where they come from: listener
+    filters that wait for it give up in the end, and policies would not see the caller."""
+    every = address_matcher_pb2.AddressMatcher(ranges=map(xds_cidr, ("0.0.0.0/0", "::/0")))
+    known = filter_state_pb2.FilterStateMatcher(key=PEER_ADDRESS_KEY, address_match=every)
+    policy = rules_pb2.Policy(
+        permissions=[rules_pb2.Permission(any=True)],
+        principals=[rules_pb2.Principal(filter_state=known)],
+    )
+    config = rbac_pb2.RBAC(stat_prefix="relay.", rules=rules_pb2.RBAC(policies={"known": policy}))
+    return listener_components_pb2.Filter(
+        name="envoy.filters.network.rbac", typed_config=any_of(config)
+    )
 
 
 def _finish_pipe(listener: Proto) -> None:
