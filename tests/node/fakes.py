@@ -44,6 +44,9 @@ class FakeRuntime:
         for queue in self.queues:
             queue.put_nowait(self.states[container_id])
 
+    async def release(self, directory: str) -> None:
+        return
+
     async def remove(self, container_id: str) -> None:
         self.states.pop(container_id, None)
 

@@ -9,7 +9,13 @@ from tests.archives import GROUP, PASSWD
 from weft.api.k8s.container_v1 import Container
 from weft.api.k8s.pod_v1 import Pod
 from weft.node.environment import Refusal
-from weft.node.oci.security import CAPABILITIES_DEFAULT, Identity, confinement, identity
+from weft.node.oci.security import (
+    CAPABILITIES_DEFAULT,
+    Identity,
+    confinement,
+    engine_user,
+    identity,
+)
 
 
 def who(user: str, container: Any = None, pod: Any = None) -> Identity | Refusal:
@@ -54,6 +60,29 @@ def test_users_that_are_refused(user: str, container: Any, why: str) -> None:
     found = who(user, container)
     assert isinstance(found, Refusal)
     assert why in found.message
+
+
+@pytest.mark.parametrize(
+    ("image", "container", "pod", "wanted"),
+    [
+        ("", {}, {}, ("", ())),
+        ("web:staff", {}, {}, ("web:staff", ())),
+        ("web", {"runAsUser": 5}, {"runAsUser": 6, "fsGroup": 9}, ("5", ("9",))),
+        ("web", {"runAsGroup": 7}, {"supplementalGroups": [8, 8]}, ("web:7", ("8",))),
+        ("", {"runAsGroup": 7}, {"supplementalGroupsPolicy": "Strict"}, ("0:7", ())),
+        ("", {}, {"supplementalGroupsPolicy": "Strict"}, "needs runAsGroup"),
+        ("", {"runAsNonRoot": True}, {}, "image will run as root"),
+        ("web", {"runAsNonRoot": True}, {}, "non-numeric user (web)"),
+    ],
+)
+def test_users_as_engines_are_told(image: str, container: Any, pod: Any, wanted: Any) -> None:
+    spec = msgspec.convert({"spec": {"securityContext": pod, "containers": []}}, Pod)
+    own = msgspec.convert({"name": "c", "securityContext": container}, Container)
+    found = engine_user(spec, own, image)
+    if isinstance(found, Refusal):
+        assert wanted in found.message
+    else:
+        assert found == wanted
 
 
 def may(container: Any, pod: Any = None) -> Any:

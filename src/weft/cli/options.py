@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from weft.lib.durations import parse_duration
+from weft.lib.instance import ENGINES
 from weft.node import pressure
 from weft.node.oci import registries
 
@@ -71,6 +72,13 @@ def _registries(_context: Any, _option: Any, value: str) -> str:
     return value and os.path.abspath(value)
 
 
+def _socket(_context: Any, _option: Any, value: str) -> str:
+    path = value.removeprefix("unix://")
+    if "://" in path:
+        raise click.BadParameter(f"{value}: only a Unix socket of this machine can be used")
+    return path and os.path.abspath(path)
+
+
 def _with(command: Any, options: Sequence[Callable[[Any], Any]]) -> Any:
     """The command with these, in `--help` in this order."""
     for option in reversed(options):
@@ -102,9 +110,14 @@ def clients(command: Any) -> Any:
 
 _IMAGES = (
     click.option(
-        "--oci-runtime", type=click.Choice(["auto", "builtin", "runc", "crun"]), default="auto",
-        show_default=True,
-        help="What starts containers from images; auto: crun or runc where PATH has one.",
+        "--oci-runtime", type=click.Choice(["auto", "builtin", "runc", "crun", *ENGINES]),
+        default="auto", show_default=True,
+        help="What starts containers from images; auto: crun or runc where PATH has one; docker,"
+        " podman: that engine, from its own images, too.",
+    ),
+    click.option(
+        "--engine-socket", default="", metavar="PATH", callback=_socket,
+        help="Where that engine listens.  [default: $DOCKER_HOST, $CONTAINER_HOST, its usual one]",
     ),
     click.option(
         "--registries", default="", metavar="FILE", callback=_registries,

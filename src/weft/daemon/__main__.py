@@ -38,9 +38,12 @@ def main() -> int:
 
 def may_make(verb: str, settings: Settings) -> bool:
     """Whether a user namespace is made for a node that has none. One of several machines is
-    reached by others, which has to be asked for to hear why it cannot be."""
+    reached by others, which has to be asked for to hear why it cannot be. A container engine's
+    containers cannot enter its networks."""
     alone = not settings.listen and not settings.join
-    return verb != "clean-up" and (alone or settings.isolation == ISOLATION_NETNS)
+    if verb == "clean-up" or settings.engine:
+        return False
+    return alone or settings.isolation == ISOLATION_NETNS
 
 
 def serve(verb: str, settings: Settings, files: tuple[str, ...]) -> int:

@@ -283,7 +283,7 @@ class AgentInstance:
                 raise OSError(str(error)) from error
 
         async def facts(_: Mapping[str, Any]) -> dict[str, Any]:
-            states = await self.machine.runtime.list()
+            states = await self.machine.containers()
             pid = await self.machine.envoy_pid()
             return {"containers": msgspec.to_builtins(states), "envoy_pid": pid}
 
@@ -305,7 +305,7 @@ class AgentInstance:
             return {"before": before, "after": await self.machine.envoy_pid()}
 
         async def usage(_: Mapping[str, Any]) -> Any:
-            found = await read_machine(self.machine.runtime, self.settings.data_dir)
+            found = await read_machine(self.machine.pods_runtime, self.settings.data_dir)
             return msgspec.to_builtins(found)
 
         async def walls(args: Mapping[str, Any]) -> None:

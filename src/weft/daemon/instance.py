@@ -70,6 +70,7 @@ from weft.mesh.build import BuildSettings
 from weft.mesh.mesh_config import MODES
 from weft.mesh.model import ClientLimits, MeshModel
 from weft.mesh.object_status import Rejection, blamed, consequence, reason
+from weft.node.engine.api import EngineError
 from weft.node.envoy import EnvoyError
 from weft.node.network_netns import SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError
@@ -101,7 +102,7 @@ GC_THRESHOLD = 50_000
 """Allocations between collections: values here are mostly frozen and without cycles."""
 CANNOT_START = (
     files.InstanceTaken, files.BadTokens, files.BadAuditPolicy, files.BadSchedulerConfig,
-    BadManifests, StoreError, CaError, PodhostError,
+    BadManifests, StoreError, CaError, PodhostError, EngineError,
     NetworkError, EnvoyError, rate_limits.NoCounters, OSError,
 )  # fmt: skip
 """What a person can mend; each says how."""
@@ -393,7 +394,7 @@ class Instance:
         if settings.no_node:
             return await read_joined(self.links)
         return await read_all(
-            self.machine.runtime, settings.data_dir, settings.node_name, self.links
+            self.machine.pods_runtime, settings.data_dir, settings.node_name, self.links
         )
 
     def _usage_sampler(self) -> UsageSampler:
@@ -591,7 +592,7 @@ async def clean_up(settings: Settings, say: Say) -> None:
     lock = files.lock_instance(settings)
     machine = Machine(settings)
     await machine.open(with_envoy=False)
-    left = [state for state in await machine.runtime.list() if state.exit_code is None]
+    left = [state for state in await machine.containers() if state.exit_code is None]
     await machine.destroy()
     files.remove_run_directory(settings)
     ended = f"{len(left)} {'process' if len(left) == 1 else 'processes'} of it ended"

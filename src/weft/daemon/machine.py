@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from weft.api.wellknown import ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
 from weft.node.dialing import HERE, Dialer
+from weft.node.engine.api import EngineApi, EngineError, socket_of
+from weft.node.engine.images import EngineImages
+from weft.node.engine.runtime import EngineRuntime, Recorded, recorded
 from weft.node.envoy import (
     RELAY,
     EnvoyAdmin,
@@ -20,12 +24,14 @@ from weft.node.envoy import (
     EnvoySupervisor,
     admin_socket,
 )
+from weft.node.images import ImageStore
 from weft.node.linux import userns
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
 from weft.node.probe import IsolationReport, choose
-from weft.node.runtime import ContainerState
+from weft.node.routed_runtime import RoutedRuntime
+from weft.node.runtime import ContainerRuntime, ContainerState
 from weft.telemetry.exposition import unfolded
 from weft.xds.bootstrap import (
     BootstrapSettings,
@@ -35,6 +41,8 @@ from weft.xds.bootstrap import (
     relay_bootstrap,
 )
 from weft.xds.server import relay_of
+
+log = logging.getLogger("weft.node")
 
 DNS_PORT = 15053
 """Of the node's DNS server; pods ask port 53 and are redirected."""
@@ -63,6 +71,10 @@ class Machine:
         """Names of the destinations whose connections carry no requests."""
         self.network: NetnsNetwork | HostNetwork
         self.runtime: PodhostRuntime
+        self.engine: EngineRuntime | None = None
+        """Runs containers from images in place of the pod host."""
+        self.images = ImageStore(Path(settings.data_dir))
+        self.engine_images: EngineImages | None = None
         self.envoy: EnvoySupervisor
         self.relay: EnvoySupervisor
         """Runs where the proxy is in a network of its own."""
@@ -127,6 +139,7 @@ class Machine:
             why = self.runtime.cgroups_reason.rstrip("; ") or "no control group is this user's"
             missing.append(f"Limits of containers are not enforced ({why}).")
         self.report = structs.replace(self.report, missing=tuple(missing))
+        await self._open_engine()
         if with_envoy:
             await self._start_proxies()
 
@@ -143,6 +156,65 @@ class Machine:
         if relay_runs is not None and not adopted and proxy_adopted:
             with contextlib.suppress(EnvoyError):
                 await self.envoy.restart()
+
+    async def _open_engine(self) -> None:
+        """EngineError."""
+        kind, before = self.settings.engine, recorded(Path(self.settings.data_dir))
+        socket = self._engine_socket(kind) if kind else ""
+        if before is not None and (before.kind, before.socket) != (kind, socket):
+            await self._leave(before)
+        if not kind:
+            return
+        if self.rootless:
+            raise EngineError(
+                f"pods of an earlier start run in a user namespace, where {kind} cannot start any;"
+                " end them with `weft down`"
+            )
+        if self.settings.isolation == ISOLATION_NETNS and not self.isolated:
+            raise EngineError(f"--isolation netns with --oci-runtime {kind} needs root")
+        self.engine, self.engine_images = self._engine(kind, socket)
+        try:
+            await self.engine.open()
+        except EngineError:
+            await self.engine.close()
+            self.engine = None
+            raise
+        missing = (*self.report.missing, *self.engine.api.missing)
+        self.report = structs.replace(self.report, missing=missing)
+
+    async def _leave(self, before: Recorded) -> None:
+        """Remove what an engine has that is not used any more."""
+        left = self._engine(before.kind, before.socket)[0]
+        try:
+            await left.open()
+            await left.shutdown()
+        except EngineError as error:
+            text = f"containers of an earlier start may run on in {before.kind}: {error}"
+            self.report = structs.replace(self.report, missing=(*self.report.missing, text))
+            log.warning("%s", text)
+        finally:
+            await left.close()
+
+    def _engine_socket(self, kind: str) -> str:
+        return socket_of(kind, self.settings.engine_socket, os.environ, os.geteuid() == 0)
+
+    def _engine(self, kind: str, socket: str) -> tuple[EngineRuntime, EngineImages]:
+        api = EngineApi(kind, socket)
+        images = EngineImages(self.images, api)
+        data_dir = Path(self.settings.data_dir)
+        return EngineRuntime(api, images, self.settings.instance, data_dir), images
+
+    @property
+    def pods_runtime(self) -> ContainerRuntime:
+        """What runs pods' containers; Envoy is the pod host's."""
+        if self.engine is None:
+            return self.runtime
+        return RoutedRuntime(self.runtime, self.engine)
+
+    @property
+    def runtime_version(self) -> str:
+        """What the Node says of it; empty is weft itself."""
+        return f"{self.engine.api.kind}://{self.engine.api.version}" if self.engine else ""
 
     def _check_services(self) -> None:
         """Raises OSError for a network of Services that pods could not reach."""
@@ -209,8 +281,8 @@ class Machine:
         return self.envoy.admin
 
     async def containers(self) -> tuple[ContainerState, ...]:
-        """All that the pod host knows."""
-        return await self.runtime.list()
+        """All that the pod host and the engine know."""
+        return await self.pods_runtime.list()
 
     async def active(
         self, address: str, ports: tuple[int, ...] = (), *, connections: bool = False
@@ -256,24 +328,38 @@ class Machine:
         """Let go; containers and Envoy run on."""
         await self.envoy.close()
         await self.relay.close()
+        if self.engine is not None:
+            await self.engine.close()
         await self.runtime.close()
 
     async def destroy(self) -> None:
         """End everything that `open` and the pods made on this machine."""
         await self.relay.stop()
         await self.envoy.stop()
+        await self._end_engine()
         await self.runtime.shutdown()
         await self.runtime.close()
         await self.network.destroy()
+
+    async def _end_engine(self) -> None:
+        if self.engine is None:
+            return
+        try:
+            await self.engine.shutdown()
+        except EngineError as error:
+            log.error("containers left in the engine: %s", error)
+        await self.engine.close()
 
     async def abandon(self) -> None:
         """After a start that failed: end what serves no pod; pods of an earlier start run on."""
         if not self._opened:
             return
         with contextlib.suppress(PodhostError, EnvoyError, NetworkError, OSError):
-            running = [c for c in await self.runtime.list() if c.exit_code is None]
+            running = [c for c in await self.containers() if c.exit_code is None]
+            unseen = self.engine is None and recorded(Path(self.settings.data_dir)) is not None
             own = (self.envoy.owns, self.relay.owns)
-            if all(any(owns(container.id) for owns in own) for container in running):
+            known = all(any(owns(container.id) for owns in own) for container in running)
+            if known and not unseen:
                 await self.destroy()
             else:
                 await self.close()

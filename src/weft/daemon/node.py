@@ -10,14 +10,13 @@ from pathlib import Path
 from weft.apiserver.logs import LogOptions
 from weft.apiserver.streams import Connection, Options, Place, Process
 from weft.daemon.machine import DNS_PORT, Machine
-from weft.lib.instance import Settings
+from weft.lib.instance import ENGINES, Settings
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings, InFlight
 from weft.node.environment import otlp_variables
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
 from weft.node.image_pulls import ImagePulls, Upstream, read_registries
-from weft.node.images import ImageStore
 from weft.node.linux import userns
 from weft.node.runtime import Command
 from weft.runtime.client import Client
@@ -59,6 +58,8 @@ def make_agent(
         as_root=userns.outer_uid() == 0,
         rootless=machine.runtime.privilege != "root",
         oci_runtime=_oci_runtime(settings.oci_runtime),
+        engine=settings.engine,
+        runtime_version=machine.runtime_version,
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
         starts_alone=bool(settings.join),
@@ -66,15 +67,16 @@ def make_agent(
         eviction_transition_seconds=settings.eviction_pressure_transition_period,
         pod_pids_max=settings.pod_max_pids,
     )
-    store = ImageStore(Path(settings.data_dir))
+    store, engine_images = machine.images, machine.engine_images
+    known = read_registries(settings.registries)
     return NodeAgent(
         client=client,
         owner=owner,
         informers=informers,
-        runtime=machine.runtime,
+        runtime=machine.pods_runtime,
         network=machine.network,
-        images=store,
-        pulls=ImagePulls(store, read_registries(settings.registries), upstream),
+        images=engine_images or store,
+        pulls=ImagePulls(store, known, upstream, engine_images),
         settings=agent_settings,
         gate=gate,
         inflight=inflight or machine,
@@ -89,7 +91,7 @@ def _hidden(settings: Settings) -> tuple[str, ...]:
 
 def _oci_runtime(wanted: str) -> str:
     """Path of the runtime; "" leaves containers from images to the pod host."""
-    if wanted == "builtin":
+    if wanted == "builtin" or wanted in ENGINES:
         return ""
     names = ("crun", "runc") if wanted == "auto" else (wanted,)
     found = next((path for name in names if (path := shutil.which(name))), "")

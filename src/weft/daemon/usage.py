@@ -17,7 +17,7 @@ from weft.apiserver.usage import Amount, Usage
 from weft.daemon.node_link import LinkDownError
 from weft.daemon.node_links import NodeLinks
 from weft.lib.aio import now, ticks
-from weft.node.podhost_client import PodhostRuntime
+from weft.node.runtime import ContainerRuntime
 
 METHOD = "usage"
 """What nodes are asked on their links."""
@@ -60,7 +60,7 @@ Readings = Mapping[str, Reading]
 # --- reading
 
 
-async def read_machine(runtime: PodhostRuntime, data_dir: str) -> Reading:
+async def read_machine(runtime: ContainerRuntime, data_dir: str) -> Reading:
     """Of this machine's containers and of itself, now."""
     containers: dict[str, Sample] = {}
     for state in await runtime.list():
@@ -92,7 +92,9 @@ async def read_joined(links: NodeLinks, own: str = "") -> Readings:
     return {node: r for node, r in zip(nodes, read, strict=True) if r is not None}
 
 
-async def read_all(runtime: PodhostRuntime, data_dir: str, own: str, links: NodeLinks) -> Readings:
+async def read_all(
+    runtime: ContainerRuntime, data_dir: str, own: str, links: NodeLinks
+) -> Readings:
     """Of this machine and of every joined node that answers in time."""
     local, others = await asyncio.gather(read_machine(runtime, data_dir), read_joined(links, own))
     return {own: local, **others}

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 API_PORT_DEFAULT = 6443
 XDS_PORT_DEFAULT = 15012
+ENGINES = ("docker", "podman")
+"""Container engines that can run containers."""
 # Unix socket paths are limited to 107 bytes by the kernel, so sockets live under a short path
 # that is derived from the data directory, not inside it.
 RUN_DIR_HASH_CHARS = 10
@@ -43,7 +45,9 @@ class Settings(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     """Further labels of the Node."""
     oci_runtime: str = "auto"
-    """What starts containers from images: auto, builtin, runc, crun."""
+    """What starts containers from images: auto, builtin, runc, crun, docker, podman."""
+    engine_socket: str = ""
+    """Where the container engine listens that `oci_runtime` names; "": where it usually does."""
     registries: str = ""
     """File about image registries: mirrors, authorities, credentials; "" for none."""
     eviction_hard: str = "memory.available<100Mi"
@@ -91,6 +95,11 @@ class Settings(Struct, frozen=True):
     """Share of requests whose way is traced; 0 makes no spans at all."""
     trace_export: str = ""
     """URL of an OTLP endpoint that gets all spans, too."""
+
+    @property
+    def engine(self) -> str:
+        """The container engine that runs containers from images; "" for none."""
+        return self.oci_runtime if self.oci_runtime in ENGINES else ""
 
     @property
     def kubeconfig(self) -> Path:

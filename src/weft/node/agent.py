@@ -27,7 +27,7 @@ from weft.api.pod_references import CONFIG_MAPS, SECRETS, references
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, image_pulls, pressure, service_account
+from weft.node import dns, image_container, image_pulls, pressure, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts, Pulls
 from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
@@ -426,6 +426,8 @@ class NodeAgent:
         log.info("orphan removed pod=%s", uid)
         for state in self._found.get(uid, ()):
             await self._parts.runtime.remove(state.id)  # kills it if it runs
+        pod_directory = Path(self._settings.data_dir) / "pods" / uid
+        await self._parts.runtime.release(str(image_container.spaces_directory(pod_directory)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ORPHAN_LISTENERS_SECONDS):
                 await self._parts.gate.listeners_removed(uid)

@@ -108,6 +108,10 @@ class AgentSettings(Struct, frozen=True):
     """Containers' namespaces need a user namespace."""
     oci_runtime: str = ""
     """Path of runc or crun, which starts containers from images; empty: the pod host does."""
+    engine: str = ""
+    """The container engine that runs containers from images, in place of those."""
+    runtime_version: str = ""
+    """containerRuntimeVersion of the Node; empty is weft's own."""
     labels: Mapping[str, str] = {}
     """Further labels of the Node object."""
     starts_alone: bool = False

@@ -17,10 +17,11 @@ from weft.node.oci import security
 from weft.node.oci.configuration import Device, Place, Program, configuration
 from weft.node.oci.unpack import read_text
 from weft.node.pod_state import PodState, instance_id, spec_of, target_of
-from weft.node.runtime import ContainerSpec, Image, Rootfs, Spaces
+from weft.node.runtime import ContainerSpec, EngineContainer, Image, Rootfs, Spaces
 
 SHM_MODE = 0o1777
 DEVICES_MAX = 4096
+GRACE_SECONDS_DEFAULT = 30
 _ETC = ("resolv.conf", "hosts", "hostname")
 _PASSED_OVER = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd")  # noqa: S108
 
@@ -52,6 +53,8 @@ def with_image(
     """The spec of a process as that of a container from the image. OSError."""
     parts, pod = runner.parts, runner.state.pod
     assert image.oci is not None
+    if parts.settings.engine:
+        return _with_engine(runner, container, image, spec)
     if not parts.settings.etc_overlay:
         text = "containers from images need root or user namespaces, and this machine gives neither"
         return Refusal(CONFIG_ERROR, text)
@@ -86,6 +89,52 @@ def with_image(
     )  # fmt: skip
 
 
+def _with_engine(
+    runner: Runner, container: Container, image: Image, spec: ContainerSpec
+) -> ContainerSpec | Refusal:
+    """The spec of a process as that of a container that the engine makes from the image."""
+    pod = runner.state.pod
+    confinement = security.confinement(pod, container)
+    if isinstance(confinement, Refusal):
+        return confinement
+    assert image.oci is not None
+    user = security.engine_user(pod, container, image.oci.user)
+    if isinstance(user, Refusal):
+        return user
+    target = _target(runner, container)
+    if isinstance(target, Refusal):
+        return target
+    own, nodes = _etc(runner) if spec.etc_dir else ({}, {})
+    meta = pod.metadata
+    attempt = spec.id.rpartition("_")[2]
+    possible = own_capabilities()
+    engine = EngineContainer(
+        image=image.name,
+        name=f"k8s_{container.name}_{meta.name}_{meta.namespace}_{meta.uid}_{attempt}",
+        pod=meta.uid,
+        labels={
+            "io.kubernetes.pod.name": meta.name, "io.kubernetes.pod.namespace": meta.namespace,
+            "io.kubernetes.container.name": container.name,
+        },
+        user=user[0], groups=user[1], privileged=confinement.privileged,
+        capabilities=tuple(c for c in confinement.capabilities if c in possible),
+        read_only_root=confinement.read_only_root, seccomp=confinement.seccomp,
+        masked=confinement.masked, host_pid=bool(pod.spec.host_pid),
+        host_ipc=bool(pod.spec.host_ipc), shared_pid=bool(pod.spec.share_process_namespace),
+        etc=own | nodes, nodes_own=frozenset(nodes), stop_seconds=_grace(pod),
+    )  # fmt: skip
+    return replace(
+        spec, uid=None, gid=None, supplemental_groups=(), processes_of=target, engine=engine,
+        no_new_privileges=confinement.no_new_privileges,
+        spaces=Spaces(str(spaces_directory(runner.directory)), spec.hostname),
+    )  # fmt: skip
+
+
+def _grace(pod: Pod) -> int:
+    seconds = pod.spec.termination_grace_period_seconds
+    return GRACE_SECONDS_DEFAULT if seconds is None else int(seconds)
+
+
 def _target(runner: Runner, container: Container) -> str | Refusal:
     """Id of the container whose processes an ephemeral one sees. Where all of the pod's, or the
     machine's, are seen anyway there is nothing to join."""
@@ -102,7 +151,7 @@ def _target(runner: Runner, container: Container) -> str | Refusal:
     if image is not None and image.oci is None:
         text = "is a process of the machine: look at it from a process image, which sees them all"
         return Refusal(CONFIG_ERROR, f"{where} {text}")
-    if runner.parts.settings.rootless:
+    if runner.parts.settings.rootless and not runner.parts.settings.engine:
         return Refusal(CONFIG_ERROR, f"{where}: sharing its processes needs weft to run as root")
     if record.stage != "running":
         return Refusal(CONFIG_ERROR, f"{where} does not run")

@@ -41,12 +41,27 @@ class Upstream(Protocol):
         ImageError."""
 
 
+class Engine(Protocol):
+    """A container engine, which has images of its own and can pull."""
+
+    def resolve(self, name: str) -> Image | None: ...
+
+    async def look(self, name: str) -> None:
+        """See what it has under this name now. EngineError."""
+
+    async def pull(self, name: str, credentials: Credentials | None) -> Image:
+        """ImageError."""
+
+
 class ImagePulls:
     """One node's pulls; each image once at a time. `close` when done."""
 
     def __init__(
-        self, store: ImageStore, known: Registries, upstream: Upstream | None = None
-    ) -> None:
+        self, store: ImageStore, known: Registries, upstream: Upstream | None = None,
+        engine: Engine | None = None,
+    ) -> None:  # fmt: skip
+        """An `engine` pulls for itself, unless `known` says how: then weft does."""
+        self._engine = engine
         self._store = store
         self._known = known
         self._upstream = upstream
@@ -63,7 +78,9 @@ class ImagePulls:
     ) -> Refusal | None:
         """Returns when the image is present; why it cannot be."""
         name, policy = container.image, container.image_pull_policy
-        image = self._store.resolve(name)
+        if self._engine is not None:
+            await self._engine.look(name)
+        image = (self._engine or self._store).resolve(name)
         if image is not None and (not _pulled(image) or policy != _ALWAYS):
             say("Normal", "Pulled", f'Container image "{name}" already present on machine')
             return None
@@ -110,10 +127,13 @@ class ImagePulls:
             image = await self._upstream.fetch(name)
             if image is not None:
                 return image
-        if self._session is None:
-            self._session = registry.client_session()
         reference = parse(name)
         places = registries.endpoints(reference, self._known, secrets)
+        if self._engine is not None and not (self._known.mirrors or self._known.configs):
+            known = [each for place in places for each in place.credentials]
+            return await self._engine.pull(name, known[0] if known else None)
+        if self._session is None:
+            self._session = registry.client_session()
         with self._store.blobs.in_use():
             digest = await registry.pull(
                 self._session, reference, places, self._store.blobs, self._store.platform

@@ -88,6 +88,12 @@ def last_lines(path: Path, count: int) -> bytes:
     return b"".join(_shown(_tail(_files(path), count), b"", False))
 
 
+def newest_lines(path: Path) -> Iterable[bytes]:
+    """Complete lines of a log, last first, without their ends."""
+    for file in reversed(_files(path)):
+        yield from _backwards(file)
+
+
 class _Follower:
     """Reads a file to its end and, when asked, on from there, across rotations."""
 

@@ -105,7 +105,7 @@ def node_status(
         "conditions": [
             _condition(_under(c, pressures), old.get(c[0], {}), at) for c in _CONDITIONS
         ],
-        "nodeInfo": _node_info(machine),
+        "nodeInfo": _node_info(machine, settings.runtime_version),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
     }
 
@@ -132,11 +132,11 @@ def _condition(
     }
 
 
-def _node_info(machine: MachineFacts) -> dict[str, str]:
+def _node_info(machine: MachineFacts, runtime: str = "") -> dict[str, str]:
     return {
         "architecture": machine.architecture,
         "bootID": machine.boot_id,
-        "containerRuntimeVersion": f"weft://{__version__}",
+        "containerRuntimeVersion": runtime or f"weft://{__version__}",
         "kernelVersion": machine.kernel_version,
         "kubeProxyVersion": "",
         "kubeletVersion": f"{KUBERNETES_VERSION}+weft-{__version__}",

@@ -45,6 +45,38 @@ class Spaces(Struct, frozen=True):
     """Also their processes (`shareProcessNamespace`)."""
 
 
+class EngineContainer(Struct, frozen=True):
+    """What a container engine (Docker, Podman) is told of a container, beside its spec."""
+
+    image: str
+    """Its full name."""
+    name: str
+    """What the engine calls it."""
+    pod: str
+    """Uid of its pod."""
+    labels: Mapping[str, str] = {}
+    user: str = ""
+    """`user[:group]`, names or numbers; empty is the image's own."""
+    groups: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    privileged: bool = False
+    read_only_root: bool = False
+    seccomp: bool = True
+    """The engine's own filter."""
+    masked: bool = True
+    """Parts of /proc and /sys are hidden or read-only."""
+    host_pid: bool = False
+    host_ipc: bool = False
+    shared_pid: bool = False
+    """It sees the processes of all containers of the pod."""
+    etc: Mapping[str, str] = {}
+    """Files for /etc by name."""
+    nodes_own: frozenset[str] = frozenset()
+    """Those of them that are the machine's: read-only."""
+    stop_seconds: int = 10
+    """How long the engine waits when it is told to stop it, by others than weft."""
+
+
 class ContainerSpec(Struct, frozen=True):
     """Everything needed to start one container instance."""
 
@@ -86,6 +118,8 @@ class ContainerSpec(Struct, frozen=True):
     """A part of the node, not of a pod: it keeps what rights the pod host has."""
     hidden: tuple[str, ...] = ()
     """Directories of the machine in which it shall see nothing."""
+    engine: EngineContainer | None = None
+    """A container engine makes it from its own store of images."""
     respawn: bool = False
     """The pod host itself starts it again when it ends (only for node daemons such as Envoy)."""
     respawn_argv: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 from weft.api.errors import ApiError
 from weft.node import pod_state as ps
 from weft.node.dialing import Dialer
+from weft.node.engine.api import EngineError
 from weft.node.pod_runner import PodRunner
 from weft.node.podhost_streams import PodhostError
 from weft.node.runtime import Command, ContainerRuntime, Process
@@ -50,7 +51,10 @@ class Streams(Struct, frozen=True):
     async def exec(self, uid: str, container: str, command: Command) -> Process:
         """Raises ApiError 500 when it does not run."""
         instance = self._instance(uid, container)
-        return await self.runtime.open_exec(instance, command)
+        try:
+            return await self.runtime.open_exec(instance, command)
+        except (EngineError, LookupError) as error:
+            raise ApiError(500, "InternalError", f"unable to run it: {error}") from error
 
     async def attach(self, uid: str, container: str, command: Command) -> Process:
         """As `exec`. The container must have an input for the command's to go anywhere."""
@@ -62,7 +66,7 @@ class Streams(Struct, frozen=True):
             return await self.runtime.open_attach(
                 instance, structs.replace(command, stdin_once=once)
             )
-        except PodhostError as error:
+        except (PodhostError, EngineError, LookupError) as error:
             raise ApiError(500, "InternalError", f"unable to attach: {error}") from error
 
     def _instance(self, uid: str, container: str) -> str:

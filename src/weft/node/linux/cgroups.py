@@ -261,9 +261,23 @@ def _unescape(path: str) -> str:
     return path.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 
 
-def _own_paths() -> dict[str, str]:
+def group_of(pid: int) -> Group:
+    """The group that others put a process in; an empty one when it has none of its own."""
+    try:
+        mounts, own = _mounts(), _own_paths(str(pid))
+    except OSError:
+        return Group({})
+    unified = mounts.get("")
+    names = [c for c in _V1_CONTROLLERS if c in mounts]
+    if unified is not None and {"memory", "cpu"} <= _controllers(unified[0]):
+        names = [""]
+    found = {name: _here(mounts[name], own.get(name, "/")) for name in names}
+    return Group({c: path for c, path in found.items() if path != mounts[c][0]})
+
+
+def _own_paths(pid: str = "self") -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in _read(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             found[controller] = path

@@ -48,6 +48,34 @@ class _User(Struct, frozen=True):
     home: str
 
 
+def engine_user(
+    pod: Pod, container: Container, image_user: str
+) -> tuple[str, tuple[str, ...]] | Refusal:
+    """User (`user[:group]`; empty is the image's) and further groups as an engine is told: it reads
+    the image's /etc/passwd itself."""
+    own, shared = container.security_context, pod.spec.security_context
+    uid = own.run_as_user if own is not None else None
+    gid = own.run_as_group if own is not None else None
+    non_root = own.run_as_non_root if own is not None else None
+    further: tuple[int, ...] = ()
+    if shared is not None:
+        uid = shared.run_as_user if uid is None else uid
+        gid = shared.run_as_group if gid is None else gid
+        non_root = shared.run_as_non_root if non_root is None else non_root
+        further = shared.supplemental_groups
+        further += (shared.fs_group,) if shared.fs_group is not None else ()
+    said = image_user.partition(":")[0]
+    if (refused := _root_refused(pod, container, non_root, uid, said)) is not None:
+        return refused
+    if gid is None and shared is not None and shared.supplemental_groups_policy == "Strict":
+        text = "supplementalGroupsPolicy Strict needs runAsGroup where an engine runs containers"
+        return Refusal(CONFIG_ERROR, text)
+    user = image_user if uid is None else str(uid)
+    if gid is not None:  # then engines add no groups of the image
+        user = f"{user.partition(':')[0] or '0'}:{gid}"
+    return user, tuple(dict.fromkeys(map(str, further)))
+
+
 def identity(
     pod: Pod, container: Container, image_user: str, passwd: str, group: str
 ) -> Identity | Refusal:
