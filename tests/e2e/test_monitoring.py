@@ -215,6 +215,17 @@ def test_a_real_prometheus_scrapes_and_answers(failing: Instance, prometheus: st
 
     wait_for(lambda: "HighErrorRate" in firing(), "Prometheus has the alerts")
 
+    # Analyses of Rollouts ask it.
+    for name, condition in (("many", "result[0] >= 100"), ("few", "result[0] < 100")):
+        provider = {"prometheus": {"address": prometheus, "query": total}}
+        metric = {"name": "errors", "provider": provider, "successCondition": condition}
+        run = {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+               "metadata": {"name": name}, "spec": {"metrics": [metric]}}  # fmt: skip
+        failing.kubectl("create", "-f", "-", stdin=json.dumps(run))
+    ends = lambda: {r["metadata"]["name"]: r.get("status", {}).get("phase")  # noqa: E731
+                    for r in failing.items("analysisruns")}  # fmt: skip
+    wait_for(lambda: ends() == {"many": "Successful", "few": "Failed"}, "it is asked and judged")
+
 
 MANIFEST = "---" + m.service("api") + m.service("other")
 ARGUMENTS: dict[str, tuple[str, ...]] = {

@@ -183,9 +183,11 @@ def test_a_bad_canary_goes_back_by_itself(weft: Instance) -> None:
 def test_blue_green_moves_at_once_and_loses_nothing(weft: Instance) -> None:
     strategy = {"blueGreen": {
         "activeService": "bg", "previewService": "bg-preview", "autoPromotionEnabled": False,
+        "prePromotionAnalysis": {"templates": [{"templateName": "preview"}]},
         "scaleDownDelaySeconds": 1}}  # fmt: skip
     services = [service(n, "bg") for n in ("bg", "bg-preview")]
-    apply(weft, *services, *gateway("bg", "bg"), rollout("bg", strategy))
+    asked = asks("preview", "http://bg-preview/env", "{$.VERSION}", 'result == "v2"')
+    apply(weft, *services, *gateway("bg", "bg"), asked, rollout("bg", strategy))
     reaches(weft, "bg", "Healthy")
 
     async def run() -> None:
@@ -198,10 +200,85 @@ def test_blue_green_moves_at_once_and_loses_nothing(weft: Instance) -> None:
             await asyncio.to_thread(reaches, weft, "bg", "Healthy")
             traffic.bodies.clear()
             await traffic.until(traffic.total + 100)
+            # The next one fails its analysis before anybody calls it.
+            await asyncio.to_thread(change, weft, "bg", "v3")
+            await asyncio.to_thread(reaches, weft, "bg", "Degraded")
+            await traffic.until(traffic.total + 50)
             assert set(traffic.bodies) == {"v2"}
         assert traffic.failed == 0, traffic.report()
 
     asyncio.run(run())
+    assert 'Metric "asked" assessed Failed' in status(weft, "bg")["message"]
+    runs = weft.items("analysisruns", "rollout-type=PrePromotion")
+    assert sorted(r["status"]["phase"] for r in runs) == ["Failed", "Successful"]
+
+
+def asks(name: str, url: str, path: str, condition: str, count: int = 1) -> dict[str, Any]:
+    """An AnalysisTemplate that reads JSON."""
+    provider = {"web": {"url": url, "jsonPath": path}}
+    metric = {"name": "asked", "count": count, "interval": "1s", "provider": provider,
+              "successCondition": condition}  # fmt: skip
+    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
+            "metadata": {"name": name}, "spec": {"metrics": [metric]}}  # fmt: skip
+
+
+def test_mirrored_calls_and_an_experiment_reach_the_new_version(weft: Instance) -> None:
+    """Before it has any weight: first it sees copies only, then a trial has a part of the calls
+    and is judged by what it answers."""
+    trial = {
+        "templates": [{"name": "trial", "specRef": "canary", "replicas": 1, "weight": 30,
+                       "service": {"name": "try-trial"}}],
+        "analyses": [{"name": "by-web", "templateName": "trial", "requiredForCompletion": True}],
+    }  # fmt: skip
+    seen = [{"path": {"prefix": "/seen"}}]
+    steps = [
+        {"setCanaryScale": {"replicas": 1}},
+        {"setMirrorRoute": {"name": "copies", "percentage": 100, "match": seen}},
+        {"pause": {}},
+        {"setMirrorRoute": {"name": "copies"}},
+        {"experiment": trial},
+        {"pause": {}},
+    ]  # fmt: skip
+    routing = {"istio": {"virtualService": {"name": "try"}}, "managedRoutes": [{"name": "copies"}]}
+    strategy = {"canary": {"stableService": "try-stable", "canaryService": "try-canary",
+                           "trafficRouting": routing, "steps": steps}}  # fmt: skip
+    routed, way = gateway("try", "try-stable")
+    way["spec"]["http"][0]["route"] = [
+        {"destination": {"host": f"try-{n}"}, "weight": w}
+        for n, w in (("stable", 100), ("canary", 0))
+    ]
+    services = [service(f"try-{n}", "try") for n in ("stable", "canary")]
+    judge = asks("trial", "http://try-trial:8080/env", "{$.VERSION}", 'result == "v2"', 3)
+    apply(weft, *services, routed, way, judge, *gateway("new", "try-canary"),
+          rollout("try", strategy, replicas=1))  # fmt: skip
+    reaches(weft, "try", "Healthy")
+    change(weft, "try", "v2")
+    reaches(weft, "try", "Paused")
+    for number in range(20):
+        assert ask(weft, f"/seen/{number}", "try.test") == (200, "v1")
+    copies = lambda n: ask(weft, f"/calls?key=/seen/{n}", "new.test")[1]  # noqa: E731
+    wait_for(lambda: {copies(n) for n in range(20)} == {"1"}, "each call was copied once")
+    weft.weft("rollout", "promote", "try")
+
+    async def run() -> None:
+        async with load(weft, "try") as traffic:
+            await asyncio.to_thread(wait_for, lambda: traffic.bodies["v2"] > 5, "a part of them")
+            await asyncio.to_thread(
+                wait_for, lambda: status(weft, "try").get("currentStepIndex") == 5, "it is judged"
+            )
+            await asyncio.to_thread(reaches, weft, "try", "Paused")
+            traffic.bodies.clear()
+            await traffic.until(traffic.total + 50)
+            assert set(traffic.bodies) == {"v1"}, "the trial is over"
+        assert traffic.failed == 0, traffic.report()
+
+    asyncio.run(run())
+    (done,) = weft.items("experiments")
+    assert done["status"]["phase"] == "Successful"
+    weft.weft("rollout", "promote", "try")
+    reaches(weft, "try", "Healthy")
+    wait_for(lambda: ask(weft, "/who", "try.test") == (200, "v2"), "the new one alone")
+    weft.kubectl("delete", "rollout/try")
 
 
 EDGE = """
