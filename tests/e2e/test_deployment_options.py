@@ -3,6 +3,8 @@ configuration changes, starting after what they need."""
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,19 @@ from typing import Any
 import pytest
 
 from tests.e2e import manifests as m
-from tests.e2e.conftest import ISOLATIONS, fresh
-from tests.e2e.instance import Instance, Load, wait_for
-from tests.e2e.test_workloads import OBEDIENT, apply, echoing, events, pods, sh, versions, workload
+from tests.e2e.conftest import APPS, ISOLATIONS, fresh
+from tests.e2e.instance import ROOT, Instance, Load, wait_for
+from tests.e2e.test_workloads import (
+    OBEDIENT,
+    apply,
+    echoing,
+    events,
+    pods,
+    read,
+    sh,
+    versions,
+    workload,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -75,6 +87,24 @@ def test_pods_start_after_what_they_need(weft: Instance) -> None:
     }
     assert ready["first"] <= ready["late"]
     weft.kubectl("delete", "deployment/late", "deployment/first")
+
+
+def test_the_manifests_of_the_documentation_run(weft: Instance) -> None:
+    """docs/workloads.md as it is."""
+    text = (ROOT / "docs/workloads.md").read_text()
+    manifests = "---\n".join(re.findall(r"```yaml\n(.*?)```", text, re.S))
+    weft.image("web:1", APPS / "echo", sys.executable, "app.py")
+    said = weft.run("apply", "-f", "-", "--wait", "--timeout", "40s", stdin=manifests)
+    assert said.returncode == 0, said
+    assert "warning" not in said.stdout + said.stderr
+    assert read(weft, "job", "migrate")["status"]["succeeded"] == 1
+    (shop,) = pods(weft, "shop")
+    assert "waits for job/migrate" in dict(events(weft, shop))["StartAfter"]
+    active = lambda: {c["type"]: c["status"] for c in  # noqa: E731
+                      read(weft, "hpa", "api")["status"].get("conditions", [])}  # fmt: skip
+    wait_for(lambda: active().get("ScalingActive") == "True", "all its metrics are known")
+    weft.weft("delete", "-f", "-", stdin=manifests)
+    assert not weft.items("deployments")
 
 
 # --- Kubernetes' own fields, under calls
