@@ -99,7 +99,7 @@ def test_the_manifests_of_the_documentation_run(weft: Instance) -> None:
     assert "warning" not in said.stdout + said.stderr
     assert read(weft, "job", "migrate")["status"]["succeeded"] == 1
     (shop,) = pods(weft, "shop")
-    assert "waits for job/migrate" in dict(events(weft, shop))["StartAfter"]
+    assert [text for _, text in events(weft, shop) if "waits for job/migrate" in text]
     active = lambda: {c["type"]: c["status"] for c in  # noqa: E731
                       read(weft, "hpa", "api")["status"].get("conditions", [])}  # fmt: skip
     wait_for(lambda: active().get("ScalingActive") == "True", "all its metrics are known")
