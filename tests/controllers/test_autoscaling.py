@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import structs
+
 from tests.controllers.simulate import START, World, make, ready
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
@@ -108,6 +110,17 @@ def test_a_target_that_is_missing() -> None:
     found = decide(s.w.snapshot(), scaler, Readings(5.0), Memory(), START)
     s.w.apply(found.plan)
     assert s.conditions() == {"AbleToScale": ("False", "FailedGetScale")}
+
+
+def test_two_autoscalers_of_one_target_leave_it_alone() -> None:
+    s = Scene()
+    first = s.w.need(HorizontalPodAutoscaler, "h")
+    s.w.put(structs.replace(first, metadata=structs.replace(first.metadata, name="twin")))
+    assert s.turn(45.0) == 2
+    assert s.conditions()["ScalingActive"] == ("False", "AmbiguousSelector")
+    assert "multiple HPAs: [default/h default/twin]" in s.w.events[-1].message
+    s.w.delete(HorizontalPodAutoscaler, "twin")
+    assert s.turn(45.0) == 5
 
 
 def test_a_metric_that_cannot_be_read_keeps_others_from_scaling_down() -> None:

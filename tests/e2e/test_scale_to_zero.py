@@ -40,13 +40,29 @@ def sleeper(name: str, replicas: int, note: str = "") -> str:
     return text + m.gateway(name, host) + m.routes(name, m.to(name), host, name)
 
 
+def scaled(name: str) -> str:
+    """A deployment that an autoscaler may take to zero, and brings to two."""
+    text = sleeper(name, 1).replace('weft.dev/scale-to-zero-after: "6s"', "example.com/a: b")
+    about = {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{name}-v1"}
+    metric = {"type": "Object", "object": {
+        "describedObject": about, "metric": {"name": "requests_per_second"},
+        "target": {"type": "AverageValue", "averageValue": "2"}}}  # fmt: skip
+    scaler = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "annotations": {"weft.dev/scale-to-zero-after": "6s"}},
+        "spec": {"scaleTargetRef": about, "minReplicas": 0, "maxReplicas": 2, "metrics": [metric],
+                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
+    }  # fmt: skip
+    return text + "\n---\n" + json.dumps(scaler)
+
+
 @pytest.fixture(scope="module")
 def weft() -> Iterator[Instance]:
     for instance in fresh(ISOLATIONS[0]):
         instance.up()
         missing = sleeper("missing", 0, ', weft.dev/hold-timeout: "2s"')
         missing = missing.replace("image: echo:1", "image: missing:1")
-        every = (sleeper("web", 2), sleeper("bytes", 0), missing)
+        every = (sleeper("web", 2), sleeper("bytes", 0), missing, scaled("auto"))
         instance.weft("apply", "-f", "-", stdin="\n---\n".join(every))
         instance.wait_ready("app=web", 2)
         yield instance
@@ -85,6 +101,20 @@ def test_it_sleeps_and_many_calls_at_once_wake_it(weft: Instance) -> None:
     said = weft.kubectl("get", "events", "-o", "custom-columns=R:.reason,M:.message")
     assert "scaled to zero: nobody called for 6 s; the next call wakes it" in said
     assert "a call wakes it: 2 replicas" in said
+
+
+def test_an_autoscaler_takes_it_to_zero_and_from_one_to_many(weft: Instance) -> None:
+    wait_for(lambda: asleep(weft, "auto"), "it sleeps")
+    reason = "{.status.conditions[?(@.type=='ScalingActive')].reason}"
+    said = lambda: weft.kubectl("get", "hpa", "auto", "-o", f"jsonpath={reason}")  # noqa: E731
+    wait_for(lambda: said() == "ScaledToZero", "it says so")
+
+    def called() -> bool:
+        found = asyncio.run(at_once(weft.gateway(80) + "/who", "auto.example"))
+        assert {status for status, _ in found} == {200}
+        return len(weft.ready_pods("app=auto")) == 2
+
+    wait_for(called, "the first call wakes one, the load brings the second")
 
 
 def test_what_does_not_start_is_answered_503_within_bounds(weft: Instance) -> None:

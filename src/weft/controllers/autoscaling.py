@@ -110,7 +110,12 @@ def decide(
     if target.wanted < bounds.least:
         reason = "Current number of replicas below Spec.MinReplicas"
         return _apply(scaler, target, bounds.least, reason, (), conditions, memory, now)
-    wish = _wish(scaler, target, readings, now)
+    if rivals := _rivals(snapshot, scaler):
+        both = " ".join(sorted(f"{scaler.metadata.namespace}/{n}" for n in rivals))
+        error = f"pods of {meta(target.obj).name} are controlled by multiple HPAs: [{both}]"
+        wish = _Wish(None, failure=Result("", reason="AmbiguousSelector", error=error))
+    else:
+        wish = _wish(scaler, target, readings, now)
     if wish.replicas is None:
         return _failed(scaler, target, wish, conditions, memory, now)
     names = ", ".join(r.name for r in wish.results if r.replicas == wish.replicas)
@@ -142,6 +147,19 @@ def measured(snapshot: Snapshot, scaler: HorizontalPodAutoscaler) -> frozenset[s
     )
     target = _target(snapshot, scaler) if asks else None
     return frozenset(p.metadata.uid for p in target.pods) if target is not None else frozenset()
+
+
+def _rivals(snapshot: Snapshot, scaler: HorizontalPodAutoscaler) -> tuple[str, ...]:
+    """All that scale the same, when it is not this one alone: each would undo what others did."""
+    mine = scaler.spec.scale_target_ref
+    names = tuple(
+        other.metadata.name
+        for other in snapshot.list(HorizontalPodAutoscaler, scaler.metadata.namespace)
+        if mine is not None
+        and (ref := other.spec.scale_target_ref) is not None
+        and (ref.kind, ref.name) == (mine.kind, mine.name)
+    )
+    return names if len(names) > 1 else ()
 
 
 def _least(scaler: HorizontalPodAutoscaler) -> int:
