@@ -4,8 +4,10 @@ there. Before any thread starts, for the kernel lets only a process of one threa
 from pathlib import Path
 
 from weft.api.wellknown import ISOLATION_HOST
+from weft.lib.files import own_directory
 from weft.node.linux import trial, userns
 from weft.node.linux.capabilities import CAPABILITIES
+from weft.node.podhost.wire import SOCKET_NAME
 from weft.node.probe import decide
 
 _ROOTS = tuple(1 << CAPABILITIES.index(name) for name in ("SYS_ADMIN", "NET_ADMIN"))
@@ -17,10 +19,14 @@ class Place:
     def __init__(self, run_dir: str) -> None:
         self._run_dir = run_dir
         self._keeper = 0
+        self._is_new = False
 
     def enter(self, isolation: str, *, create: bool) -> bool:
         """Go into the node's user namespace, if it has one or (`create`) shall have one with this
         isolation. OSError says why that is impossible."""
+        for directory in (Path(self._run_dir).parent, Path(self._run_dir)):
+            if create or directory.exists():
+                own_directory(directory)  # what others wrote there leads nowhere good
         found = userns.exists(self._run_dir)
         if found and isolation == ISOLATION_HOST:
             raise OSError(
@@ -31,10 +37,13 @@ class Place:
             return False
         userns.enter(self._run_dir, create=True)
         self._keeper = userns.keeper_of(self._run_dir)
+        self._is_new = not found
         return True
 
     def leave(self) -> None:
-        """When the node has been taken down, nothing keeps its namespaces any more."""
+        """When the node has been taken down, or never was, nothing keeps its namespaces."""
+        if self._is_new and not Path(self._run_dir, SOCKET_NAME).exists():
+            userns.forget(self._run_dir)
         userns.release(self._run_dir, self._keeper)
 
 

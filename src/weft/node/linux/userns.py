@@ -67,10 +67,10 @@ def exists(run_dir: str) -> bool:
 
 def enter(run_dir: str, *, create: bool) -> bool:
     """Go into the node's user and mount namespace; False when there are none and none shall be
-    made. To be called while the process has one thread. OSError."""
-    if not create and not os.path.isdir(run_dir):
+    made. To be called while the process has one thread, with a run directory that is this user's
+    alone. OSError."""
+    if not os.path.isdir(run_dir):
         return False
-    os.makedirs(run_dir, 0o700, exist_ok=True)
     with _locked(run_dir):
         member = _member(_record(run_dir))
         if not member and create:
@@ -99,6 +99,17 @@ def _join(member: int) -> None:
 def unpin(run_dir: str) -> None:
     """The node's network is not needed any more; it goes with its last process. Idempotent."""
     netlink.delete_namespace(home(run_dir))
+
+
+def forget(run_dir: str) -> None:
+    """There are none, for whoever asks; what made them has ended before it was used."""
+    unpin(run_dir)
+    for name in (RECORD_NAME, LOCK_NAME):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(run_dir, name))
+    for directory in (run_dir, os.path.dirname(run_dir)):
+        with contextlib.suppress(OSError):  # something else is in it
+            os.rmdir(directory)
 
 
 def release(run_dir: str, keeper: int) -> None:
