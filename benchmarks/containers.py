@@ -7,16 +7,21 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests import archives
+from tests import archives, engines
 
 from benchmarks.harness import Benchmark, Row
+from weft.node.engine.api import EngineApi
+from weft.node.engine.images import EngineImages
+from weft.node.engine.runtime import EngineRuntime
 from weft.node.images import ImageStore
 from weft.node.oci.configuration import Place, Program, configuration
 from weft.node.oci.security import Confinement, Identity
 from weft.node.podhost_client import PodhostRuntime, ensure_podhost
-from weft.node.runtime import ContainerSpec, Limits, Rootfs
+from weft.node.runtime import ContainerSpec, EngineContainer, Limits, Rootfs
 
 COUNT = 20
+ENGINE_PODS = 8
+IMAGE = "docker.io/library/sleep:1"
 PROCESS, BUILTIN = "process", "builtin"
 
 
@@ -45,6 +50,43 @@ def spec_of(runner: str, number: int, layers: tuple[str, ...], directory: Path) 
         id=name, argv=("sleep", "600"), env={}, rootfs=Rootfs(layers, str(root)), oci=config,
         runtime=path,
     )  # fmt: skip
+
+
+async def by_engine(kind: str, directory: Path, archive: Path) -> list[Row]:
+    """The same through a container engine: the first container of a pod, which needs the pod's
+    holder, and further ones."""
+    store = ImageStore(directory / kind)
+    store.import_from(archive)
+    with engines.running(kind, directory / f"{kind}-engine") as engine:
+        api = EngineApi(kind, str(engine.socket))
+        images = EngineImages(store, api)
+        runtime = EngineRuntime(api, images, "bench", directory / kind)
+        await runtime.open()
+        first, further = [], []
+        try:
+            await images.present(IMAGE)
+            for number in range(ENGINE_PODS):
+                for times in (first, further):
+                    made = EngineContainer(
+                        image=IMAGE, name=f"k8s_c{len(times)}_p{number}_bench_{number}_{id(times)}",
+                        pod=str(number),
+                    )  # fmt: skip
+                    spec = ContainerSpec(
+                        id=made.name, argv=("sleep", "600"), env={}, hostname="bench", engine=made
+                    )
+                    begin = time.monotonic()
+                    state = await runtime.start(spec)
+                    times.append((time.monotonic() - begin) * 1000)
+                    if state.exit_code is not None:
+                        raise RuntimeError(f"{kind}: {state.message}")
+        finally:
+            await runtime.shutdown()
+            await runtime.close()
+    base = f"start, {PROCESS}"
+    return [
+        Row(f"start, {kind}, first of a pod", "ms", tuple(first), base),
+        Row(f"start, {kind}, further", "ms", tuple(further), base),
+    ]
 
 
 async def measured(
@@ -86,6 +128,9 @@ async def measure() -> list[Row]:
         for runner in (PROCESS, BUILTIN, "crun", "runc"):
             if runner in (PROCESS, BUILTIN) or shutil.which(runner):
                 rows += await measured(runtime, runner, store.layers(image.oci), directory)
+        for kind in engines.KINDS:
+            if not engines.unavailable(kind):
+                rows += await by_engine(kind, directory, archive)
         return rows
     finally:
         if runtime is not None:

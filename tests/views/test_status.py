@@ -35,7 +35,7 @@ REJECTED = {"node": "b", "type_url": "type.googleapis.com/envoy.config.route.v3.
             "name": "http.80", "error": "regex is too large " * 12}  # fmt: skip
 DOCUMENT: dict[str, Any] = {
     "nodes": [
-        {"name": n, "ready": True, "isolation": "netns", "pods": 3,
+        {"name": n, "ready": True, "isolation": "netns", "runtime": "podman 4.3.1", "pods": 3,
          "gatewayPorts": {"80": 8080, "443": 443}} for n in ("a", "b")
     ],
     "proxies": [

@@ -473,7 +473,7 @@ class Instance:
             where = "run on machines that join" if self.settings.listen else "stay Pending"
             self.say(f"  node        none (--no-node): pods {where}")
             return
-        self.say(f"  isolation   {self.machine.report.isolation}")
+        self.say(f"  isolation   {self.machine.summary}")
         for sentence in self.machine.report.missing:
             self.say(f"              {sentence}")
 

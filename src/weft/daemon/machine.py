@@ -212,6 +212,14 @@ class Machine:
         return RoutedRuntime(self.runtime, self.engine)
 
     @property
+    def summary(self) -> str:
+        """How pods run, in a few words."""
+        if self.engine is None:
+            return self.report.isolation
+        api = self.engine.api
+        return f"{self.report.isolation}, containers by {api.kind} {api.version} at {api.socket}"
+
+    @property
     def runtime_version(self) -> str:
         """What the Node says of it; empty is weft itself."""
         return f"{self.engine.api.kind}://{self.engine.api.version}" if self.engine else ""

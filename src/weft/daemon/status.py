@@ -8,7 +8,7 @@ import msgspec
 
 from weft.api.conditions import is_true
 from weft.api.diagnostics import Diagnostic
-from weft.api.k8s.core_v1 import Node
+from weft.api.k8s.core_v1 import Node, NodeSystemInfo
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot
 from weft.api.wellknown import ANNOTATION_NODE_GATEWAY_PORTS, ANNOTATION_NODE_ISOLATION
@@ -49,11 +49,18 @@ def node_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
                 "name": node.metadata.name,
                 "ready": ready,
                 "isolation": annotations.get(ANNOTATION_NODE_ISOLATION, ""),
+                "runtime": runtime_name(node.status.node_info),
                 "gatewayPorts": json.loads(annotations.get(ANNOTATION_NODE_GATEWAY_PORTS, "{}")),
                 "pods": sum(p.spec.node_name == node.metadata.name for p in snapshot.list(Pod)),
             }
         )
     return rows
+
+
+def runtime_name(info: NodeSystemInfo | None) -> str:
+    """What runs containers from images: `weft` (itself, runc or crun), or an engine's version."""
+    kind, _, version = (info.container_runtime_version if info else "").partition("://")
+    return kind if kind in ("weft", "") else f"{kind} {version}"
 
 
 def pod_rows(

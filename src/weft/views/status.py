@@ -18,7 +18,9 @@ def status_lines(
 ) -> list[str]:
     """Lines of the whole document, a table per part, within so many columns."""
     lines = _section("Nodes", style)
-    headers: tuple[str, ...] = ("Name", "Status", "Isolation", "Pods", "Gateway ports")
+    headers: tuple[str, ...] = (
+        "Name", "Status", "Isolation", "Runtime", "Pods", "Gateway ports",
+    )  # fmt: skip
     lines += fitted(headers, _nodes(document), style, width)
     if not document.get("ownNode", True):
         lines += _wrapped(NO_NODE, width)
@@ -112,6 +114,7 @@ def _nodes(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
             node["name"],
             "Ready" if node["ready"] else "NotReady",
             node["isolation"],
+            node.get("runtime") or "-",
             node["pods"],
             ", ".join(
                 port if str(bound) == port else f"{port} at {bound}"
