@@ -13,17 +13,10 @@ from typing import Any
 import pytest
 
 from tests import archives, engines
+from tests.e2e import test_images as images
 from tests.e2e.conftest import ISOLATIONS, fresh
 from tests.e2e.instance import Instance, is_ready, wait_for
-from tests.e2e.test_images import (
-    PASSWORD,
-    SHELL,
-    pod,
-    registry,  # noqa: F401
-    test_a_pod_gets_what_its_image_and_its_specification_say,  # noqa: F401
-    test_memory_namespaces_and_ends,  # noqa: F401
-    test_people_reach_into_them,  # noqa: F401
-)
+from tests.e2e.test_images import PASSWORD, SHELL, pod, registry  # noqa: F401
 from tests.e2e.test_pods import apply, container_of, log
 
 pytestmark = [
@@ -61,13 +54,36 @@ def weft(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     shutil.rmtree(place, ignore_errors=True)
 
 
+def only(weft: Instance, kind: str) -> None:
+    """Both engines are asked the same: each looks at a part of what comes of it."""
+    if weft.oci_runtime != kind:  # type: ignore[attr-defined]
+        pytest.skip(f"looked at with {kind}")
+
+
+def test_a_pod_gets_what_its_image_and_its_specification_say(weft: Instance) -> None:
+    only(weft, "docker")
+    images.test_a_pod_gets_what_its_image_and_its_specification_say(weft)
+
+
+def test_memory_namespaces_and_ends(weft: Instance) -> None:
+    only(weft, "podman")
+    images.test_memory_namespaces_and_ends(weft)
+
+
+def test_people_reach_into_them(weft: Instance, tmp_path: Path) -> None:
+    only(weft, "podman")
+    images.test_people_reach_into_them(weft, tmp_path)
+
+
 def test_what_the_engine_has_runs_and_outlives_weft_and_the_engine(weft: Instance) -> None:
     engine: engines.Engine = weft.engine  # type: ignore[attr-defined]
     options: tuple[str, ...] = weft.options  # type: ignore[attr-defined]
     there = {"exec": {"command": ["test", "-e", "/www/index.html"]}, "periodSeconds": 1}
-    web = pod("web", "", {"image": "built:1", "readinessProbe": there})
+    web = pod("web", "", {"image": "built:1", "readinessProbe": there},
+              terminationGracePeriodSeconds=1)  # fmt: skip
     del web["spec"]["containers"][0]["args"]
-    apply(weft, web, pod("counts", COUNTING), pod("absent", "", {
+    counts = pod("counts", COUNTING, terminationGracePeriodSeconds=1)
+    apply(weft, web, counts, pod("absent", "", {
         "image": "nowhere.invalid/none:1", "imagePullPolicy": "Never"}))  # fmt: skip
     for name in ("web", "counts"):
         wait_for(lambda name=name: is_ready(weft.pod(name)), f"{name} ready")
@@ -110,8 +126,7 @@ def test_the_engine_pulls_with_the_pods_secrets(
     weft: Instance,
     registry: str,  # noqa: F811 - the fixture
 ) -> None:
-    if weft.oci_runtime == "podman":  # type: ignore[attr-defined]
-        pytest.skip("Podman takes plain HTTP from registries that its configuration names only")
+    only(weft, "docker")  # Podman takes plain HTTP only where its configuration says so
     word = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
     settings = SHELL | {"Cmd": ["-c", "echo pulled; sleep 1000"]}
     archives.push(registry, "own/app", "1", [archives.base_layer()], settings, f"Basic {word}")

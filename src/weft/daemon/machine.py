@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from weft.api.wellknown import ISOLATION_NETNS
+from weft.api.wellknown import ISOLATION_HOST, ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
 from weft.node.dialing import HERE, Dialer
@@ -29,7 +29,7 @@ from weft.node.linux import userns
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import POD_RANGES, SERVICES, NetnsNetwork, NetworkError
 from weft.node.podhost_client import PodhostError, PodhostRuntime, ensure_podhost
-from weft.node.probe import IsolationReport, choose
+from weft.node.probe import AUTO, IsolationReport, choose
 from weft.node.routed_runtime import RoutedRuntime
 from weft.node.runtime import ContainerRuntime, ContainerState
 from weft.telemetry.exposition import unfolded
@@ -108,7 +108,7 @@ class Machine:
     async def open(self, with_envoy: bool = True) -> None:
         """Find or make everything; OSError and its kin say what the machine refuses."""
         run_dir = Path(self.settings.run_dir)
-        self.report = await choose(self.settings.isolation, self.settings.run_dir)
+        self.report = await choose(self._isolation(), self.settings.run_dir)
         if not self.report.possible:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
         if self.rootless and (self.settings.listen or self.settings.join):
@@ -142,6 +142,12 @@ class Machine:
         await self._open_engine()
         if with_envoy:
             await self._start_proxies()
+
+    def _isolation(self) -> str:
+        """Containers of an engine cannot enter networks of a user namespace."""
+        asked = self.settings.isolation
+        alone = self.settings.engine and os.geteuid() != 0
+        return ISOLATION_HOST if alone and asked == AUTO else asked
 
     async def _start_proxies(self) -> None:
         """EnvoyError. A relay that takes over from another cannot ask callers to come back, the
