@@ -130,6 +130,24 @@ async def test_a_refused_event_does_not_stop_the_others(
     assert "no events here" in caplog.text
 
 
+async def test_events_wait_while_the_api_cannot_write(
+    client: BentClient, recorder: events.EventRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "RETRY_SECONDS", 0.01)
+    refused: list[str] = []
+
+    def full_disk(verb: str, kind: Kind) -> None:
+        if verb == "create" and len(refused) < 3:
+            refused.append(verb)
+            raise ApiError(503, "ServiceUnavailable", "the disk is full")
+
+    client.before = full_disk
+    recorder.record(note("First"))
+    recorder.record(note("Second"))
+    await eventually(lambda: client.calls.count("create events") == 5)
+    assert [e["reason"] for e in await listed(client)] == ["First", "Second"]
+
+
 async def test_too_many_waiting_events_are_dropped(
     client: BentClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

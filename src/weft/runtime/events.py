@@ -35,6 +35,9 @@ QUEUED_EVENTS_MAX = 1000
 """Events waiting to be written; further ones are dropped."""
 NAMESPACE_OF_CLUSTER_OBJECTS = "default"
 NOT_FOUND = 404
+UNAVAILABLE = 503
+TRIES_MAX = 12
+RETRY_SECONDS = 1.0
 
 _Key = tuple[str, str, str, str, str]
 K = TypeVar("K")
@@ -142,13 +145,21 @@ class EventRecorder:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                entry = self._queue.popleft()
-                try:
-                    await self._write(entry)
-                except ApiError as error:
-                    log.warning(
-                        "event not written reason=%s error=%s", entry.event.reason, error.message
+                await self._write_patiently(self._queue.popleft())
+
+    async def _write_patiently(self, entry: Entry) -> None:
+        """Tries again while the API is away, or its disk full: that is when events matter."""
+        for left in reversed(range(TRIES_MAX)):
+            try:
+                return await self._write(entry)
+            except ApiError as error:
+                if error.code != UNAVAILABLE or not left:
+                    reason = entry.event.reason
+                    return log.warning(
+                        "event not written reason=%s error=%s", reason, error.message
                     )
+            await asyncio.sleep(RETRY_SECONDS)
+        return None
 
     async def _write(self, entry: Entry) -> None:
         if entry.is_repeat:
