@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from msgspec.structs import replace
 
 from weft.lib.aio import now
-from weft.node.runtime import ContainerSpec, ContainerState, ExecResult, Image, OciImage, PodNetwork
+from weft.node.runtime import (
+    ContainerSpec,
+    ContainerState,
+    ExecResult,
+    Image,
+    OciImage,
+    PodNetwork,
+    PodsUsage,
+)
 
 
 class FakeRuntime:
@@ -69,6 +77,12 @@ class FakeRuntime:
 
     async def usage(self, container_id: str) -> tuple[float, int]:
         return 0.0, 0
+
+    async def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        return
+
+    async def pods_usage(self) -> PodsUsage:
+        return PodsUsage()
 
     @property
     def running(self) -> Sequence[str]:

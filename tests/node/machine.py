@@ -45,7 +45,7 @@ def lines(directory: Path, name: str, stream: str = "stdout") -> list[str]:
     """What a container printed, without the log's columns."""
     path = log_of(directory, name)
     rows = [row.split(" ", 3) for row in path.read_text().splitlines()] if path.exists() else []
-    return [row[3] for row in rows if row[1] == stream]
+    return [row[3] for row in rows if len(row) == 4 and row[1] == stream]  # the last may grow
 
 
 async def ended(runtime: PodhostRuntime, name: str, seconds: float = 20) -> ContainerState:

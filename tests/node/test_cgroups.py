@@ -83,6 +83,25 @@ def test_a_delegated_group_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Cgroups("weft-x").group("pod").directories == {"": f"{tmp_path}/scope/weft-x/pod"}
 
 
+def test_pods_have_a_group_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "scope", "scope/weft-node", "scope/weft-x", "scope/weft-x/pods")
+    fake(monkeypatch, V2_MOUNT.format(tmp_path), "0::/scope\n")
+    systemd(monkeypatch, False)
+    pods, place = Cgroups("weft-x").pods(), tmp_path / "scope/weft-x/pods"
+    assert (place / "cgroup.subtree_control").read_text() == "+pids", "written for each controller"
+    pods.limit(64 << 20, 100)
+    (place / "pids.current").write_text("7\n")
+    assert (pods.memory_limit(), pods.running()) == (64 << 20, (7, 100))
+    pods.limit(None, None)
+    assert (pods.memory_limit(), pods.running()) == (None, (7, None))
+
+
+def test_limits_without_their_controller_are_refused() -> None:
+    Group({}).limit(None, None)
+    with pytest.raises(OSError, match="no memory controller"):
+        Group({}).limit(64 << 20, None)
+
+
 def test_an_undelegated_group_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

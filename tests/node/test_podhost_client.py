@@ -274,6 +274,27 @@ async def test_limits_hold_and_out_of_memory_is_named() -> None:
         assert memory > 0
 
 
+@pytest.mark.root
+async def test_all_pods_together_have_a_limit() -> None:
+    async with podhost() as (runtime, directory):
+        if runtime.cgroups == "none":
+            pytest.skip(f"no limits here: {runtime.cgroups_reason}")
+        await runtime.limit_pods(64 << 20, 30)
+        many = "for i in $(seq 60); do sleep 1000 & done; sleep 1000"
+        for name in ("a", "b"):
+            await runtime.start(shell(name, many, directory))
+        await runtime.start(shell("envoy", "sleep 1000", directory, of_node=True))
+        await until(lambda: lines(directory, "a", "stderr") or lines(directory, "b", "stderr"))
+        used = await runtime.pods_usage()
+        assert (used.memory_limit, used.pids_limit) == (64 << 20, 30)
+        assert used.memory is not None
+        assert used.pids is not None
+        assert used.pids <= 30, "what is no pod is not counted"
+        await runtime.limit_pods(None, None)
+        used = await runtime.pods_usage()
+        assert (used.memory_limit, used.pids_limit) == (None, None)
+
+
 AGENT = """
     import asyncio, os, sys
     from pathlib import Path

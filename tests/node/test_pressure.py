@@ -1,46 +1,72 @@
-"""When a node lacks memory or process ids: thresholds, who goes first, and what is said."""
+"""When a node lacks something: thresholds, since when they are not kept, and what that means."""
 
 import pytest
 
 from weft.node import pressure
-from weft.node.pressure import MEMORY, PIDS, Candidate, Observation, Threshold, Use
+from weft.node.pressure import (
+    ALLOCATABLE,
+    MEMORY,
+    NODEFS,
+    PIDS,
+    Amount,
+    Observation,
+    Options,
+    Signal,
+    State,
+    Threshold,
+    step,
+    thresholds,
+)
 
 MI = 1024.0 * 1024
-SEEN = {MEMORY: Observation(50 * MI, 1000 * MI), PIDS: Observation(900, 1000)}
+SEEN: dict[Signal, Observation] = {
+    MEMORY: Observation(50 * MI, 1000 * MI),
+    PIDS: Observation(900, 1000),
+}
 
 
-def pod(
-    uid: str, used: float, request: float = 0, priority: int = 0, processes: int = 1
-) -> Candidate:
-    return Candidate(uid, priority, {"c": request * MI}, {"c": Use(used * MI, processes)})
-
-
-def order(signal: pressure.Signal, *pods: Candidate) -> list[str]:
-    return [p.uid for p in pressure.rank(signal, pods)]
+def hard(text: str) -> tuple[Threshold, ...]:
+    return thresholds(Options(text))
 
 
 def test_thresholds_are_quantities_and_shares() -> None:
     found = pressure.parse("memory.available<100Mi, pid.available<5%")
-    assert found == (Threshold(MEMORY, 100 * MI), Threshold(PIDS, 0.05, share=True))
+    assert found == ((MEMORY, Amount(100 * MI)), (PIDS, Amount(0.05, share=True)))
     assert pressure.parse("") == ()
     assert pressure.parse(pressure.EVICTION_HARD_DEFAULT)
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("options", "what"),
     [
-        ("memory.available>1Gi", "write it like"),
-        ("disk.available<1Gi", "write it like"),
-        ("memory.available<much", "neither a quantity"),
-        ("memory.available<101%", "out of range"),
-        ("memory.available<-1", "out of range"),
-        ("memory.available<1Gi,memory.available<2Gi", "twice"),
-        ("memory.available<nan%", "out of range"),
+        (Options("memory.available>1Gi"), "write it like"),
+        (Options("disk.available<1Gi"), "no signal disk.available; there are memory.available"),
+        (Options("allocatableMemory.available<1Gi"), "no signal"),
+        (Options("memory.available<much"), "neither a quantity"),
+        (Options("memory.available<101%"), "out of range"),
+        (Options("memory.available<-1"), "out of range"),
+        (Options("memory.available<1Gi,memory.available<2Gi"), "twice"),
+        (Options("memory.available<nan%"), "out of range"),
+        (Options("", "memory.available<1Gi"), "needs --eviction-soft-grace-period"),
+        (Options("", "", "memory.available=soon"), "no time like 1m30s"),
+        (Options("", "", "", "memory.available<1Gi"), "write it like memory.available=50Mi"),
     ],
 )
-def test_what_is_no_threshold_says_so(text: str, what: str) -> None:
+def test_what_is_no_threshold_says_so(options: Options, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        pressure.parse(text)
+        thresholds(options)
+
+
+def test_a_hard_threshold_of_memory_holds_for_all_pods_together() -> None:
+    options = Options(
+        "memory.available<1Mi", "memory.available<2Mi", "memory.available=1m",
+        "memory.available=3Mi",
+    )  # fmt: skip
+    assert thresholds(options, allocatable=True) == (
+        Threshold(MEMORY, Amount(MI), None, Amount(3 * MI)),
+        Threshold(MEMORY, Amount(2 * MI), 60.0, Amount(3 * MI)),
+        Threshold(ALLOCATABLE, Amount(MI), None, Amount(3 * MI)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,50 +76,54 @@ def test_what_is_no_threshold_says_so(text: str, what: str) -> None:
         ("memory.available<50Mi", []),
         ("memory.available<5.1%", [MEMORY]),
         ("pid.available<91%,memory.available<1Gi", [MEMORY, PIDS]),
+        ("nodefs.available<99%", []),  # not seen
         ("", []),
     ],
 )
 def test_a_threshold_is_met_below_it(text: str, signals: list[str]) -> None:
-    assert [t.signal for t in pressure.met(pressure.parse(text), SEEN)] == signals
+    assert [t.signal for t in step(State(), hard(text), SEEN, 0.0, 30.0).due] == signals
 
 
 def test_a_pressure_lasts_for_a_while() -> None:
-    last = {MEMORY: 100.0}
-    assert pressure.pressures(last, 110.0, 30.0) == (MEMORY,)
-    assert pressure.pressures(last, 130.0, 30.0) == ()
-    assert pressure.pressures({}, 130.0, 30.0) == ()
+    wanted = hard("memory.available<51Mi")
+    found = step(State(), wanted, SEEN, 100.0, 30.0)
+    assert (found.holding, len(found.news)) == (("MemoryPressure",), 1)
+    enough: dict[Signal, Observation] = {MEMORY: Observation(60 * MI, 1000 * MI)}
+    found = step(found.state, wanted, enough, 110.0, 30.0)
+    assert (found.holding, found.due, found.news) == (("MemoryPressure",), (), ())
+    found = step(found.state, wanted, enough, 131.0, 30.0)
+    assert found.holding == ()
+    found = step(found.state, wanted, SEEN, 140.0, 30.0)
+    assert len(found.news) == 1, "it is news again"
 
 
-def test_memory_is_taken_from_whoever_has_more_than_they_asked_for() -> None:
-    """Then by priority, then by how much more."""
-    pods = (
-        pod("modest", used=500, request=600),
-        pod("greedy", used=300, request=100),
-        pod("greediest", used=400, request=100),
-        pod("greedy-but-important", used=900, request=100, priority=5),
-        pod("critical", used=999, priority=2_000_001_000),
-    )
-    assert order(MEMORY, *pods) == ["greediest", "greedy", "greedy-but-important", "modest"]
+def test_a_soft_threshold_has_time() -> None:
+    wanted = thresholds(Options("", "nodefs.available<100", "nodefs.available=10s"))
+    low: dict[Signal, Observation] = {NODEFS: Observation(50, 1000)}
+    enough: dict[Signal, Observation] = {NODEFS: Observation(100, 1000)}
+    found = step(State(), wanted, low, 0.0, 5.0)
+    assert (found.holding, found.due) == (("DiskPressure",), ())
+    found = step(found.state, wanted, low, 9.0, 5.0)
+    assert found.due == ()
+    assert step(found.state, wanted, low, 10.0, 5.0).due == wanted
+    found = step(found.state, wanted, enough, 10.0, 5.0)
+    found = step(found.state, wanted, low, 11.0, 5.0)
+    assert found.due == (), "the time begins anew"
 
 
-def test_process_ids_are_taken_by_priority_and_number() -> None:
-    pods = (
-        pod("few", 9, processes=2), pod("many", 1, processes=90),
-        pod("important", 1, processes=999, priority=1),
-    )  # fmt: skip
-    assert order(PIDS, *pods) == ["many", "few", "important"]
+def test_more_than_the_threshold_is_reclaimed() -> None:
+    wanted = thresholds(Options("memory.available<100", minimum_reclaim="memory.available=50"))
 
+    def at(state: State, left: int) -> pressure.Step:
+        return step(state, wanted, {MEMORY: Observation(left, 1000)}, 0.0, 0.0)
 
-def test_a_pod_that_goes_is_told_why() -> None:
-    (threshold,) = pressure.parse("memory.available<100Mi")
-    text = pressure.message(threshold, SEEN[MEMORY], pod("a", used=30, request=10))
-    assert text.strip() == (
-        "The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki."
-        " Container c was using 30720Ki, request is 10240Ki, has larger consumption of memory."
-    )
-    (threshold,) = pressure.parse("pid.available<95%")
-    text = pressure.message(threshold, SEEN[PIDS], pod("a", 1))
-    assert text.strip().endswith("pids. Threshold quantity: 950, available: 900.")
+    assert at(State(), 120).due == ()
+    low = at(State(), 99)
+    assert low.due == wanted
+    between = at(low.state, 149)
+    assert between.due == wanted
+    assert between.news == ()
+    assert at(between.state, 150).due == ()
 
 
 def test_what_the_kernel_says() -> None:

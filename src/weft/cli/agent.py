@@ -78,6 +78,8 @@ def agent(
     directory = data_dir_of(data_dir)
     if running := read_running(directory):
         output.fail(f"weft already runs on {directory} (process {running.pid})")
+    if wrong := options.check_node(rest):
+        output.fail(wrong, "`weft agent --help` says what these options mean")
     url = _server(server)
     Path(directory).mkdir(parents=True, exist_ok=True, mode=0o700)
     own = own_address(address) if address else _own_address_towards(url)

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import click
 
 from weft.lib.durations import parse_duration
 from weft.lib.instance import ENGINES
-from weft.node import pressure
+from weft.node import pressure, reserved
 from weft.node.oci import registries
 
 CERT_SECONDS_MIN = 5.0
@@ -131,24 +131,72 @@ def images(command: Any) -> Any:
     return _with(command, _IMAGES)
 
 
-def _thresholds(_context: Any, _option: Any, value: str) -> str:
-    try:
-        pressure.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return value
+def _checked(parse: Callable[[str], object]) -> Callable[[Any, Any, str], str]:
+    """A callback that refuses what `parse` does."""
+
+    def check(_context: Any, _option: Any, value: str) -> str:
+        try:
+            parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        return value
+
+    return check
 
 
 _NODE = (
     click.option(
         "--eviction-hard", default=pressure.EVICTION_HARD_DEFAULT, show_default=True,
-        callback=_thresholds, metavar="SIGNAL<AMOUNT,...",
-        help="Below these, pods are evicted, one after the other: memory.available, pid.available;"
-        " quantities or percentages.",
+        callback=_checked(pressure.parse), metavar="SIGNAL<AMOUNT,...",
+        help="Below these, pods are evicted, one after the other: memory.available, pid.available,"
+        " nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree; quantities or"
+        " percentages.",
+    ),
+    click.option(
+        "--eviction-soft", default="", callback=_checked(pressure.parse),
+        metavar="SIGNAL<AMOUNT,...",
+        help="Below these, pods are evicted after a grace period, and end gracefully.",
+    ),
+    click.option(
+        "--eviction-soft-grace-period", default="", metavar="SIGNAL=TIME,...",
+        callback=_checked(pressure.parse_times),
+        help="How long each soft threshold may be crossed.",
+    ),
+    click.option(
+        "--eviction-max-pod-grace-period", type=click.FloatRange(min=0), default=0, metavar="N",
+        help="Seconds at most for pods that are evicted by a soft threshold.  [default: 0]",
+    ),
+    click.option(
+        "--eviction-minimum-reclaim", default="", metavar="SIGNAL=AMOUNT,...",
+        callback=_checked(pressure.parse_amounts),
+        help="How much more than the threshold must be there before eviction stops.",
     ),
     click.option(
         "--eviction-pressure-transition-period", type=_PATIENCE, default="5m", show_default=True,
         help="How long the node counts as short of something after it was last.",
+    ),
+    click.option(
+        "--system-reserved", default="", callback=_checked(reserved.parse),
+        metavar="RESOURCE=AMOUNT,...",
+        help="Not for pods: cpu, memory, ephemeral-storage, pid.",
+    ),
+    click.option(
+        "--kube-reserved", default="", callback=_checked(reserved.parse),
+        metavar="RESOURCE=AMOUNT,...", help="The same, for weft and Envoy.",
+    ),
+    click.option(
+        "--enforce-node-allocatable", type=click.Choice(reserved.ENFORCED), default="pods",
+        show_default=True,
+        help="pods: together they get no more memory and processes than is not reserved.",
+    ),
+    click.option(
+        "--image-gc-high-threshold", type=click.IntRange(0, 100), default=85, show_default=True,
+        metavar="PERCENT",
+        help="Use of the disk at which pulled images that no pod needs are removed; 100: never.",
+    ),
+    click.option(
+        "--image-gc-low-threshold", type=click.IntRange(0, 100), default=80, show_default=True,
+        metavar="PERCENT", help="Use of the disk at which that ends.",
     ),
     click.option(
         "--pod-max-pids", type=click.IntRange(min=0), default=4096, show_default=True,
@@ -160,6 +208,29 @@ _NODE = (
 def node(command: Any) -> Any:
     """How a node protects itself; named as kubelet's."""
     return _with(command, _NODE)
+
+
+def check_node(rest: Mapping[str, Any]) -> str:
+    """What is wrong with options of `node` together; "" for nothing."""
+    from weft.node.machine_facts import (  # noqa: PLC0415 - slow, most commands need no node
+        machine_facts,
+        pids_max,
+    )
+
+    options = pressure.Options(
+        rest["eviction_hard"], rest["eviction_soft"], rest["eviction_soft_grace_period"],
+        rest["eviction_minimum_reclaim"],
+    )  # fmt: skip
+    kept = reserved.together(rest["system_reserved"], rest["kube_reserved"])
+    try:
+        pressure.thresholds(options)
+        reserved.pod_limits(kept, machine_facts("/").memory_bytes, pids_max())
+    except ValueError as error:
+        return str(error)
+    low, high = rest["image_gc_low_threshold"], rest["image_gc_high_threshold"]
+    if low >= high:
+        return f"--image-gc-low-threshold {low} must be less than the high one, {high}"
+    return ""
 
 
 data_dir = click.option(

@@ -153,6 +153,8 @@ def start(data_dir: str | None, files: tuple[str, ...], detach: bool, **rest: An
             f"stop it with `weft down --data-dir {shlex.quote(directory)}`, or choose another"
             " --data-dir",
         )
+    if wrong := options.check_node(rest):
+        output.fail(wrong, "`weft up --help` says what these options mean")
     if rest.get("no_node"):
         if rest.get("node_name"):
             output.fail("--name is this machine's node, and --no-node has none", "leave one out")

@@ -11,13 +11,16 @@ from weft.apiserver.logs import LogOptions
 from weft.apiserver.streams import Connection, Options, Place, Process
 from weft.daemon.machine import DNS_PORT, Machine
 from weft.lib.instance import ENGINES, Settings
+from weft.node import reserved
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings, InFlight
 from weft.node.environment import otlp_variables
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
+from weft.node.image_gc import ImageCollector
 from weft.node.image_pulls import ImagePulls, Upstream, read_registries
 from weft.node.linux import userns
+from weft.node.pressure import Options as EvictionOptions
 from weft.node.runtime import Command
 from weft.runtime.client import Client
 from weft.runtime.informer import Informers
@@ -63,8 +66,16 @@ def make_agent(
         labels=settings.labels,
         pod_cidr=machine.pod_cidr,
         starts_alone=bool(settings.join),
-        eviction_hard=settings.eviction_hard,
+        eviction=EvictionOptions(
+            settings.eviction_hard,
+            settings.eviction_soft,
+            settings.eviction_soft_grace_period,
+            settings.eviction_minimum_reclaim,
+        ),
+        eviction_max_pod_grace_seconds=settings.eviction_max_pod_grace_period,
         eviction_transition_seconds=settings.eviction_pressure_transition_period,
+        reserved=reserved.together(settings.system_reserved, settings.kube_reserved),
+        enforce_allocatable="pods" in settings.enforce_node_allocatable,
         pod_pids_max=settings.pod_max_pids,
     )
     store, engine_images = machine.images, machine.engine_images
@@ -78,6 +89,12 @@ def make_agent(
         images=engine_images or store,
         pulls=ImagePulls(store, known, upstream, engine_images),
         settings=agent_settings,
+        image_space=ImageCollector(
+            store,
+            Path(settings.run_dir),
+            settings.image_gc_high_threshold,
+            settings.image_gc_low_threshold,
+        ),
         gate=gate,
         inflight=inflight or machine,
     )

@@ -50,8 +50,26 @@ class Settings(Struct, frozen=True):
     """Where the container engine listens that `oci_runtime` names; "": where it usually does."""
     registries: str = ""
     """File about image registries: mirrors, authorities, credentials; "" for none."""
-    eviction_hard: str = "memory.available<100Mi"
+    eviction_hard: str = "memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%"
     """What must be left on the node, else pods go."""
+    eviction_soft: str = ""
+    """The same, with time to change."""
+    eviction_soft_grace_period: str = ""
+    """How long, by signal."""
+    eviction_minimum_reclaim: str = ""
+    """How much more must be left before it counts as enough again, by signal."""
+    eviction_max_pod_grace_period: float = 0.0
+    """Seconds that pods get which go by a soft threshold."""
+    system_reserved: str = ""
+    """What is not for pods, by resource."""
+    kube_reserved: str = ""
+    """The same, on top."""
+    enforce_node_allocatable: str = "pods"
+    """pods: together they get no more than is left; none."""
+    image_gc_high_threshold: int = 85
+    """Percent of the disk in use at which images that no pod needs go; 100 is never."""
+    image_gc_low_threshold: int = 80
+    """Percent at which that is enough."""
     eviction_pressure_transition_period: float = 300.0
     """Seconds that a pressure is reported after it was last seen."""
     pod_max_pids: int = 4096

@@ -27,9 +27,16 @@ from weft.api.pod_references import CONFIG_MAPS, SECRETS, references
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, image_container, image_pulls, pressure, service_account
+from weft.node import dns, image_container, image_pulls, service_account
 from weft.node import pod_state as ps
-from weft.node.agent_settings import AgentSettings, InFlight, NoInFlight, Parts, Pulls
+from weft.node.agent_settings import (
+    AgentSettings,
+    ImageSpace,
+    InFlight,
+    NoInFlight,
+    Parts,
+    Pulls,
+)
 from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
 from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
@@ -88,7 +95,7 @@ class NodeAgent:
         self, *, client: Client, informers: Informers, runtime: ContainerRuntime,
         network: Network, images: Images, settings: AgentSettings,
         gate: ProxyGate | None = None, inflight: InFlight | None = None, pulls: Pulls | None = None,
-        owner: Client | None = None,
+        owner: Client | None = None, image_space: ImageSpace | None = None,
     ) -> None:  # fmt: skip
         """`owner` may remove a Node that says another pod network, which no node may itself."""
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,12 +124,9 @@ class NodeAgent:
         self.streams = Streams(runtime, self._pods.get)
         """exec, attach and port-forward into this node's pods."""
         self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
-        self._pressure = PressureWatch(
-            *(runtime, machine, lambda: self._pods, pressure.parse(settings.eviction_hard)),
-            settings.eviction_transition_seconds,
-        )
+        self._pressure = PressureWatch(runtime, machine, settings, lambda: self._pods, image_space)
         self._pressure.told = self._registration.pressed
-        self._pressure.noted = self._note_pressure
+        self._pressure.noted = self._note
         self._volumes = LocalVolumes(client, informers, settings.node_name)
         for cls in CLASSES:
             informers.add(cls)
@@ -169,14 +173,12 @@ class NodeAgent:
         self._registration.listeners_changed(self._parts.objects)
         self._gateways_changed()
 
-    def _note_pressure(self, resource: str) -> None:
+    def _note(self, reason: str, text: str) -> None:
         node = Node(metadata=ObjectMeta(name=self._settings.node_name))
-        text = f"Attempting to reclaim {resource}"
-        self._recorder.record(RecordEvent(node, "Warning", "EvictionThresholdMet", text))
+        self._recorder.record(RecordEvent(node, "Warning", reason, text))
 
     def _note_proxy(self, text: str) -> None:
-        node = Node(metadata=ObjectMeta(name=self._settings.node_name))
-        self._recorder.record(RecordEvent(node, "Warning", "ProxyRestarted", text))
+        self._note("ProxyRestarted", text)
 
     def _make_mount_point(self) -> None:
         """Of service accounts; pods do without where it cannot be made."""

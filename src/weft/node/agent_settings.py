@@ -1,6 +1,6 @@
 """What the agent is told and given: settings, and the parts it works with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from weft.api.snapshot import Snapshot
 from weft.node.dialing import Dialer
 from weft.node.environment import Refusal
 from weft.node.gate import ProxyGate
-from weft.node.pressure import EVICTION_HARD_DEFAULT, TRANSITION_SECONDS_DEFAULT
+from weft.node.pressure import TRANSITION_SECONDS_DEFAULT, Options
 from weft.node.probes import Prober
 from weft.node.runtime import ContainerRuntime, Images, Network
 from weft.node.tokens import Tokens
@@ -58,6 +58,20 @@ class Pulls(Protocol):
         """Returns when the container's image is present; why it cannot be."""
 
     async def close(self) -> None: ...
+
+
+class ImageSpace(Protocol):
+    """Removes images that no pod needs. Blocking. `used` are names of images that some do."""
+
+    @property
+    def directory(self) -> str:
+        """Where the images are."""
+
+    def look(self, used: Collection[str], now: float) -> list[str]:
+        """Some, when the disk is nearly full; their names."""
+
+    def free(self, used: Collection[str], now: float) -> list[str]:
+        """All that can be had again."""
 
 
 class NoInFlight:
@@ -118,10 +132,16 @@ class AgentSettings(Struct, frozen=True):
     """Pods are taken over also when the control plane cannot be reached at the start."""
     pod_cidr: str = ""
     """The node's part of the pod network; empty in host isolation."""
-    eviction_hard: str = EVICTION_HARD_DEFAULT
-    """Below these, pods are evicted; as kubelet's option."""
+    eviction: Options = Options()
+    """Below what pods are evicted."""
+    eviction_max_pod_grace_seconds: float = 0.0
+    """For pods that go by a soft threshold; their own is the most."""
     eviction_transition_seconds: float = TRANSITION_SECONDS_DEFAULT
     """How long a pressure is reported after it was last seen."""
+    reserved: Mapping[str, float] = {}
+    """What is not for pods, by resource."""
+    enforce_allocatable: bool = True
+    """Pods together get no more memory and processes than that leaves."""
     pod_pids_max: int = 0
     """Processes and threads of a container; 0 is no limit."""
 

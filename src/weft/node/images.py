@@ -37,7 +37,7 @@ class ImageStore:
     """Images. Several processes may use one store."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._directory = data_dir / "images"
+        self.directory = self._directory = data_dir / "images"
         self._index = self._directory / "index.json"
         self._stamp: tuple[int, int] = (0, 0)
         self._images: dict[str, Image] = {}

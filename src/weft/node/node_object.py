@@ -15,8 +15,10 @@ from weft.api.wellknown import (
     LABEL_HOSTNAME,
 )
 from weft.lib.timefmt import rfc3339, rfc3339_micro
+from weft.node import pressure
 from weft.node.agent_settings import AgentSettings, MachineFacts
-from weft.node.pressure import Signal, condition
+from weft.node.pressure import condition
+from weft.node.reserved import allocatable
 
 KUBERNETES_VERSION = "v1.33.0"
 """Of the API and the node rules that weft follows; version checks of tools read it."""
@@ -85,7 +87,7 @@ def node_status(
     machine: MachineFacts,
     before: Mapping[str, Any],
     at: float,
-    pressures: Sequence[Signal] = (),
+    pressures: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The Node's status; `before` is the status so far, whose transition times are kept."""
     old = {c.get("type"): c for c in before.get("conditions") or []}
@@ -97,7 +99,7 @@ def node_status(
     }
     return {
         "capacity": resources,
-        "allocatable": resources,
+        "allocatable": resources | _allocatable(settings, machine),
         "addresses": [
             {"type": "InternalIP", "address": settings.host_ip},
             {"type": "Hostname", "address": settings.node_name},
@@ -110,8 +112,26 @@ def node_status(
     }
 
 
+def _allocatable(settings: AgentSettings, machine: MachineFacts) -> dict[str, str]:
+    """What pods may request: less what is reserved and what must be left."""
+    hard = dict(pressure.parse(settings.eviction.hard))
+    reserved = settings.reserved
+
+    def bytes_of(name: str, capacity: int, signal: pressure.Signal) -> str:
+        left = hard[signal].of(capacity) if signal in hard else 0.0
+        return f"{int(allocatable(capacity, reserved.get(name, 0.0), left)) // 1024}Ki"
+
+    found = {
+        "memory": bytes_of("memory", machine.memory_bytes, pressure.MEMORY),
+        "ephemeral-storage": bytes_of("ephemeral-storage", machine.disk_bytes, pressure.NODEFS),
+    }
+    if cores := reserved.get("cpu"):
+        found["cpu"] = f"{int(allocatable(machine.cpu_count, cores, 0.0) * 1000)}m"
+    return found
+
+
 def _under(
-    wanted: tuple[str, str, str, str], pressures: Sequence[Signal]
+    wanted: tuple[str, str, str, str], pressures: Sequence[str]
 ) -> tuple[str, str, str, str]:
     found = condition(wanted[0], pressures)
     return wanted if found is None else (wanted[0], "True", *found)

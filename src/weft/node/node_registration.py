@@ -41,7 +41,6 @@ from weft.node.node_object import (
 from weft.node.node_ports import Asked, asked_places, bind_places, load_balancers
 from weft.node.port_claims import Claim, PortClaims
 from weft.node.ports import allocate_gateway_ports, gateway_ports
-from weft.node.pressure import Signal
 from weft.runtime.client import Client
 
 log = logging.getLogger("weft.node")
@@ -97,7 +96,7 @@ class NodeRegistration:
         self._published: dict[str, str] = {}
         """Annotations as they were written last."""
         self._changed = asyncio.Event()
-        self._pressures: tuple[Signal, ...] = ()
+        self._pressures: tuple[str, ...] = ()
         self._unreported = False
 
     async def register(self) -> None:
@@ -178,8 +177,8 @@ class NodeRegistration:
             self._wanted = wanted
             self._changed.set()
 
-    def pressed(self, pressures: tuple[Signal, ...]) -> None:
-        """What the node lacks now; reported at once."""
+    def pressed(self, pressures: tuple[str, ...]) -> None:
+        """Conditions of the node that hold now; reported at once."""
         self._pressures = pressures
         self._unreported = True
         self._changed.set()

@@ -211,10 +211,12 @@ def _node_stopped(turn: Turn, event: NodeStopped) -> None:
 
 
 def _evicted(turn: Turn, event: Evicted) -> None:
-    """Nothing is waited for, not even requests: others would fail with the node."""
+    """At once means that not even requests are waited for: others would fail with the node."""
     if turn.state.end is None:
         turn.do(RecordEvent("Warning", EVICTED, event.message))
-        _end(turn, End("evicted", deadline=turn.now, drained=True, message=event.message))
+        grace = min(event.grace, grace_of(turn.state.pod))
+        deadline, at_once = turn.now + grace, grace <= 0
+        _end(turn, End("evicted", deadline=deadline, drained=at_once, message=event.message))
 
 
 def _timer_fired(turn: Turn, event: TimerFired) -> None:

@@ -342,9 +342,11 @@ class NodeStopped(Struct, frozen=True):
 
 
 class Evicted(Struct, frozen=True):
-    """The node lacks what the pod takes: it ends at once, and for good."""
+    """The node lacks what the pod takes: it ends for good."""
 
     message: str
+    grace: float = 0.0
+    """Seconds at most; 0.0: at once."""
 
 
 class TimerFired(Struct, frozen=True):

@@ -18,7 +18,14 @@ from weft.node import podhost_streams
 from weft.node.linux import userns
 from weft.node.podhost import wire
 from weft.node.podhost_streams import PodhostError
-from weft.node.runtime import Command, ContainerSpec, ContainerState, ExecResult, Process
+from weft.node.runtime import (
+    Command,
+    ContainerSpec,
+    ContainerState,
+    ExecResult,
+    PodsUsage,
+    Process,
+)
 
 log = logging.getLogger("weft.node")
 
@@ -167,6 +174,14 @@ class PodhostRuntime:
     async def usage(self, container_id: str) -> tuple[float, int]:
         answer = await self._request(op="usage", id=container_id)
         return answer["cpu"], answer["memory"]
+
+    async def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        """See ContainerRuntime. PodhostError, also of an older pod host."""
+        await self._request(op="limit_pods", memory_bytes=memory_bytes, pids=pids)
+
+    async def pods_usage(self) -> PodsUsage:
+        """See ContainerRuntime. PodhostError, also of an older pod host."""
+        return msgspec.convert(await self._request(op="pods_usage"), PodsUsage)
 
     # --- connection
 

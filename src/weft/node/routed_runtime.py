@@ -13,6 +13,7 @@ from weft.node.runtime import (
     ContainerSpec,
     ContainerState,
     ExecResult,
+    PodsUsage,
     Process,
 )
 
@@ -84,3 +85,10 @@ class RoutedRuntime:
 
     async def usage(self, container_id: str) -> tuple[float, int]:
         return await self._of(container_id).usage(container_id)
+
+    async def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        await self._podhost.limit_pods(memory_bytes, pids)
+        await self._engine.limit_pods(memory_bytes, pids)
+
+    async def pods_usage(self) -> PodsUsage:
+        return await self._podhost.pods_usage()

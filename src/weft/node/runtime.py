@@ -126,6 +126,16 @@ class ContainerSpec(Struct, frozen=True):
     """What it is then started with, when that differs."""
 
 
+class PodsUsage(Struct, frozen=True):
+    """Of all pods together. None: not limited, or not counted on this machine."""
+
+    memory_limit: int | None = None
+    memory: int | None = None
+    """Working set bytes."""
+    pids_limit: int | None = None
+    pids: int | None = None
+
+
 class ContainerState(Struct, frozen=True):
     """What is known of a container instance. `exit_code` None: it runs."""
 
@@ -225,6 +235,13 @@ class ContainerRuntime(Protocol):
 
     async def usage(self, container_id: str) -> tuple[float, int]:
         """CPU seconds so far and working set bytes."""
+
+    async def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        """What all but those `of_node` may have together; None is no limit. An exception says why
+        this is not enforced."""
+
+    async def pods_usage(self) -> PodsUsage:
+        """What they have now."""
 
 
 class PodNetwork(Struct, frozen=True):

@@ -18,7 +18,14 @@ from weft.node.engine import holder, logs, requests, states, streams
 from weft.node.engine.api import EngineApi, EngineError
 from weft.node.engine.images import EngineImages
 from weft.node.linux.cgroups import Group, group_of
-from weft.node.runtime import Command, ContainerSpec, ContainerState, ExecResult, Process
+from weft.node.runtime import (
+    Command,
+    ContainerSpec,
+    ContainerState,
+    ExecResult,
+    PodsUsage,
+    Process,
+)
 
 log = logging.getLogger("weft.node")
 
@@ -242,6 +249,14 @@ class EngineRuntime:
         except EngineError as error:
             raise LookupError(str(error)) from error
         return states.usage_of(found or {})
+
+    async def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        """RuntimeError: an engine's containers are in control groups of the engine."""
+        if (memory_bytes, pids) != (None, None):
+            raise RuntimeError("containers that an engine runs have no limit together")
+
+    async def pods_usage(self) -> PodsUsage:
+        return PodsUsage()
 
     # --- making
 

@@ -16,6 +16,10 @@ _PERIOD_MICROSECONDS = 100_000
 _QUOTA_MIN_MICROSECONDS = 1000
 _MOVE_ROUNDS_MAX = 20
 _OWN_LEAF = "weft-node"
+_UNLIMITED_BYTES = 1 << 60
+"""Version 1 says a number of this size for no limit."""
+PODS = "pods"
+"""The group that those of all pods are in."""
 
 
 def _read(path: str) -> str:
@@ -88,6 +92,37 @@ class Group:
             _try_write(f"{path}/memory.memsw.limit_in_bytes", memory)
         if pids is not None and (path := self._of("pids")):
             _write(f"{path}/pids.max", pids)
+
+    def limit(self, memory_bytes: int | None, pids: int | None) -> None:
+        """Replace its limits of memory and processes; None: no limit. OSError: below what it has
+        now, or there is no controller for it."""
+        limits = [("pids", "pids.max", "pids.max", pids)]
+        limits.append(("memory", "memory.limit_in_bytes", "memory.max", memory_bytes))
+        for controller, file_v1, file_v2, value in limits:
+            path = self._of(controller)
+            if not path and value is not None:
+                raise OSError(errno.ENOENT, f"no {controller} controller for limits")
+            if not path:
+                continue
+            none = "max" if self.unified or controller == "pids" else -1
+            name = file_v2 if self.unified else file_v1
+            try:
+                _write(f"{path}/{name}", none if value is None else value)
+            except FileNotFoundError:
+                if value is not None:
+                    raise
+
+    def running(self) -> tuple[int, int | None]:
+        """Processes and threads in it and below, and how many there may be. OSError."""
+        path = self._of("pids")
+        most = _read(f"{path}/pids.max").strip()
+        return int(_read(f"{path}/pids.current")), int(most) if most.isdigit() else None
+
+    def memory_limit(self) -> int | None:
+        """OSError."""
+        name = "memory.max" if self.unified else "memory.limit_in_bytes"
+        text = _read(f"{self._of('memory')}/{name}").strip()
+        return int(text) if text.isdigit() and int(text) < _UNLIMITED_BYTES else None
 
     def kill_all_on_oom(self) -> None:
         """One process out of memory ends the whole container (version 2 only)."""
@@ -188,10 +223,21 @@ class Cgroups:
         """The group of this name (not made yet)."""
         return Group({key: f"{parent}/{path}" for key, parent in self._parents.items()})
 
+    def pods(self) -> Group:
+        """The group of all pods, made if need be. OSError."""
+        group = self.group(PODS)
+        for path in group.directories.values():
+            os.makedirs(path, exist_ok=True)
+            if group.unified:
+                _enable(path)
+        return group
+
     def close(self) -> None:
         """Remove the own directories if nothing is left in them."""
         for parent in self._parents.values():
             with contextlib.suppress(OSError):  # other containers are still there
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(f"{parent}/{PODS}")
                 os.rmdir(parent)
 
     def _use_v1(self, mounts: dict[str, tuple[str, str]], own: dict[str, str], name: str) -> None:

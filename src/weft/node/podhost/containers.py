@@ -1,5 +1,6 @@
 """All containers of a pod host: start, end, respawn, adoption, removal."""
 
+import contextlib
 import hashlib
 import os
 import select
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from weft.node.linux.cgroups import Cgroups, Group
+from weft.node.linux.cgroups import PODS, Cgroups, Group
 from weft.node.podhost import console, loglink, oci, procs, spawn
 from weft.node.podhost.records import (
     EXIT_START_ERROR,
@@ -137,6 +138,23 @@ class Containers:
         found = procs.members(container.id, container.pid, container.starttime)
         return procs.usage(found)
 
+    def limit_pods(self, memory_bytes: int | None, pids: int | None) -> None:
+        """For all pods together. OSError says why it is not enforced."""
+        if self._cgroups.mode == "none" and (memory_bytes, pids) != (None, None):
+            raise OSError(self._cgroups.reason or "there are no control groups")
+        self._cgroups.pods().limit(memory_bytes, pids)
+
+    def pods_usage(self) -> Message:
+        """Of all pods together; None where it is not counted or not limited."""
+        group = self._cgroups.group(PODS)
+        found: Message = {"memory_limit": None, "memory": None, "pids_limit": None, "pids": None}
+        with contextlib.suppress(OSError):
+            found["memory_limit"] = group.memory_limit()
+            found["memory"] = group.usage()[1]
+        with contextlib.suppress(OSError):
+            found["pids"], found["pids_limit"] = group.running()
+        return found
+
     def running(self, container_id: str) -> Container:
         """LookupError."""
         container = self._all.get(container_id)
@@ -153,7 +171,8 @@ class Containers:
         container.pid = container.starttime = 0
         container.started_at = now
         suffix = f".{container.restarts}" if container.restarts else ""
-        container.group = self._cgroups.group(container.id + suffix)
+        parent = "" if container.spec.get("of_node") else f"{PODS}/"
+        container.group = self._cgroups.group(parent + container.id + suffix)
         container.save()  # before the fork: what a killed pod host started is found by its group
         try:
             message = self._spawn(container)
@@ -170,6 +189,8 @@ class Containers:
         container.save()
 
     def _spawn(self, container: Container) -> str:
+        if not container.spec.get("of_node"):
+            self._cgroups.pods()
         container.limit()
         files = console.open_files(container)
         self._logs.open(container)

@@ -149,19 +149,8 @@ class Server:
     ) -> wire.Message | None:
         """The answer, or None when it comes later. `fds` are closed after the request."""
         operation, now = message["op"], time.time()
-        if operation == "hello":
-            return {"version": wire.PROTOCOL_VERSION, "pid": os.getpid(), **self._containers.facts}
-        if operation == "start":
-            return {"state": self._containers.start(message["spec"], now)}
-        if operation == "list":
-            return {"states": self._containers.views()}
-        if operation == "shutdown":
-            self._quitting = True
-            self._containers.kill_all(now)
-            return {}
-        if operation == "release":
-            spaces.release(str(message["directory"]))
-            return {}
+        if "id" not in message:
+            return self._about_all(operation, message, now)
         container_id = message["id"]
         if operation == "signal":
             self._containers.signal(container_id, message["signal"], now)
@@ -177,6 +166,27 @@ class Server:
             return {"cpu": cpu, "memory": memory}
         elif operation in ("exec", "exec_stream", "attach", "end_stdin"):
             return self._inside(operation, (fd, number), message, fds)
+        else:
+            return {"error": f"unknown operation {operation}"}
+        return {}
+
+    def _about_all(self, operation: str, message: wire.Message, now: float) -> wire.Message:
+        """Requests that are about no container, or a new one."""
+        if operation == "hello":
+            return {"version": wire.PROTOCOL_VERSION, "pid": os.getpid(), **self._containers.facts}
+        if operation == "start":
+            return {"state": self._containers.start(message["spec"], now)}
+        if operation == "list":
+            return {"states": self._containers.views()}
+        if operation == "pods_usage":
+            return self._containers.pods_usage()
+        if operation == "limit_pods":
+            self._containers.limit_pods(message["memory_bytes"], message["pids"])
+        elif operation == "shutdown":
+            self._quitting = True
+            self._containers.kill_all(now)
+        elif operation == "release":
+            spaces.release(str(message["directory"]))
         else:
             return {"error": f"unknown operation {operation}"}
         return {}
