@@ -2,7 +2,8 @@
 
 Repeating patterns are taken out by MSTL (seasonal decomposition by loess), the rest is continued
 by exponential smoothing with a damped trend. The end of the series is held back first: a pattern
-counts if it would have forecast that end better, and how wrong that was is how wide intervals are.
+counts if it would have forecast that end clearly better, and how wrong that was is how wide
+intervals are.
 """
 
 import warnings
@@ -21,6 +22,8 @@ PERIODS_SEEN_MIN = 3
 CORRELATION_MIN = 0.25
 CONFIDENCE = 0.8
 HELD_BACK_STEPS_MAX = 24
+GAIN_MIN = 0.8
+"""A pattern must be wrong by less than this share of the error without it."""
 PATTERN_WINDOW = 21
 """How many repetitions a pattern changes over (odd, as MSTL wants it)."""
 
@@ -40,7 +43,8 @@ def forecast(values: Sequence[float], steps: int, periods: Sequence[int]) -> dic
         usable = [p for p in candidate if p * 2 < size - held]
         expected, _, _ = _continued(series[: size - held], held, usable)
         tried.append((np.abs(expected - series[size - held :]), usable))
-    errors, chosen = min(tried, key=lambda t: float(t[0].mean()))
+    margins = [float(wrong.mean()) / (GAIN_MIN if usable else 1.0) for wrong, usable in tried]
+    errors, chosen = tried[margins.index(min(margins))]
     expected, low, high = _continued(series, steps, chosen)
     wide = float(np.quantile(errors, CONFIDENCE))
     low, high = np.minimum(low, expected - wide), np.maximum(high, expected + wide)
