@@ -219,7 +219,7 @@ def test_a_pod_is_no_way_into_its_node_or_its_neighbours(weft: OrdinaryInstance)
         *(neighbour, run_dir, data_dir, *parts),
     )  # fmt: skip
     outcomes = json.loads(said)
-    assert len(outcomes) == 4 + 2 * 3 + 8 * (1 + len(parts))
+    assert len(outcomes) == 6 + 2 * 3 + 8 * (1 + len(parts))
     assert [name for name, outcome in outcomes.items() if outcome == "done"] == []
 
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from weft.api.wellknown import ISOLATION_HOST, ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
-from weft.node.dialing import HERE, Dialer
+from weft.node.dialing import HERE, Dialer, remove_sockets
 from weft.node.engine.api import EngineApi, EngineError, socket_of
 from weft.node.engine.images import EngineImages
 from weft.node.engine.runtime import EngineRuntime, Recorded, recorded
@@ -113,6 +113,8 @@ class Machine:
             raise OSError("; ".join(self.report.missing) or "this isolation cannot be had here")
         if self.rootless and (self.settings.listen or self.settings.join):
             raise OSError(ALONE_WITHOUT_ROOT)
+        if self.rootless:
+            remove_sockets(self.settings.run_dir)
         envoy_path = envoy_binary.envoy_path()
         self.runtime = await ensure_podhost(run_dir)
         if self.isolated:

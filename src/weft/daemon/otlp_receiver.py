@@ -6,7 +6,6 @@ one the programs of this machine. So what is taken is bounded, and spans are all
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 from socket import SOCK_STREAM
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from weft.lib.aio import ticks
-from weft.node.dialing import HERE, Dialer, open_abstract, relay
+from weft.node.dialing import HERE, Dialer, relay
 from weft.telemetry import otlp_json
 from weft.telemetry.collector import span_count, trace_handler, trace_request
 
@@ -102,8 +101,8 @@ class OtlpReceiver:
             server.add_insecure_port(f"{self._address}:{GRPC_PORT}")
             await server.start()
             return
-        name = f"weft-{secrets.token_hex(16)}"  # gRPC listens in this process' network only
-        server.add_insecure_port(f"unix-abstract:{name}")
+        path = self._dialer.socket_path()  # gRPC listens in this process' network only
+        server.add_insecure_port(f"unix:{path}")
         await server.start()
         try:
             listener = await self._dialer.bound_socket(SOCK_STREAM, self._address, GRPC_PORT)
@@ -111,7 +110,7 @@ class OtlpReceiver:
             raise RuntimeError(str(error)) from error
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await relay((reader, writer), await open_abstract(name))
+            await relay((reader, writer), await asyncio.open_unix_connection(path))
 
         self._relay = await asyncio.start_server(serve, sock=listener)
 

@@ -4,9 +4,11 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +20,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SocketFactory = Callable[[Any], socket.socket]
 """As aiohttp's TCPConnector takes it: from what getaddrinfo found."""
 RELAY_BYTES = 1 << 16
+SOCKET_PREFIX = "dial-"
 
 
 class Dialer(Struct, frozen=True):
@@ -67,6 +70,11 @@ class Dialer(Struct, frozen=True):
         made.setblocking(False)
         return made
 
+    def socket_path(self) -> str:
+        """For a Unix socket that nobody has yet, where only this user looks: beside the pin of
+        the network."""
+        return f"{os.path.dirname(self.namespace)}/{SOCKET_PREFIX}{secrets.token_hex(4)}"
+
     @contextlib.asynccontextmanager
     async def target(self, host: str, port: int) -> AsyncIterator[str]:
         """For gRPC, which dials in this process' network only: the address itself, or a Unix
@@ -74,7 +82,7 @@ class Dialer(Struct, frozen=True):
         if not self.is_there(host):
             yield f"{host}:{port}"
             return
-        name = f"weft-{secrets.token_hex(16)}"
+        path = self.socket_path()
         tasks = Tasks()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,31 +93,24 @@ class Dialer(Struct, frozen=True):
                 return
             tasks.spawn(relay((reader, writer), far), "relay")
 
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        listener.bind(f"\0{name}")
-        server = await asyncio.start_unix_server(serve, sock=listener)
+        server = await asyncio.start_unix_server(serve, path)
         try:
-            yield f"unix-abstract:{name}"
+            yield f"unix:{path}"
         finally:
             server.close()
             await tasks.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 HERE = Dialer()
 """Where all is one network."""
 
 
-async def open_abstract(name: str) -> Stream:
-    """A connection to the Unix socket of this abstract name; uvloop does not take such names.
-    OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    sock.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, f"\0{name}")
-    except BaseException:
-        sock.close()
-        raise
-    return await asyncio.open_unix_connection(sock=sock)
+def remove_sockets(run_dir: str) -> None:
+    """Those that a killed process left."""
+    for path in Path(run_dir).glob(f"{SOCKET_PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 async def relay(one: Stream, other: Stream) -> None:

@@ -87,6 +87,13 @@ def read(path: str) -> None:
         file.read(1)
 
 
+def change_network() -> None:
+    with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+        file.write("1")
+
+
+attempt("settings of the network", change_network)
+attempt("settings of the network as another root", rooted(change_network))
 attempt("redirects", remove_redirects)
 attempt("redirects as another root", rooted(remove_redirects))
 attempt("link", remove_link)
