@@ -266,3 +266,46 @@ def test_weft_delete_returns_when_it_is_gone(weft: Instance) -> None:
     again = weft.run("delete", "configmap", "kept")
     assert (again.returncode, again.stderr) == (1, 'error: configmaps "kept" not found\n')
     weft.weft("delete", "configmap", "kept", "--ignore-not-found")
+
+
+def test_hooks_and_sidecars_in_their_order(weft: Instance, tmp_path: Path) -> None:
+    """postStart before the container counts, preStop before SIGTERM, sidecars last to end."""
+    said = tmp_path / "said"
+    note = lambda word: f"echo {word} >> {said}"  # noqa: E731
+
+    def container(name: str, **more: Any) -> Any:
+        script = f"trap '{note(name)}; exit 0' TERM; while :; do sleep 0.1; done"
+        return {"name": name, "image": "sh:1", "args": ["-c", script], **more}
+
+    shell = lambda script: {"exec": {"command": ["/bin/sh", "-c", script]}}  # noqa: E731
+    probe = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
+    web = {
+        "name": "web", "image": "echo:1", "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": probe,
+        "lifecycle": {"preStop": {"httpGet": {"path": "/slow?seconds=1", "port": "http"}}},
+    }  # fmt: skip
+    body = pod("hooked", "", containers=[
+        container("main", lifecycle={"postStart": shell(note("started")),
+                                     "preStop": shell(f"sleep 0.5; {note('stopping')}")}),
+        container("waits", lifecycle={"preStop": {"sleep": {"seconds": 1}}}),
+        container("never", lifecycle={"postStart": shell("exit 3")}),
+        web,
+    ], initContainers=[container("side", restartPolicy="Always")],
+        terminationGracePeriodSeconds=10)  # fmt: skip
+    create(weft, body)
+
+    def found(name: str) -> Any:
+        states = weft.pod("hooked")["status"].get("containerStatuses") or []
+        return next((s for s in states if s["name"] == name), {})
+
+    wait_for(lambda: found("never").get("restartCount"), "a failed postStart hook ends it")
+    wait_for(lambda: found("web").get("ready") and said.exists(), "the others run")
+    began = time.monotonic()
+    weft.weft("delete", "pod", "hooked")
+    assert time.monotonic() - began >= 1, "the request of the hook is waited for"
+    assert "FailedPreStopHook" not in weft.kubectl("get", "events")
+    order = said.read_text().split()
+    assert order[0] == "started"
+    assert order.index("stopping") < order.index("main")
+    assert order[-1] == "side"
+    assert set(order) >= {"waits"}
