@@ -568,6 +568,17 @@ def test_an_image_added_later_starts_the_pods_that_wait(zoo: Instance) -> None:
     assert "weft image add later:1" in container_of(zoo, "later")["state"]["waiting"]["message"]
     zoo.image("later:1", Path("/tmp"), "/bin/sh")
     wait_phase(zoo, "later", "Running", 10)
+    zoo.image("later:2", Path("/tmp"), "/usr/bin/env", "LATER=2", "/bin/sh")
+    zoo.kubectl("set", "image", "pod/later", "main=later:2")
+
+    def runs_it() -> bool:
+        try:
+            environment = Path(f"/proc/{zoo.pid_of('later')}/environ").read_bytes()
+        except OSError:  # between two processes
+            return False
+        return b"LATER=2" in environment and container_of(zoo, "later")["restartCount"] == 1
+
+    wait_for(runs_it, "another image is another process")
 
 
 def test_the_node_is_shown(zoo: Instance) -> None:

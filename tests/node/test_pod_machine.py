@@ -411,6 +411,29 @@ def test_an_eviction_goes_on_after_the_agent_was_away() -> None:
     assert gone.did(ps.CreateSandbox, ps.StartContainer) == []
 
 
+def with_image(found: Pod, image: str) -> Pod:
+    body = msgspec.to_builtins(found)
+    body["spec"]["containers"][0]["image"] = image
+    return msgspec.convert(body, Pod)
+
+
+def test_a_changed_image_replaces_the_container_at_once() -> None:
+    m = Machine(pod()).run()
+    m.exited(1)
+    m.started()
+    m.send(ps.PodObserved(with_image(m.state.pod, "web:2")))
+    assert [a.signal for a in m.did(ps.SignalContainer)], "the old one is stopped"
+    m.exited(0)
+    assert m.did(ps.StartContainer), "without back-off"
+    m.started()
+    m.exited(1)
+    m.started()
+    m.exited(1)
+    assert m.state.containers[0].stage == "waiting"
+    m.send(ps.PodObserved(with_image(m.state.pod, "web:3")))
+    assert m.did(ps.StartContainer), "a change ends a back-off"
+
+
 def test_a_changed_configuration_ends_the_back_off() -> None:
     m = Machine(pod()).run()
     m.exited(1)

@@ -5,6 +5,7 @@ Rules: kubelet's container restart back-off, hooks and termination (Kubernetes 1
 
 from msgspec.structs import replace
 
+from weft.api.k8s.pod_v1 import Pod
 from weft.node import pod_probes
 from weft.node.pod_state import (
     BACKOFF_FIRST_SECONDS,
@@ -33,6 +34,7 @@ from weft.node.pod_state import (
 from weft.node.pod_turn import Turn
 
 IMAGE_MISSING = "ErrImagePull"
+SUCCESS = Exit(id="", exit_code=0, reason="Completed")
 IMAGE_BACK_OFF = "ImagePullBackOff"
 CRASH_LOOP = "CrashLoopBackOff"
 SIGNAL_DEFAULT = "SIGTERM"
@@ -209,6 +211,21 @@ def restart(turn: Turn, name: str, why: str) -> None:
     turn.do(RecordEvent("Normal", "Killing", f"Container {name} {why}, will be restarted", name))
     stop(turn, name, turn.now + grace, drained=True)
     turn.set_container(name, ready=False)
+
+
+def replace_changed(turn: Turn, before: Pod) -> None:
+    """Containers whose image is another than before start anew with it, at once. It is the only
+    thing of a container that Kubernetes lets change in place."""
+    images = {c.name: c.image for c in (*before.spec.containers, *before.spec.init_containers)}
+    for record in turn.state.containers:
+        name = record.name
+        if images.get(name, turn.spec(name).image) == turn.spec(name).image:
+            continue
+        if record.stage == "running" and restarts_after(turn.state, record, SUCCESS):
+            turn.set_container(name, backoff=0.0)
+            restart(turn, name, "has another image")
+        elif record.stage == "waiting" and record.retry_at is not None:
+            turn.set_container(name, retry_at=turn.now, backoff=0.0, refusals=0)
 
 
 def hook_finished(turn: Turn, record: ContainerRecord, event: HookFinished) -> None:

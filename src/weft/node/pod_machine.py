@@ -98,8 +98,11 @@ def step(state: PodState, event: Event, now: float) -> tuple[PodState, tuple[Act
 def _observed(turn: Turn, event: PodObserved) -> None:
     known = turn.names()
     added = tuple(c for c in _ephemeral(event.pod) if c.name not in known)
+    before = turn.state.pod
     turn.set(pod=event.pod, containers=turn.state.containers + added)
     end = turn.state.end
+    if end is None:
+        pod_containers.replace_changed(turn, before)
     if turn.state.deleting and end is not None:
         deadline = min(end.deadline, turn.now + grace_of(event.pod))
         turn.set(end=replace(end, deadline=deadline))
