@@ -14,6 +14,7 @@ from weft.controllers.scale_to_zero import (
     marked,
     put_to_sleep,
     sleepers,
+    sleepless,
     unmarked,
     why_not_ready,
     woken,
@@ -55,6 +56,17 @@ def test_a_workload_sleeps_when_it_says_so_and_a_service_can_wake_it():
     found = only(world({AFTER: "5m"}))
     assert (found.key, found.idle_seconds) == (("default", "deployment/web"), 300.0)
     assert [s.metadata.name for s in found.services] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("after", "selector", "why"),
+    [("5m", "web", ""), ("5m", "other", "no Service"), ("soon", "web", "`soon` is no duration")],
+)
+def test_what_never_sleeps_says_why(after: str, selector: str, why: str) -> None:
+    w = world({AFTER: after})
+    w.patch(Service, "web", {"spec": {"selector": {"app": selector}}})
+    said = [e.message for e in sleepless(w.snapshot(), sleepers(w.snapshot())).values()]
+    assert (why in said[0] and len(said) == 1) if why else not said
 
 
 def test_times_below_what_proxies_report_are_raised():

@@ -102,6 +102,24 @@ def sleepers(snapshot: Snapshot) -> tuple[Sleeper, ...]:
     return tuple(found)
 
 
+def sleepless(snapshot: Snapshot, found: Iterable[Sleeper]) -> Mapping[str, RecordEvent]:
+    """By uid: workloads that are to sleep and never will, and why."""
+    known = {meta(sleeper.obj).uid for sleeper in found}
+    said = {}
+    for cls in SLEEPERS.values():
+        for obj in snapshot.list(cls):
+            its = meta(obj)
+            asked = its.annotations.get(ANNOTATION_SCALE_TO_ZERO_AFTER, "")
+            if not asked or its.uid in known:
+                continue
+            why = "no Service of its own selects its pods, so nobody could wake it"
+            if idle_seconds(asked) is None:
+                why = f"`{asked}` is no duration such as 5m"
+            text = f"{ANNOTATION_SCALE_TO_ZERO_AFTER} has no effect: {why}"
+            said[its.uid] = RecordEvent(obj, "Warning", "NeverSleeps", text)
+    return said
+
+
 def idle_seconds(text: str) -> float | None:
     """Of an annotation; None when it cannot be read, so the workload stays awake."""
     seconds = _duration(text)

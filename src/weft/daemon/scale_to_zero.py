@@ -37,6 +37,9 @@ SLEEPS, SERVES = "sleeps", "serves"
 Key = tuple[str, str]
 
 
+SAID_AT_LOOK = 2
+
+
 class ScaleToZero:
     """One for all workloads. `run` it; tell it of models and of what proxies ask for."""
 
@@ -65,6 +68,8 @@ class ScaleToZero:
         self._called: set[Key] = set()
         """Workloads that calls are held for."""
         self._falling: set[Key] = set()
+        self._sleepless: dict[str, int] = {}
+        """Uids of workloads that will never sleep -> at how many looks it was so."""
         self._hold_seconds_of: dict[Key, float] = {}
         self._destinations: dict[str, Destination] = {}
         self._since: dict[str, tuple[str, int]] = {}
@@ -204,6 +209,10 @@ class ScaleToZero:
 
     async def _look(self) -> None:
         found = zero.sleepers(self._cache)
+        never = zero.sleepless(self._cache, found)
+        self._sleepless = {uid: self._sleepless.get(uid, 0) + 1 for uid in never}
+        # Its Service may be made right after it: said at the second look, once.
+        await self._do(tuple(e for uid, e in never.items() if self._sleepless[uid] == SAID_AT_LOOK))
         await self._do(zero.unmarked(self._cache, found))
         if not found:
             self._busy.clear()

