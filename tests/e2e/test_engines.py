@@ -82,11 +82,17 @@ def test_what_the_engine_has_runs_and_outlives_weft_and_the_engine(weft: Instanc
     web = pod("web", "", {"image": "built:1", "readinessProbe": there},
               terminationGracePeriodSeconds=1)  # fmt: skip
     del web["spec"]["containers"][0]["args"]
-    counts = pod("counts", COUNTING, terminationGracePeriodSeconds=1)
+    small = {"limits": {"memory": "64Mi"}, "requests": {"memory": "16Mi"}}
+    counts = pod("counts", COUNTING, {"resources": small}, terminationGracePeriodSeconds=1)
     apply(weft, web, counts, pod("absent", "", {
         "image": "nowhere.invalid/none:1", "imagePullPolicy": "Never"}))  # fmt: skip
     for name in ("web", "counts"):
         wait_for(lambda name=name: is_ready(weft.pod(name)), f"{name} ready")
+    more = {"limits": {"memory": "96Mi"}, "requests": {"memory": "16Mi"}}
+    body = json.dumps({"spec": {"containers": [{"name": "main", "resources": more}]}})
+    weft.kubectl("patch", "pod", "counts", "--subresource", "resize", "-p", body)
+    wait_for(lambda: container_of(weft, "counts").get("resources") == more, "resized by the engine")
+    assert container_of(weft, "counts")["restartCount"] == 0
     uid = weft.pod("web")["metadata"]["uid"]
     assert {f"k8s_{name}_web_default_{uid}_0" for name in ("main", "POD")} <= set(engine.names())
     address = weft.pod("web")["status"]["podIP"]

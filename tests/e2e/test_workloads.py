@@ -468,3 +468,92 @@ def test_autoscaling(weft: Instance) -> None:
     wait_for(lambda: len(pods(weft, "busy")) == 1, "idle: one replica", 60)
     assert all(is_ready(p) for p in pods(weft, "busy").values())
     weft.kubectl("delete", "hpa/busy", "deployment/busy")
+
+
+def resources(cpu: str, memory: str, request: str = "50m") -> dict[str, Any]:
+    asked = {"cpu": request, "memory": "16Mi"}
+    return {"requests": asked, "limits": {"cpu": cpu, "memory": memory}}
+
+
+def in_force(pid: int) -> tuple[float, int]:
+    """CPU cores and bytes of memory that the kernel gives a process."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    paths = {
+        name: p for _, names, p in (x.split(":", 2) for x in lines) for name in names.split(",")
+    }
+    root = Path("/sys/fs/cgroup")
+    if "memory" in paths:
+        cpu = root / f"cpu{paths['cpu']}"
+        quota = int((cpu / "cpu.cfs_quota_us").read_text())
+        memory = int((root / f"memory{paths['memory']}" / "memory.limit_in_bytes").read_text())
+        return quota / int((cpu / "cpu.cfs_period_us").read_text()), memory
+    group = root / paths[""].lstrip("/")
+    quota, period = (group / "cpu.max").read_text().split()
+    return int(quota) / int(period), int((group / "memory.max").read_text())
+
+
+def test_containers_are_resized_while_they_run(weft: Instance) -> None:
+    """CPU and memory of a running process change without a restart; what the node has no room
+    for, a LimitRange or quota forbids, or would change the class of the pod, does not."""
+    restart = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    spec = sh(OBEDIENT, resources=resources("200m", "64Mi"))
+    other = sh(OBEDIENT, resources=resources("200m", "64Mi"), resizePolicy=restart)
+    spec["containers"] += [other["containers"][0] | {"name": "other"}]
+    labels = {"app": "sized"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sized", "labels": labels}}
+    apply(weft, pod | {"spec": spec})
+    weft.wait_ready("app=sized", 1)
+    pid = weft.pid_of("sized")
+
+    def resize(container: str, wanted: dict[str, Any], check: bool = True) -> str:
+        body = {"spec": {"containers": [{"name": container, "resources": wanted}]}}
+        return weft.kubectl(
+            "patch", "pod", "sized", "--subresource", "resize", "-p", json.dumps(body), check=check
+        )
+
+    def shown(name: str) -> dict[str, Any]:
+        found = weft.pod("sized")["status"]["containerStatuses"]
+        return next(c for c in found if c["name"] == name)
+
+    def conditions() -> dict[str, str]:
+        found = weft.pod("sized")["status"]["conditions"]
+        return {c["type"]: c.get("reason", "") for c in found if "Resize" in c["type"]}
+
+    assert in_force(pid) == (0.2, 64 << 20)
+    resize("main", resources("300m", "96Mi", "60m"))
+    wait_for(lambda: in_force(pid) == (0.3, 96 << 20), "more of both")
+    wanted = resources("300m", "96Mi", "60m")
+    wait_for(lambda: shown("main")["resources"] == wanted, "the status says so")
+    assert shown("main")["allocatedResources"] == wanted["requests"]
+    assert (shown("main")["restartCount"], conditions()) == (0, {})
+    # No room, now and ever; then some that is there.
+    resize("main", resources("900", "96Mi", "900"))
+    wait_for(lambda: conditions() == {"PodResizePending": "Infeasible"}, "refused by the node")
+    assert in_force(pid) == (0.3, 96 << 20)
+    resize("main", resources("250m", "64Mi"))
+    wait_for(lambda: in_force(pid) == (0.25, 64 << 20), "less again")
+    wait_for(lambda: conditions() == {}, "nothing is pending")
+    # A policy that asks for a restart.
+    resize("other", resources("200m", "80Mi"))
+    wait_for(lambda: shown("other")["restartCount"] == 1, "restarted")
+    wait_for(lambda: shown("other").get("resources") == resources("200m", "80Mi"), "with more")
+    assert (weft.pid_of("sized"), shown("main")["restartCount"]) == (pid, 0)
+    # What may not be.
+    said = resize("main", {"limits": {"cpu": None}}, check=False)
+    assert "resource limits cannot be removed" in said
+    said = resize("main", {"limits": {"example.com/x": "1"}}, check=False)
+    assert "only cpu and memory resources are mutable" in said
+    limits = [{"type": "Container", "max": {"cpu": "400m"}}]
+    hard = {"requests.cpu": "150m"}
+    meta = {"metadata": {"name": "sized"}}
+    apply(
+        weft, {"apiVersion": "v1", "kind": "LimitRange", **meta, "spec": {"limits": limits}},
+        {"apiVersion": "v1", "kind": "ResourceQuota", **meta, "spec": {"hard": hard}},
+    )  # fmt: skip
+    said = resize("main", resources("500m", "64Mi"), check=False)
+    assert "maximum cpu usage per Container is 400m, but limit is 500m" in said
+    wait_for(
+        lambda: read(weft, "resourcequota", "sized").get("status", {}).get("used"), "usage counted"
+    )
+    assert "exceeded quota" in resize("main", resources("400m", "64Mi", "300m"), check=False)
+    weft.kubectl("delete", "pod/sized", "limitrange/sized", "resourcequota/sized", "--wait=false")

@@ -83,7 +83,7 @@ KUBERNETES_KINDS = (
     Kind("", "v1", "Pod", "pods", short_names=("po",), categories=ALL,
          subresources=(
              "status", "log", "binding", "exec", "attach", "portforward", "ephemeralcontainers",
-             "eviction",
+             "eviction", "resize",
          ), struct=pod_v1.Pod),
     Kind("", "v1", "Service", "services", short_names=("svc",), categories=ALL,
          subresources=("status",), struct=core_v1.Service),

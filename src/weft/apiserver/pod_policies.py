@@ -23,7 +23,11 @@ class PodPolicies:
 
     async def review(self, asked: Review) -> Verdict:
         new, kind = asked.new, asked.kind
-        if new is None or asked.operation == "DELETE" or asked.subresource:
+        if new is None or asked.operation == "DELETE":
+            return _NOTHING
+        if asked.subresource == "resize":
+            _refuse(asked, new, await self._ranges(asked.namespace))
+        if asked.subresource:
             return _NOTHING
         if (kind.group, kind.plural) == ("apps", "deployments"):
             made = queue_gates.labelled_template(new)
@@ -37,7 +41,7 @@ class PodPolicies:
             return _NOTHING
         await self._account(asked, new)
         obj = _gated(queue_gates.held(new, "pods"))
-        ranges = await self._objects(verbs.known_kind("limitranges"), asked.namespace)
+        ranges = await self._ranges(asked.namespace)
         if ranges:
             obj = limit_ranges.with_defaults(obj, ranges)
             _refuse(asked, obj, ranges)
@@ -50,6 +54,9 @@ class PodPolicies:
         queues = registry.kind_for(LocalQueue)
         found = await self._store.get(keys.key(queues, DEFAULT_QUEUE, asked.namespace))
         return queue_gates.in_queue(job, DEFAULT_QUEUE) if found is not None else job
+
+    async def _ranges(self, namespace: str) -> list[dict[str, Any]]:
+        return await self._objects(verbs.known_kind("limitranges"), namespace)
 
     async def _objects(self, kind: Kind, namespace: str = "") -> list[dict[str, Any]]:
         found = await self._store.range(keys.prefix(kind, namespace))

@@ -26,7 +26,7 @@ _EXPLICIT = frozenset({
 })  # fmt: skip
 """Who counts one of these wants every container to say what it takes of it."""
 _BYTES = ("memory", "storage", "hugepages-")
-_CHANGING = frozenset({"services", "persistentvolumeclaims"})
+_CHANGING = frozenset({"pods", "services", "persistentvolumeclaims"})
 """Core kinds of which an update can take more than the object had."""
 
 

@@ -397,7 +397,7 @@ class Resources(Reading):
                 body = codec.served_entry(kind, target.version, entry)
                 return Written(body, 200, warnings)
             charges = Charges()
-            if not target.subresource:
+            if target.subresource in ("", "resize"):
                 charges = await self.quotas.charge(kind, target.namespace, new, old)
             value, shown = await self.converter.stored(kind, target.version, new)
             revision = entry.mod_revision
@@ -440,13 +440,11 @@ class Resources(Reading):
             changed, said = await self.chain.mutate(asked, rules.settler(target))
             if changed is not new:
                 new = rules.prepare_status_update(kind, changed, old)
-        elif target.subresource == "ephemeralcontainers":
+        elif target.subresource in subresources.POD_PARTS:
             wanted = rules.default(kind, target.version, new)
-            new = subresources.with_ephemeral(old, wanted)
+            new = subresources.with_part(target.subresource, old, wanted)
             new, said = await self._admit("UPDATE", target, new, old, asking)
-            before = subresources.with_ephemeral(
-                old | {"spec": dict(old["spec"], ephemeralContainers=[])}, new
-            )
+            before = subresources.without_part(target.subresource, old, new)
             errors = rules.validate_update(kind, target.version, new, before)
             rules.refuse_invalid(kind, target.name, errors)
             new = rules.prepare_update(kind, target.version, new, old)

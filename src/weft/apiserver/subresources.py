@@ -5,7 +5,8 @@ from typing import Any
 
 from weft.api.kinds import Kind
 from weft.api.selectors import format_selector
-from weft.apiserver import custom, failures
+from weft.api.validate import resizes
+from weft.apiserver import custom, failures, rules
 from weft.lib.timefmt import rfc3339
 
 SCALE_VERSION = "autoscaling/v1"
@@ -126,6 +127,27 @@ def with_ephemeral(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
         raise failures.invalid(Kind("", "v1", "Pod", "pods"), old["metadata"]["name"], problems)
     spec = dict(old.get("spec") or {})
     return dict(old) | {"spec": spec | {"ephemeralContainers": after} if after else spec}
+
+
+POD_PARTS = ("ephemeralcontainers", "resize")
+"""Subresources of pods that change one part of the spec."""
+
+
+def with_part(name: str, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod with the subresource's part of `wanted`, and nothing else of it. Raises ApiError
+    422."""
+    if name == "ephemeralcontainers":
+        return with_ephemeral(old, wanted)
+    pod = Kind("", "v1", "Pod", "pods")
+    rules.refuse_invalid(pod, old["metadata"]["name"], resizes.validate(wanted, old))
+    return resizes.resized(old, wanted)
+
+
+def without_part(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod before as if it had had that part: of the rest nothing may change."""
+    if name == "resize":
+        return resizes.resized(old, new)
+    return with_ephemeral(dict(old) | {"spec": dict(old["spec"], ephemeralContainers=[])}, new)
 
 
 _BINDING = Kind("", "v1", "Binding", "pods/binding")

@@ -10,6 +10,7 @@ import logging
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -27,7 +28,7 @@ from weft.api.pod_references import CONFIG_MAPS, SECRETS, references
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, image_container, image_pulls, service_account
+from weft.node import dns, image_container, image_pulls, pod_resize, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import (
     AgentSettings,
@@ -285,6 +286,23 @@ class NodeAgent:
         if any(may_listen(obj) for obj in (before, after)):
             self._registration.listeners_changed(self._parts.objects)
 
+    def _unfit(self, runner: PodRunner, pod: Pod) -> tuple[str, str] | None:
+        """Why the node has no room for a pod whose containers ask for more than they have."""
+        state = structs.replace(runner.state, pod=pod)
+        if not pod_resize.differing(state):
+            return None
+        machine = self._parts.machine
+        capacity = {"cpu": Decimal(machine.cpu_count), "memory": Decimal(machine.memory_bytes)}
+        others = [r.state.pod for uid, r in self._pods.items() if uid != pod.metadata.uid]
+        return pod_resize.unfit(pod, others, capacity)
+
+    def _reconsider(self, uid: str) -> None:
+        """Another pod changed or left: there may be room for what was deferred."""
+        for runner in tuple(self._pods.values()):
+            if runner.uid != uid and runner.state.unfit is not None:
+                pod = runner.state.pod
+                runner.feed(ps.PodObserved(pod, self._unfit(runner, pod)))
+
     def _pod_changed(self, before: Struct | None, after: Struct | None) -> None:
         if isinstance(before, Pod) and (
             not isinstance(after, Pod) or after.metadata.uid != before.metadata.uid
@@ -302,7 +320,8 @@ class NodeAgent:
             self._start_runner(after, ps.Adopted())
         else:
             before_meta = runner.state.pod.metadata
-            runner.feed(ps.PodObserved(after))
+            runner.feed(ps.PodObserved(after, self._unfit(runner, after)))
+            self._reconsider(uid)
             if (before_meta.labels, before_meta.annotations) != (
                 after.metadata.labels,
                 after.metadata.annotations,
@@ -357,6 +376,7 @@ class NodeAgent:
 
     def _forget(self, runner: PodRunner) -> None:
         self._pods.pop(runner.uid, None)
+        self._reconsider(runner.uid)
         self._tasks.spawn(self._drop(runner), "node-forget-pod")
 
     async def _drop(self, runner: PodRunner) -> None:

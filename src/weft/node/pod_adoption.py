@@ -3,6 +3,7 @@ status says. Pure."""
 
 from msgspec.structs import replace
 
+from weft.api.k8s.container_v1 import ResourceRequirements
 from weft.api.k8s.pod_v1 import ContainerStateTerminated, ContainerStatus
 from weft.lib.timefmt import parse_rfc3339
 from weft.node import pod_containers, pod_probes
@@ -83,6 +84,9 @@ def _adopt_container(turn: Turn, record: ContainerRecord, found: FoundContainer 
     record = replace(
         record, restarts=restarts, stage="running", started_at=found.started_at, image_id=image_id
     )
+    spec = turn.spec(record.name).resources or ResourceRequirements()
+    said = status.resources if status is not None else None
+    record = replace(record, resources=said or spec)
     known = status is not None and status.container_id.endswith(found.id)
     if known and status is not None and found.exit is None:
         record = replace(record, started=bool(status.started), ready=bool(status.ready))

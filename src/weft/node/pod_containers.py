@@ -5,6 +5,7 @@ Rules: kubelet's container restart back-off, hooks and termination (Kubernetes 1
 
 from msgspec.structs import replace
 
+from weft.api.k8s.container_v1 import ResourceRequirements
 from weft.api.k8s.pod_v1 import Pod
 from weft.node import pod_probes
 from weft.node.pod_state import (
@@ -82,8 +83,10 @@ def _start(turn: Turn, record: ContainerRecord) -> None:
     if record.last_exit is not None and record.last_exit.id == current:
         restarts += 1
     turn.set_container(
-        record.name, stage="starting", restarts=restarts, retry_at=None, exit=None, stop=None
-    )
+        record.name, stage="starting", restarts=restarts, retry_at=None, exit=None, stop=None,
+        resources=turn.spec(record.name).resources or ResourceRequirements(), resizing=False,
+        resize_error="", resize_at=None,
+    )  # fmt: skip
     container_id = instance_id(turn.state.uid, record.name, restarts)
     turn.do(StartContainer(container=record.name, id=container_id, restarts=restarts))
 

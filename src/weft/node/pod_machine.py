@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from weft.api.k8s.pod_v1 import Pod
 from weft.lib.timefmt import parse_rfc3339
-from weft.node import pod_adoption, pod_containers, pod_probes
+from weft.node import pod_adoption, pod_containers, pod_probes, pod_resize
 from weft.node.pod_state import (
     LISTENERS_READY_SECONDS,
     LISTENERS_REMOVED_SECONDS,
@@ -32,6 +32,7 @@ from weft.node.pod_state import (
     ContainerExited,
     ContainerRecord,
     ContainerRefused,
+    ContainerResized,
     ContainerStarted,
     CreateSandbox,
     DeleteSandbox,
@@ -99,7 +100,7 @@ def _observed(turn: Turn, event: PodObserved) -> None:
     known = turn.names()
     added = tuple(c for c in _ephemeral(event.pod) if c.name not in known)
     before = turn.state.pod
-    turn.set(pod=event.pod, containers=turn.state.containers + added)
+    turn.set(pod=event.pod, containers=turn.state.containers + added, unfit=event.unfit)
     end = turn.state.end
     if end is None:
         pod_containers.replace_changed(turn, before)
@@ -161,6 +162,12 @@ def _container_exited(turn: Turn, event: ContainerExited) -> None:
     record = turn.by_id(event.exit.id)
     if record is not None and record.stage in ("starting", "running", "stopping"):
         pod_containers.exited(turn, record, event.exit)
+
+
+def _container_resized(turn: Turn, event: ContainerResized) -> None:
+    record = turn.by_id(event.id)
+    if record is not None and record.stage == "running":
+        pod_resize.resized(turn, record, event)
 
 
 def _hook_finished(turn: Turn, event: HookFinished) -> None:
@@ -237,6 +244,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     ContainerStarted: _container_started,
     ContainerRefused: _container_refused,
     ContainerExited: _container_exited,
+    ContainerResized: _container_resized,
     HookFinished: _hook_finished,
     ProbeSucceeded: _probe_succeeded,
     ProbeFailed: _probe_failed,
@@ -262,6 +270,7 @@ def _advance(turn: Turn) -> None:
         _advance_sandbox(turn)
     if turn.state.sandbox.stage == "ready" and turn.state.end is None:
         pod_containers.start_what_may(turn)
+    pod_resize.advance(turn)
     for name in turn.names():
         pod_probes.run_due(turn, name)
         pod_containers.advance_stop(turn, name)
@@ -437,4 +446,4 @@ def _times(state: PodState) -> list[float]:
         times += [c.retry_at for c in state.containers if c.name in waiting and c.retry_at]
     if state.end is None and (deadline := active_deadline(state)) is not None:
         times.append(deadline)
-    return times
+    return times + pod_resize.times(state)

@@ -15,7 +15,12 @@ from typing import Any, Literal, cast
 
 from weft.api import registry
 from weft.api.errors import ApiError
-from weft.api.k8s.container_v1 import Container, LifecycleHandler, Probe
+from weft.api.k8s.container_v1 import (
+    Container,
+    LifecycleHandler,
+    Probe,
+    ResourceRequirements,
+)
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.wellknown import (
@@ -28,7 +33,7 @@ from weft.lib.aio import Tasks, now
 from weft.node import image_container, last_words, pod_machine, pod_probes, ports, volume_files
 from weft.node import pod_state as ps
 from weft.node.agent_settings import HostPorts, Parts
-from weft.node.container_start import IMAGE_REASONS, prepare, tokens_wanted
+from weft.node.container_start import IMAGE_REASONS, limits, prepare, tokens_wanted
 from weft.node.downward import PodFacts
 from weft.node.environment import CONFIG_ERROR, Refusal
 from weft.node.etc_files import etc_files
@@ -237,6 +242,16 @@ class PodRunner:
             action.id, state.started_at or now(), self.parts.images.id_of(spec.image)
         )
 
+    async def _resize_container(self, action: ps.ResizeContainer) -> ps.Event:
+        spec = ps.spec_of(self.state.pod, action.container) or Container()
+        resources = spec.resources or ResourceRequirements()
+        try:
+            wanted = limits(spec, self.parts.settings.pod_pids_max)
+            await self.parts.runtime.limit(action.id, wanted)
+        except Exception as error:
+            return ps.ContainerResized(action.id, resources, str(error))
+        return ps.ContainerResized(action.id, resources)
+
     async def _image_missing(self, spec: Container) -> Refusal | None:
         """Wait for its image; why it cannot be had."""
         if self.parts.pulls is None:
@@ -436,6 +451,7 @@ _ACTIONS: dict[type, Callable[[PodRunner, Any], None]] = {
     ps.AnnotatePod: PodRunner._annotate,
     ps.AwaitListeners: _task(PodRunner._await_listeners),
     ps.StartContainer: _task(PodRunner._start_container),
+    ps.ResizeContainer: _task(PodRunner._resize_container),
     ps.RunHook: _task(PodRunner._run_hook),
     ps.RunProbe: _task(PodRunner._run_probe),
     ps.SignalContainer: _task(PodRunner._signal),

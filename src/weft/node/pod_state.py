@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weft.api.k8s.container_v1 import Container, EphemeralContainer
+from weft.api.k8s.container_v1 import Container, EphemeralContainer, ResourceRequirements
 from weft.api.k8s.pod_v1 import Pod, PodStatus
 
 # --- limits, in seconds unless the name says otherwise
@@ -114,6 +114,13 @@ class ContainerRecord(Struct, frozen=True):
     ready: bool = False
     probes: tuple[ProbeRecord, ...] = ()
     stop: Stop | None = None
+    resources: ResourceRequirements | None = None
+    """What the current instance has in force."""
+    resizing: bool = False
+    """They are being changed."""
+    resize_error: str = ""
+    resize_at: float | None = None
+    """When to try again."""
 
 
 class Sandbox(Struct, frozen=True):
@@ -166,6 +173,8 @@ class PodState(Struct, frozen=True):
     timer_at: float | None = None
     status: PodStatus | None = None
     """As last reported."""
+    unfit: tuple[str, str] | None = None
+    """Why the node has no room for what the spec asks now: reason and message."""
 
     @property
     def uid(self) -> str:
@@ -245,6 +254,8 @@ class PodObserved(Struct, frozen=True):
     """The pod's object, new or changed (also when its deletion was asked for)."""
 
     pod: Pod
+    unfit: tuple[str, str] | None = None
+    """Why the node has no room for it as it is now."""
 
 
 class PodRemoved(Struct, frozen=True):
@@ -301,6 +312,14 @@ class ContainerExited(Struct, frozen=True):
     exit: Exit
 
 
+class ContainerResized(Struct, frozen=True):
+    """Its limits were changed, or could not be."""
+
+    id: str
+    resources: ResourceRequirements
+    error: str = ""
+
+
 class HookFinished(Struct, frozen=True):
     id: str
     hook: Hook
@@ -355,9 +374,9 @@ class TimerFired(Struct, frozen=True):
 
 Event = (
     PodObserved | PodRemoved | Adopted | SandboxCreated | SandboxFailed | ListenersAcknowledged
-    | ContainerStarted | ContainerRefused | ContainerExited | HookFinished | ProbeSucceeded
-    | ProbeFailed | DrainFinished | ListenersRemoved | SandboxDeleted | DependenciesChanged
-    | NodeStopped | Evicted | TimerFired
+    | ContainerStarted | ContainerRefused | ContainerExited | ContainerResized | HookFinished
+    | ProbeSucceeded | ProbeFailed | DrainFinished | ListenersRemoved | SandboxDeleted
+    | DependenciesChanged | NodeStopped | Evicted | TimerFired
 )  # fmt: skip
 
 
@@ -384,6 +403,13 @@ class StartContainer(Struct, frozen=True):
     container: str
     id: str
     restarts: int
+
+
+class ResizeContainer(Struct, frozen=True):
+    """Change the limits of a running instance to those of the spec: ContainerResized."""
+
+    container: str
+    id: str
 
 
 class RunHook(Struct, frozen=True):
@@ -465,7 +491,8 @@ class SetTimer(Struct, frozen=True):
 
 
 Action = (
-    CreateSandbox | AnnotatePod | AwaitListeners | StartContainer | RunHook | RunProbe
-    | SignalContainer | KillContainer | RemoveContainer | AwaitDrain | AwaitListenersRemoved
-    | DeleteSandbox | ReportStatus | RecordEvent | FinishDeletion | Forget | SetTimer
+    CreateSandbox | AnnotatePod | AwaitListeners | StartContainer | ResizeContainer | RunHook
+    | RunProbe | SignalContainer | KillContainer | RemoveContainer | AwaitDrain
+    | AwaitListenersRemoved | DeleteSandbox | ReportStatus | RecordEvent | FinishDeletion | Forget
+    | SetTimer
 )  # fmt: skip

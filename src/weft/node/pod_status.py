@@ -19,6 +19,7 @@ from weft.api.k8s.pod_v1 import (
 )
 from weft.api.wellknown import CONDITION_POD_SANDBOX_READY
 from weft.lib.timefmt import rfc3339
+from weft.node import pod_resize
 from weft.node.pod_state import ContainerRecord, Exit, PodState, instance_id, spec_of
 
 RUNTIME_SCHEME = "weft://"
@@ -134,6 +135,7 @@ def _conditions(state: PodState, phase: str, now: float) -> tuple[PodCondition, 
     if state.end is not None and state.end.cause == "evicted":
         message = state.end.message
         wanted.append(_plain("DisruptionTarget", True, "TerminationByKubelet", message))
+    wanted += pod_resize.conditions(state)
     before = {c.type: c for c in (*state.pod.status.conditions, *_reported(state))}
     return tuple(_since(c, before.get(c.type), now) for c in wanted)
 
@@ -201,6 +203,7 @@ def _container_status(state: PodState, record: ContainerRecord) -> ContainerStat
     shown_id = instance_id(state.uid, record.name, record.restarts) if current is not None else ""
     if not shown_id and record.last_exit is not None:
         shown_id = record.last_exit.id
+    shown = pod_resize.shown(record)
     return ContainerStatus(
         name=record.name,
         image=spec.image,
@@ -210,6 +213,8 @@ def _container_status(state: PodState, record: ContainerRecord) -> ContainerStat
         started=record.started and _alive(record),
         restart_count=record.restarts,
         state=_container_state(state, record),
+        allocated_resources=shown.requests if shown is not None else {},
+        resources=shown,
         last_state=ContainerState(terminated=_terminated(record.last_exit))
         if record.last_exit
         else ContainerState(),

@@ -23,6 +23,7 @@ from weft.node.runtime import (
     ContainerSpec,
     ContainerState,
     ExecResult,
+    Limits,
     PodsUsage,
     Process,
 )
@@ -107,6 +108,10 @@ class PodhostRuntime:
 
     async def signal(self, container_id: str, signal_number: int) -> None:
         await self._request(op="signal", id=container_id, signal=int(signal_number))
+
+    async def limit(self, container_id: str, limits: Limits) -> None:
+        """See ContainerRuntime. PodhostError."""
+        await self._request(op="limit", id=container_id, limits=msgspec.to_builtins(limits))
 
     async def retire(self, container_id: str) -> None:
         """When it ends, it is not started again. PodhostError: an older pod host cannot do that,

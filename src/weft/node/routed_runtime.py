@@ -13,6 +13,7 @@ from weft.node.runtime import (
     ContainerSpec,
     ContainerState,
     ExecResult,
+    Limits,
     PodsUsage,
     Process,
 )
@@ -33,6 +34,9 @@ class RoutedRuntime:
 
     async def signal(self, container_id: str, signal_number: int) -> None:
         await self._of(container_id).signal(container_id, signal_number)
+
+    async def limit(self, container_id: str, limits: Limits) -> None:
+        await self._of(container_id).limit(container_id, limits)
 
     async def retire(self, container_id: str) -> None:
         await self._of(container_id).retire(container_id)

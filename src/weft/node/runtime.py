@@ -204,6 +204,10 @@ class ContainerRuntime(Protocol):
     async def signal(self, container_id: str, signal_number: int) -> None:
         """Signal its first process; no error when it has ended."""
 
+    async def limit(self, container_id: str, limits: Limits) -> None:
+        """Change the limits of one that runs; those that are None stay. An exception when it
+        cannot be done, for example less memory than it uses."""
+
     async def retire(self, container_id: str) -> None:
         """When it ends, it is not started again."""
 

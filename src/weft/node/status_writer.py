@@ -12,6 +12,7 @@ from weft.api.conditions import condition
 from weft.api.errors import ApiError
 from weft.api.k8s.pod_v1 import Pod, PodStatus
 from weft.api.objects import decode
+from weft.api.pod_resizes import IN_PROGRESS, PENDING
 from weft.api.wellknown import REASON_NODE_NOT_READY
 from weft.runtime.client import Client
 
@@ -23,6 +24,8 @@ RETRY_FIRST_SECONDS = 0.1
 RETRY_MAX_SECONDS = 10.0
 REPEAT_SECONDS = 0.5
 """Before a status that was declared not ready is written again: first the node must be back."""
+PASSING = frozenset((PENDING, IN_PROGRESS))
+"""Conditions that are taken away when they hold no more."""
 CONDITION_TEXTS = frozenset(("reason", "message"))
 """Fields of conditions that are absent when there is nothing to say."""
 
@@ -40,6 +43,8 @@ class StatusWriter:
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._gone = False
+        self._passing: set[str] = set()
+        """Conditions of PASSING that the API may have."""
 
     def annotate(self, annotations: Mapping[str, str]) -> None:
         """Set annotations, with the next write."""
@@ -53,6 +58,7 @@ class StatusWriter:
 
     def observe(self, pod: Pod) -> None:
         """The pod as the API has it: while the node was silent it was declared not ready."""
+        self._passing |= {c.type for c in pod.status.conditions} & PASSING
         found = condition(pod.status.conditions, "Ready")
         if self._status is None or found is None or found.reason != REASON_NODE_NOT_READY:
             return
@@ -115,9 +121,16 @@ class StatusWriter:
             for addresses in ("podIPs", "hostIPs"):
                 if addresses in status:  # else they would be merged with those of before
                     status[addresses] = [{"$patch": "replace"}, *status[addresses]]
-            for condition in status.get("conditions", ()):
+            conditions = status.get("conditions", ())
+            known = {c["type"] for c in conditions}
+            for condition in conditions:
                 for gone in CONDITION_TEXTS - condition.keys():
                     condition[gone] = None  # else those of before would stay
+            if past := self._passing - known:
+                status["conditions"] = [
+                    *conditions, *({"type": each, "$patch": "delete"} for each in sorted(past))
+                ]  # fmt: skip
+            self._passing = known & PASSING
             body["status"] = status
         await self._client.patch(
             registry.kind_for(Pod), self._name, body, self._namespace,

@@ -8,6 +8,7 @@ import msgspec
 from weft.api import node_selectors
 from weft.api.k8s.core_v1 import Namespace, Node
 from weft.api.k8s.pod_v1 import Pod
+from weft.api.pod_resizes import counted_spec
 from weft.api.snapshot import Snapshot
 from weft.scheduler import constraints as neighbourhood
 from weft.scheduler import filters, queue, resources, scores
@@ -163,7 +164,7 @@ def _asks(pod: Pod) -> bool:
 
 
 def _wanted(pod: Pod, profile: Profile | None = None) -> Wanted:
-    needs, ports = resources.requested(pod.spec), resources.host_ports(pod)
+    needs, ports = resources.requested(counted_spec(pod)), resources.host_ports(pod)
     return Wanted(needs, ports, profile or SPREADING)
 
 

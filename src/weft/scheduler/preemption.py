@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.k8s.policy_v1 import PodDisruptionBudget
+from weft.api.pod_resizes import counted_spec
 from weft.api.selectors import matches_selector
 from weft.scheduler import filters, resources
 from weft.scheduler.filters import Free
@@ -104,7 +105,7 @@ def _on(  # noqa: PLR0917
     lower.sort(key=lambda p: (p.metadata.uid not in protected, -priority(p), p.status.start_time))
     victims = []
     for other in lower:
-        needs, ports = resources.requested(other.spec), resources.host_ports(other)
+        needs, ports = resources.requested(counted_spec(other)), resources.host_ports(other)
         if filters.shortages(needs, ports, room):
             victims.append(other)
         else:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.node.engine import holder
-from weft.node.runtime import ContainerSpec, EngineContainer, Mount
+from weft.node.runtime import ContainerSpec, EngineContainer, Limits, Mount
 
 LABEL_INSTANCE = "weft.dev/instance"
 LABEL_ID = "weft.dev/container-id"
@@ -108,7 +108,7 @@ def _host(
         "Mounts": [_mount(mount) for mount in _mounts(spec, made)],
         "LogConfig": LOG_CONFIG,
         "RestartPolicy": {"Name": "no"},
-        **_limits(spec),
+        **limits_of(spec.limits),
     }
     if not made.privileged:
         config |= {"CapDrop": ["ALL"], "CapAdd": list(made.capabilities)}
@@ -134,8 +134,8 @@ def _security(spec: ContainerSpec, made: EngineContainer) -> list[str]:
     return found
 
 
-def _limits(spec: ContainerSpec) -> dict[str, int]:
-    limits = spec.limits
+def limits_of(limits: Limits) -> dict[str, int]:
+    """As engines write them, for a container that is made or changed."""
     found: dict[str, int] = {}
     if limits.cpu_cores is not None:
         quota = max(1000, int(limits.cpu_cores * PERIOD_MICROSECONDS))

@@ -23,6 +23,7 @@ from weft.node.runtime import (
     ContainerSpec,
     ContainerState,
     ExecResult,
+    Limits,
     PodsUsage,
     Process,
 )
@@ -156,6 +157,21 @@ class EngineRuntime:
 
     async def signal(self, container_id: str, signal_number: int) -> None:
         await self._signal(container_id, str(signal_number))
+
+    async def limit(self, container_id: str, limits: Limits) -> None:
+        """See ContainerRuntime. LookupError, ValueError, EngineError."""
+        held = self._running(container_id)
+        used, memory = held.group.usage()[1], limits.memory_bytes
+        if memory is not None and used > memory:
+            raise ValueError(f"it uses {used} bytes of memory, more than the new limit {memory}")
+        body = requests.limits_of(limits)
+        try:
+            await self.api.call("POST", f"/containers/{held.engine_id}/update", body)
+        except EngineError as error:
+            if error.status != _NOT_FOUND or not held.group.directories:
+                raise
+            # Podman serves no such request; its groups are those of any container.
+            held.group.change(limits.cpu_cores, memory, limits.pids)
 
     async def retire(self, container_id: str) -> None:
         """Containers of an engine are never started again by it."""

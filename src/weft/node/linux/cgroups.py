@@ -66,6 +66,10 @@ class Group:
         """Make it with its limits (None: no limit). OSError when a limit cannot be set."""
         for path in self.directories.values():
             os.makedirs(path, exist_ok=True)
+        self.change(cpu_cores, memory_bytes, pids)
+
+    def change(self, cpu_cores: float | None, memory_bytes: int | None, pids: int | None) -> None:
+        """Set limits, of one that is there; None leaves one as it is. OSError."""
         if self.unified:
             self._limit_v2(cpu_cores, memory_bytes, pids)
         elif self.directories:
@@ -88,6 +92,8 @@ class Group:
             _write(f"{path}/cpu.cfs_period_us", _PERIOD_MICROSECONDS)
             _write(f"{path}/cpu.cfs_quota_us", quota)
         if memory is not None and (path := self._of("memory")):
+            # The limit with swap is never below the one without: which comes first depends.
+            _try_write(f"{path}/memory.memsw.limit_in_bytes", memory)
             _write(f"{path}/memory.limit_in_bytes", memory)
             _try_write(f"{path}/memory.memsw.limit_in_bytes", memory)
         if pids is not None and (path := self._of("pids")):

@@ -129,6 +129,18 @@ class Containers:
         waiting, until = self._removals.get(container_id, ([], now + LOG_DRAIN_SECONDS))
         self._removals[container_id] = ([*waiting, to], until)
 
+    def limit(self, container_id: str, limits: dict[str, Any]) -> None:
+        """Change the limits of one that runs. LookupError; ValueError when it uses more memory;
+        OSError."""
+        container = self.running(container_id)
+        memory = limits["memory_bytes"]
+        used = container.group.usage()[1]
+        if memory is not None and used > memory:
+            raise ValueError(f"it uses {used} bytes of memory, more than the new limit {memory}")
+        container.group.change(limits["cpu_cores"], memory, limits["pids"])
+        container.spec["limits"] = limits
+        container.save()
+
     def usage(self, container_id: str) -> tuple[float, int]:
         """CPU seconds and working set; where no control group counts, of its processes."""
         container = self.running(container_id)

@@ -154,6 +154,8 @@ class Server:
         container_id = message["id"]
         if operation == "signal":
             self._containers.signal(container_id, message["signal"], now)
+        elif operation == "limit":
+            self._containers.limit(container_id, message["limits"])
         elif operation == "retire":
             self._containers.retire(container_id)
         elif operation == "kill":
