@@ -212,11 +212,6 @@ def node(command: Any) -> Any:
 
 def check_node(rest: Mapping[str, Any]) -> str:
     """What is wrong with options of `node` together; "" for nothing."""
-    from weft.node.machine_facts import (  # noqa: PLC0415 - slow, most commands need no node
-        machine_facts,
-        pids_max,
-    )
-
     options = pressure.Options(
         rest["eviction_hard"], rest["eviction_soft"], rest["eviction_soft_grace_period"],
         rest["eviction_minimum_reclaim"],
@@ -224,7 +219,10 @@ def check_node(rest: Mapping[str, Any]) -> str:
     kept = reserved.together(rest["system_reserved"], rest["kube_reserved"])
     try:
         pressure.thresholds(options)
-        reserved.pod_limits(kept, machine_facts("/").memory_bytes, pids_max())
+        if kept:
+            from weft.node.machine_facts import machine_facts, pids_max  # noqa: PLC0415 - is slow
+
+            reserved.pod_limits(kept, machine_facts("/").memory_bytes, pids_max())
     except ValueError as error:
         return str(error)
     low, high = rest["image_gc_low_threshold"], rest["image_gc_high_threshold"]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -121,22 +122,33 @@ def _of(path: Path) -> Use:
         top = path.lstat()
     except OSError:
         return Use()
-    seen: set[int] = set()
-    blocks, waiting = top.st_blocks, [str(path)]
+    seen: dict[int, int] = {top.st_ino: top.st_blocks}
+    waiting = [str(path)]
     while waiting:
+        directory = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_ino in seen or status.st_dev != top.st_dev:
-                        continue
-                    seen.add(status.st_ino)
-                    blocks += status.st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+            for name, status in _inside(directory, top.st_dev):
+                if status.st_ino not in seen and stat.S_ISDIR(status.st_mode):
+                    waiting.append(f"{directory}/{name}")
+                seen[status.st_ino] = status.st_blocks
         except OSError:
             continue  # it changes while we look
-    return Use(disk=float(blocks * BLOCK_BYTES), inodes=len(seen) + 1)
+    return Use(disk=float(sum(seen.values()) * BLOCK_BYTES), inodes=len(seen))
+
+
+def _inside(directory: str, device: int) -> list[tuple[str, os.stat_result]]:
+    """What is in a directory of this device; a link that has taken its place leads nowhere."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = []
+        for name in os.listdir(fd):
+            with contextlib.suppress(OSError):  # it has just gone
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if status.st_dev == device:
+                    found.append((name, status))
+        return found
+    finally:
+        os.close(fd)
 
 
 # --- what can go
