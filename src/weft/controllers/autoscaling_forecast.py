@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from weft.api.wellknown import ANNOTATION_PREDICT_SECONDS
 
 HORIZON_SECONDS_MAX = 3600.0
-POINTS_MIN = 12
+POINTS_MIN = 10
 """Fewer say nothing about a trend."""
 GAP_SHARE_MAX = 0.1
 """Of a track: what is missing for longer is not made up, the track begins anew."""
