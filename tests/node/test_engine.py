@@ -17,7 +17,7 @@ from tests import archives
 from weft.node.engine import archive, holder, requests, states
 from weft.node.engine.api import EngineApi, EngineError, message_of, socket_of
 from weft.node.engine.lines import Frames, Plain, Seen, line_of
-from weft.node.engine.logs import LogFile
+from weft.node.engine.logs import LogFile, copy_file
 from weft.node.images import ImageStore
 from weft.node.runtime import ContainerSpec, EngineContainer, Limits, Mount
 
@@ -233,12 +233,34 @@ def test_what_is_read_again_is_not_written_again(tmp_path: Path) -> None:
     assert Seen(iter(())).since == 0, "an empty log is read from its beginning"
 
 
-def test_a_line_that_was_written_half_gets_its_end(tmp_path: Path) -> None:
-    (tmp_path / "0.log").write_bytes(b"2026-11-29T12:02:42.0Z stdout F ha")
+async def test_a_file_of_podman_is_copied_in_whole_lines_and_read_on(tmp_path: Path) -> None:
+    at = b"2026-11-29T12:02:42.%09d+00:00 "
+    source, target = tmp_path / "ctr.log", tmp_path / "0.log"
+    written = [
+        at % 1 + b"stdout F one", at % 2 + b"stdout P t", at % 3 + b"stderr F oops",
+        at % 4 + b"stdout F wo", at % 5 + b"stdout P no ", at % 6 + b"stdout P end",
+    ]  # fmt: skip
+    source.write_bytes(b"\n".join(written[:3]) + b"\n")
+    await copy_file(str(source), str(target), lambda: True)
+    half = target.read_bytes()
+    stamp = b"2026-11-29T12:02:42.%09dZ "
+    assert half.splitlines() == [
+        stamp % 1 + b"stdout F one", stamp % 3 + b"stderr F oops", stamp % 2 + b"stdout F t",
+    ]  # fmt: skip
+    target.write_bytes(b"".join(half.splitlines(keepends=True)[:2]))  # weft was killed before
+    source.write_bytes(b"\n".join(written) + b"\n")
+    await copy_file(str(source), str(target), lambda: True)
+    assert target.read_bytes().splitlines() == [
+        *half.splitlines()[:2], stamp % 2 + b"stdout F two", stamp % 5 + b"stdout F no end",
+    ]  # fmt: skip
+
+
+def test_a_line_that_was_written_half_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "0.log").write_bytes(b"first\n2026-11-29T12:02:42.0Z stdout F ha")
     file = LogFile(str(tmp_path / "0.log"))
     file.write(b"next\n")
     file.close()
-    assert (tmp_path / "0.log").read_bytes().endswith(b" ha\nnext\n")
+    assert (tmp_path / "0.log").read_bytes() == b"first\nnext\n"
 
 
 # --- the engine's place

@@ -8,8 +8,10 @@ import struct
 from collections import Counter
 from collections.abc import Iterable
 
+from weft.node.logwriter.lines import PARTIAL_LINE_BYTES
+
 OVERLAP_SECONDS = 1
-"""Read again after an interruption: whole seconds, Podman's times have no more."""
+"""Read again after an interruption: whole seconds, Podman's API tells no more."""
 _HEADER = struct.Struct(">BxxxI")
 _STREAMS = {0: "stdout", 1: "stdout", 2: "stderr"}
 FRAME_BYTES_MAX = 16 << 20
@@ -54,6 +56,40 @@ class Plain:
         return [("stdout", rest)] if rest else []
 
 
+class Joined:
+    """Takes pieces of a log file that Podman's monitor wrote, which ends a line (tag P) wherever a
+    read of its pipe did; gives whole lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._parts: dict[bytes, tuple[bytes, bytes]] = {}
+        """By stream: when the line that is not whole began, and what there is of it."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        found: list[bytes] = []
+        for line in lines:
+            fields = line.split(b" ", 3)
+            if len(fields) < 4:
+                continue
+            stamp, stream, tag, text = fields
+            if stream in self._parts:
+                stamp, before = self._parts.pop(stream)
+                text = before + text
+            if not tag.startswith(b"P"):
+                found.append(b"%s %s F %s\n" % (utc(stamp), stream, text))
+            elif len(text) >= PARTIAL_LINE_BYTES:
+                found.append(b"%s %s P %s\n" % (utc(stamp), stream, text))
+            else:
+                self._parts[stream] = stamp, text
+        return found
+
+    def end(self) -> list[bytes]:
+        """What had no end of its line."""
+        parts, self._parts = self._parts, {}
+        return [b"%s %s F %s\n" % (utc(at), name, text) for name, (at, text) in parts.items()]
+
+
 def line_of(stream: str, text: bytes) -> bytes:
     """`<time> <text>[newline]` as a CRI line. A part of a long line has no newline."""
     stamp, _, rest = text.partition(b" ")
@@ -65,8 +101,8 @@ def line_of(stream: str, text: bytes) -> bytes:
 
 def utc(stamp: bytes) -> bytes:
     """The time with nanoseconds, in UTC."""
-    if stamp.endswith(b"Z"):
-        head, _, fraction = stamp[:-1].partition(b".")
+    if stamp.endswith((b"Z", b"+00:00")):
+        head, _, fraction = stamp.removesuffix(b"Z").removesuffix(b"+00:00").partition(b".")
     else:
         head, fraction = _shifted(stamp)
     return head + b"." + fraction.ljust(9, b"0")[:9] + b"Z"
@@ -100,6 +136,10 @@ class Seen:
             self._known[line] += 1
 
     def is_new(self, line: bytes) -> bool:
+        if not self.since:
+            return True
+        if second_of(line) < self.since:
+            return False
         line = line.rstrip(b"\n")
         if not self._known.get(line):
             return True

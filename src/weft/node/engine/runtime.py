@@ -56,6 +56,8 @@ class _Held:
         self.pod = pod
         self.tty = False
         self.stdin = False
+        self.log_file = ""
+        """Where the engine writes what it prints, when that can be read."""
         self.group = group_of(state.pid) if state.pid else Group({})
         self.ended = asyncio.Event()
         self.logged = asyncio.Event()
@@ -372,6 +374,9 @@ class EngineRuntime:
         held = self._held[container_id] = _Held(state, inspected.get("Id", ""), pod)
         config = inspected.get("Config") or {}
         held.tty, held.stdin = bool(config.get("Tty")), bool(config.get("OpenStdin"))
+        file = str(inspected.get("LogPath") or "")
+        if self.api.podman and file and os.access(file, os.R_OK):
+            held.log_file = file
         if state.exit_code is not None:
             held.ended.set()
         return held
@@ -387,7 +392,11 @@ class EngineRuntime:
             held.logged.set()
 
     async def _copy_log(self, held: _Held, path: str) -> None:
-        await logs.copy(self.api, held.engine_id, path, tty=held.tty, ended=held.ended.is_set)
+        ended = held.ended.is_set
+        if held.log_file:
+            await logs.copy_file(held.log_file, path, ended)
+        else:
+            await logs.copy(self.api, held.engine_id, path, tty=held.tty, ended=ended)
         held.logged.set()
 
     async def _watch(self, held: _Held) -> None:
