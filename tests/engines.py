@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 KINDS = ("podman", "docker")
-PROGRAMS = {"podman": ("podman", "conmon", "runc"), "docker": ("dockerd", "containerd", "runc")}
+PROGRAMS = {
+    "podman": ("podman", "conmon", "runc"),
+    "docker": ("dockerd", "containerd", "containerd-shim-runc-v2", "runc"),
+}
 START_SECONDS_MAX = 30.0
 TOOLS = Path(sys.prefix) / "tools"
 SECCOMP = (TOOLS / "usr/share/containers/seccomp.json", Path("/usr/share/containers/seccomp.json"))
@@ -24,11 +27,17 @@ CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = ("nofile=4096:4096", "nproc=4096:4096")
 
 
+def search_path() -> str:
+    """Where engines look for their helpers, too."""
+    found = [str(TOOLS / folder) for folder in ("usr/bin", "usr/sbin")]
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *found])
+
+
 def unavailable(kind: str) -> str:
     """Why this engine cannot run here; empty when it can."""
     if os.geteuid() != 0:
         return "needs root"
-    missing = [name for name in PROGRAMS[kind] if shutil.which(name) is None]
+    missing = [name for name in PROGRAMS[kind] if shutil.which(name, path=search_path()) is None]
     return f"needs {', '.join(missing)} (tools/get_tools.py fetches them)" if missing else ""
 
 
@@ -183,9 +192,7 @@ class Engine:
             "--pidfile", str(at / "pid"), "--host", f"unix://{self.socket}",
             *(part for limit in LIMITS for part in ("--default-ulimit", limit)),
         ]  # fmt: skip
-        # runc and containerd's shims are looked for in PATH, and some need its libraries.
-        found = [str(TOOLS / folder) for folder in ("usr/bin", "usr/sbin")]
-        return command, {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *found])}
+        return command, {"PATH": search_path()}
 
 
 @contextlib.contextmanager

@@ -142,11 +142,15 @@ def test_which_api_version_is_spoken() -> None:
 
 
 def test_engines_that_cannot_run_pods_are_refused() -> None:
-    assert states.refusal({"OSType": "linux", "SecurityOptions": ["name=seccomp"]}, True) == ""
-    assert "userns-remap" in states.refusal({"SecurityOptions": ["name=userns"]}, True)
-    assert "without root" in states.refusal({"SecurityOptions": ["name=rootless"]}, True)
-    assert states.refusal({"SecurityOptions": ["name=rootless"]}, False) == ""
-    assert "windows" in states.refusal({"OSType": "windows"}, True)
+    def refused(info: dict[str, Any], *, as_root: bool = True) -> str:
+        return states.refusal(info, as_root, "6.1")
+
+    assert refused({"SecurityOptions": ["name=seccomp"], "KernelVersion": "6.1"}) == ""
+    assert "userns-remap" in refused({"SecurityOptions": ["name=userns"]})
+    assert "without root" in refused({"SecurityOptions": ["name=rootless"]})
+    assert refused({"SecurityOptions": ["name=rootless"]}, as_root=False) == ""
+    assert "windows" in refused({"OSType": "windows"})
+    assert "another kernel (5.15-linuxkit, here 6.1)" in refused({"KernelVersion": "5.15-linuxkit"})
     (told,) = states.shortcomings({"MemoryLimit": False, "CpuCfsQuota": False, "PidsLimit": True})
     assert told.startswith("limits of memory, cpu are not enforced")
     assert states.shortcomings({"MemoryLimit": True}) == ()

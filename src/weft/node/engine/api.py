@@ -77,7 +77,7 @@ class EngineApi:
             self._prefix = f"/v{api_version(version)}"
         except ValueError as error:
             raise EngineError(f"{name} at {self.socket}: {error}") from None
-        if why := refusal(info, os.geteuid() == 0):
+        if why := refusal(info, os.geteuid() == 0, os.uname().release):
             raise EngineError(f"{name} at {self.socket}: {why}")
         self.version = str(version.get("Version") or "")
         self.architecture = str(info.get("Architecture") or os.uname().machine)

@@ -122,12 +122,17 @@ def _numbers(text: str) -> tuple[int, int]:
     return (int(major), int(minor.partition(".")[0] or 0)) if major.isdecimal() else (0, 0)
 
 
-def refusal(info: Mapping[str, Any], as_root: bool) -> str:
-    """Why this engine cannot run pods; empty when it can."""
+def refusal(info: Mapping[str, Any], as_root: bool, kernel: str) -> str:
+    """Why this engine cannot run pods of the machine with this kernel; empty when it can."""
     security = " ".join(info.get("SecurityOptions") or ())
     rootless = bool(info.get("Rootless")) or "name=rootless" in security
     if (info.get("OSType") or "linux") != "linux":
         return f"it runs containers for {info['OSType']}, not Linux"
+    if (theirs := info.get("KernelVersion") or kernel) != kernel:
+        return (
+            f"its containers run on another kernel ({theirs}, here {kernel}), as in the virtual"
+            " machine of Docker Desktop: they cannot enter pods' networks"
+        )
     if "name=userns" in security:
         return (
             "it maps users of containers to others of this machine (userns-remap), who may not"
