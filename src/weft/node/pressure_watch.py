@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ log = logging.getLogger("weft.node")
 LOOK_SECONDS = 1.0
 GONE_SECONDS_MAX = 30.0
 """Wait for a pod to be gone, beyond its grace period, before looking whether that was enough."""
+LIMIT_AGAIN_SECONDS = 60.0
 IMAGES_SECONDS = 60.0
 """Between two looks at images and the disk they are on."""
 STORAGE_SECONDS_MIN = 2.0
@@ -54,13 +56,14 @@ class PressureWatch:
         self._thresholds = pressure.thresholds(settings.eviction, allocatable)
         self._state = pressure.State()
         self._told: tuple[str, ...] = ()
-        self._storage_at = self._images_at = 0.0
+        self._storage_at = self._images_at = self._limit_at = 0.0
         self.told: Callable[[tuple[str, ...]], None] = lambda _: None
         self.noted: Callable[[str, str], None] = lambda *_: None
 
     async def run(self) -> None:
-        await self._limit_pods()
         while True:
+            if ticks() >= self._limit_at:
+                await self._limit_pods()
             try:
                 await self.look()
             except (OSError, ValueError, LookupError) as error:
@@ -68,11 +71,14 @@ class PressureWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _limit_pods(self) -> None:
-        """What all pods may have together; a limit of before is lifted."""
+        """What all pods may have together; a limit of before is lifted. Refused while they have
+        more, it is tried again."""
+        self._limit_at = math.inf
         try:
             await self._runtime.limit_pods(self._limits.memory_bytes, self._limits.pids)
         except Exception as error:
             if self._limits != PodLimits():
+                self._limit_at = ticks() + LIMIT_AGAIN_SECONDS
                 text = f"what is reserved is not enforced on pods: {error}"
                 log.warning(text)
                 self.noted("NodeAllocatableNotEnforced", text)
