@@ -61,6 +61,9 @@ def test_a_policy_asks_for_a_restart() -> None:
     machine.send(ps.PodObserved(sized(pod(), "2", policy)))
     assert machine.did(ps.ResizeContainer) == []
     assert machine.state.containers[0].stage == "stopping"
+    once = Machine(sized(pod(restartPolicy="Never"), "1", policy)).run()
+    once.send(ps.PodObserved(sized(pod(restartPolicy="Never"), "2", policy)))
+    assert len(once.did(ps.ResizeContainer)) == 1, "it would not come back"
 
 
 def test_what_the_node_has_no_room_for_waits() -> None:

@@ -217,8 +217,8 @@ def restart(turn: Turn, name: str, why: str) -> None:
 
 
 def replace_changed(turn: Turn, before: Pod) -> None:
-    """Containers whose image is another than before start anew with it, at once. It is the only
-    thing of a container that Kubernetes lets change in place."""
+    """Containers whose image is another than before start anew with it, at once. Besides it only
+    their resources may change in place."""
     images = {c.name: c.image for c in (*before.spec.containers, *before.spec.init_containers)}
     for record in turn.state.containers:
         name = record.name

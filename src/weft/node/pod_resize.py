@@ -51,7 +51,8 @@ def advance(turn: Turn) -> None:
     for record in differing(turn.state):
         if record.resizing or (record.resize_at is not None and record.resize_at > turn.now):
             continue
-        if restarts(turn.spec(record.name), record.resources or _NOTHING):
+        again = pod_containers.restarts_after(turn.state, record, pod_containers.SUCCESS)
+        if again and restarts(turn.spec(record.name), record.resources or _NOTHING):
             turn.set_container(record.name, backoff=0.0)
             pod_containers.restart(turn, record.name, "is resized")
             continue
