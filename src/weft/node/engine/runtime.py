@@ -417,6 +417,8 @@ class EngineRuntime:
                     continue
                 inspected = None
             held.state = _ended(held.state, inspected, killed_for_memory=kills > 0)
+            if held.state.exit_code is None:  # its process is gone, and the engine is behind
+                await asyncio.sleep(AGAIN_SECONDS)
         held.ended.set()
         for queue in self._listeners:
             queue.put_nowait(held.says())
