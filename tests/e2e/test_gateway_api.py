@@ -451,7 +451,8 @@ def test_tls_by_server_name_and_tcp(shop: Instance) -> None:
 
     wait_for(attached, "both routes are attached")
     for kind, name in (("tlsroutes", "by-name"), ("tcproutes", "by-port")):
-        (found,) = status_of(shop, kind, name)["parents"]
+        what = f"the status of {name}"
+        (found,) = wait_for(lambda k=kind, n=name: status_of(shop, k, n).get("parents"), what)
         assert conditions(found)["Accepted"] == ("True", "Accepted")
     # Passed through, the bytes reach a program that speaks no TLS and says so in plain HTTP.
     wait_for(lambda: "HTTP/1." in _hello(shop, 9443, "bytes.test"), "an answer of the back end")
