@@ -7,11 +7,12 @@ from weft.apiserver.access import user_of_token
 from weft.daemon.files import (
     BadTokens,
     admin_token,
-    keep_service_cidr,
+    keep_first_choices,
     prepare_directories,
     with_service_cidr,
 )
 from weft.lib.instance import Settings
+from weft.node.rootless import first_isolation
 
 
 def settings(directory: Path) -> Settings:
@@ -52,8 +53,10 @@ def test_the_network_of_services_is_chosen_once(tmp_path: Path) -> None:
     other = structs.replace(usual, service_cidr="10.1.0.0/24")
     assert with_service_cidr(small) == small
     assert with_service_cidr(other) == other, "nothing is kept before it is in use"
-    keep_service_cidr(small)
+    keep_first_choices(small, "netns")
     assert with_service_cidr(usual) == small
+    keep_first_choices(small, "host")
+    assert first_isolation(usual.data_dir) == "netns", "the first one"
     with pytest.raises(OSError, match=r"have addresses of 10\.0\.0\.0/24, which was chosen"):
         with_service_cidr(other)
 

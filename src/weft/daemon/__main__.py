@@ -9,10 +9,10 @@ import sys
 import msgspec
 import uvloop
 
-from weft.api.wellknown import ISOLATION_NETNS
+from weft.api.wellknown import ISOLATION_HOST, ISOLATION_NETNS
 from weft.daemon.late_trust import authorities_read_later
 from weft.lib.instance import Settings
-from weft.node.rootless import Place
+from weft.node.rootless import Place, first_isolation
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # gRPC must neither take part in forks (it can block a child for ever) nor write to our output.
@@ -39,11 +39,14 @@ def main() -> int:
 def may_make(verb: str, settings: Settings) -> bool:
     """Whether a user namespace is made for a node that has none. One of several machines is
     reached by others, which has to be asked for to hear why it cannot be. A container engine's
-    containers cannot enter its networks."""
+    containers cannot enter its networks. An instance stays what it was: its Services have
+    addresses of its isolation."""
     alone = not settings.listen and not settings.join
     if verb == "clean-up" or settings.engine:
         return False
-    return alone or settings.isolation == ISOLATION_NETNS
+    if settings.isolation == ISOLATION_NETNS:
+        return True
+    return alone and first_isolation(settings.data_dir) != ISOLATION_HOST
 
 
 def serve(verb: str, settings: Settings, files: tuple[str, ...]) -> int:

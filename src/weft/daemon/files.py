@@ -23,6 +23,7 @@ from weft.lib.files import PRIVATE_DIRECTORY_MODE, PRIVATE_MODE, own_directory, 
 from weft.lib.instance import Running, Settings
 from weft.node.linux import userns
 from weft.node.podhost.wire import SOCKET_NAME
+from weft.node.rootless import FIRST_ISOLATION
 from weft.pki.ca import Authority
 from weft.pki.identity import api_server_names
 from weft.pki.mesh_ca import OwnRoots, PluggedIn
@@ -113,8 +114,11 @@ def with_service_cidr(settings: Settings) -> Settings:
     return structs.replace(settings, service_cidr=chosen)
 
 
-def keep_service_cidr(settings: Settings) -> None:
-    """For later starts, once the network is in use."""
+def keep_first_choices(settings: Settings, isolation: str) -> None:
+    """For later starts, once they are in use."""
+    kept = Path(settings.data_dir) / FIRST_ISOLATION
+    if not settings.no_node and not kept.exists():
+        replace_file(kept, f"{isolation}\n".encode())
     if settings.service_cidr:
         path = Path(settings.data_dir) / "service-cidr"
         replace_file(path, f"{settings.service_cidr}\n".encode())

@@ -265,7 +265,7 @@ class Instance:
             )
         except OSError as error:
             raise _port_error(self.settings.port, error) from error
-        files.keep_service_cidr(self.settings)
+        files.keep_first_choices(self.settings, self.machine.report.isolation)
         files.publish_kubeconfig(self.settings, self.api.port, self.ca.current, token)
 
     def _roots_changed(self, roots: str) -> None:

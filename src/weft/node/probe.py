@@ -134,6 +134,11 @@ def _shared_network(requested: str, refused: list[str], in_namespace: list[str])
     because = "as asked" if requested == ISOLATION_HOST else f"for lack of {refused[0]}"
     if requested != ISOLATION_HOST and in_namespace:
         because += f", and in a user namespace of {in_namespace[0]}"
+    elif requested != ISOLATION_HOST:
+        because += (
+            "; a user namespace is not for several machines, a container engine, or an instance"
+            " that began without one"
+        )
     return (
         f"Pods share this machine's network ({because}): programs listen on $PORT, and only calls"
         " through http_proxy or to a Service's address go through the mesh."

@@ -5,12 +5,25 @@ from pathlib import Path
 
 from weft.api.wellknown import ISOLATION_HOST
 from weft.lib.files import own_directory
-from weft.node.linux import trial, userns
+from weft.node.linux import userns
 from weft.node.linux.capabilities import CAPABILITIES
 from weft.node.podhost.wire import SOCKET_NAME
 from weft.node.probe import decide
 
 _ROOTS = tuple(1 << CAPABILITIES.index(name) for name in ("SYS_ADMIN", "NET_ADMIN"))
+
+
+FIRST_ISOLATION = "isolation"
+"""File of the data directory: what the instance was started with first."""
+
+
+def first_isolation(data_dir: str) -> str:
+    """Of an ordinary user's instance: its Services have addresses that suit it. Empty for a new
+    one; those of before it was written down had the machine's network."""
+    try:
+        return Path(data_dir, FIRST_ISOLATION).read_text().strip()
+    except OSError:
+        return ISOLATION_HOST if Path(data_dir, "kubeconfig").exists() else ""
 
 
 class Place:
@@ -50,6 +63,8 @@ class Place:
 def _wants(isolation: str) -> bool:
     if isolation == ISOLATION_HOST or _is_root():
         return False
+    from weft.node.linux import trial  # noqa: PLC0415 - needed once, and not as root
+
     return decide(isolation, trial.ask_all()).rootless
 
 
