@@ -37,6 +37,10 @@ class OrdinaryInstance(Instance):
             return as_user(self.uid, *command, *args[len(verb) :])
         return super().run(*args, stdin=stdin)
 
+    def down(self) -> None:
+        if self.run_dir.exists():  # else a test did it, and looked
+            super().down()
+
     @property
     def run_dir(self) -> Path:
         digest = Path(instance.run_dir_of(str(self.data_dir))).name

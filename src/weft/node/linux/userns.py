@@ -87,11 +87,13 @@ def _join(member: int) -> None:
     here = "/"
     with contextlib.suppress(OSError):
         here = os.getcwd()
-    pidfd = os.pidfd_open(member)
-    try:
-        ns.setns(pidfd, _FLAGS)
+    opened = [os.open(f"/proc/{member}/ns/{name}", os.O_RDONLY) for name in ("user", "mnt")]
+    try:  # one by one, as kernels before 5.8 want it
+        for fd in opened:
+            ns.setns(fd)
     finally:
-        os.close(pidfd)
+        for fd in opened:
+            os.close(fd)
     with contextlib.suppress(OSError):
         os.chdir(here)  # joining a mount namespace leads to its root
 
