@@ -30,6 +30,8 @@ pytestmark = [
     pytest.mark.skipif(not binaries(), reason="kubectl is not installed"),
 ]
 LATEST = binaries()[-1:]
+SOME = list(dict.fromkeys([*binaries()[::2], *LATEST]))
+"""The oldest, one of those that began to send protobuf, the newest: for verbs beyond the usual."""
 
 MANIFEST = """
 apiVersion: apps/v1

@@ -173,6 +173,11 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})
 
 
+def not_served(message: str) -> ApiError:
+    """503: this server lacks what is needed. Told to come again, kubectl tries for ten seconds."""
+    return ApiError(503, "ServiceUnavailable", message)
+
+
 def too_many_requests(retry_after_seconds: int) -> ApiError:
     """429: the server has more to do than it can."""
     return ApiError(

@@ -300,7 +300,7 @@ class Handlers:
     ) -> tuple[int, list[dict[str, Any]]]:
         """What pods or nodes use."""
         if self.usage_source is None:
-            raise failures.unavailable("nobody measures what pods use")
+            raise failures.not_served("nobody measures what pods use")
         kind = verbs.known_kind(target.kind.plural)
         stored = structs.replace(target, kind=kind, version="v1", name="")
         page = await self.resources.list(stored, structs.replace(options, limit=0))
