@@ -21,15 +21,20 @@ gc.set_threshold(50_000, 20, 50)
 
 
 MARKS = re.compile(r"^pytestmark = (\[[^\]]*\]|.*)", re.M)
+SLOW = re.compile(r"mark\.(slow|e2e)\b")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files that are slow as a whole are not even imported for the fast tests: the clients that
-    they bring along take a third of the time of all imports."""
-    if collection_path.suffix != ".py" or not config.option.markexpr.startswith("not slow"):
+    """Files that have none of the tests asked for are not even imported. Those that are slow as a
+    whole bring clients along that take a third of the time of the fast tests' imports."""
+    asked = config.option.markexpr
+    if collection_path.suffix != ".py" or not asked:
         return None
-    marks = MARKS.search(collection_path.read_text())
-    return True if marks and "pytest.mark.slow" in marks[1] else None
+    text = collection_path.read_text()
+    if asked.startswith("slow"):
+        return None if SLOW.search(text) else True
+    marks = MARKS.search(text)
+    return True if asked.startswith("not slow") and marks and "mark.slow" in marks[1] else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -23,23 +23,24 @@ STATIC = {
 WORKERS = max(2, os.cpu_count() or 2)
 PYTEST = [sys.executable, "-m", "pytest", "-rs", *(["--color=yes"] * sys.stdout.isatty())]
 END_TO_END = "tests/e2e"
-"""All in it, and nothing else, is end to end: each part collects only what it runs."""
-OTHERS = ["tests", f"--ignore={END_TO_END}"]
-FAST = [*PYTEST, *OTHERS, "-m", "not slow and not e2e", "-n", str(WORKERS)]
+"""All in it, and nothing else, is end to end: not even collected for the fast tests."""
+FAST = [
+    *(*PYTEST, "tests", f"--ignore={END_TO_END}"),
+    *("-m", "not slow and not e2e", "-n", str(WORKERS)),
+]
 WAITING = WORKERS + 1
 """Tests with processes of their own wait half of the time, for those and for clocks."""
 BY_FILE = (
     *("-n", str(WAITING), "--dist", "loadfile", "--no-loadscope-reorder"),
-    *("--durations=10", "-rfE"),
+    *("--durations=20", "-rfE"),
 )
 """Those of a file share an instance. In the order of their names: by default, files of few tests
 come last, and those that need most of the machine would all run at the same time."""
-ALONE_MAX = 12
+ALONE_MAX = 16
 """Failed tests that are given a second chance, alone: side by side they may starve each other. Both
 results are shown; more than these are no accident."""
-SLOW = [*PYTEST, *OTHERS, "-m", "slow or e2e", *BY_FILE]
-E2E = [*PYTEST, END_TO_END, *BY_FILE]
-MORE = {"slow": SLOW, "e2e": E2E}
+SLOW = [*PYTEST, "tests", "-m", "slow or e2e", *BY_FILE]
+"""In one run: at its end workers have nothing left to do while the last one is busy."""
 ALL = "--all" in sys.argv[1:]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SUMMARY = re.compile(
@@ -114,7 +115,7 @@ def main() -> int:
         lines = [run_tests("fast", FAST)]
         lines = [*checks, *lines]
     if ALL:
-        lines += [run_tests(name, command) for name, command in MORE.items()]
+        lines += [run_tests("slow+e2e", SLOW)]
     passed = all(said.startswith("ok") for said in lines)
     print("\n" + "\n".join([*lines, line("all", passed, time.monotonic() - started)]), flush=True)
     return 0 if passed else 1
