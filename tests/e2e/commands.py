@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 from weft.cli.main import COMMANDS
 
 COPIED = {
-    *("alerts", "analyze", "apply", "delete", "describe", "diff", "get", "graph", "logs"),
-    *("rollout", "status", "trace", "why"),
+    *("alerts", "analyze", "apply", "ca", "delete", "describe", "diff", "get", "graph", "image"),
+    *("logs", "queue", "rollout", "status", "trace", "why"),
 }
 """Commands that start nothing which outlives them, and need no terminal."""
 IMPORTED_LATE = ("weft.cli.manifest_analysis", "weft.cli.wait", "weft.runtime.http_client")

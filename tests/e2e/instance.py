@@ -271,12 +271,15 @@ def is_ready(pod: Any) -> bool:
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """Poll until the condition is truthy; its value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Poll until the condition is truthy; its value. What takes long to look at, or to come, is
+    looked at less often: commands, one after the other, would take a processor for themselves."""
+    started = asked = time.monotonic()
+    while asked < started + seconds:
         if value := condition():
             return value
-        time.sleep(0.05)
+        now = time.monotonic()
+        time.sleep(min(max(0.05, 2 * (now - asked), 0.03 * (now - started)), 0.5))
+        asked = time.monotonic()
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 

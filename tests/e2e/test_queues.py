@@ -42,7 +42,7 @@ def job(name: str, script: str, cpu: str = "500m", queue: str = "tight", **more:
 
 
 def read(weft: Instance, name: str) -> Any:
-    return json.loads(weft.kubectl("get", "job", name, "-o", "json"))
+    return weft.read(f"/apis/batch/v1/namespaces/default/jobs/{name}")
 
 
 def complete(weft: Instance, name: str) -> bool:
@@ -172,7 +172,7 @@ def test_a_profile_schedules_the_pods_that_name_it(weft: Instance) -> None:
 
 
 def pod(name: str, **resources: str) -> str:
-    script = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+    script = "trap 'kill $!; exit 0' TERM; sleep 1000 & wait"
     container = {"name": "c", "image": "sh:1", "args": ["-c", script],
                  "resources": {"requests": resources, "limits": resources}}  # fmt: skip
     spec = {"containers": [container], "priorityClassName": name}
@@ -194,7 +194,7 @@ def test_pods_give_way_to_more_important_ones_and_devices_are_counted(weft: Inst
     command = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=merge")
     weft.kubectl(*command, "-p", json.dumps(status))
     in_ranks = ("-n", "ranks")
-    runs = lambda name: "Running" in weft.kubectl("get", "pods", name, *in_ranks)  # noqa: E731
+    runs = lambda name: weft.pod(name, "ranks")["status"].get("phase") == "Running"  # noqa: E731
     weft.weft("apply", "-f", "-", stdin=pod("weak", **{"example.com/gpu": "2"}))
     wait_for(lambda: runs("weak"), "it has both")
     weft.weft("apply", "-f", "-", stdin=pod("strong", **{"example.com/gpu": "1"}))
@@ -269,12 +269,13 @@ def team_job(
         "labels": {f"kueue.x-k8s.io/{key}": value for key, value in labels.items() if value},
     }  # fmt: skip
     made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
-    weft.kubectl("create", "-f", "-", stdin=json.dumps(made))
+    status, answer = weft.api("/apis/batch/v1/namespaces/teams/jobs", "POST", made)
+    assert status == 201, answer
 
 
 def workloads(weft: Instance) -> dict[str, dict[str, Any]]:
     """By the name of their Job."""
-    found = json.loads(weft.kubectl("get", "workloads", "-n", "teams", "-o", "json"))["items"]
+    found = weft.read("/apis/kueue.x-k8s.io/v1beta2/namespaces/teams/workloads")["items"]
     return {w["metadata"]["ownerReferences"][0]["name"]: w for w in found}
 
 
@@ -286,7 +287,7 @@ def state(weft: Instance, name: str, kind: str = "Admitted") -> dict[str, Any]:
 
 def running(weft: Instance, *names: str) -> bool:
     """Whether of all Jobs just these have pods that run."""
-    pods = json.loads(weft.kubectl("get", "pods", "-n", "teams", "-o", "json"))["items"]
+    pods = weft.items("pods", namespace="teams")
     on = {p["metadata"]["labels"]["job-name"] for p in pods
           if p["status"].get("phase") == "Running"}  # fmt: skip
     return on == set(names)

@@ -32,6 +32,11 @@ pytestmark = [
     pytest.mark.skipif(not VERSIONS, reason="no kubectl with a version in its name is installed"),
 ]
 kubectls = pytest.mark.parametrize("version", VERSIONS)
+LIKE_OTHERS = ("1.32", "1.33")
+"""They speak as those before and after them; what all versions need is tried with them, too."""
+unlike = pytest.mark.parametrize(
+    "version", [v for v in VERSIONS if v not in LIKE_OTHERS or v == NEWEST]
+)
 
 
 def pod(name: str, image: str, *args: str, **container: Any) -> str:
@@ -160,7 +165,7 @@ def test_exec_runs_inside_the_container(cluster: Instance, version: str) -> None
     assert b"exit code 7" in done.stderr
 
 
-@kubectls
+@unlike
 def test_exec_moves_much_both_ways_and_ends_its_input(cluster: Instance, version: str) -> None:
     sent = os.urandom(1 << 16) * 40
     done = kubectl(cluster, version, "exec", "-i", "web", "--", "cat", stdin=sent)
@@ -169,7 +174,7 @@ def test_exec_moves_much_both_ways_and_ends_its_input(cluster: Instance, version
     assert len(done.stdout) == 20_000_000
 
 
-@kubectls
+@unlike
 def test_exec_with_a_terminal_that_changes_its_size(cluster: Instance, version: str) -> None:
     with terminal(command(cluster, version, "exec", "-it", "web", "--", "sh")) as shell:
         shell.ask("echo size $(stty size)\n", "size 33 101")
@@ -255,7 +260,7 @@ def test_forwards_a_port(cluster: Instance, version: str, tmp_path: Path) -> Non
                 assert answer.read() == blob.read_bytes()
 
 
-@kubectls
+@unlike
 def test_a_port_nobody_listens_on_is_told(cluster: Instance, version: str) -> None:
     argv = command(cluster, version, "port-forward", "web", ":9")
     client = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -274,7 +279,7 @@ def test_a_port_nobody_listens_on_is_told(cluster: Instance, version: str) -> No
 # ------------------------------------------------------------------ attach, run, debug
 
 
-@kubectls
+@unlike
 def test_attaches_to_a_terminal(cluster: Instance, version: str) -> None:
     with terminal(command(cluster, version, "attach", "-it", "terminal")) as shell:
         shell.ask("echo $((40+2))x\n", "42x")
@@ -284,7 +289,7 @@ def test_attaches_to_a_terminal(cluster: Instance, version: str) -> None:
     assert b"42x" in kubectl(cluster, version, "logs", "terminal", "--tail=50").stdout
 
 
-@kubectls
+@unlike
 def test_top(cluster: Instance, version: str) -> None:
     done = kubectl(cluster, version, "top", "pod", "web", "--containers", "--no-headers")
     name, container, _, memory = done.stdout.split()
@@ -332,7 +337,7 @@ def test_run_with_a_terminal_gives_the_exit_code(cluster: Instance) -> None:
     wait_for(lambda: cluster.api("/api/v1/namespaces/default/pods/shell")[0] == 404, "it is gone")
 
 
-@kubectls
+@unlike
 def test_debug_adds_a_container_to_a_pod(cluster: Instance, version: str) -> None:
     name = f"look{version.replace('.', '')}"
     argv = command(cluster, version, "debug", "-it", "web", "--image=sh:1", "-c", name)

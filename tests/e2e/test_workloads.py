@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 import threading
 import time
 import urllib.request
@@ -18,7 +17,7 @@ from tests.e2e.conftest import ISOLATIONS, fresh
 from tests.e2e.instance import Instance, is_ready, wait_for
 
 pytestmark = pytest.mark.e2e
-OBEDIENT = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+OBEDIENT = "trap 'kill $!; exit 0' TERM; sleep 1000 & wait"
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +56,20 @@ def workload(kind: str, name: str, spec: dict[str, Any], **more: Any) -> dict[st
     }  # fmt: skip
 
 
+PATHS = {
+    "cronjob": "batch/v1/namespaces/default/cronjobs",
+    "deployment": "apps/v1/namespaces/default/deployments",
+    "hpa": "autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+    "job": "batch/v1/namespaces/default/jobs",
+    "pdb": "policy/v1/namespaces/default/poddisruptionbudgets",
+}
+CORE_PATHS = {"pv": "persistentvolumes", "pvc": "namespaces/default/persistentvolumeclaims"}
+
+
 def read(weft: Instance, kind: str, name: str) -> Any:
-    return json.loads(weft.kubectl("get", kind, name, "-o", "json"))
+    """Without a command: many wait for what they read."""
+    place = f"apis/{PATHS[kind]}" if kind in PATHS else f"api/v1/{CORE_PATHS[kind]}"
+    return weft.read(f"/{place}/{name}")
 
 
 def pods(weft: Instance, app: str) -> dict[str, Any]:
@@ -327,9 +338,14 @@ def test_drain_respects_budgets(weft: Instance) -> None:
 # --- autoscaling
 
 
+BUSY = """
+i=0; while :; do i=$((i+1)); [ $((i % 10000)) = 0 ] && sleep 0.05; done
+"""
+
+
 def start_busy(weft: Instance) -> None:
-    """A Deployment that keeps a processor busy, and its autoscaler."""
-    spec = sh("while :; do :; done", resources={"requests": {"cpu": "50m"}})
+    """A Deployment that uses some times the processor time it asks for, and its autoscaler."""
+    spec = sh(BUSY, resources={"requests": {"cpu": "50m"}})
     target = {"type": "Utilization", "averageUtilization": 100}
     metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
     found = scaler("busy", "busy", 2, metric, **{"weft.dev/predict-seconds": "60"})
@@ -436,15 +452,13 @@ def test_autoscaling(weft: Instance) -> None:
     stop = threading.Event()
 
     def call() -> None:
+        request = urllib.request.Request(url, headers={"Host": "web.test"})
         while not stop.is_set():
-            subprocess.run(
-                ["curl", "-s", "-H", "Host: web.test", *[url] * 20],
-                check=False,
-                stdout=subprocess.DEVNULL,
-            )
-            time.sleep(0.1)
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(request, timeout=10).read()
+            time.sleep(0.05)
 
-    threads = [threading.Thread(target=call) for _ in range(2)] + others.calls(stop)
+    threads = [threading.Thread(target=call) for _ in range(3)] + others.calls(stop)
     for thread in threads:
         thread.start()
     try:
