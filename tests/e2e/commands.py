@@ -6,6 +6,7 @@ Each is a process of its own and gets its arguments, environment, folder and pip
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -22,22 +23,27 @@ from weft.cli.main import COMMANDS
 
 COPIED = {
     *("alerts", "analyze", "apply", "ca", "delete", "describe", "diff", "get", "graph", "image"),
-    *("logs", "queue", "rollout", "status", "trace", "why"),
+    *("logs", "node", "queue", "rollout", "status", "token", "trace", "why"),
 }
 """Commands that start nothing which outlives them, and need no terminal."""
 IMPORTED_LATE = ("weft.cli.manifest_analysis", "weft.cli.wait", "weft.runtime.http_client")
 """By commands, once they need them."""
 REQUEST_BYTES_MAX = 128 * 1024
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
 _lock = threading.Lock()
 _original: list[Any] = []
 """Process, and the socket that it is asked through."""
 
 
-def run(args: list[str], env: dict[str, str], stdin: str | None, seconds: float) -> Any:
-    """As subprocess.run of `weft ARGS`, capturing text."""
+def run(
+    args: list[str], env: dict[str, str], stdin: str | None, seconds: float, netns: str = ""
+) -> Any:
+    """As subprocess.run of `weft ARGS`, capturing text; in a network namespace if one is named."""
     ends = [os.pipe() for _ in range(4)]
     (in_, to_in), (from_out, out), (from_err, err), (from_code, code) = ends
-    request = json.dumps({"args": args, "env": env, "cwd": os.getcwd()}).encode()
+    asked = {"args": args, "env": env, "cwd": os.getcwd(), "netns": netns}
+    request = json.dumps(asked).encode()
     try:
         socket.send_fds(_channel(), [request], [in_, out, err, code])
     finally:
@@ -122,11 +128,20 @@ def _command(request: Any, in_: int, out: int, err: int, code: int) -> NoReturn:
     for number, end in enumerate((in_, out, err)):
         os.dup2(end, number)
         os.close(end)
+    if request["netns"]:
+        enter(request["netns"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = ["weft", *request["args"]]
     os._exit(_exit_code())
+
+
+def enter(netns: str) -> None:
+    """Move this thread into a network namespace."""
+    with open(f"/run/netns/{netns}", "rb") as file:
+        if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {netns}")
 
 
 def _exit_code() -> int:

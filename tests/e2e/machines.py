@@ -1,7 +1,6 @@
 """Several machines for tests: network namespaces on one bridge, each with a weft of its own."""
 
 import asyncio
-import ctypes
 import os
 import secrets
 import shutil
@@ -16,14 +15,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.e2e import commands
 from tests.e2e.instance import WEFT, Instance, kubectl_binary
 
 T = TypeVar("T")
-CLONE_NEWNET = 0x40000000
 NETWORK = "172.31.9"
 SERVICES = "10.98.0.0/16"
 APPS = Path(__file__).parent / "apps"
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def inside(netns: str, work: Callable[[], T]) -> "Future[T]":
@@ -32,10 +30,7 @@ def inside(netns: str, work: Callable[[], T]) -> "Future[T]":
 
     def run() -> None:
         try:
-            fd = os.open(f"/run/netns/{netns}", os.O_RDONLY)
-            if LIBC.setns(fd, CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), f"setns {netns}")
-            os.close(fd)
+            commands.enter(netns)
             future.set_result(work())
         except BaseException as error:
             future.set_exception(error)
@@ -106,6 +101,11 @@ class Machine(Instance):
         words = 2 if args[0] in ("image", "token", "node", "ca") else 1
         command = [*WEFT, *args[:words], "--data-dir", str(self.data_dir), *args[words:]]
         env = {**os.environ, "NO_COLOR": "1"}
+        if args[0] in commands.COPIED:
+            done: subprocess.CompletedProcess[str] = commands.run(
+                command[len(WEFT) :], env, stdin, 120, self.netns
+            )
+            return done
         return subprocess.run(
             [*self.enter(), *command], capture_output=True, text=True, timeout=120, env=env,
             input=stdin, check=False,

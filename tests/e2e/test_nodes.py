@@ -79,11 +79,15 @@ class Machines:
         self.a, self.b, self.c = (fabric.machine(name) for name in "abc")
         config = self.a.data_dir / "scheduler.yaml"
         config.write_text(PACKING)
-        self.a.serve("--scheduler-config", str(config))
+        self.scheduling = ("--scheduler-config", str(config))
+        self.serve()
         self.token = self.a.weft("token", "create", "--description", "tests").strip()
         for node in (self.b, self.c):
             node.join(self.a, self.token)
         wait_for(lambda: len(self.ready()) == 3, "three nodes ready")
+
+    def serve(self) -> None:
+        self.a.serve(*self.scheduling)
 
     def ready(self) -> list[str]:
         return [n["metadata"]["name"] for n in self.nodes() if _is_true(n, "Ready")]
@@ -425,7 +429,7 @@ def test_nodes_follow_another_root_of_the_server(machines: Machines) -> None:
     for node in (machines.b, machines.c):
         wait_for(lambda node=node: node.trusted() == root, "the node trusts the new root alone")
     a.kill_9()
-    a.serve()
+    machines.serve()
     wait_for(lambda: all(p["connected"] for p in a.status()["proxies"]), "proxies are back")
     wait_for(lambda: "ready" in a.kubectl("logs", "talker", check=False), "the link is back")
 
@@ -443,7 +447,7 @@ def test_calls_go_on_while_server_and_agents_are_away(machines: Machines) -> Non
         b.join(a)  # comes back without a token, and while the server is away
         wait_for(lambda: "near" in _names(b), "names resolve while the server is away")
         assert Path(f"/proc/{pid}").exists(), "its pods run on"
-        a.serve()
+        machines.serve()
 
     load = _load(machines.c, url, "far.example", 0.5, kill_and_start)
     assert load.failed == 0, load.report()
