@@ -106,6 +106,18 @@ def test_one_failure_ends_the_others_and_says_why() -> None:
     )
 
 
+def test_arguments_say_how_often_and_how_it_is_judged() -> None:
+    metric = {"name": "m", "interval": "{{args.every}}", "count": "{{ args.count }}",
+              "successCondition": "result > {{args.least}}"}  # fmt: skip
+    args = [{"name": "every", "value": "10s"}, {"name": "count", "value": "2"},
+            {"name": "least", "value": "1"}]  # fmt: skip
+    bench = Bench(run(metric, args=args)).go([2, 2, 0])
+    assert bench.phase == "Successful"
+    assert bench.run.status.metric_results[0].count == 2
+    bench = Bench(run(metric, args=args)).go([0])
+    assert bench.phase == "Failed"
+
+
 def test_a_dry_run_decides_nothing() -> None:
     bad = {"name": "bad", "successCondition": "result > 1"}
     bench = Bench(run({"name": "good"}, bad, dryRun=[{"metricName": "ba[d]?.*"}])).go([1, 0])

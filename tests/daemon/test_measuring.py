@@ -11,6 +11,7 @@ from weft.api.argo.analysis import Metric, MetricProvider, PrometheusMetric, Web
 from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.snapshot import ObjectSnapshot
+from weft.api.wellknown import LABEL_SERVICE_NAME
 from weft.controllers.analysis_runs import Answer
 from weft.daemon.measuring import Measurer, located, signals_of
 from weft.lib.aio import now
@@ -30,13 +31,11 @@ def asked(metric: Any, handler: Any) -> Answer:
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         service = make(Service, {"spec": {"ports": [{"name": "http", "port": 80}]}},
                        name="prom", namespace="monitoring", uid="s")  # fmt: skip
-        owner = {"kind": "Service", "name": "prom", "uid": "s", "controller": True,
-                 "apiVersion": "v1"}  # fmt: skip
         slice_ = make(
             EndpointSlice,
             {"ports": [{"name": "http", "port": port}],
              "endpoints": [{"addresses": ["127.0.0.1"]}]},
-            name="prom-1", namespace="monitoring", ownerReferences=[owner],
+            name="prom-1", namespace="monitoring", labels={LABEL_SERVICE_NAME: "prom"},
         )  # fmt: skip
         measurer = Measurer(ObjectSnapshot([service, slice_]), Traffic(now()))
         try:

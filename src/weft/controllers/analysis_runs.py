@@ -29,7 +29,7 @@ from weft.api.argo.expressions import ExpressionError, holds
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.meta_v1 import ObjectMeta
 from weft.api.snapshot import Snapshot
-from weft.controllers.analysis_templates import Problem, filled
+from weft.controllers.analysis_templates import Problem, filled, with_controls
 from weft.controllers.support.ownership import owner_reference
 from weft.controllers.support.podstate import seconds
 from weft.lib.durations import parse_duration
@@ -78,7 +78,7 @@ def due(
     actions: list[Action] = []
     waits: list[float] = []
     results: list[MetricResult] = []
-    for metric in run.spec.metrics:
+    for metric in (with_controls(m, run.spec.args) for m in run.spec.metrics):
         result = _result(run, status, metric)
         if result.phase in FINISHED:
             results.append(result)
@@ -113,6 +113,7 @@ def measured(
     metric = next((m for m in run.spec.metrics if m.name == name), None)
     if metric is None:
         return status
+    metric = with_controls(metric, run.spec.args)
     result = next((r for r in status.metric_results if r.name == name), MetricResult(name=name))
     made = _judged(metric, answer, began, now)
     result = _added(run, metric, result, made)
@@ -159,7 +160,7 @@ def _next(metric: Metric, result: MetricResult, status: AnalysisRunStatus, now: 
     if not result.measurements:
         return seconds(status.started_at) + _seconds(metric.initial_delay) - now
     last = result.measurements[-1]
-    between = _seconds(metric.interval)
+    between = _seconds(metric.interval) or (ERROR_RETRY_SECONDS if metric.interval else 0.0)
     if last.phase == "Error":
         between = between or ERROR_RETRY_SECONDS
     return seconds(last.finished_at) + between - now

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from weft.api.argo.analysis import (
     AnalysisRunSpec,
@@ -20,6 +21,10 @@ from weft.api.snapshot import Snapshot
 
 TEMPLATES_MAX = 32
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.\-]+)\s*\}\}")
+_CONTROLS = (
+    "interval", "initial_delay", "count", "failure_limit", "inconclusive_limit",
+    "consecutive_error_limit", "success_condition", "failure_condition",
+)  # fmt: skip
 _STEP = re.compile(r"([^.\[\]]+)|\[['\"]([^'\"]+)['\"]\]|\[(\d+)\]")
 
 
@@ -126,6 +131,19 @@ def secrets_of(args: Iterable[Argument]) -> list[tuple[str, SecretKeyRef]]:
         for a in args
         if a.value_from is not None and a.value_from.secret_key_ref is not None
     ]
+
+
+def with_controls(metric: Metric, args: Iterable[Argument]) -> Metric:
+    """The metric with plain arguments in what says how often it is measured and how it is judged;
+    what it asks is filled in each time."""
+    values = {a.name: a.value for a in args if a.value is not None}
+    found = {name: getattr(metric, name) for name in _CONTROLS}
+    changes = {
+        name: _PLACEHOLDER.sub(lambda m: values.get(m[1].removeprefix("args."), m[0]), text)
+        for name, text in found.items()
+        if isinstance(text, str) and "{{" in text
+    }
+    return replace(metric, **changes) if changes else metric
 
 
 def filled(metric: Metric, values: Mapping[str, str]) -> Metric:

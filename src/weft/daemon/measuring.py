@@ -21,6 +21,7 @@ from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.snapshot import Snapshot
 from weft.api.validate.analyses import read_path
+from weft.api.wellknown import LABEL_SERVICE_NAME
 from weft.controllers.analysis_runs import Answer
 from weft.lib.aio import now
 from weft.lib.durations import parse_duration
@@ -160,7 +161,12 @@ def located(snapshot: Snapshot, url: str, namespace: str) -> Place:
     port = next((p for p in service.spec.ports if p.port == number), None)
     if port is None:
         raise Unanswered(f"the Service {where}/{words[0]} has no port {number}")
-    ready = _ready(snapshot.owned(EndpointSlice, service.metadata.uid), port.name)
+    # By label, as everybody finds them: nobody owns those of the API server.
+    slices = [
+        s for s in snapshot.list(EndpointSlice, where)
+        if s.metadata.labels.get(LABEL_SERVICE_NAME) == words[0]
+    ]  # fmt: skip
+    ready = _ready(slices, port.name)
     if not ready:
         raise Unanswered(f"the Service {where}/{words[0]} has no ready endpoints")
     rest = parts._replace(netloc=ready[0]).geturl()
