@@ -2,9 +2,9 @@
 
 Run with `make generate`. Kubernetes' come from the definitions in the `kubernetes-validate`
 package (a development dependency, Apache-2.0) plus what those lack: enums and defaults, written
-here. Those of Istio, the Gateway API, Argo Rollouts, Kueue and weft itself are derived from the
-structs in `weft.api.istio`, `.gateway`, `.argo`, `.kueue` and `.weft`, whose docstrings are the
-field descriptions. The files are committed; users need no generator.
+here. Those of Istio, the Gateway API, Argo Rollouts, Kueue, Flagger and weft itself are derived
+from the structs in `weft.api.istio`, `.gateway`, `.argo`, `.kueue`, `.flagger` and `.weft`, whose
+docstrings are the field descriptions. The files are committed; users need no generator.
 """
 
 import ast
@@ -24,6 +24,8 @@ import generate_api
 from weft.api import metrics_v1beta1
 from weft.api.argo import analysis, common, experiment, rollout, strategy
 from weft.api.argo import v1alpha1 as argo
+from weft.api.flagger import canary as flagger_canary
+from weft.api.flagger import v1beta1 as flagger
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kueue import v1beta1 as kueue_v1beta1
@@ -44,6 +46,7 @@ QUEUE = "dev.weft.queue.v1alpha1"
 TELEMETRY = "io.istio.telemetry.v1"
 ARGO = "io.argoproj.v1alpha1"
 KUEUE = "io.x-k8s.kueue"
+FLAGGER = "app.flagger.v1beta1"
 METRICS = "io.k8s.metrics.pkg.apis.metrics.v1beta1"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 EXTRA = (
@@ -186,6 +189,14 @@ STRUCT_REQUIRED: dict[type[Struct], list[str]] = {
     FlavorQuotas: ["name", "resources"],
     ResourceQuota: ["name", "nominalQuota"],
     kueue.WorkloadPriorityClass: ["value"],
+    flagger_canary.CanarySpec: ["targetRef", "analysis"],
+    flagger_canary.ObjectRef: ["apiVersion", "kind", "name"],
+    flagger_canary.AutoscalerRef: ["apiVersion", "kind", "name"],
+    flagger_canary.NamespacedRef: ["name"],
+    flagger_canary.CanaryService: ["port"],
+    flagger_canary.CanaryMetric: ["name"],
+    flagger_canary.CanaryAlert: ["name", "providerRef"],
+    flagger_canary.CanaryWebhook: ["name", "url"],
     networking_v1.Destination: ["host"],
     networking_v1.HTTPRouteDestination: ["destination"],
     networking_v1.RouteDestination: ["destination"],
@@ -432,6 +443,7 @@ KUEUE_ROOTS = (
     kueue.ClusterQueue, kueue.LocalQueue, kueue.Workload, kueue.Cohort, kueue.ResourceFlavor,
     kueue.WorkloadPriorityClass,
 )  # fmt: skip
+FLAGGER_ROOTS = (flagger.Canary, flagger.MetricTemplate, flagger.AlertProvider)
 WEFT_ROOTS = (
     policy_v1alpha1.RateLimitPolicy,
     policy_v1alpha1.BackendPolicy,
@@ -515,6 +527,8 @@ def main() -> None:
     signals = of_structs((telemetry.Telemetry,), TELEMETRY, "telemetry.istio.io", "v1")
     write("istio-telemetry-v1", signals, "weft.api.istio.telemetry")
     write("argo-v1alpha1", of_structs(ARGO_ROOTS, ARGO, argo.GROUP, "v1alpha1"), "weft.api.argo")
+    batch = of_structs(FLAGGER_ROOTS, FLAGGER, flagger.GROUP, "v1beta1")
+    write("flagger-v1beta1", batch, "weft.api.flagger")
     batch = of_structs(KUEUE_ROOTS, f"{KUEUE}.v1beta2", kueue.GROUP, "v1beta2")
     write("kueue-v1beta2", batch, "weft.api.kueue")
     write("kueue-v1beta1", of_older_kueue(batch), "weft.api.kueue")

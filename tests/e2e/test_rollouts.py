@@ -441,3 +441,114 @@ def test_blue_red_serves_both(weft: Instance) -> None:
     reaches(weft, "colour", "Degraded")
     wait_for(lambda: {ask(weft, "/", "colour.example")[1] for _ in range(20)} == {"blue"}, "blue")
     weft.kubectl("delete", "-f", str(EXAMPLES / "rollouts/blue-red.yaml"))
+
+
+def answers(weft: Instance, name: str) -> None:
+    def there() -> bool:
+        try:
+            return ask(weft, "/who", f"{name}.test")[0] == 200
+        except OSError:
+            return False  # nobody listens yet
+
+    wait_for(there, f"{name} answers")
+
+
+def canary(name: str, **analysis: Any) -> list[dict[str, Any]]:
+    """A Deployment and its Canary, as users of Flagger have them."""
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+                 "template": template("v1", name)},
+    }  # fmt: skip
+    rate = {"name": "request-success-rate", "interval": "20s", "thresholdRange": {"min": 95}}
+    made = {
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": name},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "service": {"port": 80, "targetPort": "http", "gateways": [name, "mesh"],
+                        "hosts": [f"{name}.test"]},
+            "analysis": {"interval": "1s", "threshold": 1, "stepWeight": 50, "maxWeight": 50,
+                         "metrics": [rate], **analysis},
+        },
+    }  # fmt: skip
+    return [gateway(name, name)[0], deployment, made]
+
+
+def test_flaggers_canary_is_promoted_or_goes_back(weft: Instance) -> None:
+    """A gate holds it, the mesh's signals judge it, an alert tells of it; no call is lost by a
+    promotion, and a version that fails gets none in the end."""
+    keeper = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gate", "labels": {"app": "gate"}},
+        "spec": template("gate", "gate")["spec"],
+    }  # fmt: skip
+    tells = {"apiVersion": "flagger.app/v1beta1", "kind": "AlertProvider",
+             "metadata": {"name": "chat"},
+             "spec": {"type": "slack", "address": "http://gate/hook"}}  # fmt: skip
+    apply(weft, keeper, service("gate", "gate"), tells, *gateway("gate", "gate"))
+    answers(weft, "gate")
+    assert ask(weft, "/broken?value=true", "gate.test", method="POST")[0] == 200
+    hook = {"name": "gate", "type": "confirm-rollout", "url": "http://gate/open"}
+    alert = {"name": "chat", "severity": "info", "providerRef": {"name": "chat"}}
+    apply(weft, *canary("flag", webhooks=[hook], alerts=[alert]))
+
+    def phase(wanted: str) -> None:
+        path = "/apis/flagger.app/v1beta1/namespaces/default/canaries/flag"
+        found: dict[str, Any] = {}
+
+        def there() -> bool:
+            found.clear()
+            found.update(weft.read(path).get("status") or {})
+            return bool(found.get("phase") == wanted)
+
+        try:
+            wait_for(there, wanted, 100)
+        except AssertionError:
+            said = weft.kubectl("events", "--for", "canary/flag")
+            raise AssertionError(f"not {wanted}: {found}\n{said}") from None
+
+    def roll(version: str, **env: str) -> None:
+        body = {"spec": {"template": template(version, "flag", **env)}}
+        code, answer = weft.api("/apis/apps/v1/namespaces/default/deployments/flag", "PATCH", body)
+        assert code == 200, answer
+
+    phase("Initialized")
+    weft.wait_ready("app=flag", 0)
+    answers(weft, "flag")
+
+    async def run() -> None:
+        async with load(weft, "flag") as traffic:
+            await traffic.until(50)
+            await asyncio.to_thread(roll, "v2")
+            await asyncio.to_thread(phase, "Waiting")
+            assert set(traffic.bodies) == {"v1"}
+            path = "/broken?value=false"
+            await asyncio.to_thread(ask, weft, path, "gate.test", method="POST")
+            await asyncio.to_thread(phase, "Succeeded")
+            traffic.bodies.clear()
+            await traffic.until(traffic.total + 100)
+            assert set(traffic.bodies) == {"v2"}
+            assert traffic.failed == 0, traffic.report()
+            await asyncio.to_thread(roll, "v3", BROKEN="1")
+            await asyncio.to_thread(phase, "Failed")
+            await asyncio.to_thread(weft.wait_ready, "app=flag", 0)
+            traffic.statuses.clear()
+            await traffic.until(100)
+            assert traffic.failed == 0, traffic.report()
+
+    asyncio.run(run())
+    told = json.loads(ask(weft, "/hook", "gate.test")[1])
+    texts = [each["attachments"][0]["text"] for each in told]
+    assert "Canary analysis completed successfully, promotion finished." in texts
+    assert "Failed checks threshold reached 1" in texts
+    head, row = weft.kubectl("get", "canaries").splitlines()
+    assert head.split() == ["NAME", "STATUS", "WEIGHT", "LASTTRANSITIONTIME"]
+    assert row.split()[:3] == ["flag", "Failed", "0"]
+    weft.kubectl("delete", "canary/flag", "deploy/flag", "pod/gate", "svc/gate",
+                 "alertprovider/chat", "gateway.networking.istio.io/flag")  # fmt: skip
+    wait_for(
+        lambda: (
+            not weft.items("virtualservices", "")
+            or not [v for v in weft.items("virtualservices") if v["metadata"]["name"] == "flag"]
+        ),
+        "gone",
+    )

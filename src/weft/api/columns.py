@@ -12,6 +12,7 @@ from msgspec import Struct
 from weft.api import (
     admission_columns,
     argo_columns,
+    flagger_columns,
     gateway_columns,
     kueue_columns,
     monitoring_columns,
@@ -453,6 +454,7 @@ _TABLES: dict[tuple[str, str], _Table] = {
             *(workload_columns.TABLES, storage_columns.TABLES, network_columns.TABLES),
             monitoring_columns.TABLES,
             argo_columns.TABLES,
+            flagger_columns.TABLES,
             queue_columns.TABLES,
             kueue_columns.TABLES,
         )

@@ -17,13 +17,14 @@ WEFT_QUEUE = "weft-queue-v1alpha1"
 ISTIO_TELEMETRY = "istio-telemetry-v1"
 ARGO = "argo-v1alpha1"
 KUEUE = ("kueue-v1beta1", "kueue-v1beta2")
+FLAGGER = "flagger-v1beta1"
 METRICS = "metrics-v1beta1"
 PROTOBUF = "kubernetes-1.33-protobuf"
 
 
 DEFINITIONS = (
     *(KUBERNETES, ISTIO_NETWORKING, ISTIO_SECURITY, ISTIO_TELEMETRY, GATEWAY_API),
-    *(WEFT_POLICY, WEFT_MONITORING, WEFT_QUEUE, ARGO, METRICS, *KUEUE),
+    *(WEFT_POLICY, WEFT_MONITORING, WEFT_QUEUE, ARGO, METRICS, FLAGGER, *KUEUE),
 )
 
 

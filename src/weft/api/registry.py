@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from weft.api.argo import v1alpha1 as argo
+from weft.api.flagger import v1beta1 as flagger
 from weft.api.gateway import v1 as gateway_v1
 from weft.api.istio import networking_v1, security, telemetry
 from weft.api.kinds import ISTIO_VERSIONS, KUBERNETES_KINDS, Kind
@@ -149,6 +150,14 @@ KUEUE_KINDS = (
     *_kueue(kueue.WorkloadPriorityClass, "workloadpriorityclasses", status=False),
 )
 """Without LocalQueue's short names `queue` and `queues`, which are names of weft's own kind."""
+FLAGGER_KINDS = tuple(
+    Kind(flagger.GROUP, "v1beta1", struct.__name__, plural, categories=("all",),
+         subresources=("status",) if struct is flagger.Canary else (), struct=struct)
+    for struct, plural in (
+        (flagger.Canary, "canaries"), (flagger.MetricTemplate, "metrictemplates"),
+        (flagger.AlertProvider, "alertproviders"),
+    )
+)  # fmt: skip
 KINDS: tuple[Kind, ...] = (
     KUBERNETES_KINDS
     + ISTIO_KINDS
@@ -158,6 +167,7 @@ KINDS: tuple[Kind, ...] = (
     + GATEWAY_KINDS
     + ARGO_KINDS
     + KUEUE_KINDS
+    + FLAGGER_KINDS
 )
 """Where two groups have a kind of one name (Gateway), the bare name means the first."""
 

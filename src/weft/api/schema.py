@@ -50,6 +50,7 @@ _GROUP_PREFIX = {
     "queue.weft.dev": "dev.weft.queue",
     "argoproj.io": "io.argoproj",
     "kueue.x-k8s.io": "io.x-k8s.kueue",
+    "flagger.app": "app.flagger",
     "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
 }
 

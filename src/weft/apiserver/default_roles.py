@@ -27,7 +27,7 @@ _CORE_WRITTEN = (
     "replicationcontrollers/scale secrets serviceaccounts services services/proxy"
 )
 _ISTIO_GROUP = "networking.istio.io"
-_OWN_GROUPS = ("gateway.networking.k8s.io", "policy.weft.dev", "argoproj.io")
+_OWN_GROUPS = ("gateway.networking.k8s.io", "policy.weft.dev", "argoproj.io", "flagger.app")
 """Of these, whoever may edit a namespace may write everything."""
 _MESH_GROUPS = (_ISTIO_GROUP, *_OWN_GROUPS)
 _ISTIO_WRITTEN = (

@@ -55,6 +55,14 @@ CONTROLLERS: Mapping[str, tuple[Json, ...]] = {
         rule(_ISTIO, "virtualservices destinationrules", ("patch",)),
         rule("gateway.networking.k8s.io", "httproutes", ("create", "delete", "patch")),
     ),
+    "canary-controller": (
+        rule("flagger.app", "canaries canaries/status", ("patch",)),
+        rule(_APPS, "deployments", ("create", "patch")),
+        rule("", "configmaps secrets services", ("create", "patch")),
+        rule("autoscaling", "horizontalpodautoscalers", ("create", "patch")),
+        rule(_ISTIO, "virtualservices destinationrules", ("create", "patch")),
+        rule("gateway.networking.k8s.io", "httproutes", ("create", "patch")),
+    ),
     "experiment-controller": (
         rule(_ARGO, "experiments experiments/status", ("patch",)),
         rule(_ARGO, "analysisruns", ("create", "delete", "patch")),

@@ -34,6 +34,7 @@ from weft.daemon.analyst import Analyst
 from weft.daemon.api_authority import ApiAuthority
 from weft.daemon.autoscaler import Autoscaler
 from weft.daemon.ca_pages import CaPages
+from weft.daemon.canaries import Canaries
 from weft.daemon.certificate_signer import CertificateSigner, WorkloadAuthority
 from weft.daemon.credentials import Credentials
 from weft.daemon.forecasts import Forecasts
@@ -427,8 +428,7 @@ class Instance:
         queues = (QUEUE_CONTROLLER, KUEUE_CONTROLLER)
         for controller in (*controllers(), publisher, *queues, self.scheduler):
             client = self.api.local_client(controller.name)
-            loop = ControllerLoop(controller, client, self.informers, self.recorder)
-            self.loops.append(loop)
+            self.loops.append(ControllerLoop(controller, client, self.informers, self.recorder))
         self.alerting = Alerting(
             *(self.writer, self.informers, self.recorder, self.telemetry.traffic),
             ads=self.ads,
@@ -447,16 +447,16 @@ class Instance:
             traffic=self.telemetry.traffic,
             forecasts=Forecasts(Path(self.settings.data_dir), self.tasks),
         )
-        analyst = Analyst(
-            *(self.api.local_client("analysis"), self.informers, self.recorder),
-            self.telemetry.traffic,
-            self.machine.dialer,
-        )
+        sources = (self.informers, self.recorder, self.telemetry.traffic, self.machine.dialer)
+        analyst = Analyst(self.api.local_client("analysis"), *sources)
+        canaries = Canaries(self.api.local_client("canary"), *sources)
+        self.loops.append(canaries.loop)
         self.informers.start()
         for loop in self.loops:
             loop.start()
         self.tasks.spawn(scaler.run(), "autoscaler")
         self.tasks.spawn(analyst.run(), "analyst")
+        self.tasks.spawn(canaries.run(), "canaries")
         self.tasks.spawn(self.alerting.run(), "alerting")
         self.tasks.spawn(self.scale_to_zero.run(), "scale-to-zero")
 

@@ -81,6 +81,26 @@ class Measurer:
             return Answer(error=str(error) or type(error).__name__)
         return Answer(error="the metric names no provider that weft has")
 
+    async def post(
+        self,
+        url: str,
+        body: Any,
+        namespace: str,
+        seconds: float,
+        *,
+        insecure: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer. Raises Unanswered."""
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        request = ("POST", url, sent, msgspec.json.encode(body))
+        try:
+            return await self._fetch(request, namespace, seconds, insecure=insecure)
+        except TimeoutError:
+            raise Unanswered("no answer in time") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unanswered(str(error) or type(error).__name__) from None
+
     async def _prometheus(self, metric: PrometheusMetric, namespace: str) -> Any:
         """The value of a scalar, or the list of the values of a vector."""
         url = f"{metric.address.rstrip('/')}/api/v1/query?{urlencode({'query': metric.query})}"
