@@ -96,7 +96,7 @@ def test_manifests_as_users_have_them(text: str) -> None:
         (GOOD, "kind: Deployment", "kind: DaemonSet", "targetRef.kind", "updateStrategy"),
         (GOOD, "kind: HorizontalPodAutoscaler", "kind: ScaledObject", "autoscalerRef.kind",
          "use a HorizontalPodAutoscaler"),
-        (GOOD, "provider: istio", "provider: nginx", "provider", "weft has no such router"),
+        (GOOD, "provider: istio", "provider: gloo", "provider", "weft has no such router"),
         (GOOD, "provider: istio", "provider: gatewayapi:v1", "service.retries", "HTTPRoute"),
         (GOOD, "portDiscovery: true", "headless: true", "service.headless", "headless"),
         (GOOD, "portDiscovery: true", "appProtocol: tcp", "appProtocol", "TCPRoute"),

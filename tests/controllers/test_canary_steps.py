@@ -219,8 +219,9 @@ def test_calls_are_copied_first() -> None:
     assert w.weights()[1][1] == 25
 
 
-def test_an_http_route_where_it_is_asked_for() -> None:
-    w = started(STEPS, provider="gatewayapi:v1")
+@pytest.mark.parametrize("provider", ["gatewayapi:v1", "nginx"])
+def test_an_http_route_where_it_is_asked_for(provider: str) -> None:
+    w = started(STEPS, provider=provider)
     w.roll("v2")
     w.tick()
     spec = w.need(HTTPRoute, "web").spec

@@ -140,9 +140,10 @@ def test_other_backends_lead_nowhere() -> None:
     assert made(ingress("a", rules)).http_routes[0].spec.rules[0].backend_refs == ()
 
 
-def test_a_rollout_divides_what_an_ingress_sends_to_its_service() -> None:
+@pytest.mark.parametrize("kind", ["Rollout", "Canary"])
+def test_a_rollout_divides_what_an_ingress_sends_to_its_service(kind: str) -> None:
     """Every path to that Service becomes one for each of the route's rules; others stay."""
-    owner = OwnerReference(kind="Rollout", name="web", uid="r", controller=True)
+    owner = OwnerReference(kind=kind, name="web", uid="r", controller=True)
     backends = (gw.HTTPBackendRef(name="web", port=8080, weight=80),
                 gw.HTTPBackendRef(name="canary", port=8080, weight=20))  # fmt: skip
     header = gw.HTTPHeaderMatch(name="x", value="y")

@@ -40,6 +40,7 @@ from weft.controllers.support.patches import object_patch
 from weft.controllers.support.podstate import seconds
 from weft.runtime.plan import Action, Create
 
+INGRESS_PROVIDERS = ("nginx", "skipper")
 SETTLE_SECONDS = 10.0
 """How long pods without calls stay, so that no proxy that is late calls nobody."""
 
@@ -54,8 +55,11 @@ class Shares(Struct, frozen=True):
 
 
 def provider(canary: Canary) -> str:
-    """istio, gatewayapi or kubernetes: other meshes are weft's own."""
+    """istio, gatewayapi or kubernetes: weft's own mesh stands in for others, and its HTTPRoutes
+    divide what Ingresses send to the Service."""
     word = canary.spec.provider.partition(":")[0]
+    if word in INGRESS_PROVIDERS:
+        return "gatewayapi"
     return word if word in ("gatewayapi", KUBERNETES) else "istio"
 
 

@@ -178,8 +178,9 @@ def _metadata(ingress: Ingress, host: str) -> ObjectMeta:
 
 
 def of_rollouts(routes: Iterable[gw.HTTPRoute]) -> tuple[gw.HTTPRoute, ...]:
-    """The routes by which Rollouts divide the calls to a Service."""
-    return tuple(r for r in routes if (o := controller_of(r)) is not None and o.kind == "Rollout")
+    """The routes by which Rollouts and Canaries divide the calls to a Service."""
+    kinds = ("Rollout", "Canary")
+    return tuple(r for r in routes if (o := controller_of(r)) is not None and o.kind in kinds)
 
 
 def _by_parent(

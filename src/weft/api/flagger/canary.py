@@ -245,8 +245,8 @@ class CanarySpec(Message, frozen=True):
     """Of what, and how."""
 
     provider: str = ""
-    """What divides the calls: istio (a VirtualService; the default), gatewayapi:v1 (an HTTPRoute),
-    or kubernetes (nothing: blue-green)."""
+    """What divides the calls: istio (a VirtualService; the default), gatewayapi:v1, nginx, skipper
+    (an HTTPRoute), or kubernetes (nothing: blue-green)."""
     metrics_server: str = ""
     """The Prometheus that is asked `query` of metrics."""
     target_ref: ObjectRef = ObjectRef()
@@ -254,7 +254,7 @@ class CanarySpec(Message, frozen=True):
     autoscaler_ref: AutoscalerRef | None = None
     """Its HorizontalPodAutoscaler."""
     ingress_ref: ObjectRef | None = None
-    """Refused."""
+    """With provider nginx or skipper: the Ingress, which stays as it is."""
     route_ref: ObjectRef | None = None
     """Refused."""
     upstream_ref: Mapping[str, Any] | None = None

@@ -12,17 +12,18 @@ Json = Mapping[str, Any]
 _SPEC: Location = ("spec",)
 MESHES = ("", "istio", "linkerd", "osm", "kuma", "smi")
 """Meshes that weft's own stands in for."""
+INGRESSES = ("nginx", "skipper")
+"""Routers of Ingresses: HTTPRoutes divide what Ingresses send to the Service."""
 BUILT_IN = ("request-success-rate", "request-duration")
 _PROVIDERS = (
     "leave it out or write istio (weft's own mesh and its gateways divide the calls), "
-    "gatewayapi:v1, or kubernetes"
+    "gatewayapi:v1, nginx, skipper (Ingresses), or kubernetes"
 )
 _NOT_HTTP_ROUTE = ("gateways", "delegation", "retries", "corsPolicy")
 _NOT_VIRTUAL_SERVICE = ("gatewayRefs", "backendTimeout")
 _MATCHED = ("uri", "method", "headers", "queryParams", "name")
 """Conditions that an HTTPRoute has words for."""
 _REFUSED_REFS = {
-    "ingressRef": "weft divides calls in the mesh: an Ingress to the Service needs no change",
     "routeRef": "weft has no APISIX: it divides calls in the mesh",
     "upstreamRef": "weft has no Gloo: it divides calls in the mesh",
 }
@@ -37,10 +38,13 @@ def validate_canary(obj: Json) -> list[FieldError]:
     spec = obj.get("spec") or {}
     errors = _references(spec)
     word = str(spec.get("provider") or "").partition(":")[0]
-    if word not in (*MESHES, "gatewayapi", "kubernetes"):
+    if spec.get("ingressRef") and word not in INGRESSES:
+        text = "only with provider nginx or skipper; an HTTPRoute (gatewayapi:v1) divides what "
+        errors.append(forbidden((*_SPEC, "ingressRef"), f"{text}Ingresses send to the Service"))
+    if word not in (*MESHES, *INGRESSES, "gatewayapi", "kubernetes"):
         text = f"weft has no such router; {_PROVIDERS}"
         errors.append(invalid((*_SPEC, "provider"), spec["provider"], text))
-    http_route = word == "gatewayapi"
+    http_route = word in ("gatewayapi", *INGRESSES)
     errors += _service(spec.get("service") or {}, http_route=http_route)
     analysis = spec.get("analysis") or {}
     return errors + _analysis(spec, analysis, plain=word == "kubernetes", http_route=http_route)
