@@ -7,11 +7,12 @@ import pytest
 from tests.controllers.canary_world import STEPS, CanaryWorld, hook, started
 from tests.controllers.simulate import make
 from weft.api.flagger.canary import Canary
+from weft.api.flagger.templates import MetricTemplate
 from weft.api.gateway.v1 import HTTPRoute
 from weft.api.istio.networking_v1 import VirtualService
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.autoscaling_v2 import HorizontalPodAutoscaler
-from weft.api.k8s.core_v1 import ConfigMap, Service
+from weft.api.k8s.core_v1 import ConfigMap, Secret, Service
 from weft.controllers.canary_steps import FINALIZER
 
 AB = {"interval": "10s", "threshold": 2, "iterations": 2,
@@ -127,6 +128,33 @@ def test_pods_stay_until_proxies_know_that_they_get_no_calls() -> None:
     assert w.replicas("web") == 2
     w.tick(4)
     assert w.replicas("web") == 0
+
+
+def test_a_metric_template_is_asked_and_judged() -> None:
+    metric = {"name": "errors", "templateRef": {"name": "errors", "namespace": "ops"},
+              "templateVariables": {"direction": "in"}, "thresholdRange": {"max": 5}}  # fmt: skip
+    w = started(STEPS | {"metrics": [metric]})
+    query = 'x{to="{{ target }}",d="{{ variables.direction }}"}[{{ interval }}]'
+    spec = {"provider": {"type": "prometheus", "address": "http://prom",
+                         "secretRef": {"name": "login"}}, "query": query}  # fmt: skip
+    w.answers["errors"] = [1.0]
+    w.roll("v2")
+    w.tick(2)
+    assert "Metric template errors.ops error: not found" in w.said()
+    w.put(make(MetricTemplate, {"spec": spec}, name="errors", namespace="ops"))
+    w.put(make(Secret, {"data": {"token": "eHl6"}}, name="login", namespace="ops"))
+    w.tick()
+    asked = w.asked[-1].metric
+    assert asked is not None
+    prometheus = asked.provider.prometheus
+    assert prometheus is not None
+    assert prometheus.query == 'x{to="web",d="in"}[1m]'
+    assert [(h.key, h.value) for h in prometheus.headers] == [("Authorization", "Bearer xyz")]
+    assert (w.status.failed_checks, w.weights()[1][1]) == (1, 50)
+    w.answers["errors"] = [9.0]
+    w.tick()
+    assert "Halt web.default advancement errors 9.00 > 5" in w.said()
+    w.until("Failed")
 
 
 def test_without_calls_nothing_is_promoted() -> None:
@@ -356,3 +384,16 @@ def test_what_is_somebody_elses_is_left_alone() -> None:
     assert any("VirtualService web.default is not of this Canary" in text for text in w.said())
     assert w.need(VirtualService, "web").spec.hosts == ("web",)
     assert w.replicas("web") == 2
+
+
+def test_a_service_that_is_there_is_taken_over_when_the_primary_serves() -> None:
+    w = CanaryWorld(STEPS)
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30080}]
+    spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": ports}
+    w.put(make(Service, {"spec": spec}, name="web", labels={"mine": "yes"}))
+    w.look()
+    w.until("Initialized")
+    found = w.need(Service, "web")
+    assert dict(found.spec.selector) == {"app": "web-primary"}
+    assert (found.spec.type, found.spec.ports[0].node_port) == ("NodePort", 30080)
+    assert dict(found.metadata.labels) == {"mine": "yes"}

@@ -89,33 +89,11 @@ class Canaries:
     async def _ask(self, key: Key, known: _Known, question: Question) -> None:
         answer = Answer(error="it was cut off")
         try:
-            answer = await self._answer(question)
+            answer = await answer_to(self._measurer, question)
         finally:
             known.asked.discard(question.key)
             known.answers[question.key] = answer
             self.loop.wake(key)
-
-    async def _answer(self, question: Question) -> Answer:
-        if question.metric is not None:
-            return await self._measurer.ask(question.metric, question.namespace)
-        hook = question.webhook
-        assert hook is not None
-        seconds = seconds_of(hook.timeout, HOOK_SECONDS)
-        error = ""
-        for _ in range(1 + (hook.retries or 0)):
-            try:
-                status, body = await self._measurer.post(
-                    hook.url, question.body, question.namespace, seconds,
-                    insecure=hook.disable_tls,
-                )  # fmt: skip
-            except Unanswered as problem:
-                error = str(problem)
-                continue
-            if status <= STATUS_MAX:
-                return Answer()
-            text = body[:REFUSAL_BYTES_MAX].decode(errors="replace").strip()
-            error = text or f"status {status}"
-        return Answer(error=error)
 
     # ------------------------------------------------------------------ who is told
 
@@ -149,5 +127,29 @@ class Canaries:
                 log.warning("canary message not sent to=%s error=%s", message.to, problem)
 
     async def _ask_later(self, canary: Canary, question: Question) -> None:
-        answer = await self._answer(question)
+        answer = await answer_to(self._measurer, question)
         self._recorder.record(answered(canary, question, answer))
+
+
+async def answer_to(measurer: Measurer, question: Question) -> Answer:
+    """Of a metric, or of a webhook, which is asked again as often as it says."""
+    if question.metric is not None:
+        return await measurer.ask(question.metric, question.namespace)
+    hook = question.webhook
+    assert hook is not None
+    seconds = seconds_of(hook.timeout, HOOK_SECONDS)
+    error = ""
+    for _ in range(1 + (hook.retries or 0)):
+        try:
+            status, body = await measurer.post(
+                hook.url, question.body, question.namespace, seconds,
+                insecure=hook.disable_tls,
+            )  # fmt: skip
+        except Unanswered as problem:
+            error = str(problem)
+            continue
+        if status <= STATUS_MAX:
+            return Answer()
+        text = body[:REFUSAL_BYTES_MAX].decode(errors="replace").strip()
+        error = text or f"status {status}"
+    return Answer(error=error)
