@@ -63,13 +63,20 @@ PATHS = {
     "job": "batch/v1/namespaces/default/jobs",
     "pdb": "policy/v1/namespaces/default/poddisruptionbudgets",
 }
-CORE_PATHS = {"pv": "persistentvolumes", "pvc": "namespaces/default/persistentvolumeclaims"}
+CORE_PATHS = {
+    "pv": "persistentvolumes",
+    "pvc": "namespaces/default/persistentvolumeclaims",
+    "resourcequota": "namespaces/default/resourcequotas",
+}
 
 
 def read(weft: Instance, kind: str, name: str) -> Any:
-    """Without a command: many wait for what they read."""
-    place = f"apis/{PATHS[kind]}" if kind in PATHS else f"api/v1/{CORE_PATHS[kind]}"
-    return weft.read(f"/{place}/{name}")
+    """Without a command where the path is known: many wait for what they read."""
+    if kind in PATHS:
+        return weft.read(f"/apis/{PATHS[kind]}/{name}")
+    if kind in CORE_PATHS:
+        return weft.read(f"/api/v1/{CORE_PATHS[kind]}/{name}")
+    return json.loads(weft.kubectl("get", kind, name, "-o", "json"))
 
 
 def pods(weft: Instance, app: str) -> dict[str, Any]:
