@@ -4,6 +4,7 @@ It has no route but to its own /24, so it can answer only to the node's address 
 """
 
 import contextlib
+import ctypes
 import http.server
 import json
 import os
@@ -131,6 +132,17 @@ class _Greet(socketserver.BaseRequestHandler):
         self.request.settimeout(2)
         with contextlib.suppress(OSError):
             self.request.recv(1)
+
+
+@contextlib.contextmanager
+def another_user(uid: int = 65534) -> Iterator[None]:
+    """Sockets that root makes in this thread meanwhile belong to this user."""
+    libc = ctypes.CDLL(None)
+    before = libc.setfsuid(uid)
+    try:
+        yield
+    finally:
+        libc.setfsuid(before)
 
 
 def inside(path: str, work: Callable[[], Any]) -> Any:

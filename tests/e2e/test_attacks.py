@@ -34,7 +34,7 @@ from tests.e2e.test_authorization import (
     settled,
     tls_gateway,
 )
-from tests.outside import inside
+from tests.outside import another_user, inside
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
@@ -251,8 +251,22 @@ def test_direct_pod_access_goes_through_its_policies(weft: Instance) -> None:
     address = pod["status"]["podIP"]
     for caller in ("front", "other"):
         assert call(weft, caller, host=f"{address}:8080") == 403
+    assert by_another_user(address, "/who") == 403
     address = weft.ready_pods("app=open")[0]["status"]["podIP"]
     assert call(weft, "other", "/admin", host=f"{address}:8080") == 403
+    assert [by_another_user(address, path) for path in ("/admin", "/who")] == [403, 200]
+
+
+def by_another_user(address: str, path: str) -> int:
+    """What a program on the machine gets that belongs to somebody without rights."""
+    client = http.client.HTTPConnection(address, 8080, timeout=10)
+    with another_user():
+        client.connect()
+    try:
+        client.request("GET", path)
+        return client.getresponse().status
+    finally:
+        client.close()
 
 
 def test_a_stolen_address_has_no_identity(weft: Instance) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.node.machine import lines, podhost, shell
-from tests.outside import inside, outside
+from tests.outside import another_user, inside, outside
 from tests.waiting import until
 from weft.mesh.model import Walls
 from weft.node.linux import netlink, nft
@@ -90,6 +90,23 @@ async def test_incoming_tcp_reaches_the_inbound_listener_unless_from_the_node() 
         assert original_destination(accepted) == (pod.address, 8080)
         for one in (proxy, app, trusted, stranger, accepted):
             one.close()
+
+
+async def test_other_users_of_the_machine_are_not_the_node() -> None:
+    async with network() as pods:
+        pod = await pods.create("a")
+        proxy = inside(pod.netns, lambda: listener("0.0.0.0", 15006))
+        for source in (None, (pods.node_address, 0)):
+            with another_user():
+                client = socket.create_connection(
+                    (pod.address, 8080), timeout=5, source_address=source
+                )
+            accepted, seen = proxy.accept()
+            assert seen[0] == pods.passthrough_address
+            assert original_destination(accepted) == (pod.address, 8080)
+            client.close()
+            accepted.close()
+        proxy.close()
 
 
 async def test_dns_reaches_the_node_with_the_pods_address() -> None:
@@ -324,6 +341,8 @@ async def test_the_nodes_rules_are_made_again_and_go_with_the_network() -> None:
         wanted = [
             "type nat hook postrouting priority srcnat; policy accept;",
             'oif "lo" return',
+            f'oifname "weft*" ip saddr {pods.node_address} meta skuid != {os.geteuid()}'
+            f" snat to {pods.passthrough_address}",
             'oifname "weft*" return',
             f"ip saddr {pods.subnet} masquerade",
         ]

@@ -223,13 +223,17 @@ class NetnsNetwork:
     def _masquerade(self) -> None:
         """The table is named as the bridge is, so that everybody sees whose it is."""
         others = CLUSTER_RANGES if self._joined else ()
-        table = nft.node_table(str(self.subnet), BRIDGE_PREFIX, others)
+        table = nft.node_table(
+            str(self.subnet), BRIDGE_PREFIX, others, trusted=self.node_address,
+            untrusted=self.passthrough_address, uid=os.geteuid(),
+        )  # fmt: skip
         try:
             with contextlib.closing(netlink.Netlink(netlink.NETFILTER)) as netfilter:
                 nft.install(netfilter, self.bridge, table)
         except OSError as error:
             self._lacks(
-                "Pods cannot reach addresses outside this machine, because the kernel refuses to"
+                "Pods cannot reach addresses outside this machine, and other users of this machine"
+                " reach pods past their policies, because the kernel refuses to"
                 f" masquerade ({error.strerror or error})."
             )
 

@@ -27,6 +27,7 @@ _CT_DIRECTION, _CT_ORIGINAL = 1, 0
 _META_INTERFACE_IN, _META_INTERFACE_OUT = 4, 5
 _META_INTERFACE_OUT_NAME, _META_L4_PROTOCOL = 7, 16
 _META_PROTOCOL = 1
+_META_USER = 10
 _LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
 _ETHERNET_SOURCE_OFFSET, _ARP_SENDER_OFFSET = 6, 8
 _IPV4_SOURCE_OFFSET, _IPV4_DESTINATION_OFFSET = 12, 16
@@ -34,7 +35,7 @@ _SOURCE_PORT_OFFSET, _DESTINATION_PORT_OFFSET, _UDP_CHECKSUM_OFFSET = 0, 2, 6
 _CHECKSUM_INTERNET = 1
 _LOOPBACK = struct.pack("=I", 1)
 _REGISTER_ADDRESS, _REGISTER_PORT = 1, 2
-_NAT_DESTINATION = 1
+_NAT_SOURCE, _NAT_DESTINATION = 0, 1
 
 Rule = tuple[str, bytes]
 """Chain name and its encoded expressions."""
@@ -144,6 +145,15 @@ def _dnat(address: str, port: int) -> bytes:
         + _immediate(_REGISTER_PORT, struct.pack(">H", port))
         + _expression("nat", *options)
     )
+
+
+def _source_nat(address: str) -> bytes:
+    options = (
+        attribute(1, _be32(_NAT_SOURCE)),
+        attribute(2, _be32(IPV4)),
+        attribute(3, _be32(_REGISTER_ADDRESS)),
+    )
+    return _immediate(_REGISTER_ADDRESS, socket.inet_aton(address)) + _expression("nat", *options)
 
 
 Match = Callable[[str], bytes]
@@ -277,20 +287,27 @@ def pod_table(
     return Table(chains, rules)
 
 
-def node_table(subnet: str, bridges: str, others: tuple[str, ...] = ()) -> Table:
+def node_table(
+    subnet: str, bridges: str, others: tuple[str, ...], *, trusted: str, untrusted: str, uid: int
+) -> Table:
     """What leaves the node from a pod subnet (`10.244.0.0/24`) gets the address of the interface
     it leaves by, because nobody outside knows the way back.
 
     Kept: the source of what stays on the node, to its own addresses and to pods of any bridge
     whose name begins with `bridges`, and of what goes to pods of other nodes (`others`). Pods trust
     the first address of their bridge, and just that one would be put in.
+
+    It is also what the kernel gives whoever calls a pod from this machine. Only programs of `uid`,
+    which the proxy is one of, keep it; others get the `untrusted` one, and no way around policies.
     """
     network = ipaddress.IPv4Network(subnet)
     from_pods = _payload(_NETWORK_HEADER, _IPV4_SOURCE_OFFSET, 4)
     from_pods += _mask(network.netmask.packed) + _equals(network.network_address.packed)
     to_pods = _meta(_META_INTERFACE_OUT_NAME) + _equals(bridges.encode())
+    of_others = _meta(_META_USER) + _compares(_NOT_EQUAL, struct.pack("=I", uid))
     rules = (
         ("leave", _meta(_META_INTERFACE_OUT) + _equals(_LOOPBACK) + _return()),
+        ("leave", to_pods + source(f"{trusted}/32") + of_others + _source_nat(untrusted)),
         ("leave", to_pods + _return()),
         *(("leave", _to_network(other) + _return()) for other in others),
         ("leave", from_pods + _expression("masq")),
