@@ -37,6 +37,8 @@ class CanaryWorld(World):
         self.asked: list[Question] = []
         self.notices: list[Notice] = []
         self._ticked: float | None = None
+        self.acknowledged = True
+        """Whether every proxy has the routes."""
         self.put(make(Deployment, {"spec": deployment("v1", **spec.pop("pod", {}))}, name="web"))
         body = {
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
@@ -60,7 +62,10 @@ class CanaryWorld(World):
         if canary is None:
             return
         while True:
-            turn = advance(self.snapshot(), canary, answers, self._ticked, self.now)
+            turn = advance(
+                self.snapshot(), canary, answers, self.now,
+                ticked_at=self._ticked, in_force=lambda _: self.acknowledged,
+            )  # fmt: skip
             if turn.question is None:
                 break
             answers[turn.question.key] = self._answer(turn.question)

@@ -124,9 +124,26 @@ def test_pods_stay_until_proxies_know_that_they_get_no_calls() -> None:
     w.roll("v2")
     w.tick()
     w.answers["request-success-rate"] = {"requests": 5.0, "successPercent": 0.0, "p99Ms": 1.0}
+    w.acknowledged = False
     w.until("Failed")
-    assert w.replicas("web") == 2
     w.tick(4)
+    assert w.replicas("web") == 2
+    late = "Halt scaling down web.default not every proxy has acknowledged route web.default"
+    assert late in w.said()
+    w.acknowledged = True
+    w.look()
+    assert w.replicas("web") == 0
+
+
+def test_pods_get_no_calls_before_they_end_whoever_sent_them_some() -> None:
+    w = started()
+    rules = [{"route": [{"destination": {"host": "web-primary"}, "weight": 50},
+                        {"destination": {"host": "web-canary"}, "weight": 50}]}]  # fmt: skip
+    w.patch(VirtualService, "web", {"spec": {"http": rules}})
+    w.patch(Deployment, "web", {"spec": {"replicas": 1}})
+    w.look()
+    w.look()
+    assert w.weights() == [("web-primary", 100), ("web-canary", 0)]
     assert w.replicas("web") == 0
 
 

@@ -458,7 +458,7 @@ def canary(name: str, **analysis: Any) -> list[dict[str, Any]]:
     deployment = {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
-                 "template": template("v1", name)},
+                 "strategy": {"rollingUpdate": {"maxSurge": 2}}, "template": template("v1", name)},
     }  # fmt: skip
     rate = {"name": "request-success-rate", "interval": "20s", "thresholdRange": {"min": 95}}
     made = {
@@ -474,6 +474,28 @@ def canary(name: str, **analysis: Any) -> list[dict[str, Any]]:
     return [gateway(name, name)[0], deployment, made]
 
 
+def phase(weft: Instance, name: str, wanted: str) -> None:
+    path = f"/apis/flagger.app/v1beta1/namespaces/default/canaries/{name}"
+    found: dict[str, Any] = {}
+
+    def there() -> bool:
+        found.clear()
+        found.update(weft.read(path).get("status") or {})
+        return bool(found.get("phase") == wanted)
+
+    try:
+        wait_for(there, wanted, 100)
+    except AssertionError:
+        said = weft.kubectl("events", "--for", f"canary/{name}")
+        raise AssertionError(f"{name} is not {wanted}: {found}\n{said}") from None
+
+
+def roll(weft: Instance, name: str, version: str, **env: str) -> None:
+    body = {"spec": {"template": template(version, name, **env)}}
+    code, answer = weft.api(f"/apis/apps/v1/namespaces/default/deployments/{name}", "PATCH", body)
+    assert code == 200, answer
+
+
 def test_flaggers_canary_is_promoted_or_goes_back(weft: Instance) -> None:
     """A gate holds it, the mesh's signals judge it, an alert tells of it; no call is lost by a
     promotion, and a version that fails gets none in the end."""
@@ -484,71 +506,63 @@ def test_flaggers_canary_is_promoted_or_goes_back(weft: Instance) -> None:
     tells = {"apiVersion": "flagger.app/v1beta1", "kind": "AlertProvider",
              "metadata": {"name": "chat"},
              "spec": {"type": "slack", "address": "http://gate/hook"}}  # fmt: skip
-    apply(weft, keeper, service("gate", "gate"), tells, *gateway("gate", "gate"))
-    answers(weft, "gate")
-    assert ask(weft, "/broken?value=true", "gate.test", method="POST")[0] == 200
     hook = {"name": "gate", "type": "confirm-rollout", "url": "http://gate/open"}
     alert = {"name": "chat", "severity": "info", "providerRef": {"name": "chat"}}
-    apply(weft, *canary("flag", webhooks=[hook], alerts=[alert]))
+    apply(weft, keeper, service("gate", "gate"), tells, *gateway("gate", "gate"),
+          *canary("flag", webhooks=[hook], alerts=[alert]),
+          *canary("sour", alerts=[alert]))  # fmt: skip
+    answers(weft, "gate")
+    assert ask(weft, "/broken?value=true", "gate.test", method="POST")[0] == 200
+    for name in ("flag", "sour"):
+        phase(weft, name, "Initialized")
+        weft.wait_ready(f"app={name}", 0)
+        answers(weft, name)
 
-    def phase(wanted: str) -> None:
-        path = "/apis/flagger.app/v1beta1/namespaces/default/canaries/flag"
-        found: dict[str, Any] = {}
-
-        def there() -> bool:
-            found.clear()
-            found.update(weft.read(path).get("status") or {})
-            return bool(found.get("phase") == wanted)
-
-        try:
-            wait_for(there, wanted, 100)
-        except AssertionError:
-            said = weft.kubectl("events", "--for", "canary/flag")
-            raise AssertionError(f"not {wanted}: {found}\n{said}") from None
-
-    def roll(version: str, **env: str) -> None:
-        body = {"spec": {"template": template(version, "flag", **env)}}
-        code, answer = weft.api("/apis/apps/v1/namespaces/default/deployments/flag", "PATCH", body)
-        assert code == 200, answer
-
-    phase("Initialized")
-    weft.wait_ready("app=flag", 0)
-    answers(weft, "flag")
-
-    async def run() -> None:
+    async def good() -> None:
         async with load(weft, "flag") as traffic:
             await traffic.until(50)
-            await asyncio.to_thread(roll, "v2")
-            await asyncio.to_thread(phase, "Waiting")
+            await asyncio.to_thread(roll, weft, "flag", "v2")
+            await asyncio.to_thread(phase, weft, "flag", "Waiting")
             assert set(traffic.bodies) == {"v1"}
             path = "/broken?value=false"
             await asyncio.to_thread(ask, weft, path, "gate.test", method="POST")
-            await asyncio.to_thread(phase, "Succeeded")
+            await asyncio.to_thread(phase, weft, "flag", "Succeeded")
             traffic.bodies.clear()
             await traffic.until(traffic.total + 100)
             assert set(traffic.bodies) == {"v2"}
-            assert traffic.failed == 0, traffic.report()
-            await asyncio.to_thread(roll, "v3", BROKEN="1")
-            await asyncio.to_thread(phase, "Failed")
             await asyncio.to_thread(weft.wait_ready, "app=flag", 0)
-            traffic.statuses.clear()
-            await traffic.until(100)
+            await traffic.until(traffic.total + 50)
             assert traffic.failed == 0, traffic.report()
 
-    asyncio.run(run())
+    async def bad() -> None:
+        async with load(weft, "sour") as traffic:
+            await traffic.until(50)
+            assert traffic.failed == 0, traffic.report()
+            await asyncio.to_thread(roll, weft, "sour", "v2", BROKEN="1")
+            await asyncio.to_thread(phase, weft, "sour", "Failed")
+            await asyncio.to_thread(weft.wait_ready, "app=sour", 0)
+            traffic.statuses.clear()
+            await traffic.until(traffic.total + 100)
+            assert traffic.failed == 0, traffic.report()
+
+    async def both() -> None:
+        await asyncio.gather(good(), bad())
+
+    asyncio.run(both())
+    why = weft.kubectl("events", "--for", "canary/sour")
+    assert "Rolling back sour.default failed checks threshold reached 1" in why
     told = json.loads(ask(weft, "/hook", "gate.test")[1])
     texts = [each["attachments"][0]["text"] for each in told]
     assert "Canary analysis completed successfully, promotion finished." in texts
     assert "Failed checks threshold reached 1" in texts
-    head, row = weft.kubectl("get", "canaries").splitlines()
+    head, *rows = weft.kubectl("get", "canaries").splitlines()
     assert head.split() == ["NAME", "STATUS", "WEIGHT", "LASTTRANSITIONTIME"]
-    assert row.split()[:3] == ["flag", "Failed", "0"]
-    weft.kubectl("delete", "canary/flag", "deploy/flag", "pod/gate", "svc/gate",
-                 "alertprovider/chat", "gateway.networking.istio.io/flag")  # fmt: skip
+    ended = [row.split()[:3] for row in rows]
+    assert ended == [["flag", "Succeeded", "0"], ["sour", "Failed", "0"]]
+    kinds = ("canary", "deploy", "gateway.networking.istio.io")
+    made = [f"{kind}/{name}" for name in ("flag", "sour") for kind in kinds]
+    weft.kubectl("delete", *made, "pod/gate", "svc/gate", "alertprovider/chat")
+    left = {"flag", "sour"}
     wait_for(
-        lambda: (
-            not weft.items("virtualservices", "")
-            or not [v for v in weft.items("virtualservices") if v["metadata"]["name"] == "flag"]
-        ),
-        "gone",
+        lambda: not left & {v["metadata"]["name"] for v in weft.items("virtualservices")}, "gone"
     )

@@ -60,7 +60,14 @@ def test_chatter_about_one_object_is_bounded_and_does_not_silence_others() -> No
     assert book.note(note(about=pod("q", uid="u2")), 0.0) is not None
     assert book.note(note(), EVENT_REFILL_SECONDS - 1) is None
     assert book.note(note(), EVENT_REFILL_SECONDS + 1) is not None
-    assert book.note(note(), EVENT_REFILL_SECONDS + 1) is None
+    assert book.note(note(message="one more"), EVENT_REFILL_SECONDS + 1) is None
+
+
+def test_what_is_said_again_and_again_leaves_room_for_what_is_new() -> None:
+    book = EventBook("x")
+    again = [book.note(note(), 0.0) for _ in range(3 * EVENTS_BURST_PER_OBJECT)]
+    assert [entry is not None for entry in again].count(True) == EVENTS_BURST_PER_OBJECT + 1
+    assert book.note(note(message="why it ended"), 0.0) is not None
 
 
 def test_the_book_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from weft.api.k8s.core_v1 import Secret
 from weft.api.snapshot import Snapshot
 from weft.controllers.analysis_runs import Answer
 from weft.controllers.canary_routes import provider
-from weft.controllers.canary_view import Draft, Halt, Question, View, seconds_of
+from weft.controllers.canary_view import Draft, Early, Question, View, seconds_of
 from weft.controllers.support.podstate import seconds
 
 INTERVAL_DEFAULT = "1m"
@@ -89,7 +89,7 @@ def _measured(draft: Draft, index: int, metric: CanaryMetric) -> str:
     if isinstance(asked, str):
         return asked
     if asked.provider.weft is not None and _since(view) < NUMBERS_SECONDS:
-        raise Halt(f"Halt {view.where} advancement waiting for the numbers of {metric.name}")
+        raise Early(f"the numbers of {metric.name} are on their way")
     space = view.space
     if metric.template_ref is not None:
         space = metric.template_ref.namespace or space

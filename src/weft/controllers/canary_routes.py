@@ -37,12 +37,9 @@ from weft.controllers.canary_view import (
 )
 from weft.controllers.support.ownership import owner_reference
 from weft.controllers.support.patches import object_patch
-from weft.controllers.support.podstate import seconds
 from weft.runtime.plan import Action, Create
 
 INGRESS_PROVIDERS = ("nginx", "skipper")
-SETTLE_SECONDS = 10.0
-"""How long pods without calls stay, so that no proxy that is late calls nobody."""
 
 
 class Shares(Struct, frozen=True):
@@ -139,11 +136,10 @@ def _metadata(view: View, name: str) -> ObjectMeta:
     return ObjectMeta(name=name, namespace=view.space, owner_references=(owner,))
 
 
-def settled(view: View) -> float:
-    """Seconds until every proxy knows that the canary gets no calls; 0 when so."""
-    if provider(view.canary) == KUBERNETES:
-        return 0.0
-    return max(0.0, seconds(view.canary.status.last_transition_time) + SETTLE_SECONDS - view.now)
+def settled(view: View) -> bool:
+    """Whether every proxy has acknowledged the route as it is."""
+    route = found(view)
+    return provider(view.canary) == KUBERNETES or (route is not None and view.in_force(route))
 
 
 # ------------------------------------------------------------------ VirtualServices

@@ -2,11 +2,10 @@
 runs this (weft.daemon.canaries) asks; then it looks again, with the answers.
 
 Phases, their order and the words of Events are Flagger's, so that its users' manifests and eyes
-work. Unlike there pods stay for a while after their last call, so that no proxy that is late loses
-any.
+work. Unlike there pods stay until every proxy has acknowledged that they get no calls.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,6 +25,7 @@ from weft.controllers.canary_view import (
     KUBERNETES,
     SELECTOR_LABELS,
     Draft,
+    Early,
     Halt,
     Notice,
     Question,
@@ -46,6 +46,10 @@ FINALIZER = "finalizer.flagger.app"
 ITERATIONS_DEFAULT = 10
 """Of provider kubernetes, which has no weights."""
 JUDGED = ("Progressing", "WaitingPromotion")
+LOOK_SECONDS = 0.5
+"""While proxies are awaited."""
+LATE_SECONDS = 10.0
+"""After which it is said that they are."""
 
 
 class Turn(Struct, frozen=True):
@@ -65,8 +69,10 @@ def advance(
     snapshot: Snapshot,
     canary: Canary,
     answers: Mapping[str, Answer],
-    ticked_at: float | None,
     now: float,
+    *,
+    ticked_at: float | None,
+    in_force: Callable[[Struct], bool],
 ) -> Turn:
     """`ticked_at` is when the last step was taken, if that is known."""
     since = seconds(canary.status.last_transition_time) if ticked_at is None else ticked_at
@@ -80,7 +86,7 @@ def advance(
         return _without_target(canary, due=left <= 0, now=now)
     labels = target.spec.selector.match_labels if target.spec.selector is not None else {}
     label = next((each for each in SELECTOR_LABELS if each in labels), "")
-    view = View(snapshot, canary, target, label, now, left <= 0, answers)
+    view = View(snapshot, canary, target, label, now, left <= 0, answers, in_force)
     draft = Draft(view)
     try:
         if not label:
@@ -94,6 +100,8 @@ def advance(
             _looked(draft)
     except Unasked as unasked:
         return Turn(question=unasked.question)
+    except Early:
+        draft.ticked = True
     except Halt as halt:
         if view.due:  # told once in an interval
             draft.event(str(halt), warning=True)
@@ -201,7 +209,7 @@ def _looked(draft: Draft) -> None:
     elif _changed(view):
         _begun(draft)
     else:
-        _rested(draft)
+        _rested(draft, shares)
 
 
 def _has_primary(draft: Draft) -> bool:
@@ -228,17 +236,33 @@ def _primary_ready(draft: Draft) -> bool:
     return not why
 
 
-def _rested(draft: Draft) -> None:
-    """Outside of an analysis the target has no pods."""
+def _rested(draft: Draft, shares: Shares) -> None:
+    """Outside of an analysis the target has no pods: they go once no proxy calls them."""
     view = draft.view
     if draft.status.phase == "Failed" and draft.status.last_applied_spec != view.hash:
         draft.set(last_applied_spec=view.hash)  # back to what the primary has
-    if view.target.spec.replicas != 0:
-        left = routes.settled(view)
-        if left > 0:
-            draft.wait = left
-            return
+    if view.target.spec.replicas == 0:
+        return
+    if shares != Shares():
+        draft.actions += routes.written(view, Shares())
+        draft.wait = LOOK_SECONDS
+    elif routes.settled(view):
         draft.actions += objects.scaled(view, 0)
+    else:
+        draft.wait = LOOK_SECONDS
+        if view.due:
+            draft.ticked = True
+            _say_what_is_late(draft)
+
+
+def _say_what_is_late(draft: Draft) -> None:
+    """An interval is more than proxies need."""
+    view = draft.view
+    since = seconds(draft.status.last_transition_time)
+    if view.now - since >= LATE_SECONDS:
+        route = f"route {view.canary.apex}.{view.space}"
+        text = f"Halt scaling down {view.of} not every proxy has acknowledged {route}"
+        draft.event(text, warning=True)
 
 
 def _changed(view: View) -> bool:

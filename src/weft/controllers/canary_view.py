@@ -1,6 +1,6 @@
 """A Canary with all that belongs to it, as one look sees it; and what the look makes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -69,6 +69,10 @@ class Halt(Exception):
     """It cannot go on now; the text is the Event that says why."""
 
 
+class Early(Exception):
+    """It goes on by itself in a moment: no Event."""
+
+
 class Notice(Struct, frozen=True):
     """An alert."""
 
@@ -90,6 +94,8 @@ class View(Struct, frozen=True):
     due: bool
     """The interval is over."""
     answers: Mapping[str, Answer]
+    in_force: Callable[[Struct], bool]
+    """Whether the proxies of all nodes have acknowledged an object as it is here."""
 
     @property
     def value(self) -> str:

@@ -6,6 +6,7 @@ The controller loop plans them; a plan that needs an answer is made again when i
 import asyncio
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ from weft.controllers.canary_alerts import Message
 from weft.controllers.canary_steps import Turn, advance, answered
 from weft.controllers.canary_view import Question, seconds_of
 from weft.daemon.measuring import Measurer, Unanswered
+from weft.daemon.mesh_loop import MeshLoop
+from weft.daemon.object_status import in_force
 from weft.lib.aio import Tasks
 from weft.node.dialing import Dialer
 from weft.runtime.client import Client
@@ -25,6 +28,7 @@ from weft.runtime.informer import Informers
 from weft.runtime.loop import ControllerLoop
 from weft.runtime.plan import NOTHING, Key, Plan, RecordEvent
 from weft.telemetry.traffic import Traffic
+from weft.xds.server import AdsServer
 
 log = logging.getLogger("weft.daemon")
 
@@ -48,10 +52,11 @@ class Canaries:
 
     def __init__(
         self, client: Client, informers: Informers, recorder: EventRecorder, traffic: Traffic,
-        dialer: Dialer,
+        dialer: Dialer, *, mesh: MeshLoop, ads: AdsServer,
     ) -> None:  # fmt: skip
         self._cache = informers.cache
         self._recorder = recorder
+        self._in_force = partial(in_force, informers.cache, mesh, ads)
         self._measurer = Measurer(informers.cache, traffic, dialer)
         self._tasks = Tasks()
         self._known: dict[str, _Known] = {}
@@ -74,7 +79,10 @@ class Canaries:
             self._known = {uid: k for uid, k in self._known.items() if uid in alive}
             return NOTHING
         known = self._known.setdefault(canary.metadata.uid, _Known(None, {}, set()))
-        turn = advance(snapshot, canary, known.answers, known.ticked_at, moment)
+        turn = advance(
+            snapshot, canary, known.answers, moment,
+            ticked_at=known.ticked_at, in_force=self._in_force,
+        )  # fmt: skip
         if turn.question is not None:
             if turn.question.key not in known.asked:
                 known.asked.add(turn.question.key)

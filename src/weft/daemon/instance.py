@@ -449,7 +449,7 @@ class Instance:
         )
         sources = (self.informers, self.recorder, self.telemetry.traffic, self.machine.dialer)
         analyst = Analyst(self.api.local_client("analysis"), *sources)
-        canaries = Canaries(self.api.local_client("canary"), *sources)
+        canaries = Canaries(self.api.local_client("canary"), *sources, mesh=self.mesh, ads=self.ads)
         self.loops.append(canaries.loop)
         self.informers.start()
         for loop in self.loops:

@@ -24,7 +24,7 @@ from weft.lib.aio import now
 from weft.lib.timefmt import rfc3339
 from weft.mesh.object_book import named
 from weft.mesh.object_status import Rejection, acknowledged, merged, status
-from weft.mesh.quarantine import Key
+from weft.mesh.quarantine import Key, key
 from weft.runtime.cache import Cache
 from weft.runtime.client import Client
 from weft.xds.server import AdsServer
@@ -62,6 +62,18 @@ def working_nodes(cache: Cache, ads: AdsServer) -> tuple[str, ...]:
         for node in cache.list(Node)
         if ads.connected(node.metadata.name) or is_true(node.status.conditions, "Ready")
     )
+
+
+def in_force(cache: Cache, mesh: MeshLoop, ads: AdsServer, obj: Struct) -> bool:
+    """Whether the proxies of all working nodes have an object as it is here."""
+    its = key(obj)
+    number = mesh.book.number(its)
+    if number is None or mesh.rejection(its) is not None:
+        return False
+    known, wanted = meta(mesh.book.numbers[its][0]), meta(obj)
+    if (known.uid, known.generation) != (wanted.uid, wanted.generation):
+        return False
+    return all(ads.answered(node) >= number for node in working_nodes(cache, ads))
 
 
 class ObjectStatusWriter:

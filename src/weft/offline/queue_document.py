@@ -39,12 +39,15 @@ class QueueDocument(Struct, frozen=True, rename="camel"):
 
 
 def document(snapshot: Snapshot, name: str, now: float) -> QueueDocument | None:
-    """One queue, or active ClusterQueue; None when there is none of this name."""
+    """One queue, or ClusterQueue; None when there is none of this name."""
     if (queue := queues(snapshot).get(name)) is not None:
         items, decision = look(snapshot, now)
         return _document(queue, queue.policy, (i.workload for i in items), decision, now)
     setup, others, decision = look_at_kueue(snapshot, now)
-    if (queue := setup.queues.get(name)) is None:
+    queue = setup.queues.get(name)
+    if queue is None and name in setup.inactive:
+        queue = Queue(name, kind="ClusterQueue")
+    if queue is None:
         return None
     policy = "StrictFIFO" if queue.passing == "Nobody" else "BestEffortFIFO"
     alive = (i.workload for i in others if i.ended is None)

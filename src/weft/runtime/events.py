@@ -26,7 +26,8 @@ from weft.runtime.plan import RecordEvent
 log = logging.getLogger("weft.runtime")
 
 EVENTS_BURST_PER_OBJECT = 25
-"""Events about one object at once (client-go's spam filter)."""
+"""Events about one object at once (client-go's spam filter): so many new ones, and as many that are
+said again."""
 EVENT_REFILL_SECONDS = 300.0
 """One more event about an object is allowed after this time."""
 BOOK_ENTRIES_MAX = 4096
@@ -67,10 +68,11 @@ class EventBook:
         """What to write for an event at this time; None when the object's budget is spent."""
         about = reference(action.regarding)
         identity = about.uid or f"{about.kind}/{about.namespace}/{about.name}"
-        if not self._spend(identity, at):
-            return None
         key = (identity, self._component, action.type, action.reason, action.message)
         known = self._events.get(key)
+        # What is said again and again leaves room for what is new.
+        if not self._spend(identity if known is None else f"{identity} again", at):
+            return None
         if known is None:
             event = self._new(action, about, key, at)
         else:

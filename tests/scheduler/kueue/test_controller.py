@@ -145,10 +145,14 @@ def test_what_never_fits_says_so_and_holds_up_nobody() -> None:
 def test_a_resource_without_quota_is_named() -> None:
     w = world()
     cluster_queue(w, "team")
+    cluster_queue(w, "empty", resourceGroups=[])
     wants = {"requests": {"cpu": "1", "example.com/gpu": "1"}}
     job(w, "a", "team", pod={"containers": [{"name": "c", "image": "i", "resources": wants}]})
+    job(w, "b", "empty")
     settle(w)
     assert "resource example.com/gpu unavailable in ClusterQueue team" in said(w, "a").message
+    assert "resource cpu unavailable in ClusterQueue empty" in said(w, "b").message
+    assert running(w) == set()
 
 
 def test_teams_borrow_and_take_back() -> None:

@@ -88,6 +88,7 @@ def _queue(obj: ClusterQueue) -> Queue:
             Group(group.covered_resources, tuple(f.name for f in group.flavors))
             for group in spec.resource_groups
         ),
+        only_groups=True,
         fungibility=_fungibility(obj),
         kind="ClusterQueue",
     )

@@ -163,7 +163,7 @@ class _Round:
         if workload.problem or queue.suspended:
             self.waits[workload.key] = workload.problem or f"{queue.title} is suspended"
             return False
-        if queue.groups:
+        if queue.groups or queue.only_groups:
             if reasons := obstacles(queue, workload, self.ledger):
                 self.waits[workload.key] = words.never_as(reasons)
             return not reasons

@@ -83,6 +83,8 @@ class Queue(Struct, frozen=True):
     """Nothing is admitted."""
     groups: tuple[Group, ...] = ()
     """Where resources are of flavors."""
+    only_groups: bool = False
+    """What no group names it has not, also where it has no groups."""
     fungibility: Fungibility = Fungibility()
     kind: str = "queue"
     """What people call it."""
