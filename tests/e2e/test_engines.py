@@ -157,6 +157,19 @@ def test_the_engine_pulls_with_the_pods_secrets(
     weft.weft("delete", "pod", "pulls", "denied")
 
 
+def test_down_says_when_the_engine_does_not_answer(weft: Instance) -> None:
+    only(weft, "podman")
+    engine: engines.Engine = weft.engine  # type: ignore[attr-defined]
+    weft.api("/api/v1/namespaces/default/pods?gracePeriodSeconds=0", "DELETE")
+    wait_for(lambda: not weft.items("pods"), "no pods: they would be waited for")
+    engine.stop(signal.SIGKILL)
+    done = weft.run("down")
+    assert done.returncode == 1
+    assert "containers of this instance may run on in it" in done.stderr
+    engine.start()
+    assert weft.run("down").returncode == 0
+
+
 def _pids(weft: Instance) -> dict[str, int]:
     return {p["name"]: p["pid"] for p in weft.status()["pods"]}
 

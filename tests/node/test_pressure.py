@@ -50,6 +50,7 @@ def test_thresholds_are_quantities_and_shares() -> None:
         (Options("", "memory.available<1Gi"), "needs --eviction-soft-grace-period"),
         (Options("", "", "memory.available=soon"), "no time like 1m30s"),
         (Options("", "", "", "memory.available<1Gi"), "write it like memory.available=50Mi"),
+        (Options("", "", "", "memory.available=1Mi,memory.available=2Mi"), "stands twice"),
     ],
 )
 def test_what_is_no_threshold_says_so(options: Options, what: str) -> None:

@@ -18,6 +18,7 @@ def test_what_is_reserved() -> None:
         ("memory", "is no quantity"),
         ("memory=much", "is no quantity"),
         ("memory=-1", "out of range"),
+        ("memory=1Gi,memory=2Gi", "memory stands twice"),
     ],
 )
 def test_what_cannot_be_reserved_says_so(text: str, what: str) -> None:

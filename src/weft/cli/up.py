@@ -17,6 +17,7 @@ import msgspec
 from weft.cli import options, output
 from weft.lib.instance import (
     API_PORT_DEFAULT,
+    ENGINE_RECORD,
     Settings,
     data_dir_of,
     node_name_default,
@@ -255,15 +256,29 @@ def down(data_dir: str | None, keep_pods: bool) -> None:
         if keep_pods or not Path(directory).exists():
             output.fail(f"weft does not run on {directory}")
         settings = Settings(data_dir=directory, run_dir=run_dir_of(directory))
-        sys.exit(subprocess.call(daemon_command("clean-up", settings)))
+        failed = subprocess.call(daemon_command("clean-up", settings))
+        _tell_left(directory)
+        sys.exit(failed)
     os.kill(running.pid, signal.SIGUSR2 if keep_pods else signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS_MAX
     while time.monotonic() < deadline:
         if process_start(running.pid) != running.process_start:
             output.note("weft stopped" + (" (pods run on)" if keep_pods else ""))
+            if not keep_pods:
+                _tell_left(directory)
             return
         time.sleep(POLL_SECONDS)
     output.fail(
         f"weft (process {running.pid}) did not stop within {STOP_SECONDS_MAX:.0f} s",
         f"see {directory}/log/weft.log",
     )
+
+
+def _tell_left(directory: str) -> None:
+    """Fails when a container engine did not answer: its containers are still there."""
+    if Path(directory, ENGINE_RECORD).exists():
+        output.fail(
+            "the container engine did not answer: containers of this instance may run on in it",
+            f"start the engine, then `weft down --data-dir {directory}` once more ends them; see"
+            f" {directory}/log/weft.log",
+        )

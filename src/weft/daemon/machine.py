@@ -138,7 +138,7 @@ class Machine:
         if isinstance(self.network, NetnsNetwork) and self.network.missing:
             missing.append(self.network.missing)
         if self.rootless and self.runtime.cgroups == "none":
-            why = self.runtime.cgroups_reason.rstrip("; ") or "no control group is this user's"
+            why = self.runtime.cgroups_reason or "no control group is this user's"
             missing.append(f"Limits of containers are not enforced ({why}).")
         self.report = structs.replace(self.report, missing=tuple(missing))
         await self._open_engine()

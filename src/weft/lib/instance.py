@@ -15,6 +15,8 @@ API_PORT_DEFAULT = 6443
 XDS_PORT_DEFAULT = 15012
 ENGINES = ("docker", "podman")
 """Container engines that can run containers."""
+ENGINE_RECORD = "engine.json"
+"""In the data directory: which engine has containers of this instance."""
 # Unix socket paths are limited to 107 bytes by the kernel, so sockets live under a short path
 # that is derived from the data directory, not inside it.
 RUN_DIR_HASH_CHARS = 10

@@ -125,7 +125,10 @@ def _pairs(text: str, example: str) -> dict[Signal, str]:
         name, equal, value = part.partition("=")
         if not equal:
             raise ValueError(f"`{part}`: write it like {example}")
-        found[_signal(name, part)] = value
+        signal = _signal(name, part)
+        if signal in found:
+            raise ValueError(f"{signal} stands twice")
+        found[signal] = value
     return found
 
 

@@ -28,6 +28,8 @@ def parse(text: str) -> dict[str, float]:
             raise ValueError(
                 f"`{part}`: write it like memory=1Gi; there are {', '.join(RESOURCES)}"
             )
+        if name in found:
+            raise ValueError(f"{name} stands twice")
         try:
             value = float(parse_quantity(amount))
         except ValueError:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from weft.lib.aio import Tasks, now, ticks
 from weft.lib.files import replace_file
+from weft.lib.instance import ENGINE_RECORD
 from weft.node.engine import holder, logs, requests, states, streams
 from weft.node.engine.api import EngineApi, EngineError
 from weft.node.engine.images import EngineImages
@@ -30,8 +31,6 @@ from weft.node.runtime import (
 
 log = logging.getLogger("weft.node")
 
-RECORD = "engine.json"
-"""In the data directory: which engine has containers of this instance."""
 AGAIN_SECONDS = 0.5
 END_SECONDS_MAX = 30.0
 """For a killed container to be reported as ended."""
@@ -73,7 +72,7 @@ class EngineRuntime:
         self.api = api
         self._images = images
         self._instance = instance
-        self._record = data_dir / RECORD
+        self._record = data_dir / ENGINE_RECORD
         self._tasks = Tasks()
         self._held: dict[str, _Held] = {}
         self._holders: dict[str, str] = {}
@@ -539,6 +538,6 @@ class Recorded(msgspec.Struct, frozen=True):
 def recorded(data_dir: Path) -> Recorded | None:
     """None when no engine has containers of this instance."""
     try:
-        return msgspec.json.decode((data_dir / RECORD).read_bytes(), type=Recorded)
+        return msgspec.json.decode((data_dir / ENGINE_RECORD).read_bytes(), type=Recorded)
     except (OSError, msgspec.MsgspecError):
         return None

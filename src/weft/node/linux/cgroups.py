@@ -254,7 +254,8 @@ class Cgroups:
             try:
                 os.makedirs(path, exist_ok=True)
             except OSError as error:
-                self.reason += f"{controller}: {error.strerror}; "
+                why = f"{controller}: {error.strerror}"
+                self.reason = f"{self.reason}; {why}" if self.reason else why
                 continue
             if os.access(f"{path}/cgroup.procs", os.W_OK):
                 self._parents[controller] = path
