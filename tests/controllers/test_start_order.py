@@ -7,7 +7,7 @@ from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.batch_v1 import Job
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
-from weft.api.wellknown import ANNOTATION_POD_WAITS_FOR, ANNOTATION_START_AFTER, GATE_START_AFTER
+from weft.api.wellknown import ANNOTATION_START_AFTER, ANNOTATION_WAITS_FOR, GATE_START_AFTER
 from weft.controllers import start_order
 
 
@@ -44,7 +44,7 @@ def test_it_waits_and_says_for_what() -> None:
     }
     w.put(make(EndpointSlice, body, name="cache-1", labels=labels))
     assert look(w) == ["other"]
-    assert ANNOTATION_POD_WAITS_FOR not in w.need(Pod, "p").metadata.annotations
+    assert ANNOTATION_WAITS_FOR not in w.need(Pod, "p").metadata.annotations
 
 
 def test_events_are_not_repeated() -> None:

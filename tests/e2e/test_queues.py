@@ -78,6 +78,7 @@ def test_a_job_waits_says_why_and_runs_when_there_is_room(weft: Instance, tmp_pa
     states = {line.split()[3]: line.split()[0] for line in table if "default" in line.split()[2:3]}
     assert states == {"first": "admitted", "second": "next"}
     assert why in "\n".join(table)
+    assert "WEFT2451" not in weft.weft("status")  # nobody is blamed for what weft writes
     stop.touch()
     wait_for(lambda: complete(weft, "second"), "it ran")
     assert "waits-for" not in json.dumps(read(weft, "second")["metadata"]["annotations"])

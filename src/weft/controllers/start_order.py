@@ -17,8 +17,8 @@ from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.k8s.pod_v1 import Pod
 from weft.api.snapshot import Snapshot, meta
 from weft.api.wellknown import (
-    ANNOTATION_POD_WAITS_FOR,
     ANNOTATION_START_AFTER,
+    ANNOTATION_WAITS_FOR,
     GATE_START_AFTER,
     LABEL_SERVICE_NAME,
 )
@@ -43,7 +43,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
         return NOTHING
     wanted = parse(pod.metadata.annotations.get(ANNOTATION_START_AFTER, ""))
     missing = [name for name in wanted if not _is_ready(snapshot, pod.metadata.namespace, name)]
-    told = pod.metadata.annotations.get(ANNOTATION_POD_WAITS_FOR, "")
+    told = pod.metadata.annotations.get(ANNOTATION_WAITS_FOR, "")
     if missing:
         text = ", ".join(missing)
         if text == told:
@@ -51,7 +51,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
         event = RecordEvent(pod, "Normal", "StartAfter", f"waits for {text}")
         return Plan((*_annotated(pod, text), event), requeue_after=LOOK_SECONDS)
     rest = tuple(g for g in pod.spec.scheduling_gates if g.name != GATE_START_AFTER)
-    notes = {k: v for k, v in pod.metadata.annotations.items() if k != ANNOTATION_POD_WAITS_FOR}
+    notes = {k: v for k, v in pod.metadata.annotations.items() if k != ANNOTATION_WAITS_FOR}
     changed = replace(
         pod,
         metadata=replace(pod.metadata, annotations=notes),
@@ -61,7 +61,7 @@ def plan(snapshot: Snapshot, key: Key, now: float) -> Plan:
 
 
 def _annotated(pod: Pod, text: str) -> tuple[Action, ...]:
-    notes = dict(pod.metadata.annotations) | {ANNOTATION_POD_WAITS_FOR: text}
+    notes = dict(pod.metadata.annotations) | {ANNOTATION_WAITS_FOR: text}
     changed = replace(pod, metadata=replace(pod.metadata, annotations=notes))
     return object_patch(pod, changed, conditional=True)
 

@@ -29,7 +29,7 @@ from weft.api.kueue.workload import Workload as WorkloadObject
 from weft.api.snapshot import Snapshot
 from weft.api.validate.kueue import POD_SETS_MAX
 from weft.api.validate.names import subdomain_problem
-from weft.api.wellknown import ANNOTATION_POD_WAITS_FOR, GATE_QUEUE
+from weft.api.wellknown import ANNOTATION_WAITS_FOR, GATE_QUEUE
 from weft.runtime.controller import Controller, Watch
 from weft.runtime.plan import NOTHING, Action, Create, Delete, Key, Patch, Plan, RecordEvent
 from weft.scheduler.kueue import conditions, statuses
@@ -275,7 +275,7 @@ def _start(item: Item, job: Job, snapshot: Snapshot) -> Patch:
         spec["parallelism"] = given[0].count
     spec |= _placed(item.obj, job, *_placing(item, snapshot))
     its = job.metadata
-    notes = {ANNOTATION_POD_WAITS_FOR: None}
+    notes = {ANNOTATION_WAITS_FOR: None}
     meta = {"resourceVersion": its.resource_version, "annotations": notes}
     return Patch(Job, its.namespace, its.name, {"metadata": meta, "spec": spec})
 
@@ -324,7 +324,7 @@ def _ungate(item: Item, pod: Pod, snapshot: Snapshot) -> Patch:
         spec["nodeSelector"] = labels
     if len(wished) > len(pod.spec.tolerations):
         spec["tolerations"] = [msgspec.to_builtins(t) for t in wished]
-    notes = {ANNOTATION_POD_WAITS_FOR: None}
+    notes = {ANNOTATION_WAITS_FOR: None}
     meta = {"resourceVersion": its.resource_version, "annotations": notes}
     return Patch(Pod, its.namespace, its.name, {"metadata": meta, "spec": spec})
 

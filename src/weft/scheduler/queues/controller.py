@@ -18,8 +18,8 @@ from weft.api.weft.queue_v1alpha1 import Queue as QueueObject
 from weft.api.weft.queue_v1alpha1 import QueueStatus
 from weft.api.wellknown import (
     ANNOTATION_ADMITTED_AT,
-    ANNOTATION_POD_WAITS_FOR,
     ANNOTATION_QUEUED_AT,
+    ANNOTATION_WAITS_FOR,
     GATE_QUEUE,
 )
 from weft.lib.timefmt import rfc3339, rfc3339_micro
@@ -89,7 +89,7 @@ def _let_go(item: Item, now: float) -> list[Action]:
         events = [RecordEvent(p, "Normal", "Admitted", f"by queue {queue}") for p in item.pods[:1]]
         return [*actions, *events]
     its = item.job.metadata
-    notes = {ANNOTATION_ADMITTED_AT: rfc3339(now), ANNOTATION_POD_WAITS_FOR: None}
+    notes = {ANNOTATION_ADMITTED_AT: rfc3339(now), ANNOTATION_WAITS_FOR: None}
     body = {
         "metadata": {"resourceVersion": its.resource_version, "annotations": notes},
         "spec": {"suspend": False},
@@ -103,7 +103,7 @@ def _let_go(item: Item, now: float) -> list[Action]:
 def _ungated(pod: Pod, now: float) -> list[Action]:
     its = pod.metadata
     rest = [{"name": g.name} for g in pod.spec.scheduling_gates if g.name != GATE_QUEUE]
-    notes = {ANNOTATION_ADMITTED_AT: rfc3339(now), ANNOTATION_POD_WAITS_FOR: None}
+    notes = {ANNOTATION_ADMITTED_AT: rfc3339(now), ANNOTATION_WAITS_FOR: None}
     body: Mapping[str, Any] = {
         "metadata": {"resourceVersion": its.resource_version, "annotations": notes},
         "spec": {"schedulingGates": rest or None},
@@ -122,7 +122,7 @@ def _stop(item: Item, by: str) -> list[Action]:
             found.append(Delete(Pod, its.namespace, its.name, its.uid))
         return found
     its = item.job.metadata
-    notes = {ANNOTATION_ADMITTED_AT: None, ANNOTATION_POD_WAITS_FOR: text}
+    notes = {ANNOTATION_ADMITTED_AT: None, ANNOTATION_WAITS_FOR: text}
     body = {
         "metadata": {"resourceVersion": its.resource_version, "annotations": notes},
         "spec": {"suspend": True},
@@ -138,8 +138,8 @@ def told(targets: Iterable[Job | Pod], why: str, now: float) -> list[Action]:
     actions: list[Action] = []
     for target in targets:
         its = target.metadata
-        if its.annotations.get(ANNOTATION_POD_WAITS_FOR) != why:
-            notes = {ANNOTATION_POD_WAITS_FOR: why}
+        if its.annotations.get(ANNOTATION_WAITS_FOR) != why:
+            notes = {ANNOTATION_WAITS_FOR: why}
             if ANNOTATION_QUEUED_AT not in its.annotations:
                 notes[ANNOTATION_QUEUED_AT] = rfc3339_micro(now)
             body = {"metadata": {"annotations": notes}}
