@@ -56,4 +56,4 @@ def test_earlier_revisions(capsys: pytest.CaptureFixture[str]) -> None:
     assert earlier(parts, 1)[0] == 1
     with pytest.raises(SystemExit):
         earlier(parts, 2)
-    assert "there are 1, 3, 4" in capsys.readouterr().err
+    assert "revisions: 1, 3, 4" in capsys.readouterr().err

@@ -374,7 +374,7 @@ def earlier(parts: view.Parts, wanted: int) -> tuple[int, Json]:
     number = wanted or (past[-1] if past else 0)
     if number not in known:
         there = ", ".join(map(str, sorted(known))) or "none"
-        output.fail(f"there is no revision {wanted or 'before this one'}", f"there are {there}")
+        output.fail(f"there is no revision {wanted or 'before this one'}", f"revisions: {there}")
     template = dict(known[number]["spec"]["template"])
     metadata = dict(template.get("metadata") or {})
     labels = dict(metadata.get("labels") or {})
@@ -413,7 +413,7 @@ def image(name: str, images: tuple[str, ...], namespace: str, data_dir: str | No
             if missing or not body:
                 names = ", ".join(c["name"] for c in known) or "none (see its workloadRef)"
                 text = f"there is no container {', '.join(sorted(missing))}"
-                output.fail(text, f"there are {names}")
+                output.fail(text, f"containers: {names}")
             await connection.client.patch(
                 registry.kind_for(Rollout), name, body, namespace,
                 patch_type="json",
