@@ -196,6 +196,19 @@ def test_one_refusal_on_many_nodes_has_one_cause() -> None:
     assert book.seen(a, b) == [a]
 
 
+def test_who_came_after_the_cause_is_not_blamed_for_it() -> None:
+    """The proxy answers for the first build when the second one is on its way already."""
+    a, bad, other = route("a"), route("bad"), route("other")
+    book = Book(a)
+    first = book.build(bad)
+    second = book.build(other)
+    assert book.refuse(first - 1, first, "VirtualService d/bad", version="v") == (key(bad),)
+    assert book.refuse(first - 1, second, "VirtualService d/other", version="w") == ()
+    assert book.seen(a, bad, other) == [a, other]
+    third = book.build()
+    assert book.refuse(first - 1, third, "VirtualService d/other", version="x") == (key(other),)
+
+
 def test_too_many_possible_causes_hold_nothing() -> None:
     many = [route(f"r{n}") for n in range(100)]
     book = Book()

@@ -13,7 +13,7 @@ import pytest
 from tests.node.machine import ENV, alive, ended, kill, lines, log_of, podhost, shell
 from tests.waiting import until
 from weft.node.podhost_client import PodhostError, ensure_podhost
-from weft.node.runtime import ContainerSpec, Limits, Mount
+from weft.node.runtime import Command, ContainerSpec, Limits, Mount
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +195,22 @@ async def test_exec_runs_inside_with_the_same_view() -> None:
         assert (await runtime.exec("c", ("sh", "-c", "kill -9 $$"), 10)).exit_code == 137
         raw = await runtime.exec("c", ("printf", r"\377\000"), 10)
         assert raw.output == b"\xff\x00"
+
+
+async def test_commands_and_attachments_go_on_when_other_containers_end() -> None:
+    async with podhost() as (runtime, directory):
+        await runtime.start(shell("c", "echo up; cat", directory, stdin=True))
+        await until(lambda: lines(directory, "c"))  # the log writer is there
+        command = await runtime.open_exec("c", Command(("sh", "-c", "read x; exit 3"), stdin=True))
+        attached = await runtime.open_attach("c", Command((), stdin=True))
+        await runtime.start(shell("other", "exit 0", directory))
+        await ended(runtime, "other")
+        await command.write(b"on\n")
+        assert await asyncio.wait_for(command.wait(), 20) == 3
+        await attached.write(b"still here\n")
+        assert await asyncio.wait_for(attached.read("stdout"), 20) == b"still here\n"
+        await command.close()
+        await attached.close()
 
 
 async def test_exec_has_a_deadline_and_a_limit() -> None:

@@ -148,8 +148,10 @@ async def test_calls_survive_a_killed_back_end(node: NetnsNode) -> None:
         destinations=(web,),
         route_tables=(table(virtual_host("web", to(web, retry=retry))),),
     )
-    async with node.load(1, WEB, "--host", "web", "--seconds", "2") as result:
-        await asyncio.sleep(0.7)
+    async with node.load(1, WEB, "--host", "web", "--seconds", "3") as result:
+        while (await node.call(1, WEB, "-H", "Host: web"))["name"] != "web-2":
+            pass
+        await asyncio.sleep(1)
         node.kill("web-2")
     assert result["failures"] == []
     assert result["counts"]["web-3"] > result["counts"]["web-2"] > 0

@@ -48,6 +48,10 @@ class ObjectBook:
         self._good: dict[Key, Struct] = {}
         self._suspects: list[Key] = []
         self._settled: set[tuple[str, str, str]] = set()
+        self._last = 0
+        self._held_for: dict[Key, tuple[int, tuple[str, str]]] = {}
+        """The last build that still had the version which is held; (type, name) of the resource
+        that it was held for."""
 
     def changed(self, before: Struct | None, after: Struct | None) -> None:
         """An object came, changed, or (None) went."""
@@ -60,7 +64,7 @@ class ObjectBook:
             self.held.pop(its)
         self.reported.pop(its, None)
         if after is None:
-            for known in (self.numbers, self._fresh, self._good):
+            for known in (self.numbers, self._fresh, self._good, self._held_for):
                 known.pop(its, None)
             self.open.discard(its)
         else:
@@ -69,6 +73,7 @@ class ObjectBook:
 
     def built(self, number: int) -> None:
         """Build `number` begins; it reads all objects as they are."""
+        self._last = number
         self.numbers.update({its: (obj, number) for its, obj in self._fresh.items()})
         self._fresh.clear()
 
@@ -110,6 +115,9 @@ class ObjectBook:
         if refusal.resource in self._settled:
             return ()
         after, last = refusal.between
+        if self._explained(refusal, sources):
+            self._settled.add(refusal.resource)
+            return ()
         found = [
             its for its, (_, number) in self.numbers.items()
             if after < number <= last and its not in self.held
@@ -127,6 +135,17 @@ class ObjectBook:
         self.open.update(found)
         return tuple(found)
 
+    def _explained(self, refusal: Refusal, sources: frozenset[str]) -> bool:
+        """Whether something that was held back since is in what the proxy answers for only now.
+        What else may be wrong shows without it."""
+        after, last = refusal.between
+        for its, (until, resource) in self._held_for.items():
+            number = self.numbers[its][1] if its in self.held and its in self.numbers else 0
+            concerned = resource == refusal.resource[:2] or named(its) in sources
+            if concerned and after < number <= last <= until:
+                return True
+        return False
+
     def _hold(self, its: Key, refusal: Refusal) -> None:
         obj, _ = self.numbers[its]
         error = " ".join(refusal.error.split())
@@ -138,6 +157,7 @@ class ObjectBook:
             return
         spec = None if instead is None else to_builtins(instead.spec)  # type: ignore[attr-defined]
         self.held[its] = Held(obj, instead, Rejection(refusal.node, error, spec))
+        self._held_for[its] = self._last, refusal.resource[:2]
 
     def resume(self, obj: Struct, instead: Struct | None, rejection: Rejection) -> None:
         """An object that an earlier run held back already."""

@@ -80,6 +80,8 @@ class HostProcess:
         frames = wire.Frames()
         while data := await self._reader.read(_READ_BYTES):
             for message in frames.feed(data):
+                if not _is_answer(message):
+                    continue
                 if "error" in message:
                     raise ApiError(500, "InternalError", message["error"])
                 return int(message["exit_code"])
@@ -185,16 +187,26 @@ async def _answer(connection: socket.socket) -> tuple[wire.Message, list[int]]:
     """One message and its descriptors."""
     connection.setblocking(True)
     connection.settimeout(ANSWER_SECONDS_MAX)
-    try:
-        data, fds, _, _ = await asyncio.to_thread(
-            socket.recv_fds, connection, _READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC
-        )
-    except OSError as error:
-        raise PodhostError(f"the pod host does not answer: {error}") from error
-    messages = wire.Frames().feed(data)
-    if not messages:
-        raise PodhostError("the pod host ended while it was asked")
-    return messages[0], list(fds)
+    frames = wire.Frames()
+    taken: list[int] = []
+    while True:
+        try:
+            data, fds, _, _ = await asyncio.to_thread(
+                socket.recv_fds, connection, _READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError as error:
+            raise PodhostError(f"the pod host does not answer: {error}") from error
+        if not data:
+            raise PodhostError("the pod host ended while it was asked")
+        taken += fds
+        for message in frames.feed(data):
+            if _is_answer(message):
+                return message, taken
+
+
+def _is_answer(message: wire.Message) -> bool:
+    """An older pod host tells everybody of containers that ended, too."""
+    return "re" in message
 
 
 async def _tell(connection: socket.socket, message: wire.Message) -> None:

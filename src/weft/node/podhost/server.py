@@ -34,6 +34,9 @@ class _Client:
         self.unsent = b""
         self.fds: list[int] = []
         """Received, and not yet taken by the message they came with."""
+        self.hears = False
+        """It said hello: ends of containers are told to it. A connection that was opened for one
+        command is not read for anything else."""
 
 
 class Server:
@@ -149,6 +152,8 @@ class Server:
     ) -> wire.Message | None:
         """The answer, or None when it comes later. `fds` are closed after the request."""
         operation, now = message["op"], time.time()
+        if operation == "hello":
+            self._clients[fd].hears = True
         if "id" not in message:
             return self._about_all(operation, message, now)
         container_id = message["id"]
@@ -230,7 +235,8 @@ class Server:
 
     def _broadcast(self, message: wire.Message) -> None:
         for client in list(self._clients.values()):
-            self._send(client, message)
+            if client.hears:
+                self._send(client, message)
 
     def _send(self, client: _Client, message: wire.Message) -> None:
         client.unsent += wire.encode(message)
