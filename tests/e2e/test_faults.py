@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import manifests as m
+from tests.e2e import steady
 from tests.e2e.conftest import ISOLATIONS, fresh
 from tests.e2e.instance import Instance, Load, wait_for
 
@@ -110,17 +111,26 @@ async def test_scale_down_waits_for_requests_in_flight(served: Instance) -> None
 
 
 async def test_weft_killed_and_restarted_under_load(served: Instance) -> None:
-    before = pods_by_name(served)
+    """Also calls by name: the names are answered by a process of their own."""
+    await asyncio.to_thread(served.weft, "apply", "-f", "-", stdin=json.dumps(steady.pod()))
+    await asyncio.to_thread(steady.more_calls, served, "at first")
+    before, servers = pods_by_name(served), steady.name_servers(served)
     async with Load(served.gateway() + "/who", headers=HOST) as load:
         await settled(load, 300)
         await asyncio.to_thread(served.kill_9)
         await settled(load, 1000)
+        await asyncio.to_thread(steady.more_calls, served, "while weft does not run")
         await asyncio.to_thread(served.up)
         await settled(load, 1000)
         await until(lambda: len(served.ready_pods("app=api")) == 3, "pods ready again")
         await settled(load, 500)
     assert load.failed == 0, load.report()
     assert pods_by_name(served) == before, "pods are re-adopted, not replaced"
+    assert steady.name_servers(served) == servers, "it is adopted"
+    await asyncio.to_thread(steady.more_calls, served, "after the start")
+    assert steady.calls(served)[1] == "[]"
+    await asyncio.to_thread(steady.kill_name_server, served)
+    await asyncio.to_thread(steady.more_calls, served, "after the DNS server was killed")
 
 
 async def test_changes_still_apply_after_a_restart(served: Instance) -> None:

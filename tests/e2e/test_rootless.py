@@ -21,7 +21,7 @@ import pytest
 
 from tests import archives
 from tests.e2e import manifests as m
-from tests.e2e import ordinary
+from tests.e2e import ordinary, steady
 from tests.e2e.conftest import APPS
 from tests.e2e.instance import Load, ask, kubectl_binary, run_inside, wait_for
 from tests.e2e.ordinary import OrdinaryInstance
@@ -81,36 +81,6 @@ async def main():
     async with ClientSession(timeout=ClientTimeout(total=3)) as session:
         return await asyncio.gather(*(status(session, url) for url in URLS))
 """
-STEADY = """
-import asyncio
-from aiohttp import ClientError, ClientSession, ClientTimeout
-
-async def main():
-    failed, total = [], 0
-    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
-        while True:
-            total += 1
-            try:
-                async with session.get("http://api/slow?seconds=0.05") as answer:
-                    if answer.status != 200:
-                        failed.append(answer.status)
-            except (ClientError, OSError, TimeoutError) as error:
-                failed.append(repr(error))
-            print(total, failed, flush=True)
-
-asyncio.run(main())
-"""
-CALLING = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "steady"},
-    "spec": {
-        "terminationGracePeriodSeconds": 1,
-        "containers": [
-            {"name": "main", "image": "echo:1", "command": [sys.executable, "-c", STEADY]}
-        ],
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -444,22 +414,23 @@ def test_other_machines_cannot_join_without_root(weft: OrdinaryInstance) -> None
 
 
 def test_calls_go_on_while_weft_is_killed_and_started_again(weft: OrdinaryInstance) -> None:
-    weft.weft("apply", "-f", "-", stdin=json.dumps(CALLING))
-    wait_for(lambda: calls(weft)[0] >= 5, "calls")
+    """By name, over new connections."""
+    weft.weft("apply", "-f", "-", stdin=json.dumps(steady.pod()))
+    steady.more_calls(weft, "at first")
     before = {pod["name"]: pod["pid"] for pod in weft.status()["pods"]}
+    servers = steady.name_servers(weft)
     weft.kill_9()
+    steady.more_calls(weft, "while weft does not run")
     weft.up()
     weft.wait_ready("app=api", 1)
     assert {pod["name"]: pod["pid"] for pod in weft.status()["pods"]} == before
-    more = calls(weft)[0] + 5
-    wait_for(lambda: calls(weft)[0] >= more, "calls after the start")
-    assert calls(weft)[1] == "[]"
-
-
-def calls(weft: OrdinaryInstance) -> tuple[int, str]:
-    """How many, and those that failed."""
-    total, _, failed = weft.kubectl("logs", "steady", "--tail=1", check=False).partition(" ")
-    return (int(total) if total.isdigit() else 0), failed.strip()
+    assert steady.name_servers(weft) == servers, "it is adopted"
+    steady.more_calls(weft, "after the start")
+    assert steady.calls(weft)[1] == "[]"
+    weft.kill_9()
+    steady.kill_name_server(weft)
+    steady.more_calls(weft, "after the DNS server was killed")
+    weft.up()
 
 
 def test_the_parts_of_the_node_are_back_when_they_are_killed(weft: OrdinaryInstance) -> None:

@@ -24,14 +24,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.api.k8s.certificates_v1 import CertificateSigningRequest
-from weft.api.snapshot import ObjectSnapshot
 from weft.apiserver import channels, codec, protobuf, spdy
 from weft.apiserver.authentication import StaticTokens
 from weft.apiserver.streams import window_size
 from weft.daemon.node_link import Call, Control, Peer, Reply, control
 from weft.daemon.wall_keeper import read_walls
 from weft.lib import join_token
-from weft.node.dns import DnsServer
+from weft.node.dns.names import Names
+from weft.node.dns.server import DnsServer
+from weft.node.dns_records import build_zone
 from weft.pki import node_requests
 from weft.pki.jws import KeyRing
 from weft.pki.signing_requests import SIGNERS, problem
@@ -78,7 +79,8 @@ UPDATE = QUESTION[:2] + b"\x28" + QUESTION[3:]
 
 @fuzzed(hostile(QUESTION, UPDATE))
 def test_dns_messages(data: bytes) -> None:
-    server = DnsServer(ObjectSnapshot(()), lambda _: "default", ())
+    names = Names(build_zone((), (), ()), {"10.244.0.2": "default"}, ())
+    server = DnsServer(lambda: names)
     made = server._answer(data, "10.244.0.2", 512)
     assert made is None or isinstance(made, bytes | dns.message.Message)
     if isinstance(made, bytes):

@@ -48,7 +48,7 @@ class World:
         self.settings = AgentSettings(
             node_name="node-1", data_dir=str(directory / "data"), host_ip="192.0.2.1",
             node_address="10.244.0.1", dns_address="10.244.0.1",
-            dns_port=0,
+            names_file=str(directory / "run" / "names"),
         )  # fmt: skip
         self.agent: NodeAgent | None = None
         self.informers: Informers | None = None

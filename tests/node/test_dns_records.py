@@ -9,7 +9,8 @@ from weft.api.k8s.core_v1 import Service
 from weft.api.k8s.discovery_v1 import EndpointSlice
 from weft.api.objects import decode
 from weft.api.vip import vip_for
-from weft.node.dns_records import Answer, Record, Zone, address_of, answer, build_zone
+from weft.node.dns.zone import Answer, Record, Zone, address_of, answer
+from weft.node.dns_records import build_zone
 
 
 def service(name: str, ip: str, **spec: Any) -> Service:

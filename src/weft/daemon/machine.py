@@ -13,6 +13,7 @@ from weft.api.wellknown import ISOLATION_HOST, ISOLATION_NETNS
 from weft.lib import envoy_binary
 from weft.lib.instance import Settings
 from weft.node.dialing import HERE, Dialer, remove_sockets
+from weft.node.dns_process import DnsProcess, is_dns
 from weft.node.engine.api import EngineApi, EngineError, socket_of
 from weft.node.engine.images import EngineImages
 from weft.node.engine.runtime import EngineRuntime, Recorded, recorded
@@ -78,6 +79,8 @@ class Machine:
         self.envoy: EnvoySupervisor
         self.relay: EnvoySupervisor
         """Runs where the proxy is in a network of its own."""
+        self.names: DnsProcess | None = None
+        """Answers pods' questions for names; there is none in host isolation."""
         self._opened = False
 
     @property
@@ -142,8 +145,24 @@ class Machine:
             missing.append(f"Limits of containers are not enforced ({why}).")
         self.report = structs.replace(self.report, missing=tuple(missing))
         await self._open_engine()
+        if isinstance(self.network, NetnsNetwork):
+            self.names = self._dns(self.network, run_dir)
         if with_envoy:
+            if self.names is not None:
+                await self.names.start()
             await self._start_proxies()
+
+    def _dns(self, network: NetnsNetwork, run_dir: Path) -> DnsProcess:
+        return DnsProcess(
+            *(self.runtime, run_dir, network.node_address, DNS_PORT),
+            log_path=Path(self.settings.data_dir) / "log" / "dns.log",
+            netns=self.home,
+        )
+
+    async def names_served(self) -> None:
+        """Returns when the DNS server listens. OSError."""
+        if self.names is not None:
+            await self.names.ready()
 
     def _isolation(self) -> str:
         """Containers of an engine cannot enter networks of a user namespace."""
@@ -373,7 +392,7 @@ class Machine:
         with contextlib.suppress(PodhostError, EnvoyError, NetworkError, OSError):
             running = [c for c in await self.containers() if c.exit_code is None]
             unseen = self.engine is None and recorded(Path(self.settings.data_dir)) is not None
-            own = (self.envoy.owns, self.relay.owns)
+            own = [self.envoy.owns, self.relay.owns, is_dns]
             known = all(any(owns(container.id) for owns in own) for container in running)
             if known and not unseen:
                 await self.destroy()

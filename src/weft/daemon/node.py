@@ -9,11 +9,12 @@ from pathlib import Path
 
 from weft.apiserver.logs import LogOptions
 from weft.apiserver.streams import Connection, Options, Place, Process
-from weft.daemon.machine import DNS_PORT, Machine
+from weft.daemon.machine import Machine
 from weft.lib.instance import ENGINES, Settings
 from weft.node import reserved
 from weft.node.agent import NodeAgent
 from weft.node.agent_settings import AgentSettings, InFlight
+from weft.node.dns_process import names_file
 from weft.node.environment import otlp_variables
 from weft.node.gate import ProxyGate
 from weft.node.gateway_bindings import pool_of
@@ -49,7 +50,7 @@ def make_agent(
         gateway_address=settings.gateway_address,
         gateway_pool=settings.gateway_pool or pool_of(settings.gateway_address, settings.instance),
         dns_address=machine.node_address if own_network else "",
-        dns_port=DNS_PORT,
+        names_file=str(names_file(Path(settings.run_dir))) if own_network else "",
         etc_overlay=machine.report.private_files,
         memory_dir=str(Path(settings.run_dir) / "memory") if on_tmpfs(settings.run_dir) else "",
         base_env={"PATH": os.environ.get("PATH", os.defpath), **otlp_variables(otlp)},
@@ -80,7 +81,7 @@ def make_agent(
     )
     store, engine_images = machine.images, machine.engine_images
     known = read_registries(settings.registries)
-    return NodeAgent(
+    agent = NodeAgent(
         client=client,
         owner=owner,
         informers=informers,
@@ -98,6 +99,8 @@ def make_agent(
         gate=gate,
         inflight=inflight or machine,
     )
+    agent.names_served = machine.names_served
+    return agent
 
 
 def _hidden(settings: Settings) -> tuple[str, ...]:

@@ -9,16 +9,20 @@ PRIVATE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
 
 
-def replace_file(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> None:
-    """Write a file in one step: whoever reads it, also after a power cut, finds the old content
-    or the new one, never a part. By default readable by its owner only. Raises OSError."""
+def replace_file(
+    path: Path, data: bytes, mode: int = PRIVATE_MODE, *, durable: bool = True
+) -> None:
+    """Write a file in one step: whoever reads it, also after a power cut (`durable`), finds the
+    old content or the new one, never a part. By default readable by its owner only. Raises
+    OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from weft.api.pod_references import CONFIG_MAPS, SECRETS, references
 from weft.api.snapshot import meta
 from weft.lib.aio import Tasks
 from weft.mesh.ingresses import ingress_objects
-from weft.node import dns, image_container, image_pulls, pod_resize, service_account
+from weft.node import dns_records, image_container, image_pulls, pod_resize, service_account
 from weft.node import pod_state as ps
 from weft.node.agent_settings import (
     AgentSettings,
@@ -39,6 +39,7 @@ from weft.node.agent_settings import (
     Pulls,
 )
 from weft.node.container_start import offer_service_account, tokens_wanted, write_volumes
+from weft.node.dns_keeper import NamesKeeper
 from weft.node.environment import Refusal
 from weft.node.etc_files import nameservers
 from weft.node.gate import OpenGate, ProxyGate
@@ -67,7 +68,7 @@ GATEWAY_CLASSES = (
 CLASSES: tuple[type[Struct], ...] = (
     *(Pod, ConfigMap, Secret, ServiceAccount, PersistentVolume, PersistentVolumeClaim),
     *GATEWAY_CLASSES,
-    *dns.CLASSES,
+    *dns_records.CLASSES,
 )
 """What the agent reads of the API."""
 EVENT_COMPONENT = "kubelet"
@@ -85,8 +86,8 @@ _PLURALS: dict[type[Struct], str] = {ConfigMap: CONFIG_MAPS, Secret: SECRETS}
 _UID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
-async def _at_once() -> None:
-    return
+async def _at_once() -> object:
+    return None
 
 
 class NodeAgent:
@@ -117,14 +118,18 @@ class NodeAgent:
         self._pods: dict[str, PodRunner] = {}
         self._found: dict[str, list[ContainerState]] = {}
         self._networks: dict[str, PodNetwork] = {}
-        self.listed: Callable[[], Awaitable[None]] = _at_once
+        self.listed: Callable[[], Awaitable[object]] = _at_once
         """Returns when the pods in the cache are those of the control plane, not remembered ones:
         nothing is an orphan before."""
+        self.names_served: Callable[[], Awaitable[object]] = _at_once
+        """Returns when the node's DNS server answers; OSError when it cannot."""
         self._running = False
         resolvers = nameservers(self._parts.host_resolv_conf)
         self.streams = Streams(runtime, self._pods.get)
         """exec, attach and port-forward into this node's pods."""
-        self._dns = dns.DnsServer(informers.cache, self._namespace_of, resolvers)
+        file = Path(settings.names_file)
+        self._names = NamesKeeper(file, informers.cache, self._namespaces, resolvers)
+        self._parts.placed = self._names.changed
         self._pressure = PressureWatch(runtime, machine, settings, lambda: self._pods, image_space)
         self._pressure.told = self._registration.pressed
         self._pressure.noted = self._note
@@ -137,7 +142,7 @@ class NodeAgent:
     async def start(self) -> None:
         """Register the node, adopt what runs, run what is bound to it. Returns when the node is
         ready and every pod of the first list is taken care of. ApiError; OSError when the DNS
-        server's address is taken."""
+        server does not start."""
         parts = self._parts
         self._make_mount_point()
         self._recorder.start()
@@ -153,15 +158,16 @@ class NodeAgent:
             if (uid := _pod_of(state.id)) is not None:
                 self._found.setdefault(uid, []).append(state)
         await self._informers.synced(CLASSES)
-        if self._settings.dns_address and self._settings.dns_port:
-            await self._dns.start(
-                self._settings.dns_address, self._settings.dns_port, self._settings.dialer
-            )
+        if self._settings.names_file:
+            await self._names.write()
+            await self.names_served()
+            self._tasks.spawn(self._names.run(), "node-names")
         for pod in parts.objects.list(Pod):
             if pod.spec.node_name == self._settings.node_name:
                 await self._adopt(pod)
         self._informers.subscribe(self._changed)
         self._running = True
+        self._names.changed()
         self._catch_up()
         self._tasks.spawn(self._follow_runtime(), "node-runtime-events")
         self._tasks.spawn(self._registration.run(), "node-registration")
@@ -217,8 +223,9 @@ class NodeAgent:
         if not keep_pods:
             await self.stop_all(report=report)
         self._running = False
-        await self._dns.close()
         await self._tasks.close()
+        if self._settings.names_file:
+            await self._names.close()
         for runner in tuple(self._pods.values()):
             await runner.close()
         self._pods.clear()
@@ -243,12 +250,16 @@ class NodeAgent:
             left = [r.state.pod.metadata.name for r in runners if not r.stopped.is_set()]
             log.warning("pods did not end in time pods=%s", ",".join(left))
 
-    def _namespace_of(self, address: str) -> str:
-        """Whose question it is."""
+    def _namespaces(self) -> dict[str, str]:
+        """Of pods by address: whose question it is. Also of those that are not adopted yet."""
+        found = {}
+        for pod in self._parts.objects.list(Pod) if self._networks else ():
+            if (network := self._networks.get(pod.metadata.uid)) is not None:
+                found[network.address] = pod.metadata.namespace
         for runner in self._pods.values():
-            if runner.state.sandbox.address == address and not runner.state.host_network:
-                return runner.state.pod.metadata.namespace
-        return ""
+            if runner.state.sandbox.address and not runner.state.host_network:
+                found[runner.state.sandbox.address] = runner.state.pod.metadata.namespace
+        return found
 
     @property
     def pods(self) -> tuple[ps.PodState, ...]:
@@ -260,6 +271,7 @@ class NodeAgent:
     def _changed(self, cls: type[Struct], before: Struct | None, after: Struct | None) -> None:
         if not self._running:
             return
+        self._names.object_changed(cls, before, after)
         if cls is Pod:
             self._pod_changed(before, after)
             self._listeners_changed(before, after)
@@ -376,6 +388,7 @@ class NodeAgent:
 
     def _forget(self, runner: PodRunner) -> None:
         self._pods.pop(runner.uid, None)
+        self._names.changed()
         self._reconsider(runner.uid)
         self._tasks.spawn(self._drop(runner), "node-forget-pod")
 

@@ -18,8 +18,6 @@ from weft.node.tokens import Tokens
 from weft.runtime.client import Client
 from weft.runtime.events import EventRecorder
 
-DNS_PORT_DEFAULT = 15053
-
 
 class InFlight(Protocol):
     """Counts requests, by asking the proxies."""
@@ -98,9 +96,9 @@ class AgentSettings(Struct, frozen=True):
     """Network (CIDR) that further addresses for Gateways come from; empty is none."""
     dns_address: str = ""
     """Name server of pods (port 53, as they see it); empty leaves them the machine's."""
-    dns_port: int = DNS_PORT_DEFAULT
-    """Where the agent's DNS server listens on `dns_address` (pods ask port 53 and are
-    redirected); 0 starts none."""
+    names_file: str = ""
+    """Where the agent writes the names that the DNS server at `dns_address` answers; empty: there
+    is none."""
     etc_overlay: bool = True
     """Pods get their own /etc files (the runtime can lay them over)."""
     memory_dir: str = ""
@@ -182,6 +180,8 @@ class Parts:
         """None: only what is present is run."""
         self.prober = Prober(runtime, settings.dialer)
         self.tokens = Tokens(client)
+        self.placed: Callable[[], None] = lambda: None
+        """Told when a pod has an address."""
         self.host_resolv_conf = ""
         """The machine's /etc/resolv.conf, for pods that want it."""
         self.host_hosts = ""

@@ -97,7 +97,10 @@ class PodRunner:
             return
         if isinstance(event, ps.PodObserved):
             self._writer.observe(event.pod)
+        before = self.state.sandbox.address
         self.state, actions = pod_machine.step(self.state, event, now())
+        if self.state.sandbox.address != before:
+            self.parts.placed()
         for action in actions:
             _ACTIONS[type(action)](self, action)
         if self.state.sandbox.stage == "deleted":

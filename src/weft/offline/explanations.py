@@ -11,7 +11,8 @@ from weft.mesh.build import build
 from weft.mesh.explain.answer import Explained, Question, explain
 from weft.mesh.explain.callers import NoCaller
 from weft.mesh.explain.places import Places
-from weft.node.dns_records import address_of, build_zone
+from weft.node.dns.zone import address_of
+from weft.node.dns_records import build_zone
 from weft.offline.lines import Lines
 from weft.offline.objects import objects_of
 from weft.offline.places import settings_of_nodes

@@ -23,15 +23,19 @@ def tcp_socket(namespace: str) -> socket.socket:
     return _inside(namespace, lambda: socket.socket(socket.AF_INET, kind))
 
 
-def bound_socket(kind: int, address: str, port: int, namespace: str) -> socket.socket:
+def bound_socket(
+    kind: int, address: str, port: int, namespace: str, *, shared: bool = False
+) -> socket.socket:
     """A socket bound to an address of the namespace at this path; empty: of the caller's own.
-    OSError."""
+    `shared`: further processes of this user may bind it, too. OSError."""
 
     def make() -> socket.socket:
         made = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
         try:
             if kind == socket.SOCK_STREAM:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made.bind((address, port))
         except OSError:
             made.close()

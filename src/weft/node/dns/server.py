@@ -1,12 +1,13 @@
 """The node's DNS server for its pods: UDP and TCP. What it does not know it asks the machine's
-own resolvers."""
+own resolvers.
+
+Two may listen at one address, so that a new one takes over from an old one without a gap."""
 
 import asyncio
 import contextlib
-import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import dns.exception
 import dns.flags
@@ -17,16 +18,11 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from weft.api.istio.networking_v1 import ServiceEntry
-from weft.api.k8s.core_v1 import Service
-from weft.api.k8s.discovery_v1 import EndpointSlice
-from weft.api.snapshot import Snapshot
 from weft.api.wellknown import CLUSTER_DOMAIN
 from weft.lib.aio import Tasks
-from weft.node.dialing import HERE, Dialer
-from weft.node.dns_records import TTL_SECONDS, Answer, Record, Zone, answer, build_zone
-
-log = logging.getLogger("weft.node")
+from weft.node.dns.names import Names
+from weft.node.dns.zone import TTL_SECONDS, Answer, Record, answer
+from weft.node.linux import inside
 
 UPSTREAM_PORT = 53
 UPSTREAM_TIMEOUT_SECONDS = 2.0
@@ -43,92 +39,98 @@ _SIZE = struct.Struct("!H")
 
 FREE_PORT_ATTEMPTS_MAX = 5
 
-NamespaceOf = Callable[[str], str]
-"""The namespace of the pod with an address; "" when it is none."""
-CLASSES = (Service, EndpointSlice, ServiceEntry)
-"""What the snapshot must hold."""
+QUESTION_BYTES_MAX = 4096
+QUESTIONS_AT_ONCE = 32
+"""Taken from the socket before anything else gets its turn."""
+DRAIN_SECONDS_MAX = 2.0
+"""For answers of the machine's resolvers that are on their way."""
+_DRAIN_POLL_SECONDS = 0.02
+_DISCARD_PORT = 9
 
 
 class DnsServer:
     """One per node. `start`, then `close`."""
 
-    def __init__(
-        self, objects: Snapshot, namespace_of: NamespaceOf, upstreams: tuple[str, ...]
-    ) -> None:
-        """`upstreams` are IPs, with `#port` when it is not 53."""
-        self._objects = objects
-        self._namespace_of = namespace_of
-        self._upstreams = tuple(_endpoint(text) for text in upstreams)
+    def __init__(self, names: Callable[[], Names | None]) -> None:
+        """`names` are those of now; None: nobody said any yet, and every question fails."""
+        self._names = names
         self._tasks = Tasks()
-        self._udp: asyncio.DatagramTransport | None = None
+        self._udp: socket.socket | None = None
         self._tcp: asyncio.Server | None = None
-        self._read: tuple[object, ...] = ()
-        self._zone: Zone | None = None
         self._forwarding = 0
         self._connections = 0
 
-    async def start(self, address: str, port: int, dialer: Dialer = HERE) -> int:
-        """Listen; the port (useful when 0 was asked for). OSError when it is taken."""
+    async def start(self, address: str, port: int, netns: str = "") -> int:
+        """Listen, in the network namespace at this path; the port (useful when 0 was asked for).
+        OSError when it is taken."""
         for attempts_left in range(0 if port else FREE_PORT_ATTEMPTS_MAX, -1, -1):
             try:
-                return await self._listen(address, port, dialer)
+                return await self._listen(address, port, netns)
             except OSError:
                 if not attempts_left:
                     raise
         raise AssertionError("unreachable")
 
-    async def _listen(self, address: str, port: int, dialer: Dialer) -> int:
+    async def _listen(self, address: str, port: int, netns: str) -> int:
         """Over UDP and TCP on the same port; a free one for UDP may be taken for TCP."""
-        loop = asyncio.get_running_loop()
-        datagrams = await dialer.bound_socket(socket.SOCK_DGRAM, address, port)
-        bound: int = datagrams.getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), sock=datagrams)
+        udp = _bound(socket.SOCK_DGRAM, address, port, netns)
+        bound: int = udp.getsockname()[1]
         try:
-            listener = await dialer.bound_socket(socket.SOCK_STREAM, address, bound)
+            listener = _bound(socket.SOCK_STREAM, address, bound, netns)
             self._tcp = await asyncio.start_server(self._serve_tcp, sock=listener)
         except OSError:
-            self._udp.close()
+            udp.close()
             raise
+        self._udp = udp
+        asyncio.get_running_loop().add_reader(udp, self._questions)
         return bound
 
     async def close(self) -> None:
-        """Stop answering. Idempotent."""
+        """Stop answering: what was asked before still is. Idempotent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS_MAX):
+                while self._forwarding:  # noqa: ASYNC110 - once, at the end
+                    await asyncio.sleep(_DRAIN_POLL_SECONDS)
         if self._udp is not None:
+            # One that has a peer gets no more questions; those that it has are still answered.
+            with contextlib.suppress(OSError):
+                self._udp.connect((self._udp.getsockname()[0], _DISCARD_PORT))
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+            self._questions()
+            asyncio.get_running_loop().remove_reader(self._udp)
             self._udp.close()
+            self._udp = None
         if self._tcp is not None:
             self._tcp.close()
         await self._tasks.close()
 
-    def zone(self) -> Zone:
-        """The names of now; made anew only when an object changed."""
-        read = tuple(self._objects.list(cls) for cls in CLASSES)
-        changed = any(a is not b for a, b in zip(read, self._read, strict=False))
-        if self._zone is None or changed:
-            self._read = read
-            self._zone = build_zone(
-                self._objects.list(Service),
-                self._objects.list(EndpointSlice),
-                self._objects.list(ServiceEntry),
-            )
-        return self._zone
-
     # --- transports
 
-    def datagram(self, data: bytes, source: tuple[str, int]) -> None:
-        """A question by UDP. What can be answered at once is."""
-        assert self._udp is not None
-        made = self._answer(data, source[0], UDP_PAYLOAD_MAX)
-        if isinstance(made, bytes):
-            self._udp.sendto(made, source)
-        elif made is not None:
-            self._tasks.spawn(self._answer_later(made, data, source), "dns-forward")
+    def _questions(self) -> None:
+        """Those by UDP that are there. What can be answered at once is."""
+        for _ in range(QUESTIONS_AT_ONCE):
+            if self._udp is None:
+                return
+            try:
+                data, source = self._udp.recvfrom(QUESTION_BYTES_MAX)
+            except OSError:  # no more
+                return
+            made = self._answer(data, source[0], UDP_PAYLOAD_MAX)
+            if isinstance(made, bytes):
+                self._send(made, source)
+            elif made is not None:
+                self._tasks.spawn(self._answer_later(made, data, source), "dns-forward")
+
+    def _send(self, reply: bytes, to: tuple[str, int]) -> None:
+        """Whoever does not get it asks again."""
+        if self._udp is not None:
+            with contextlib.suppress(OSError):
+                self._udp.sendto(reply, to)
 
     async def _answer_later(
         self, question: dns.message.Message, data: bytes, source: tuple[str, int]
     ) -> None:
-        reply = await self._forward(question, data, tcp=False)
-        if self._udp is not None and not self._udp.is_closing():
-            self._udp.sendto(reply, source)
+        self._send(await self._forward(question, data, tcp=False), source)
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[0]
@@ -166,11 +168,14 @@ class DnsServer:
             return _failure(question, dns.rcode.NOTIMP)
         asked = question.question[0]
         name, kind = asked.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(asked.rdtype)
-        namespace = self._namespace_of(source)
-        found = answer(self.zone(), name, kind, namespace)
+        names = self._names()
+        if names is None:
+            return _failure(question, dns.rcode.SERVFAIL)
+        namespace = names.namespaces.get(source, "")
+        found = answer(names.zone, name, kind, namespace)
         if found is None:
             return question
-        found = self._with_aliases(found, kind, namespace)
+        found = _with_aliases(names, found, kind, namespace)
         if _leads_out(found, kind):
             return question
         if question.edns >= 0:
@@ -182,55 +187,58 @@ class DnsServer:
         except dns.exception.DNSException:  # an object holds a name that DNS cannot carry
             return _failure(question, dns.rcode.SERVFAIL)
 
-    def _with_aliases(self, found: Answer, kind: str, namespace: str) -> Answer:
-        """Follow CNAMEs to names of our own."""
-        records = list(found.records)
-        for _ in range(ALIASES_MAX):
-            last = records[-1] if records else None
-            if last is None or last.type != "CNAME" or kind == "CNAME":
-                break
-            following = answer(self.zone(), last.data, kind, namespace)
-            if following is None or not following.records:
-                break
-            records += following.records
-        return Answer(tuple(records), found.additional, found.missing)
-
     async def _forward(self, question: dns.message.Message, data: bytes, tcp: bool) -> bytes:
         """Ask the machine's resolvers, one after the other; SERVFAIL when none answers."""
         asked = question.question[0]
         name = asked.name.to_text(omit_final_dot=True)
-        found = answer(self.zone(), name, dns.rdatatype.to_text(asked.rdtype), "")
-        alias = found.records[0] if found is not None and found.records else None
-        if self._forwarding >= FORWARDS_MAX:
+        names = self._names()
+        if names is None or self._forwarding >= FORWARDS_MAX:
             return _failure(question, dns.rcode.SERVFAIL)
+        found = answer(names.zone, name, dns.rdatatype.to_text(asked.rdtype), "")
+        alias = found.records[0] if found is not None and found.records else None
+        upstreams = tuple(_endpoint(text) for text in names.upstreams)
         self._forwarding += 1
         try:
             if alias is None or alias.type != "CNAME":
-                return await self._ask(data, tcp) or _failure(question, dns.rcode.SERVFAIL)
+                return await _ask(upstreams, data, tcp) or _failure(question, dns.rcode.SERVFAIL)
             try:
                 target = dns.message.make_query(alias.data, asked.rdtype)
             except dns.exception.DNSException:
                 return _failure(question, dns.rcode.SERVFAIL)
-            reply = await self._ask(target.to_wire(), tcp)
+            reply = await _ask(upstreams, target.to_wire(), tcp)
             return _aliased(question, alias, reply)
         finally:
             self._forwarding -= 1
 
-    async def _ask(self, data: bytes, tcp: bool) -> bytes | None:
-        for upstream in self._upstreams:
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                async with asyncio.timeout(UPSTREAM_TIMEOUT_SECONDS):
-                    ask = _ask_tcp if tcp else _ask_udp
-                    return await ask(upstream, data)
-        return None
+
+def _bound(kind: int, address: str, port: int, netns: str) -> socket.socket:
+    """The old server and the new one share a port."""
+    made = inside.bound_socket(kind, address, port, netns, shared=bool(port))
+    made.setblocking(False)
+    return made
 
 
-class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: DnsServer) -> None:
-        self._server = server
+def _with_aliases(names: Names, found: Answer, kind: str, namespace: str) -> Answer:
+    """Follow CNAMEs to names of our own."""
+    records = list(found.records)
+    for _ in range(ALIASES_MAX):
+        last = records[-1] if records else None
+        if last is None or last.type != "CNAME" or kind == "CNAME":
+            break
+        following = answer(names.zone, last.data, kind, namespace)
+        if following is None or not following.records:
+            break
+        records += following.records
+    return Answer(tuple(records), found.additional, found.missing)
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._server.datagram(data, addr)
+
+async def _ask(upstreams: Iterable[tuple[str, int]], data: bytes, tcp: bool) -> bytes | None:
+    """The first answer of resolvers that are asked one after the other."""
+    for upstream in upstreams:
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(UPSTREAM_TIMEOUT_SECONDS):
+                return await (_ask_tcp if tcp else _ask_udp)(upstream, data)
+    return None
 
 
 class _Reply(asyncio.DatagramProtocol):
