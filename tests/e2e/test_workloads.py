@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -14,6 +15,7 @@ import pytest
 from tests.e2e import manifests as m
 from tests.e2e.callers import Caller
 from tests.e2e.conftest import ISOLATIONS, fresh
+from tests.e2e.growing_load import REPLICAS_MOST, GrowingLoad
 from tests.e2e.instance import Instance, is_ready, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -355,7 +357,7 @@ def start_busy(weft: Instance) -> None:
     spec = sh(BUSY, resources={"requests": {"cpu": "50m"}})
     target = {"type": "Utilization", "averageUtilization": 100}
     metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
-    found = scaler("busy", "busy", 2, metric, **{"weft.dev/predict-seconds": "60"})
+    found = scaler("busy", "busy", 2, metric)
     apply(weft, workload("Deployment", "busy", spec, replicas=1), found)
 
 
@@ -443,6 +445,13 @@ def let_busy_rest(weft: Instance) -> None:
     weft.kubectl("patch", "deployment", "busy", "-p", json.dumps(patch))
 
 
+@pytest.fixture(scope="module")
+def growing(weft: Instance) -> Iterator[GrowingLoad]:
+    with GrowingLoad(weft, "ahead") as load:
+        yield load
+
+
+@pytest.mark.usefixtures("growing")  # a minute of it is what the last test needs
 def test_autoscaling(weft: Instance) -> None:
     """Up under load and down after it, by calls per second that Envoy counts; and at the same
     time by the processor, memory, calls under way and latency."""
@@ -484,8 +493,6 @@ def test_autoscaling(weft: Instance) -> None:
     others.shrink()
     conditions = {c["type"]: c["status"] for c in read(weft, "hpa", "web")["status"]["conditions"]}
     assert conditions["ScalingActive"] == conditions["AbleToScale"] == "True"
-    conditions = {c["type"]: c["reason"] for c in read(weft, "hpa", "busy")["status"]["conditions"]}
-    assert conditions["AbleToForecast"] in ("HistoryTooShort", "ForecastReady")
     weft.kubectl("delete", "hpa/web", "deployment/web-v1", "service/web")
     wait_for(lambda: len(pods(weft, "busy")) == 1, "idle: one replica", 60)
     assert all(is_ready(p) for p in pods(weft, "busy").values())
@@ -579,3 +586,15 @@ def test_containers_are_resized_while_they_run(weft: Instance) -> None:
     )
     assert "exceeded quota" in resize("main", resources("400m", "64Mi", "300m"), check=False)
     weft.kubectl("delete", "pod/sized", "limitrange/sized", "resourcequota/sized", "--wait=false")
+
+
+def test_autoscaling_ahead_of_a_growing_load(weft: Instance, growing: GrowingLoad) -> None:
+    """More replicas run than calls ask for yet; a warning says that even the most are too few."""
+    assert growing.foreseen.wait(120), read(weft, "hpa", "ahead")["status"]
+    wait_for(lambda: "DemandAboveMaximum" in dict(events(weft, "ahead")), "a warning", 60)
+    said = str(events(weft, "ahead"))
+    assert f"more than the maximum of {REPLICAS_MOST}" in said
+    assert "reason: forecast of the demand in 120 s" in said
+    shown = weft.kubectl("describe", "hpa", "ahead")
+    assert re.search(r"AbleToForecast +True +ForecastReady.*Warning +DemandAbove", shown, re.S)
+    assert not growing.failures
