@@ -22,6 +22,7 @@ from tests import archives
 from tests.e2e.instance import Load, is_ready, kubectl_binary, wait_for
 from tests.e2e.machines import Fabric, Machine, inside
 from tests.e2e.manifests import echo, gateway, routes, service, to
+from weft.api.wellknown import ANNOTATION_SERVICE_SLEEP
 
 pytestmark = [
     pytest.mark.e2e,
@@ -177,7 +178,16 @@ def test_calls_at_joined_nodes_wake_what_sleeps_elsewhere(machines: Machines) ->
         a.weft("apply", "-f", "-", stdin=text)
     port = _gateway_port(machines, "c")
     address = f"http://{machines.c.address}:{port}/who"
-    wait_for(lambda: machines.c.fetch(address, "drowsy.example")[0] != 404, "c has its route", 20)
+
+    def asleep() -> bool:
+        services = json.loads(a.weft("get", "svc", "-o", "json"))["items"]
+        marked = [
+            s for s in services if ANNOTATION_SERVICE_SLEEP in s["metadata"].get("annotations", {})
+        ]
+        proxies = a.status()["proxies"]
+        return len(marked) == 2 and all(p["connected"] and p["inSync"] for p in proxies)
+
+    wait_for(asleep, "both are known to be asleep", 20)
     assert machines.c.fetch(address, "drowsy.example", 60) == (200, "v1")
     (pod,) = machines.pods("drowsy")
     assert pod["spec"]["nodeName"] == "b"
