@@ -81,6 +81,15 @@ def test_down_waits() -> None:
     assert s.turn(5.0, after=301) == 1
 
 
+def test_a_restart_does_not_scale_down_at_once() -> None:
+    """Nothing is remembered, and no call was counted yet."""
+    s = Scene(replicas=5)
+    assert s.turn(0.0) == 5
+    assert s.conditions()["AbleToScale"] == ("True", "ScaleDownStabilized")
+    assert s.turn(45.0) == 5
+    assert s.turn(5.0, after=301) == 1
+
+
 def test_bounds_win_at_once() -> None:
     s = Scene(replicas=12)
     assert s.turn(45.0) == 10

@@ -92,6 +92,8 @@ def decide(
         status = _status(scaler, None, None, (), conditions)
         event = RecordEvent(scaler, "Warning", "FailedGetScale", text)
         return Decision(Plan((event, *status_patch(scaler, status))), memory)
+    if not memory.recommended:  # new, or weft restarted: what runs is kept like a wish
+        memory = replace(memory, recommended=(Moment(now, target.wanted),))
     text = "the HPA controller was able to get the target's current scale"
     conditions = say(scaler.status.conditions, _ABLE, "True", ("SucceededGetScale", text))
     # From one to zero and back is for who holds the calls (`scale_to_zero`).
