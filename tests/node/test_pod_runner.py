@@ -22,11 +22,13 @@ from tests.node.test_agent import POD, World, ready
 from weft.api.k8s.core_v1 import ConfigMap, Namespace, Secret, Service
 from weft.api.registry import kind_for
 from weft.node.agent_settings import AgentSettings
+from weft.node.dns_process import DnsProcess, is_dns, names_file
 from weft.node.images import ImageStore
 from weft.node.logs import LogOptions
 from weft.node.network_host import HostNetwork
 from weft.node.network_netns import NetnsNetwork
 from weft.node.podhost_client import PodhostRuntime, ensure_podhost
+from weft.node.runtime import ContainerState
 
 pytestmark = [pytest.mark.slow]
 
@@ -77,9 +79,15 @@ class RealWorld(World):
             network = NetnsNetwork(run_dir, dns_port=15053, instance=name)
             await network.open()
             self.network = network  # type: ignore[assignment]
+            names = DnsProcess(
+                *(self.runtime, run_dir, network.node_address, 15053),
+                log_path=home / "dns.log",
+            )
+            await names.start()
+            await names.ready()
             self.settings = replace(
                 self.settings, node_address=network.node_address, host_ip=network.node_address,
-                dns_address=network.node_address,
+                dns_address=network.node_address, names_file=str(names_file(run_dir)),
             )  # fmt: skip
         if isolation == "host":
             await self.network.open()  # type: ignore[attr-defined]
@@ -92,6 +100,10 @@ class RealWorld(World):
         await self.runtime.shutdown()
         await self.runtime.close()
         await self.network.destroy()  # type: ignore[attr-defined]
+
+    async def containers(self) -> list[ContainerState]:
+        """Of pods."""
+        return [one for one in await self.runtime.list() if not is_dns(one.id)]
 
     async def fetch(self, pod: dict[str, Any], port: int = 8080) -> tuple[int, dict[str, str]]:
         async with (
@@ -168,19 +180,19 @@ async def test_pod_with_files_names_probes_logs_and_a_graceful_end(netns: RealWo
     await netns.client.delete(POD, "web", "default")
     await netns.gone(seconds=10)
     assert await netns.network.list() == {}
-    assert await netns.runtime.list() == ()
+    assert await netns.containers() == []
 
 
 @pytest.mark.root
 async def test_agent_restart_leaves_the_process_alone(netns: RealWorld) -> None:
     await netns.create_pod(containers=[container()])
     pod = await netns.when(ready, seconds=20)
-    (before,) = await netns.runtime.list()
+    (before,) = await netns.containers()
     await netns.stop()
     assert (await netns.fetch(pod))[0] == 200
     await netns.start()
     await asyncio.sleep(0.2)
-    (after,) = await netns.runtime.list()
+    (after,) = await netns.containers()
     assert (after.id, after.pid) == (before.id, before.pid)
     assert ready(await netns.pod())
     os.kill(after.pid, signal.SIGKILL)
