@@ -54,8 +54,8 @@ def more_calls(weft: Instance, what: str, count: int = 10) -> None:
     wait_for(lambda: calls(weft)[0] >= wanted, f"calls {what}")
 
 
-def name_servers(weft: Instance) -> list[int]:
-    """Processes that answer the node's DNS."""
+def programs(weft: Instance, name: str) -> list[int]:
+    """Processes of the instance, but for the daemon, with this in their command line."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -63,9 +63,14 @@ def name_servers(weft: Instance) -> list[int]:
                 command = (folder / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if "node/dns\0" in command and str(weft.run_dir) in command:
+            if str(weft.run_dir) in command and name in command and "weft.daemon" not in command:
                 found.append(int(folder.name))
     return found
+
+
+def name_servers(weft: Instance) -> list[int]:
+    """Processes that answer the node's DNS."""
+    return programs(weft, "node/dns\0")
 
 
 def kill_name_server(weft: Instance) -> None:

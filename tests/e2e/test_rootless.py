@@ -196,22 +196,13 @@ def test_a_pod_is_no_way_into_its_node_or_its_neighbours(weft: OrdinaryInstance)
 def node_processes(weft: OrdinaryInstance) -> list[int]:
     """The daemon, what keeps the namespaces, the pod host, and both Envoys."""
     kept = json.loads((weft.run_dir / "userns.json").read_text())["keeper"]
-    found = [weft.running.pid, kept, *programs(weft, "podhost"), *programs(weft, "bin/envoy")]
+    found = [
+        weft.running.pid,
+        kept,
+        *steady.programs(weft, "podhost"),
+        *steady.programs(weft, "bin/envoy"),
+    ]
     assert len(found) >= 5  # more while some that were replaced drain
-    return found
-
-
-def programs(weft: OrdinaryInstance, name: str) -> list[int]:
-    """Processes of the run directory with this in their command line."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(weft.run_dir) in command and name in command and "weft.daemon" not in command:
-                found.append(int(folder.name))
     return found
 
 

@@ -24,6 +24,7 @@ from weft.node.environment import (
     kernel_hostname,
 )
 from weft.node.image_container import with_image
+from weft.node.oci.security import asked_user
 from weft.node.pod_containers import IMAGE_BACK_OFF, IMAGE_MISSING
 from weft.node.pod_state import PodState
 from weft.node.runtime import ContainerSpec, Limits, Mount
@@ -194,19 +195,9 @@ def _user(
     pod: Pod, container: Container, as_root: bool
 ) -> tuple[int | None, int | None, tuple[int, ...]] | Refusal:
     """User, group and further groups; the container's word before the pod's."""
-    own, shared = container.security_context, pod.spec.security_context
-    uid = own.run_as_user if own is not None else None
-    gid = own.run_as_group if own is not None else None
-    non_root = own.run_as_non_root if own is not None else None
-    groups: tuple[int, ...] = ()
-    if shared is not None:
-        uid = shared.run_as_user if uid is None else uid
-        gid = shared.run_as_group if gid is None else gid
-        non_root = shared.run_as_non_root if non_root is None else non_root
-        groups = shared.supplemental_groups
-        if shared.fs_group is not None:
-            groups = (*groups, shared.fs_group)
-    if non_root and (uid == 0 or (uid is None and as_root)):
+    asked = asked_user(pod, container)
+    uid = asked.uid
+    if asked.non_root and (uid == 0 or (uid is None and as_root)):
         why = (
             "container's runAsUser breaks non-root policy"
             if uid == 0
@@ -214,4 +205,4 @@ def _user(
         )
         text = f'{why} (pod: "{pod.metadata.name}", container: {container.name})'
         return Refusal(CONFIG_ERROR, text)
-    return uid, gid, groups
+    return uid, asked.gid, asked.groups

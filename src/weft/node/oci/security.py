@@ -28,6 +28,18 @@ class Identity(Struct, frozen=True):
     home: str = "/"
 
 
+class AskedUser(Struct, frozen=True):
+    """Whom a pod wants a container to be: the container's word before the pod's."""
+
+    uid: int | None = None
+    gid: int | None = None
+    non_root: bool | None = None
+    groups: tuple[int, ...] = ()
+    """Further ones, that of the volumes included."""
+    image_groups: bool = True
+    """Those that the image gives the user count, too."""
+
+
 class Confinement(Struct, frozen=True):
     """What it may do."""
 
@@ -48,54 +60,50 @@ class _User(Struct, frozen=True):
     home: str
 
 
+def asked_user(pod: Pod, container: Container) -> AskedUser:
+    """From both `securityContext`s."""
+    own, shared = container.security_context, pod.spec.security_context
+    mine = AskedUser()
+    if own is not None:
+        mine = AskedUser(own.run_as_user, own.run_as_group, own.run_as_non_root)
+    if shared is None:
+        return mine
+    return AskedUser(
+        shared.run_as_user if mine.uid is None else mine.uid,
+        shared.run_as_group if mine.gid is None else mine.gid,
+        shared.run_as_non_root if mine.non_root is None else mine.non_root,
+        shared.supplemental_groups + (() if shared.fs_group is None else (shared.fs_group,)),
+        shared.supplemental_groups_policy != "Strict",
+    )
+
+
 def engine_user(
     pod: Pod, container: Container, image_user: str
 ) -> tuple[str, tuple[str, ...]] | Refusal:
     """User (`user[:group]`; empty is the image's) and further groups as an engine is told: it reads
     the image's /etc/passwd itself."""
-    own, shared = container.security_context, pod.spec.security_context
-    uid = own.run_as_user if own is not None else None
-    gid = own.run_as_group if own is not None else None
-    non_root = own.run_as_non_root if own is not None else None
-    further: tuple[int, ...] = ()
-    if shared is not None:
-        uid = shared.run_as_user if uid is None else uid
-        gid = shared.run_as_group if gid is None else gid
-        non_root = shared.run_as_non_root if non_root is None else non_root
-        further = shared.supplemental_groups
-        further += (shared.fs_group,) if shared.fs_group is not None else ()
+    asked = asked_user(pod, container)
     said = image_user.partition(":")[0]
-    if (refused := _root_refused(pod, container, non_root, uid, said)) is not None:
+    if (refused := _root_refused(pod, container, asked, said)) is not None:
         return refused
-    if gid is None and shared is not None and shared.supplemental_groups_policy == "Strict":
+    if asked.gid is None and not asked.image_groups:
         text = "supplementalGroupsPolicy Strict needs runAsGroup where an engine runs containers"
         return Refusal(CONFIG_ERROR, text)
-    user = image_user if uid is None else str(uid)
-    if gid is not None:  # then engines add no groups of the image
-        user = f"{user.partition(':')[0] or '0'}:{gid}"
-    return user, tuple(dict.fromkeys(map(str, further)))
+    user = image_user if asked.uid is None else str(asked.uid)
+    if asked.gid is not None:  # then engines add no groups of the image
+        user = f"{user.partition(':')[0] or '0'}:{asked.gid}"
+    return user, tuple(dict.fromkeys(map(str, asked.groups)))
 
 
 def identity(
     pod: Pod, container: Container, image_user: str, passwd: str, group: str
 ) -> Identity | Refusal:
     """User and groups; `passwd` and `group` are the image's files."""
-    own, shared = container.security_context, pod.spec.security_context
-    uid = own.run_as_user if own is not None else None
-    gid = own.run_as_group if own is not None else None
-    non_root = own.run_as_non_root if own is not None else None
-    further: tuple[int, ...] = ()
-    merge = True
-    if shared is not None:
-        uid = shared.run_as_user if uid is None else uid
-        gid = shared.run_as_group if gid is None else gid
-        non_root = shared.run_as_non_root if non_root is None else non_root
-        further = shared.supplemental_groups
-        further += (shared.fs_group,) if shared.fs_group is not None else ()
-        merge = shared.supplemental_groups_policy != "Strict"
+    asked = asked_user(pod, container)
+    uid, gid = asked.uid, asked.gid
     users = _users(passwd)
     said_user, _, said_group = image_user.partition(":") if uid is None else (str(uid), "", "")
-    if (refused := _root_refused(pod, container, non_root, uid, said_user)) is not None:
+    if (refused := _root_refused(pod, container, asked, said_user)) is not None:
         return refused
     found = _find(users, said_user)
     if isinstance(found, Refusal):
@@ -105,15 +113,14 @@ def identity(
         if isinstance(named, Refusal):
             return named
         gid = named
-    members = _memberships(group, found.name) if merge else ()
-    groups = tuple(dict.fromkeys((*further, *(g for g in members if g != gid))))
+    members = _memberships(group, found.name) if asked.image_groups else ()
+    groups = tuple(dict.fromkeys((*asked.groups, *(g for g in members if g != gid))))
     return Identity(found.uid, gid, groups, found.home or "/")
 
 
-def _root_refused(
-    pod: Pod, container: Container, non_root: bool | None, uid: int | None, said: str
-) -> Refusal | None:
-    if not non_root:
+def _root_refused(pod: Pod, container: Container, asked: AskedUser, said: str) -> Refusal | None:
+    uid = asked.uid
+    if not asked.non_root:
         return None
     where = f'(pod: "{pod.metadata.name}", container: {container.name})'
     if uid is not None:
