@@ -175,7 +175,12 @@ class Rolling:
         assert "exceeded its progress deadline" in said
         self.deadline(600)
         self.weft.kubectl("rollout", "undo", "deployment/roll")
-        self.weft.kubectl("rollout", "status", "deployment/roll", "--timeout=60s")
+
+        def over() -> bool:  # until the first progress the old verdict stands
+            status = ("rollout", "status", "deployment/roll", "--timeout=60s")
+            return "successfully" in self.weft.kubectl(*status, check=False)
+
+        wait_for(over, "the way back is over")
         wait_for(lambda: len(self.sets()) == 2, "one old revision is kept")
 
 
