@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from weft.api.flagger.canary import Canary
+from weft.api.flagger.canary import Canary, CanaryWebhook, HookType
 from weft.api.k8s.apps_v1 import Deployment
 from weft.api.k8s.core_v1 import Service
 from weft.api.snapshot import Snapshot
@@ -453,19 +453,29 @@ def _prepared(draft: Draft) -> bool:
 
 
 def _confirmed(draft: Draft) -> bool:
-    """Whether nobody objects to the promotion."""
-    view = draft.view
-    for index, hook in hooks(draft, "confirm-promotion"):
+    """Whether nobody objects to the promotion. Said once, when the waiting begins."""
+    waits = draft.status.phase == "WaitingPromotion"
+    hook = _objecting(draft, "confirm-promotion")
+    if hook is not None and not waits:
+        draft.enter("WaitingPromotion")
+        _say_who_objects(draft, hook, "promotion")
+    return hook is None
+
+
+def _objecting(draft: Draft, kind: HookType) -> CanaryWebhook | None:
+    """The first webhook that does not agree; those that do are told."""
+    for index, hook in hooks(draft, kind):
         if called(draft, index, hook, "Progressing"):
-            if draft.status.phase != "WaitingPromotion":
-                draft.enter("WaitingPromotion")
-                text = f"Halt {view.where} advancement waiting for promotion approval {hook.name}"
-                draft.event(text, warning=True)
-                if not hook.mute_alert:
-                    draft.alert("Canary promotion is waiting for approval.", "warn")
-            return False
-        draft.event(f"Confirm-promotion check {hook.name} passed")
-    return True
+            return hook
+        draft.event(f"{kind.capitalize()} check {hook.name} passed")
+    return None
+
+
+def _say_who_objects(draft: Draft, hook: CanaryWebhook, what: str) -> None:
+    text = f"Halt {draft.view.where} advancement waiting for {what} approval {hook.name}"
+    draft.event(text, warning=True)
+    if not hook.mute_alert:
+        draft.alert(f"Canary {what} is waiting for approval.", "warn")
 
 
 def _promoted(draft: Draft) -> None:
@@ -533,17 +543,10 @@ def _weighted(draft: Draft, shares: Shares) -> None:
 
 
 def _may_increase(draft: Draft) -> bool:
-    view = draft.view
-    for index, hook in hooks(draft, "confirm-traffic-increase"):
-        if called(draft, index, hook, "Progressing"):
-            name = hook.name
-            text = f"Halt {view.where} advancement waiting for traffic increase approval {name}"
-            draft.event(text, warning=True)
-            if not hook.mute_alert:
-                draft.alert("Canary traffic increase is waiting for approval.", "warn")
-            return False
-        draft.event(f"Confirm-traffic-increase check {hook.name} passed")
-    return True
+    hook = _objecting(draft, "confirm-traffic-increase")
+    if hook is not None:
+        _say_who_objects(draft, hook, "traffic increase")
+    return hook is None
 
 
 def _serving(draft: Draft) -> None:
